@@ -1,0 +1,3 @@
+"""Kubernetes Services, with or without Kubernetes."""
+
+__version__ = "0.1.0"

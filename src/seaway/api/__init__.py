@@ -1,0 +1,1 @@
+"""What an object is: the kinds, their rules, and the machinery that they share."""

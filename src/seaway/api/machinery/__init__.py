@@ -1,0 +1,1 @@
+"""Machinery under every kind: metadata, selectors, errors, requests and responses, codecs."""

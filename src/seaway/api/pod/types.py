@@ -1,0 +1,57 @@
+"""Pod as controllers and DNS see it. Rule: data/ (types), spec "controllers" §1.3-1.5 (who reads what)."""
+
+from __future__ import annotations
+
+from seaway.api.machinery.meta import ObjectMeta, Reader
+
+
+class ContainerPort(Reader, frozen=True):
+    name: str = ""
+    container_port: int = 0
+    host_port: int = 0
+    protocol: str = "TCP"
+
+
+class Container(Reader, frozen=True):
+    name: str = ""
+    ports: tuple[ContainerPort, ...] = ()
+    restart_policy: str = ""
+
+
+class PodSpec(Reader, frozen=True):
+    node_name: str = ""
+    hostname: str = ""
+    subdomain: str = ""
+    host_network: bool = False
+    restart_policy: str = "Always"
+    containers: tuple[Container, ...] = ()
+    init_containers: tuple[Container, ...] = ()
+
+
+class PodCondition(Reader, frozen=True):
+    type: str = ""
+    status: str = ""
+    reason: str = ""
+    last_transition_time: str | None = None
+
+
+class PodIP(Reader, frozen=True):
+    ip: str = ""
+
+
+class PodStatus(Reader, frozen=True):
+    phase: str = ""
+    conditions: tuple[PodCondition, ...] = ()
+    pod_ip: str = ""
+    pod_ips: tuple[PodIP, ...] = ()
+
+
+class Pod(Reader, frozen=True):
+    metadata: ObjectMeta = ObjectMeta()
+    spec: PodSpec = PodSpec()
+    status: PodStatus = PodStatus()
+
+    @property
+    def is_ready(self) -> bool:
+        """The Ready condition is True."""
+        return any(c.type == "Ready" and c.status == "True" for c in self.status.conditions)

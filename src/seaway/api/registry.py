@@ -1,0 +1,112 @@
+"""The only list of kinds. A kind with rules of its own names a folder; one that is only stored is a row."""
+
+from __future__ import annotations
+
+import functools
+import importlib
+from dataclasses import dataclass
+
+from seaway.api.machinery.strategy import Strategy
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Resource:
+    """One kind as the API serves it."""
+
+    kind: str
+    plural: str
+    singular: str
+    group: str = ""
+    version: str = "v1"
+    namespaced: bool = True
+    short_names: tuple[str, ...] = ()
+    categories: tuple[str, ...] = ()
+    subresources: tuple[str, ...] = ()
+    folder: str = ""
+    """The folder under `seaway.api` that holds `strategy.py` and `columns.py`; empty: only stored."""
+    collection_deletable: bool = True
+
+    @property
+    def api_version(self) -> str:
+        """`v1` or `discovery.k8s.io/v1`."""
+        return f"{self.group}/{self.version}" if self.group else self.version
+
+    @property
+    def path_prefix(self) -> str:
+        """`/api/v1` or `/apis/discovery.k8s.io/v1`."""
+        return f"/apis/{self.group}/{self.version}" if self.group else f"/api/{self.version}"
+
+    @property
+    def store_prefix(self) -> str:
+        """Where the store keeps objects: `/registry/core/services/`, then `namespace/name` or `name`."""
+        return f"/registry/{self.group or 'core'}/{self.plural}/"
+
+    @property
+    def strategy(self) -> Strategy:
+        """The rules of the kind, imported on first use: only the API server needs them."""
+        return _load_strategy(self.folder)
+
+    def path(self, namespace: str = "", name: str = "", subresource: str = "") -> str:
+        """The request path of the collection, the object or its subresource. Names are taken as they are."""
+        parts = [self.path_prefix]
+        if self.namespaced and namespace:
+            parts.append(f"namespaces/{namespace}")
+        parts.append(self.plural)
+        parts.extend(part for part in (name, subresource) if part)
+        return "/".join(parts)
+
+    def store_key(self, namespace: str, name: str) -> str:
+        """The key of one object in the store."""
+        return f"{self.store_prefix}{namespace}/{name}" if self.namespaced else f"{self.store_prefix}{name}"
+
+
+@functools.cache
+def _load_strategy(folder: str) -> Strategy:
+    if not folder:
+        return Strategy()
+    strategy: Strategy = importlib.import_module(f"seaway.api.{folder}.strategy").STRATEGY
+    return strategy
+
+
+SERVICES = Resource(kind="Service", plural="services", singular="service", short_names=("svc",), categories=("all",),
+                    subresources=("status",), folder="service")  # fmt: skip
+PODS = Resource(kind="Pod", plural="pods", singular="pod", short_names=("po",), categories=("all",),
+                subresources=("status", "binding"), folder="pod")  # fmt: skip
+NODES = Resource(kind="Node", plural="nodes", singular="node", namespaced=False, short_names=("no",),
+                 subresources=("status",), folder="node")  # fmt: skip
+NAMESPACES = Resource(kind="Namespace", plural="namespaces", singular="namespace", namespaced=False,
+                      short_names=("ns",), subresources=("status", "finalize"), folder="namespace",
+                      collection_deletable=False)  # fmt: skip
+ENDPOINTS = Resource(kind="Endpoints", plural="endpoints", singular="endpoints", short_names=("ep",),
+                     folder="endpoints")  # fmt: skip
+EVENTS = Resource(kind="Event", plural="events", singular="event", short_names=("ev",), folder="event")
+CONFIG_MAPS = Resource(kind="ConfigMap", plural="configmaps", singular="configmap", short_names=("cm",),
+                       folder="configmap")  # fmt: skip
+SECRETS = Resource(kind="Secret", plural="secrets", singular="secret", folder="secret")
+SERVICE_ACCOUNTS = Resource(kind="ServiceAccount", plural="serviceaccounts", singular="serviceaccount",
+                            short_names=("sa",), folder="serviceaccount")  # fmt: skip
+ENDPOINT_SLICES = Resource(group="discovery.k8s.io", kind="EndpointSlice", plural="endpointslices",
+                           singular="endpointslice", folder="endpointslice")  # fmt: skip
+LEASES = Resource(group="coordination.k8s.io", kind="Lease", plural="leases", singular="lease", folder="lease")
+IP_ADDRESSES = Resource(group="networking.k8s.io", kind="IPAddress", plural="ipaddresses", singular="ipaddress",
+                        namespaced=False, short_names=("ip",), folder="ipaddress")  # fmt: skip
+CLUSTER_ROLES = Resource(group="rbac.authorization.k8s.io", kind="ClusterRole", plural="clusterroles",
+                         singular="clusterrole", namespaced=False)  # fmt: skip
+CLUSTER_ROLE_BINDINGS = Resource(group="rbac.authorization.k8s.io", kind="ClusterRoleBinding",
+                                 plural="clusterrolebindings", singular="clusterrolebinding",
+                                 namespaced=False)  # fmt: skip
+ROLES = Resource(group="rbac.authorization.k8s.io", kind="Role", plural="roles", singular="role")
+ROLE_BINDINGS = Resource(group="rbac.authorization.k8s.io", kind="RoleBinding", plural="rolebindings",
+                         singular="rolebinding")  # fmt: skip
+
+RESOURCES: tuple[Resource, ...] = (
+    SERVICES, PODS, NODES, NAMESPACES, ENDPOINTS, EVENTS, CONFIG_MAPS, SECRETS, SERVICE_ACCOUNTS,
+    ENDPOINT_SLICES, LEASES, IP_ADDRESSES, CLUSTER_ROLES, CLUSTER_ROLE_BINDINGS, ROLES, ROLE_BINDINGS,
+)  # fmt: skip
+
+_BY_PATH = {(r.group, r.version, r.plural): r for r in RESOURCES}
+
+
+def find_resource(group: str, version: str, plural: str) -> Resource | None:
+    """The resource that a path names, or None."""
+    return _BY_PATH.get((group, version, plural))

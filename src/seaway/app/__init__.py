@@ -1,0 +1,1 @@
+"""The composition roots: one per daemon, and the supervisor that runs them all."""

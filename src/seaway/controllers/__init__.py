@@ -1,0 +1,1 @@
+"""Control loops, a folder each."""

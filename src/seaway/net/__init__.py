@@ -1,0 +1,1 @@
+"""IP families, CIDRs and port arithmetic. Knows nothing of Kubernetes."""

@@ -1,0 +1,1 @@
+"""The node agent: registers the host and runs Pods."""
