@@ -91,13 +91,13 @@ LEASES = Resource(group="coordination.k8s.io", kind="Lease", plural="leases", si
 IP_ADDRESSES = Resource(group="networking.k8s.io", kind="IPAddress", plural="ipaddresses", singular="ipaddress",
                         namespaced=False, short_names=("ip",), folder="ipaddress")  # fmt: skip
 CLUSTER_ROLES = Resource(group="rbac.authorization.k8s.io", kind="ClusterRole", plural="clusterroles",
-                         singular="clusterrole", namespaced=False)  # fmt: skip
+                         singular="clusterrole", namespaced=False, folder="role")  # fmt: skip
 CLUSTER_ROLE_BINDINGS = Resource(group="rbac.authorization.k8s.io", kind="ClusterRoleBinding",
                                  plural="clusterrolebindings", singular="clusterrolebinding",
-                                 namespaced=False)  # fmt: skip
-ROLES = Resource(group="rbac.authorization.k8s.io", kind="Role", plural="roles", singular="role")
+                                 namespaced=False, folder="rbac")  # fmt: skip
+ROLES = Resource(group="rbac.authorization.k8s.io", kind="Role", plural="roles", singular="role", folder="role")
 ROLE_BINDINGS = Resource(group="rbac.authorization.k8s.io", kind="RoleBinding", plural="rolebindings",
-                         singular="rolebinding")  # fmt: skip
+                         singular="rolebinding", folder="rbac")  # fmt: skip
 
 RESOURCES: tuple[Resource, ...] = (
     SERVICES, PODS, NODES, NAMESPACES, ENDPOINTS, EVENTS, CONFIG_MAPS, SECRETS, SERVICE_ACCOUNTS,

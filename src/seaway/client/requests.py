@@ -138,6 +138,13 @@ class Client:
         body = _encoder.encode(options) if options else b""
         return _decode(await self.send("DELETE", _path(resource, namespace, name), body=body))
 
+    async def delete_collection(
+        self, resource: Resource, namespace: str = "", *, options: Mapping[str, Any] | None = None
+    ) -> None:
+        """DELETE all objects of the collection; options are the fields of DeleteOptions."""
+        body = _encoder.encode(options) if options else b""
+        await self.send("DELETE", _path(resource, namespace), body=body)
+
     async def watch(
         self, resource: Resource, namespace: str = "", *, query: Sequence[tuple[str, str]]
     ) -> AsyncIterator[bytes]:

@@ -18,8 +18,15 @@ class Container(Reader, frozen=True):
     restart_policy: str = ""
 
 
+class PodSchedulingGate(Reader, frozen=True):
+    name: str = ""
+
+
 class PodSpec(Reader, frozen=True):
     node_name: str = ""
+    node_selector: dict[str, str] = {}
+    scheduler_name: str = "default-scheduler"
+    scheduling_gates: tuple[PodSchedulingGate, ...] = ()
     hostname: str = ""
     subdomain: str = ""
     host_network: bool = False

@@ -1,0 +1,68 @@
+"""How the API server treats Pods. Binding and graceful deletion are the server's. Rule: spec "node" §2.1,
+"api-machinery" §6.2, §8.1, §9.1."""
+
+from __future__ import annotations
+
+from seaway.api.machinery.strategy import Context, Json, Strategy
+from seaway.api.pod.defaults import default_pod
+from seaway.api.pod.qos import choose_qos_class
+from seaway.api.pod.validation import validate_pod, validate_pod_status, validate_pod_update
+
+
+def prepare_create(obj: Json, context: Context) -> Json:
+    """Pending, whatever the client says. One that names its node is scheduled already."""
+    obj["status"] = {"phase": "Pending", "qosClass": choose_qos_class(obj["spec"])}
+    if obj["spec"].get("nodeName"):
+        scheduled = {"type": "PodScheduled", "status": "True", "lastTransitionTime": context.wall_now}
+        obj["status"]["conditions"] = [{"lastProbeTime": None, **scheduled}]
+    return obj
+
+
+def prepare_update(obj: Json, old: Json, context: Context) -> Json:
+    """The status changes only through `/status`."""
+    obj["status"] = old.get("status") or {}
+    return obj
+
+
+def prepare_status_update(obj: Json, old: Json, context: Context) -> Json:
+    """Owners stay; what an agent does not report (class, observed generations) stays too."""
+    meta = {**(obj.get("metadata") or old["metadata"])}
+    meta.pop("ownerReferences", None)
+    if owners := old["metadata"].get("ownerReferences"):
+        meta["ownerReferences"] = owners
+    status, before = {**(obj.get("status") or {})}, old.get("status") or {}
+    for field in ("qosClass", "observedGeneration"):
+        if not status.get(field) and before.get(field):
+            status[field] = before[field]
+    return {**old, "metadata": meta, "status": status}
+
+
+def fields(obj: Json) -> dict[str, str]:
+    spec, status = obj.get("spec") or {}, obj.get("status") or {}
+    addresses = [entry.get("ip") or "" for entry in status.get("podIPs") or ()]
+    return {
+        "spec.nodeName": spec.get("nodeName") or "",
+        "spec.restartPolicy": spec.get("restartPolicy") or "",
+        "spec.schedulerName": spec.get("schedulerName") or "",
+        "spec.serviceAccountName": spec.get("serviceAccountName") or "",
+        "spec.hostNetwork": "true" if spec.get("hostNetwork") else "false",
+        "status.phase": status.get("phase") or "",
+        "status.podIP": status.get("podIP") or (addresses[0] if addresses else ""),
+        "status.podIPs": ",".join(addresses),
+        "status.nominatedNodeName": status.get("nominatedNodeName") or "",
+    }
+
+
+STRATEGY = Strategy(
+    default=default_pod,
+    prepare_create=prepare_create,
+    prepare_update=prepare_update,
+    prepare_status_update=prepare_status_update,
+    validate_create=validate_pod,
+    validate_update=validate_pod_update,
+    validate_status_update=validate_pod_status,
+    fields=fields,
+    has_generation=True,
+    deletes_gracefully=True,
+    answers_delete_with_object=True,
+)

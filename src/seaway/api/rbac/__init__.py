@@ -1,0 +1,1 @@
+"""Roles and their bindings: only stored; this folder knows how bindings are printed."""

@@ -1,0 +1,240 @@
+"""Who may do what, from the ClusterRoles, Roles and bindings that the store holds.
+
+Rule: spec "api-machinery" §10.4 (evaluation), §1.4 (the words of a refusal).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from seaway.api.machinery.errors import Forbidden
+from seaway.api.machinery.http import Identity
+from seaway.apiserver.routes import Route
+
+Json = Mapping[str, Any]
+RBAC_GROUP = "rbac.authorization.k8s.io"
+MASTERS = "system:masters"
+
+
+@dataclass(frozen=True, slots=True)
+class Attributes:
+    """One request as authorization sees it. `path` is set for non-resource requests alone."""
+
+    verb: str
+    group: str = ""
+    resource: str = ""
+    subresource: str = ""
+    namespace: str = ""
+    name: str = ""
+    path: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """One PolicyRule."""
+
+    verbs: frozenset[str]
+    groups: frozenset[str] = frozenset()
+    resources: frozenset[str] = frozenset()
+    names: frozenset[str] = frozenset()
+    paths: tuple[str, ...] = ()
+
+    def allows(self, asked: Attributes) -> bool:
+        if "*" not in self.verbs and asked.verb not in self.verbs:
+            return False
+        if asked.path:
+            return any(_path_matches(pattern, asked.path) for pattern in self.paths)
+        if "*" not in self.groups and asked.group not in self.groups:
+            return False
+        if not self._names_resource(asked):
+            return False
+        return not self.names or asked.name in self.names
+
+    def _names_resource(self, asked: Attributes) -> bool:
+        if "*" in self.resources:
+            return True
+        if not asked.subresource:
+            return asked.resource in self.resources
+        full = f"{asked.resource}/{asked.subresource}"
+        return full in self.resources or f"*/{asked.subresource}" in self.resources
+
+    def covers(self, other: Rule) -> bool:
+        """Everything that the other rule allows, this one allows too."""
+        if not ("*" in self.verbs or other.verbs <= self.verbs):
+            return False
+        if other.paths:
+            return all(any(_path_matches(mine, theirs) for mine in self.paths) for theirs in other.paths)
+        return (
+            ("*" in self.groups or other.groups <= self.groups)
+            and ("*" in self.resources or other.resources <= self.resources)
+            and (not self.names or (bool(other.names) and other.names <= self.names))
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Binding:
+    """Subjects that get the rules of one role."""
+
+    users: frozenset[str]
+    groups: frozenset[str]
+    role_kind: str
+    role_name: str
+
+    def binds(self, identity: Identity) -> bool:
+        return identity.user in self.users or not self.groups.isdisjoint(identity.groups)
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """`reason` tells of roles that are bound but missing; empty when all was found."""
+
+    allowed: bool
+    reason: str = ""
+
+
+class Policy:
+    """All roles and bindings at one moment. Decisions are remembered: a policy never changes."""
+
+    def __init__(
+        self,
+        cluster_roles: Iterable[Json],
+        cluster_bindings: Iterable[Json],
+        roles: Iterable[Json] = (),
+        bindings: Iterable[Json] = (),
+    ) -> None:
+        self._cluster_roles = {role["metadata"]["name"]: parse_rules(role.get("rules")) for role in cluster_roles}
+        self._cluster_bindings = [parse_binding(binding) for binding in cluster_bindings]
+        self._roles = {
+            (role["metadata"]["namespace"], role["metadata"]["name"]): parse_rules(role.get("rules")) for role in roles
+        }
+        self._bindings: dict[str, list[Binding]] = {}
+        for binding in bindings:
+            namespace = binding["metadata"]["namespace"]
+            self._bindings.setdefault(namespace, []).append(parse_binding(binding, namespace))
+        self._decided: dict[tuple[str, tuple[str, ...], Attributes], Decision] = {}
+
+    def decide(self, identity: Identity, asked: Attributes) -> Decision:
+        """Whether one of the identity's rules allows it."""
+        key = (identity.user, identity.groups, asked)
+        decision = self._decided.get(key)
+        if decision is None:
+            if len(self._decided) >= 16_384:
+                self._decided.clear()
+            decision = self._decided[key] = self._evaluate(identity, asked)
+        return decision
+
+    def rules_of(self, identity: Identity, namespace: str) -> tuple[list[Rule], list[str]]:
+        """The identity's rules in the namespace (empty: of the cluster), and what is wrong with its bindings."""
+        rules: list[Rule] = []
+        problems: list[str] = []
+        for binding in self._cluster_bindings:
+            if binding.binds(identity):
+                self._collect(binding, "", rules, problems)
+        for binding in self._bindings.get(namespace, ()) if namespace else ():
+            if binding.binds(identity):
+                self._collect(binding, namespace, rules, problems)
+        return rules, problems
+
+    def find_rules(self, role_kind: str, name: str, namespace: str) -> tuple[Rule, ...] | None:
+        """The rules of the role, None when there is no such role."""
+        if role_kind == "ClusterRole":
+            return self._cluster_roles.get(name)
+        return self._roles.get((namespace, name))
+
+    def _evaluate(self, identity: Identity, asked: Attributes) -> Decision:
+        rules, problems = self.rules_of(identity, asked.namespace)
+        if any(rule.allows(asked) for rule in rules):
+            return Decision(True)
+        return Decision(False, f"RBAC: {_join_problems(problems)}" if problems else "")
+
+    def _collect(self, binding: Binding, namespace: str, rules: list[Rule], problems: list[str]) -> None:
+        found = self.find_rules(binding.role_kind, binding.role_name, namespace)
+        if found is not None:
+            rules.extend(found)
+            return
+        kind = f"{binding.role_kind.lower()}.{RBAC_GROUP}"
+        problems.append(f'{kind} "{binding.role_name}" not found')
+
+
+def parse_rules(rules: Sequence[Json] | None) -> tuple[Rule, ...]:
+    """The rules of a stored role."""
+    return tuple(
+        Rule(
+            verbs=frozenset(rule.get("verbs") or ()),
+            groups=frozenset(rule.get("apiGroups") or ()),
+            resources=frozenset(rule.get("resources") or ()),
+            names=frozenset(rule.get("resourceNames") or ()),
+            paths=tuple(rule.get("nonResourceURLs") or ()),
+        )
+        for rule in rules or ()
+    )
+
+
+def parse_binding(binding: Json, namespace: str = "") -> Binding:
+    """namespace: that of a RoleBinding; a service account may leave its own out only there."""
+    users: set[str] = set()
+    groups: set[str] = set()
+    for subject in binding.get("subjects") or ():
+        match subject.get("kind"):
+            case "User":
+                users.add(subject["name"])
+            case "Group":
+                groups.add(subject["name"])
+            case "ServiceAccount":
+                users.add(f"system:serviceaccount:{subject.get('namespace') or namespace}:{subject['name']}")
+    role = binding.get("roleRef") or {}
+    return Binding(frozenset(users), frozenset(groups), role.get("kind", ""), role.get("name", ""))
+
+
+def attributes_of(route: Route) -> Attributes:
+    """What authorization sees of a route. The namespace of a Namespace is the Namespace itself."""
+    if not route.is_resource:
+        return Attributes(route.verb, path=route.path)
+    name = route.name or route.selected_name
+    return Attributes(
+        route.verb,
+        route.group,
+        route.plural,
+        route.subresource,
+        route.namespace,
+        name if route.verb != "create" or route.subresource else "",
+    )
+
+
+def make_refusal(identity: Identity, asked: Attributes, reason: str = "") -> Forbidden:
+    """The 403 for what no rule allows."""
+    if asked.path:
+        text = f'User "{identity.user}" cannot {asked.verb} path "{asked.path}"'
+        return Forbidden(f"forbidden: {_with_reason(text, reason)}", {})
+    resource = f"{asked.resource}/{asked.subresource}" if asked.subresource else asked.resource
+    where = f'in the namespace "{asked.namespace}"' if asked.namespace else "at the cluster scope"
+    text = f'User "{identity.user}" cannot {asked.verb} resource "{resource}" in API group "{asked.group}" {where}'
+    return make_forbidden(asked.group, asked.resource, asked.name, _with_reason(text, reason))
+
+
+def make_forbidden(group: str, plural: str, name: str, why: str, causes: Sequence[Json] = ()) -> Forbidden:
+    """The 403 of authorization and admission: `services "web" is forbidden: why`."""
+    qualified = f"{plural}.{group}" if group else plural
+    named = f'{qualified} "{name}"' if name else qualified
+    escaped = why.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+    details: dict[str, Any] = {"name": name} if name else {}
+    if group:
+        details["group"] = group
+    details["kind"] = plural
+    if causes:
+        details["causes"] = list(causes)
+    return Forbidden(f"{named} is forbidden: {escaped}", details)
+
+
+def _with_reason(text: str, reason: str) -> str:
+    return f"{text}: {reason}" if reason else text
+
+
+def _join_problems(problems: Sequence[str]) -> str:
+    return problems[0] if len(problems) == 1 else f"[{', '.join(problems)}]"
+
+
+def _path_matches(pattern: str, path: str) -> bool:
+    return pattern in ("*", path) or (pattern.endswith("*") and path.startswith(pattern[:-1]))

@@ -1,0 +1,206 @@
+"""Opens an API server over a store, and runs its own loops: namespaces, `default/kubernetes`, Event expiry."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+import time
+import uuid
+from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime
+
+from seaway.api.machinery.codec import Decoded
+from seaway.api.machinery.errors import AlreadyExists, ApiError, NotFound
+from seaway.api.machinery.http import Identity
+from seaway.api.registry import EVENTS, NAMESPACES, RESOURCES, Resource
+from seaway.apiserver import bootstrap
+from seaway.apiserver.allocate import PORT_PREFIX, ServiceAllocator
+from seaway.apiserver.config import ServerConfig
+from seaway.apiserver.deletes import delete
+from seaway.apiserver.effects import Cancellable, Effects, Wakeup
+from seaway.apiserver.expiry import find_expired
+from seaway.apiserver.handler import ApiServer
+from seaway.apiserver.kubernetes_service import ObjectWrite, plan_kubernetes_service
+from seaway.apiserver.options import DeleteOptions
+from seaway.apiserver.rbac import MASTERS, Attributes
+from seaway.apiserver.record import Json, decode_object, encode_object
+from seaway.apiserver.state import ServerState
+from seaway.apiserver.watchcache import WatchCache
+from seaway.apiserver.writes import Target, create, update
+from seaway.store.contract import Compacted, Event, Store
+
+__all__ = ["AsyncioEffects", "ServerConfig", "open_server"]
+
+NAMESPACE_SECONDS = 60.0
+KUBERNETES_SERVICE_SECONDS = 10.0
+EVENT_EXPIRY_SECONDS = 60.0
+REPLAYED_REVISIONS = 5_000
+"""How far back a restarted server tells watches what happened, so that clients resume without a LIST."""
+
+_LOG = logging.getLogger("seaway.apiserver")
+_SELF = Identity("system:apiserver", (MASTERS,))
+
+
+class AsyncioEffects:
+    """The real surroundings: the running loop, the clocks, the system's randomness."""
+
+    def __init__(self) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._random = random.SystemRandom()
+
+    def monotonic(self) -> float:
+        return self._loop.time()
+
+    def wall_now(self) -> datetime:
+        return datetime.fromtimestamp(time.time(), UTC)
+
+    def new_uid(self) -> str:
+        return str(uuid.uuid4())
+
+    def random(self) -> float:
+        return self._random.random()
+
+    def report(self, error: Exception) -> None:
+        _LOG.error("request=failed error=%r", error, exc_info=error)
+
+    def new_wakeup(self) -> Wakeup:
+        return self._loop.create_future()
+
+    def call_later(self, seconds: float, callback: Callable[[], object]) -> Cancellable:
+        return self._loop.call_later(seconds, callback)
+
+
+async def open_server(
+    config: ServerConfig, store: Store, *, effects: Effects | None = None, runs_loops: bool = True
+) -> ApiServer:
+    """A server that answers with everything the store holds, its own objects made. Closing it leaves the store open.
+
+    Raises StoreError. effects: None means the real ones. runs_loops: False where only requests are of interest (benchmarks of one verb, say).
+    """
+    effects = effects or AsyncioEffects()
+    watch_cache = WatchCache(effects)
+    allocator = ServiceAllocator(config.service_cidrs, config.node_port_range, pick=_pick)
+    end_watch = await _fill(store, watch_cache, allocator)
+    state = ServerState(store, watch_cache, effects, config, allocator)
+    tasks: list[asyncio.Task[None]] = []
+
+    async def close() -> None:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        tasks.clear()
+        end_watch()
+
+    server = ApiServer(state, on_close=close)
+    await _bootstrap(state)
+    if runs_loops:
+        tasks.append(asyncio.create_task(_every(NAMESPACE_SECONDS, lambda: _keep_namespaces(state))))
+        tasks.append(asyncio.create_task(_every(KUBERNETES_SERVICE_SECONDS, lambda: _keep_kubernetes_service(state))))
+        tasks.append(asyncio.create_task(_every(EVENT_EXPIRY_SECONDS, lambda: _expire_events(state))))
+    return server
+
+
+def _pick(count: int) -> int:
+    return random.randrange(count)
+
+
+async def _fill(store: Store, watch_cache: WatchCache, allocator: ServiceAllocator) -> Callable[[], None]:
+    """Load every kind at one revision and follow the store from there. Returns what ends the watch."""
+    revision = store.current_revision
+    horizon = max(store.compacted_revision, revision - REPLAYED_REVISIONS, 0)
+
+    def show_allocator(event: Event) -> None:
+        allocator.observe(event.key, event.value, event.revision)
+
+    watch_cache.listen(show_allocator)
+    for resource in RESOURCES:
+        page = await store.list(resource.store_prefix, revision=revision)
+        watch_cache.load(resource, page.entries, revision, horizon)
+        for entry in page.entries:
+            allocator.observe(entry.key, entry.value, entry.revision)
+    for entry in (await store.list(PORT_PREFIX, revision=revision)).entries:
+        allocator.observe(entry.key, entry.value, entry.revision)
+    try:
+        return store.watch("/registry/", horizon, watch_cache.observe)
+    except Compacted:
+        for cache in watch_cache:
+            cache.horizon = revision
+        return store.watch("/registry/", revision, watch_cache.observe)
+
+
+async def _bootstrap(state: ServerState) -> None:
+    """Make what every server has, and renew its own roles."""
+    await _keep_namespaces(state)
+    for resource, wanted in bootstrap.make_rbac_objects():
+        await _apply(state, ObjectWrite(resource, "", wanted["metadata"]["name"], wanted))
+    await _keep_kubernetes_service(state)
+
+
+async def _keep_namespaces(state: ServerState) -> None:
+    for name in bootstrap.NAMESPACES:
+        if state.find_namespace(name) is None:
+            await _create(state, NAMESPACES, "", bootstrap.make_namespace(name))
+
+
+async def _keep_kubernetes_service(state: ServerState) -> None:
+    for write in plan_kubernetes_service(state.find, state.config):
+        if write.obj is None:
+            await _delete(state, write)
+        else:
+            await _apply(state, write)
+
+
+async def _expire_events(state: ServerState) -> None:
+    for record in find_expired(state.watch_cache.cache(EVENTS).select(), state.effects.wall_now()):
+        await _delete(state, ObjectWrite(EVENTS, record.namespace, record.name, None))
+
+
+async def _create(state: ServerState, resource: Resource, namespace: str, obj: Json) -> None:
+    try:
+        await create(state, _target(resource, namespace, ""), Decoded(obj))
+    except AlreadyExists:
+        return
+
+
+async def _apply(state: ServerState, write: ObjectWrite) -> None:
+    """Create the object, or bring the fields that are given to what they shall be."""
+    wanted = write.obj
+    assert wanted is not None
+    if state.find(write.resource, write.namespace, write.name) is None:
+        await _create(state, write.resource, write.namespace, _copy(wanted))
+        return
+
+    def make(current: Json) -> Decoded:
+        meta = {**current["metadata"], **wanted["metadata"]}
+        return Decoded({**current, **_copy(wanted), "metadata": meta})
+
+    target = _target(write.resource, write.namespace, write.name)
+    await update(state, target, make, is_patch=True)
+
+
+async def _delete(state: ServerState, write: ObjectWrite) -> None:
+    try:
+        await delete(state, _target(write.resource, write.namespace, write.name), DeleteOptions())
+    except NotFound:
+        return
+
+
+def _target(resource: Resource, namespace: str, name: str) -> Target:
+    attributes = Attributes("update" if name else "create", resource.group, resource.plural, "", namespace, name)
+    return Target(resource, namespace, name, _SELF, attributes)
+
+
+def _copy(obj: Json) -> Json:
+    """A copy that shares nothing: writes may change what they are given."""
+    return decode_object(encode_object(obj))
+
+
+async def _every(seconds: float, act: Callable[[], Awaitable[None]]) -> None:
+    """Act now and again until cancelled. A failed turn is reported and the next one tries anew."""
+    while True:
+        await asyncio.sleep(seconds)
+        try:
+            await act()
+        except ApiError as error:
+            _LOG.warning("loop=failed error=%s", error)

@@ -1,0 +1,240 @@
+"""One function per verb: from a routed, authorized request to its response.
+
+Rule: spec "api-machinery" §1.2, §1.3, §9.1, §9.2.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, replace
+
+from seaway.api.machinery.errors import BadRequest, make_not_found
+from seaway.api.machinery.http import Identity, Request, Response
+from seaway.api.machinery.selectors import FieldRequirement, FieldSelector
+from seaway.api.registry import Resource
+from seaway.apiserver.answers import make_answer
+from seaway.apiserver.bodies import (
+    decode_delete_body,
+    decode_object_body,
+    make_binder,
+    make_patcher,
+    make_replacement,
+)
+from seaway.apiserver.deletes import delete, delete_collection
+from seaway.apiserver.effects import format_time
+from seaway.apiserver.encoding import PLAIN, choose_form
+from seaway.apiserver.fieldlabels import check_field_selector
+from seaway.apiserver.lists import TOO_NEW_WAIT_SECONDS, Page, make_matcher, make_too_new, read_page
+from seaway.apiserver.negotiation import Accepted
+from seaway.apiserver.options import ListOptions, parse_get_version, parse_list_options, parse_write_options
+from seaway.apiserver.rbac import attributes_of
+from seaway.apiserver.record import encode_object
+from seaway.apiserver.render import EventEncoder, join_items, join_list, render_list, render_object
+from seaway.apiserver.routes import Route
+from seaway.apiserver.state import ServerState
+from seaway.apiserver.watch import WatchStream
+from seaway.apiserver.writes import Target, Written, create, update
+
+_STREAM_HEADERS = (("Content-Type", "application/json"),)
+# Below this, joining again costs less than a place in memory.
+_KEEP_LIST_FROM_BYTES = 16 << 10
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One request with everything that is known of it."""
+
+    state: ServerState
+    request: Request
+    identity: Identity
+    route: Route
+    resource: Resource
+
+    @property
+    def include_object(self) -> str:
+        return self.request.find_parameter("includeObject") or "Metadata"
+
+    def target(self, *, dry_run: bool) -> Target:
+        """What a write of this request is about."""
+        namespace = self.route.namespace if self.resource.namespaced else ""
+        return Target(
+            self.resource,
+            namespace,
+            self.route.name,
+            self.identity,
+            attributes_of(self.route),
+            self.route.subresource,
+            dry_run,
+        )
+
+    @property
+    def namespace(self) -> str:
+        return self.route.namespace if self.resource.namespaced else ""
+
+
+async def answer_get(call: Call) -> Response:
+    """One object; with a resourceVersion, not older than that."""
+    state, request, resource, route = call.state, call.request, call.resource, call.route
+    form = choose_form(request)
+    if request.query:
+        wanted = parse_get_version(request) or 0
+        if wanted and not await state.watch_cache.wait_for(wanted, TOO_NEW_WAIT_SECONDS):
+            raise make_too_new(wanted, state.watch_cache.revision)
+    record = state.find(resource, call.namespace, route.name)
+    if record is None:
+        raise make_not_found(resource.plural, resource.group, route.name)
+    if form.kind == "object":
+        return make_answer(request, 200, record.body, form)
+    body = _render(call, record.body, form)
+    return make_answer(request, 200, body, form)
+
+
+async def answer_list(call: Call) -> Response:
+    """A page of the collection."""
+    state, request, resource = call.state, call.request, call.resource
+    form = choose_form(request, is_list=True)
+    options = _check_options(call, parse_list_options(request, is_watch=False))
+    page = await read_page(state, resource, call.namespace, options)
+    if form.kind != "object" or page.continue_token or options.continue_token:
+        wall_now = state.effects.wall_now()
+        body = render_list(resource, page, form, include_object=call.include_object, wall_now=wall_now)
+    else:
+        body = _join_kept(call, page, options)
+    return make_answer(request, 200, body, form)
+
+
+def _join_kept(call: Call, page: Page, options: ListOptions) -> bytes:
+    """A whole list; its items are joined once for all who ask while nothing changes."""
+    resource, changed_at = call.resource, call.state.watch_cache.cache(call.resource).changed_at
+    meta = {"resourceVersion": str(page.revision)}
+    if page.revision < changed_at:
+        return render_list(resource, page, PLAIN, include_object="", wall_now=call.state.effects.wall_now())
+    key = (resource.store_prefix, call.namespace, options.labels, options.fields)
+    items = call.state.list_bodies.get(key, changed_at)
+    if items is None:
+        items = join_items(page.records)
+        if len(items) >= _KEEP_LIST_FROM_BYTES:
+            call.state.list_bodies.put(key, changed_at, items)
+    return join_list(f"{resource.kind}List", resource.api_version, meta, items)
+
+
+async def answer_watch(call: Call) -> Response:
+    """A stream of events. Refusals before it starts are ordinary answers; later ones are its last line."""
+    state, request, resource = call.state, call.request, call.resource
+    form = choose_form(request, is_watch=True)
+    options = _check_options(call, parse_list_options(request, is_watch=True))
+    stream = WatchStream(state.effects, namespace=call.namespace)
+    wanted = (options.revision or 0) if options.send_initial else 0
+    if not await state.watch_cache.wait_for(wanted, TOO_NEW_WAIT_SECONDS):
+        stream.fail(make_too_new(wanted, state.watch_cache.revision))
+        return Response(200, _STREAM_HEADERS, stream)
+    wall_now = state.effects.wall_now
+    encoder = EventEncoder(resource, form, include_object=call.include_object, wall_now=wall_now)
+    matches = make_matcher(options.labels, options.fields)
+    stream.start(state, state.watch_cache.cache(resource), encoder, matches, options)
+    return Response(200, _STREAM_HEADERS, stream)
+
+
+async def answer_create(call: Call) -> Response:
+    """POST to a collection."""
+    form = choose_form(call.request)
+    options = parse_write_options(call.request, "CreateOptions")
+    decoded = decode_object_body(call.request, call.resource, options)
+    written = await create(call.state, call.target(dry_run=options.dry_run), decoded)
+    return _answer_written(call, written, form)
+
+
+async def answer_update(call: Call) -> Response:
+    """PUT of an object, its status, or a Namespace's finalizers."""
+    form = choose_form(call.request)
+    options = parse_write_options(call.request, "UpdateOptions")
+    decoded = decode_object_body(call.request, call.resource, options)
+    creates = call.resource.strategy.creates_on_update and not call.route.subresource
+    make = make_replacement(decoded)
+    target = call.target(dry_run=options.dry_run)
+    written = await update(call.state, target, make, is_patch=False, creates=creates)
+    return _answer_written(call, written, form)
+
+
+async def answer_patch(call: Call) -> Response:
+    """PATCH of an object or its status."""
+    form = choose_form(call.request)
+    make = make_patcher(call.request, call.resource, parse_write_options(call.request, "PatchOptions"))
+    options = parse_write_options(call.request, "PatchOptions")
+    written = await update(call.state, call.target(dry_run=options.dry_run), make, is_patch=True)
+    return _answer_written(call, written, form)
+
+
+async def answer_delete(call: Call) -> Response:
+    """DELETE of an object."""
+    form = choose_form(call.request)
+    options = decode_delete_body(call.request)
+    written = await delete(call.state, call.target(dry_run=options.dry_run), options)
+    return make_answer(call.request, written.status, written.body, replace(PLAIN, media=form.media))
+
+
+async def answer_delete_collection(call: Call) -> Response:
+    """DELETE of what is selected in a collection; answers the list of it."""
+    form = choose_form(call.request, is_list=True)
+    selection = _check_options(call, parse_list_options(call.request, is_watch=False))
+    options = decode_delete_body(call.request)
+    matches = make_matcher(selection.labels, selection.fields)
+    target = call.target(dry_run=options.dry_run)
+    records = await delete_collection(call.state, target, matches, options)
+    page = Page(records, call.state.watch_cache.revision)
+    wall_now = call.state.effects.wall_now()
+    body = render_list(call.resource, page, form, include_object=call.include_object, wall_now=wall_now)
+    return make_answer(call.request, 200, body, form)
+
+
+async def answer_binding(call: Call) -> Response:
+    """POST of a Binding: the Pod gets its node."""
+    form = choose_form(call.request)
+    options = parse_write_options(call.request, "CreateOptions")
+    binding = decode_object_body(call.request, call.resource, options, "binding").obj
+    if not (binding.get("target") or {}).get("name"):
+        raise BadRequest("binding target name is required")
+    now = format_time(call.state.effects.wall_now())
+    make = make_binder(binding, call.resource, call.route.name, now)
+    await update(call.state, call.target(dry_run=options.dry_run), make, is_patch=True)
+    status = {"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success", "code": 201}
+    return make_answer(call.request, 201, encode_object(status), replace(PLAIN, media=form.media))
+
+
+def _check_options(call: Call, options: ListOptions) -> ListOptions:
+    """The options with the field selector of the path: `/watch/…/name` is a watch of one name. Raises BadRequest."""
+    fields = check_field_selector(call.resource, options.fields)
+    if call.route.name:
+        named = fields.find_exact("metadata.name")
+        if named is not None and named != call.route.name:
+            raise BadRequest("fieldSelector metadata.name doesn't match requested name")
+        fields = FieldSelector((*fields.requirements, FieldRequirement("metadata.name", call.route.name)))
+    return options if fields is options.fields else replace(options, fields=fields)
+
+
+def _answer_written(call: Call, written: Written, form: Accepted) -> Response:
+    body = _render(call, written.body, form) if form.kind != "object" else written.body
+    return make_answer(call.request, written.status, body, form, warnings=written.warnings)
+
+
+def _render(call: Call, body: bytes, form: Accepted) -> bytes:
+    wall_now = call.state.effects.wall_now()
+    return render_object(call.resource, body, form, include_object=call.include_object, wall_now=wall_now)
+
+
+Verb = Callable[[Call], Awaitable[Response]]
+VERBS: dict[tuple[str, str], Verb] = {
+    ("get", ""): answer_get,
+    ("get", "status"): answer_get,
+    ("list", ""): answer_list,
+    ("watch", ""): answer_watch,
+    ("create", ""): answer_create,
+    ("create", "binding"): answer_binding,
+    ("update", ""): answer_update,
+    ("update", "status"): answer_update,
+    ("update", "finalize"): answer_update,
+    ("patch", ""): answer_patch,
+    ("patch", "status"): answer_patch,
+    ("delete", ""): answer_delete,
+    ("deletecollection", ""): answer_delete_collection,
+}

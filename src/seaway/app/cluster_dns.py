@@ -1,0 +1,56 @@
+"""The Service `kube-system/kube-dns`: an ordinary Service whose hand-made slice points to the DNS piece.
+
+Rule: design.md §11 "Addresses of our own services".
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from seaway.api.machinery.errors import AlreadyExists
+from seaway.api.registry import ENDPOINT_SLICES, SERVICES
+from seaway.client.requests import Client
+
+NAMESPACE, NAME = "kube-system", "kube-dns"
+
+
+async def ensure_dns_service(client: Client, *, cluster_ip: str, node_ip: str, node_name: str, port: int) -> None:
+    """Make the Service and its slice, or set the slice right after an address changed."""
+    for resource, obj in (
+        (SERVICES, make_service(cluster_ip)),
+        (ENDPOINT_SLICES, make_slice(node_ip, node_name, port)),
+    ):
+        try:
+            await client.create(resource, obj, NAMESPACE)
+        except AlreadyExists:
+            if resource is ENDPOINT_SLICES:
+                patch = {"endpoints": obj["endpoints"], "ports": obj["ports"]}
+                await client.patch(resource, NAME, NAMESPACE, patch=patch)
+
+
+def make_service(cluster_ip: str) -> dict[str, Any]:
+    ports = [
+        {"name": name, "port": 53, "protocol": protocol} for name, protocol in (("dns", "UDP"), ("dns-tcp", "TCP"))
+    ]
+    labels = {"k8s-app": NAME, "kubernetes.io/cluster-service": "true", "kubernetes.io/name": "CoreDNS"}
+    return {
+        "apiVersion": "v1",
+        "kind": "Service",
+        "metadata": {"name": NAME, "namespace": NAMESPACE, "labels": labels},
+        "spec": {"clusterIP": cluster_ip, "ports": ports},
+    }
+
+
+def make_slice(node_ip: str, node_name: str, port: int) -> dict[str, Any]:
+    ports = [
+        {"name": name, "port": port, "protocol": protocol} for name, protocol in (("dns", "UDP"), ("dns-tcp", "TCP"))
+    ]
+    labels = {"kubernetes.io/service-name": NAME, "endpointslice.kubernetes.io/managed-by": "seaway"}
+    return {
+        "apiVersion": "discovery.k8s.io/v1",
+        "kind": "EndpointSlice",
+        "metadata": {"name": NAME, "namespace": NAMESPACE, "labels": labels},
+        "addressType": "IPv4",
+        "endpoints": [{"addresses": [node_ip], "conditions": {"ready": True}, "nodeName": node_name}],
+        "ports": ports,
+    }

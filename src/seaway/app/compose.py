@@ -1,0 +1,124 @@
+"""The pieces of one `up`, each with its configuration made from the plan. Heavy imports happen in the functions."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Awaitable, Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from seaway.app import options as addresses
+from seaway.app.options import DNS_PORT
+from seaway.app.pieces import Ready, Report, run_daemon, run_with_client
+from seaway.app.preflight import SANDBOX
+
+if TYPE_CHECKING:
+    from seaway.app.up import Plan
+    from seaway.client.requests import Client
+
+Main = Callable[[Report], int]
+Start = Callable[["Client", Ready], Awaitable[None]]
+
+NODE_GRACE_SECONDS = 3.0
+"""A node that says nothing this long counts as dead: design.md §8, the default of `up`."""
+
+
+def find_upstreams(resolv_conf: Path) -> tuple[str, ...]:
+    """The host's resolvers; none when the file is not there."""
+    from seaway.dns.upstreams import parse_resolv_conf
+
+    try:
+        return parse_resolv_conf(resolv_conf.read_text())
+    except OSError:
+        return ()
+
+
+def piece_main(name: str, plan: Plan) -> Main:
+    """The main function of a piece that is an ordinary API client."""
+    start = _STARTS[name](plan)
+    kubeconfig = plan.data.piece_kubeconfig(name)
+    return lambda report: run_with_client(kubeconfig, name, start, report)
+
+
+def apiserver_main(plan: Plan, listeners: Sequence[socket.socket]) -> Main:
+    """The API server on sockets that are bound already, and on the unix socket."""
+
+    async def run(on_ready: Ready) -> None:
+        from seaway.app.api import run_apiserver
+
+        await run_apiserver(plan, listeners, on_ready)
+
+    return lambda report: run_daemon(run, report)
+
+
+def relay_main(plan: Plan) -> Main:
+    """The way out for DNS questions of a sandbox."""
+
+    async def run(on_ready: Ready) -> None:
+        from seaway.app.relay import run_relay
+
+        await run_relay(plan.data.relay_socket, plan.upstreams, on_ready=on_ready)
+
+    return lambda report: run_daemon(run, report)
+
+
+def _controllers(plan: Plan) -> Start:
+    from seaway.controllers.run import ControllersConfig
+    from seaway.controllers.run import run as run_controllers
+
+    config = ControllersConfig(node_grace_seconds=NODE_GRACE_SECONDS, ca_pem=plan.serving.authority.read_text())
+    return lambda client, on_ready: run_controllers(config, client, on_ready=on_ready)
+
+
+def _proxy(plan: Plan) -> Start:
+    from seaway.net.family import Family
+    from seaway.proxy.config import ProxyConfig
+    from seaway.proxy.run import run as run_proxy
+
+    config = ProxyConfig(
+        node_name=plan.node_name,
+        families=(Family.IPV4,),
+        cluster_cidrs=(plan.options.cluster_cidr,),
+        service_cidrs=(plan.options.service_cidr,),
+    )
+    return lambda client, on_ready: run_proxy(config, client, on_ready=on_ready)
+
+
+def _dns(plan: Plan) -> Start:
+    from seaway.dns.run import DnsConfig
+    from seaway.dns.run import run as run_dns
+
+    sources = (plan.options.cluster_cidr, plan.options.service_cidr, f"{plan.dns_address}/32", "127.0.0.0/8")
+    config = DnsConfig(
+        cluster_domain=plan.options.cluster_domain,
+        listen=((plan.dns_address, DNS_PORT),),
+        upstreams=(f"unix://{plan.data.relay_socket}",) if plan.way == SANDBOX else plan.upstreams,
+        allowed_sources=sources,
+    )
+    return lambda client, on_ready: run_dns(config, client, on_ready=on_ready)
+
+
+def _node(plan: Plan) -> Start:
+    from seaway.node.run import NodeConfig
+    from seaway.node.run import run as run_node
+
+    config = NodeConfig(
+        node_name=plan.node_name,
+        node_ip=plan.node_ip,
+        pod_cidr=addresses.pod_cidr(plan.options),
+        cluster_cidrs=(plan.options.cluster_cidr, plan.options.service_cidr),
+        cluster_domain=plan.options.cluster_domain,
+        dns_ip=addresses.dns_ip(plan.options),
+        state_dir=plan.data.node_state,
+        data_dir=plan.data.root,
+        sandbox=plan.way == SANDBOX,
+    )
+    return lambda client, on_ready: run_node(config, client, on_ready=on_ready)
+
+
+_STARTS: dict[str, Callable[[Plan], Start]] = {
+    "controllers": _controllers,
+    "proxy": _proxy,
+    "dns": _dns,
+    "node": _node,
+}

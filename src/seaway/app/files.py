@@ -1,0 +1,226 @@
+"""The data directory: where everything of one Seaway lives, who may read it, and who holds it.
+
+Invariants:
+1. The directory is 0700, keys and kubeconfigs 0600; files are written beside and renamed, never half.
+2. One `up` (or one `apiserver`) at a time holds a directory: a lock on `lock`, with the holder's process id in it.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import socket
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+import msgspec
+
+from seaway.app.errors import OperationalError
+from seaway.client.kubeconfig import Connection, render_kubeconfig
+from seaway.pki import certificates, tokens
+
+# Identities of the pieces, with upstream's names. Rule: spec "api-machinery" §10.4.
+ADMIN = ("kubernetes-admin", ("system:masters",))
+PIECE_IDENTITIES: Mapping[str, tuple[str, tuple[str, ...]]] = {
+    "controllers": ("system:kube-controller-manager", ()),
+    "proxy": ("system:kube-proxy", ()),
+    "dns": ("seaway:dns", ()),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class DataDir:
+    """Paths under one data directory."""
+
+    root: Path
+
+    @property
+    def database(self) -> Path:
+        return self.root / "seaway.db"
+
+    @property
+    def api_socket(self) -> Path:
+        return self.root / "api.sock"
+
+    @property
+    def relay_socket(self) -> Path:
+        return self.root / "dns.sock"
+
+    @property
+    def admin_kubeconfig(self) -> Path:
+        return self.root / "admin.kubeconfig"
+
+    @property
+    def state_file(self) -> Path:
+        return self.root / "up.json"
+
+    @property
+    def logs(self) -> Path:
+        return self.root / "logs"
+
+    @property
+    def node_state(self) -> Path:
+        return self.root / "node"
+
+    @property
+    def pki(self) -> Path:
+        return self.root / "pki"
+
+    def piece_kubeconfig(self, piece: str) -> Path:
+        return self.root / "kubeconfig" / f"{piece}.kubeconfig"
+
+
+def default_data_dir() -> Path:
+    """`/var/lib/seaway` for root, `$XDG_STATE_HOME/seaway` for others."""
+    if os.geteuid() == 0:
+        return Path("/var/lib/seaway")
+    state = os.environ.get("XDG_STATE_HOME") or os.path.join(os.path.expanduser("~"), ".local", "state")
+    return Path(state) / "seaway"
+
+
+def prepare(root: Path) -> DataDir:
+    """Make the directory and its parts. Raises OperationalError when it cannot be had."""
+    data = DataDir(root.absolute())
+    try:
+        data.root.mkdir(parents=True, exist_ok=True)
+        os.chmod(data.root, 0o700)
+        for part in (data.logs, data.pki, data.root / "kubeconfig"):
+            part.mkdir(mode=0o700, exist_ok=True)
+    except OSError as error:
+        raise OperationalError(
+            f"data directory {data.root}: {error.strerror}; choose a writable one with --data-dir"
+        ) from error
+    if len(os.fsencode(data.api_socket)) > 100:
+        raise OperationalError(
+            f"data directory {data.root}: path of {len(os.fsencode(data.root))} bytes found, at most 90 allowed "
+            "for the sockets in it; choose a shorter one with --data-dir"
+        )
+    return data
+
+
+def lock(data: DataDir) -> int:
+    """Hold the directory until the returned descriptor is closed. Raises OperationalError when another does."""
+    fd = os.open(data.root / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        holder = os.read(fd, 32).decode(errors="replace").strip() or "another process"
+        os.close(fd)
+        raise OperationalError(
+            f"data directory {data.root}: in use by process {holder}; stop it (seaway down) or choose another with "
+            "--data-dir"
+        ) from error
+    os.ftruncate(fd, 0)
+    os.write(fd, f"{os.getpid()}\n".encode())
+    return fd
+
+
+def write_private(path: Path, content: bytes) -> None:
+    """Replace the file's content at once; only the owner may read it."""
+    beside = path.with_name(f".{path.name}.{os.getpid()}")
+    fd = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    with os.fdopen(fd, "wb") as file:
+        file.write(content)
+    os.replace(beside, path)
+
+
+@dataclass(frozen=True, slots=True)
+class ServingFiles:
+    """What the API server needs to serve TLS and to check who asks."""
+
+    authority: Path
+    certificate: Path
+    key: Path
+    token_key: Path
+
+
+def ensure_authority(data: DataDir, *, wall_now: datetime) -> certificates.Authority:
+    """The CA of this directory, made on first use."""
+    certificate, key = data.pki / "ca.crt", data.pki / "ca.key"
+    if not (certificate.exists() and key.exists()):
+        made = certificates.create_authority("seaway", wall_now=wall_now)
+        write_private(key, made.key_pem)
+        write_private(certificate, made.certificate_pem)
+    return certificates.Authority(certificate.read_bytes(), key.read_bytes())
+
+
+def ensure_serving(
+    data: DataDir, authority: certificates.Authority, *, names: Sequence[str], addresses: Sequence[str]
+) -> ServingFiles:
+    """Server certificate for these names and addresses (renewed when they change) and the token signing key."""
+    wall_now = datetime.now(UTC)
+    certificate, key, token_key = (data.pki / n for n in ("apiserver.crt", "apiserver.key", "tokens.key"))
+    if not certificate.exists() or certificates.needs_renewal(
+        certificate.read_bytes(), wall_now=wall_now, names=names, addresses=addresses
+    ):
+        pair = certificates.issue_server(authority, names=names, addresses=addresses, wall_now=wall_now)
+        write_private(key, pair.key_pem)
+        write_private(certificate, pair.certificate_pem)
+    if not token_key.exists():
+        write_private(token_key, tokens.create_signing_key())
+    return ServingFiles(data.pki / "ca.crt", certificate, key, token_key)
+
+
+def ensure_kubeconfigs(data: DataDir, authority: certificates.Authority, *, server: str, node_name: str) -> None:
+    """One kubeconfig a piece (over the unix socket) and the administrator's (over TCP)."""
+    identities = {**PIECE_IDENTITIES, "node": (f"system:node:{node_name}", ("system:nodes",))}
+    socket_url = f"unix://{data.api_socket}"
+    for piece, (user, groups) in identities.items():
+        _ensure_kubeconfig(data.piece_kubeconfig(piece), authority, socket_url, user, groups)
+    _ensure_kubeconfig(data.admin_kubeconfig, authority, server, *ADMIN)
+
+
+def _ensure_kubeconfig(
+    path: Path, authority: certificates.Authority, server: str, user: str, groups: Sequence[str]
+) -> None:
+    marker = f"# {server} {user}\n".encode()
+    if path.exists() and path.read_bytes().startswith(marker):
+        return
+    pair = certificates.issue_client(authority, user=user, groups=groups, wall_now=datetime.now(UTC))
+    connection = Connection(
+        server=server,
+        ca_pem=authority.certificate_pem.decode(),
+        certificate_pem=pair.certificate_pem.decode(),
+        key_pem=pair.key_pem.decode(),
+    )
+    write_private(path, marker + render_kubeconfig(connection, user=user).encode())
+
+
+class UpState(msgspec.Struct, frozen=True):
+    """What `up` says of itself while it runs, for status, shell, kubeconfig and down."""
+
+    pid: int
+    way: str
+    reason: str
+    url: str
+    dns: str
+    node_name: str
+    node_ip: str
+    service_cidr: str
+    cluster_cidr: str
+    cluster_domain: str
+    pieces: tuple[str, ...]
+    ready: bool = False
+    holder_pid: int = 0
+    seconds: float = 0.0
+
+
+def write_state(data: DataDir, state: UpState) -> None:
+    write_private(data.state_file, msgspec.json.encode(state))
+
+
+def find_state(data: DataDir) -> UpState | None:
+    """The state of the running `up`, or None when none runs."""
+    try:
+        state = msgspec.json.decode(data.state_file.read_bytes(), type=UpState)
+        os.kill(state.pid, 0)
+    except (OSError, msgspec.DecodeError):
+        return None
+    return state
+
+
+def host_name() -> str:
+    """The host's name as a node name. Rule: spec "node" §1.2."""
+    return socket.gethostname().strip().lower()

@@ -1,0 +1,106 @@
+"""The daemons as functions that run until told to stop: what `seaway up` forks and what the stand-alone verbs call.
+
+Each takes its configuration and a client, and knows nothing of the others. `report` says `ready` once.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import signal
+import sys
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+
+from seaway.app.errors import OperationalError
+from seaway.client.kubeconfig import KubeconfigError, parse_kubeconfig
+from seaway.client.requests import Client, TransportError
+from seaway.client.transport import open_client
+
+Report = Callable[[str], None]
+Ready = Callable[[], None]
+
+API_POLL_SECONDS = 0.01
+API_POLL_LONGEST_SECONDS = 2.0
+
+
+def run_daemon(start: Callable[[Ready], Awaitable[None]], report: Report) -> int:
+    """Run the coroutine on a loop of its own until it ends or SIGTERM (or SIGINT) cancels it. Returns the exit code."""
+    logging.basicConfig(
+        level=logging.INFO, stream=sys.stderr, format="time=%(asctime)s level=%(levelname)s logger=%(name)s %(message)s"
+    )
+
+    def on_ready() -> None:
+        report("ready")
+
+    try:
+        with asyncio.Runner(loop_factory=_find_loop_factory()) as runner:
+            runner.run(_until_stopped(start(on_ready)))
+    except OPERATIONAL as error:
+        logging.getLogger("seaway").error("msg=%r", str(error))
+        report(f"fatal {error}")
+        return 1
+    return 0
+
+
+async def _until_stopped(work: Awaitable[None]) -> None:
+    loop = asyncio.get_running_loop()
+    task = asyncio.ensure_future(work)
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, task.cancel)
+    try:
+        await task
+    except asyncio.CancelledError:
+        return
+
+
+def _find_loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
+    try:
+        import uvloop
+    except ImportError:
+        return None
+    return uvloop.new_event_loop
+
+
+def connect(kubeconfig: Path, *, user_agent: str) -> Client:
+    """A client of the kubeconfig's current context. Raises OperationalError."""
+    try:
+        text = kubeconfig.read_text()
+    except OSError as error:
+        raise OperationalError(f"kubeconfig {kubeconfig}: {error.strerror}; give another with --kubeconfig") from error
+    connection = parse_kubeconfig(
+        text, read_file=lambda name: (kubeconfig.parent / name).read_text(), subject=str(kubeconfig)
+    )
+    return open_client(connection, user_agent=user_agent)
+
+
+async def wait_for_api(client: Client) -> None:
+    """Until the API server answers that it is ready; forever, with growing pauses (a piece may start first)."""
+    pause = API_POLL_SECONDS
+    while True:
+        try:
+            await client.send("GET", "/readyz")
+        except TransportError:
+            await asyncio.sleep(pause)
+            pause = min(pause * 1.3, API_POLL_LONGEST_SECONDS)
+        else:
+            return
+
+
+def run_with_client(
+    kubeconfig: Path, name: str, start: Callable[[Client, Ready], Awaitable[None]], report: Report
+) -> int:
+    """A daemon that is an ordinary API client: connect, wait for the server, run."""
+
+    async def run(on_ready: Ready) -> None:
+        client = connect(kubeconfig, user_agent=f"seaway-{name}")
+        try:
+            await wait_for_api(client)
+            await start(client, on_ready)
+        finally:
+            await client.close()
+
+    return run_daemon(run, report)
+
+
+OPERATIONAL: tuple[type[Exception], ...] = (OperationalError, KubeconfigError, OSError)

@@ -1,0 +1,167 @@
+"""Which way Seaway can run here, found by trying: each trial makes what the way needs, in a child that then ends.
+
+Rule: design.md §3. What is missing is named with its mend.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import os
+import secrets
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+
+from seaway.app.errors import OperationalError
+from seaway.app.sandbox import make_namespaces
+
+HOST, SANDBOX, NONE = "host", "sandbox", "none"
+WAYS = (HOST, SANDBOX, NONE)
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """The way, and why it is this one (what the better ways lacked)."""
+
+    way: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """What a trial lacked, and the mend."""
+
+    missing: str
+    mend: str
+
+    def __str__(self) -> str:
+        return f"{self.missing}; {self.mend}"
+
+
+def choose_way(wanted: str | None, trials: dict[str, Callable[[], Refusal | None]]) -> Choice:
+    """The wanted way, else the first that can be had. Raises OperationalError when the wanted one cannot.
+
+    trials: a way's trial, in order of preference; `none` needs none.
+    """
+    if wanted == NONE:
+        return Choice(NONE, "asked for")
+    refusals: list[str] = []
+    for way in (wanted,) if wanted else (HOST, SANDBOX):
+        refusal = trials[way]()
+        if refusal is None:
+            reason = "asked for" if wanted else "; ".join(refusals) or "root, and all that it needs was tried"
+            return Choice(way, reason)
+        refusals.append(f"{way}: {refusal}")
+    if wanted:
+        raise OperationalError(f"--network {refusals[0]}, or use another --network")
+    return Choice(NONE, "; ".join(refusals))
+
+
+def try_host() -> Refusal | None:
+    """Needs root with the rights to links, tables and namespaces, in the host's own network."""
+    if os.geteuid() != 0:
+        return Refusal(f"user {os.geteuid()} found, root needed", "run it with sudo")
+    return _try_in_child(_make_host_parts, "run it as root with CAP_NET_ADMIN and CAP_SYS_ADMIN")
+
+
+def try_sandbox() -> Refusal | None:
+    """Needs user namespaces for ordinary users, with links and tables inside."""
+    mend = "allow user namespaces (sysctl user.max_user_namespaces, kernel.apparmor_restrict_unprivileged_userns=0)"
+    return _try_in_child(_make_sandbox_parts, mend)
+
+
+def find_overlaps(ranges: Sequence[str], routes: Iterable[tuple[str, str]]) -> list[str]:
+    """Which ranges meet a route of the host. routes: (destination CIDR, link name), the default route left out."""
+    found = []
+    for text in ranges:
+        wanted = ipaddress.ip_network(text)
+        for destination, link in routes:
+            network = ipaddress.ip_network(destination, strict=False)
+            if network.version == wanted.version and network.overlaps(wanted):
+                found.append(f"{text} overlaps the host's route to {destination} on {link}")
+    return found
+
+
+def check_ranges(ranges: Sequence[str]) -> None:
+    """Raises OperationalError when a range is somebody else's on this host."""
+    overlaps = find_overlaps(ranges, _list_foreign_routes())
+    if overlaps:
+        raise OperationalError(f"{overlaps[0]}; choose other ranges with --service-cidr and --cluster-cidr")
+
+
+def find_primary_address() -> str | None:
+    """The host's address on its default route, or None. Rule: spec "node" §1.4."""
+    from pyroute2 import IPRoute
+
+    with IPRoute() as route:
+        for entry in route.get_default_routes(family=2):
+            preferred = entry.get_attr("RTA_PREFSRC")
+            if preferred:
+                return str(preferred)
+            for address in route.get_addr(family=2, index=entry.get_attr("RTA_OIF")):
+                return str(address.get_attr("IFA_LOCAL"))
+        for address in route.get_addr(family=2):
+            if not ipaddress.ip_address(address.get_attr("IFA_LOCAL")).is_loopback:
+                return str(address.get_attr("IFA_LOCAL"))
+    return None
+
+
+def _list_foreign_routes() -> list[tuple[str, str]]:
+    from pyroute2 import IPRoute
+
+    from seaway.node.network.kernel import PROTOCOL
+
+    found = []
+    with IPRoute() as route:
+        names = {link["index"]: link.get_attr("IFLA_IFNAME") for link in route.get_links()}
+        for entry in route.get_routes(family=2, table=254):
+            destination = entry.get_attr("RTA_DST")
+            if destination and entry["proto"] != PROTOCOL:
+                link = names.get(entry.get_attr("RTA_OIF"), "blackhole")
+                found.append((f"{destination}/{entry['dst_len']}", link))
+    return found
+
+
+def _make_host_parts() -> None:
+    _make_veth()
+    _make_table()
+
+
+def _make_sandbox_parts() -> None:
+    make_namespaces()
+    _make_veth()
+    _make_table()
+
+
+def _make_veth() -> None:
+    from pyroute2 import IPRoute
+
+    name = f"swtry{secrets.token_hex(3)}"
+    with IPRoute() as route:
+        route.link("add", ifname=name, kind="veth", peer={"ifname": f"{name}p"})
+        route.link("del", ifname=name)
+
+
+def _make_table() -> None:
+    from pyroute2.nftables.main import NFTables
+
+    name = f"seaway-try-{secrets.token_hex(3)}"
+    with NFTables(nfgen_family=2) as nft:
+        nft.table("add", name=name)
+        nft.table("del", name=name)
+
+
+def _try_in_child(trial: Callable[[], None], mend: str) -> Refusal | None:
+    read, write = os.pipe()
+    pid = os.fork()
+    if pid == 0:
+        try:
+            trial()
+            os._exit(0)
+        except BaseException as error:
+            os.write(write, f"{type(error).__name__}: {error}".encode()[:1000])
+            os._exit(1)
+    os.close(write)
+    with os.fdopen(read, "rb") as file:
+        words = file.read().decode(errors="replace")
+    _, status = os.waitpid(pid, 0)
+    return None if status == 0 else Refusal(f"tried and refused ({words})", mend)

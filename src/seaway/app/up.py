@@ -1,0 +1,224 @@
+"""`seaway up`: chooses the way, prepares the directory, and supervises the pieces, inside and outside of a sandbox.
+
+Order: hold the directory, check what can be checked, bind what can be bound (each refusal is one line and nothing is
+left behind), then fork. The parent never has a loop or a thread: design.md §11 "Processes".
+"""
+
+from __future__ import annotations
+
+import importlib
+import ipaddress
+import os
+import socket
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from seaway.app import compose, files, preflight, sandbox
+from seaway.app.errors import OperationalError
+from seaway.app.options import (
+    DNS_PORT,
+    SANDBOX_NODE_IP,
+    UpOptions,
+    apiserver_ip,
+    check_options,
+    dns_ip,
+    pod_cidr,
+)
+from seaway.app.preflight import HOST, NONE, SANDBOX
+from seaway.app.supervisor import Piece, Supervisor
+
+# What the pieces share, imported once before they are forked.
+PRELOADED = (
+    "aiohttp",
+    "uvloop",
+    "seaway.apiserver.run",
+    "seaway.apiserver.serve",
+    "seaway.controllers.run",
+    "seaway.dns.run",
+    "seaway.node.run",
+    "seaway.proxy.run",
+    "seaway.store.sqlite",
+)
+INNER_PIECES = ("proxy", "dns", "node")
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """Everything that the pieces need to know, decided before the first fork."""
+
+    options: UpOptions
+    data: files.DataDir
+    choice: preflight.Choice
+    node_name: str
+    node_ip: str
+    """Empty without a network of ours."""
+    serving: files.ServingFiles
+    upstreams: tuple[str, ...]
+
+    @property
+    def way(self) -> str:
+        return self.choice.way
+
+    @property
+    def dns_address(self) -> str:
+        """Where the DNS piece listens."""
+        return self.node_ip or "127.0.0.1"
+
+    @property
+    def url(self) -> str:
+        """The API's address as a user of this host reaches it."""
+        bind = self.options.bind_address
+        host = "127.0.0.1" if bind in ("0.0.0.0", "::") else bind
+        return f"https://{f'[{host}]' if ':' in host else host}:{self.options.secure_port}"
+
+
+def run_up(options: UpOptions, *, say: Callable[[str], None]) -> int:
+    """Until a signal. Returns the exit code; raises OperationalError when it cannot start."""
+    begun = time.monotonic()
+    check_options(options)
+    data = files.prepare(options.data_dir)
+    lock = files.lock(data)
+    trials = {HOST: preflight.try_host, SANDBOX: preflight.try_sandbox}
+    choice = preflight.choose_way(options.network, trials)
+    say(f"way      {choice.way} ({choice.reason})")
+    plan = make_plan(options, data, choice)
+    listeners = bind_listeners(plan)
+    try:
+        fatal = _supervise(plan, listeners, say, begun)
+    finally:
+        data.state_file.unlink(missing_ok=True)
+        data.api_socket.unlink(missing_ok=True)
+        if options.ready_file:
+            options.ready_file.unlink(missing_ok=True)
+        os.close(lock)
+    if fatal:
+        raise OperationalError(fatal)
+    return 0
+
+
+def make_plan(options: UpOptions, data: files.DataDir, choice: preflight.Choice) -> Plan:
+    """Addresses, certificates and kubeconfigs. Raises OperationalError."""
+    node_ip = _find_node_ip(options, choice.way)
+    node_name = options.node_name or files.host_name()
+    authority = files.ensure_authority(data, wall_now=datetime.now(UTC))
+    domain = options.cluster_domain
+    names = ["kubernetes", "kubernetes.default", "kubernetes.default.svc", f"kubernetes.default.svc.{domain}"]
+    addresses = {"127.0.0.1", "::1", apiserver_ip(options), node_ip, options.bind_address} - {"", "0.0.0.0", "::"}
+    serving = files.ensure_serving(data, authority, names=[*names, "localhost", node_name], addresses=sorted(addresses))
+    plan = Plan(options, data, choice, node_name, node_ip, serving, compose.find_upstreams(Path("/etc/resolv.conf")))
+    files.ensure_kubeconfigs(data, authority, server=plan.url, node_name=node_name)
+    return plan
+
+
+def _find_node_ip(options: UpOptions, way: str) -> str:
+    if way == SANDBOX:
+        return SANDBOX_NODE_IP
+    if way == NONE:
+        return ""
+    preflight.check_ranges((options.service_cidr, options.cluster_cidr))
+    found = preflight.find_primary_address()
+    if not found:
+        raise OperationalError("host: no IPv4 address found, one needed for the node; add one or use --network sandbox")
+    return found
+
+
+def bind_listeners(plan: Plan) -> list[socket.socket]:
+    """The API server's sockets on this host, bound before anything runs. Raises OperationalError for a taken port."""
+    bind, port = plan.options.bind_address, plan.options.secure_port
+    addresses = [bind]
+    if plan.way == HOST and not ipaddress.ip_address(bind).is_unspecified and bind != plan.node_ip:
+        addresses.append(plan.node_ip)
+    listeners = []
+    for address in addresses:
+        family = socket.AF_INET6 if ":" in address else socket.AF_INET
+        try:
+            listeners.append(socket.create_server((address, port), family=family, backlog=512))
+        except OSError as error:
+            raise OperationalError(
+                f"API server {address}:{port}: {os.strerror(error.errno or 0)}; stop what listens there or choose "
+                "--secure-port and --bind-address"
+            ) from error
+    return listeners
+
+
+def _supervise(plan: Plan, listeners: list[socket.socket], say: Callable[[str], None], begun: float) -> str:
+    for module in PRELOADED:
+        importlib.import_module(module)
+    inner = [Piece(name, compose.piece_main(name, plan)) for name in INNER_PIECES if plan.way != NONE or name == "dns"]
+    outer = Supervisor((), plan.data.logs)
+    holder = None
+    if plan.way == SANDBOX:
+        holder = sandbox.start_holder(
+            sandbox.Inside(plan.node_ip, plan.options.secure_port, plan.options.service_cidr),
+            lambda lifeline: _run_inner(plan, inner, outer.report_fd, lifeline),
+        )
+        listeners.append(holder.listener)
+        outer.lifeline, outer.lifeline_words = holder.lifeline, "sandbox: its first process ended"
+        outer.expected = INNER_PIECES
+    outside = [Piece("apiserver", compose.apiserver_main(plan, listeners))]
+    outside.append(Piece("controllers", compose.piece_main("controllers", plan)))
+    if plan.way == SANDBOX:
+        outside.append(Piece("relay", compose.relay_main(plan)))
+    else:
+        outside += inner
+    outer.pieces = outside
+    state = _make_state(plan, tuple(p.name for p in (*outside, *(inner if holder else ()))), holder)
+    files.write_state(plan.data, state)
+
+    def on_ready() -> None:
+        _announce(plan, state, time.monotonic() - begun, say)
+
+    outer.on_ready = on_ready
+    outer.on_death = lambda name, how: print(f"seaway: {name}: {how}", file=sys.stderr, flush=True)
+    fatal = outer.run()
+    if holder is not None:
+        sandbox.end_holder(holder)
+    return fatal
+
+
+def _run_inner(plan: Plan, pieces: list[Piece], report_fd: int, lifeline: socket.socket) -> None:
+    def forward(line: str) -> None:
+        os.write(report_fd, line.encode() + b"\n")
+
+    supervisor = Supervisor(pieces, plan.data.logs, forward=forward, lifeline=lifeline)
+    supervisor.on_death = lambda name, how: print(f"seaway: {name}: {how}", file=sys.stderr, flush=True)
+    supervisor.run()
+
+
+def _make_state(plan: Plan, pieces: tuple[str, ...], holder: sandbox.Holder | None) -> files.UpState:
+    return files.UpState(
+        pid=os.getpid(),
+        way=plan.way,
+        reason=plan.choice.reason,
+        url=plan.url,
+        dns=dns_ip(plan.options) if plan.node_ip else f"{plan.dns_address}:{DNS_PORT}",
+        node_name=plan.node_name,
+        node_ip=plan.node_ip,
+        service_cidr=plan.options.service_cidr,
+        cluster_cidr=plan.options.cluster_cidr,
+        cluster_domain=plan.options.cluster_domain,
+        pieces=pieces,
+        holder_pid=holder.pid if holder else 0,
+    )
+
+
+def _announce(plan: Plan, state: files.UpState, seconds: float, say: Callable[[str], None]) -> None:
+    import msgspec
+
+    files.write_state(plan.data, msgspec.structs.replace(state, ready=True, seconds=round(seconds, 3)))
+    say(f"api      {state.url}")
+    say(f"config   export KUBECONFIG={plan.data.admin_kubeconfig}")
+    say(f"dns      {state.dns} (zone {plan.options.cluster_domain})")
+    if plan.way == NONE:
+        say("traffic  none: no network of its own (API, controllers and DNS only)")
+    else:
+        say(f"traffic  nftables; Services {state.service_cidr}, Pods {pod_cidr(plan.options)}, node {state.node_ip}")
+    if plan.way == SANDBOX:
+        say("enter    seaway shell (Services are reached from inside; nothing gets out)")
+    say(f"ready    in {seconds:.2f} s; Ctrl-C ends it")
+    if plan.options.ready_file:
+        files.write_private(plan.options.ready_file, f"{state.url}\n".encode())

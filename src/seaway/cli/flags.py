@@ -1,0 +1,36 @@
+"""Flags that several verbs share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+from seaway.app.files import default_data_dir
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+def data_dir_flag(function: F) -> F:
+    """`--data-dir`: everything of one Seaway."""
+    return click.option(
+        "--data-dir",
+        type=click.Path(path_type=Path, file_okay=False),
+        default=default_data_dir,
+        show_default="/var/lib/seaway for root, $XDG_STATE_HOME/seaway else",
+        envvar="SEAWAY_DATA_DIR",
+        help="Where everything of this Seaway lives.",
+    )(function)
+
+
+def kubeconfig_flag(function: F) -> F:
+    """`--kubeconfig`: which API server, and as whom."""
+    return click.option(
+        "--kubeconfig",
+        type=click.Path(path_type=Path, dir_okay=False),
+        required=True,
+        envvar="KUBECONFIG",
+        help="Kubeconfig of the API server.",
+    )(function)

@@ -1,0 +1,31 @@
+"""`seaway status`."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import click
+import msgspec
+
+from seaway.app.files import DataDir, find_state
+from seaway.cli.flags import data_dir_flag
+
+
+@click.command("status")
+@data_dir_flag
+@click.option("-o", "output", type=click.Choice(["table", "json", "yaml"]), default="table", show_default=True)
+def command(data_dir: Path, output: str) -> None:
+    """What runs, where, and whether it is ready. Exit code 1 when nothing runs."""
+    state = find_state(DataDir(data_dir.absolute()))
+    if state is None:
+        click.echo(f"seaway: nothing runs on data directory {data_dir}; start it with seaway up", err=True)
+        sys.exit(1)
+    fields = msgspec.to_builtins(state)
+    if output == "json":
+        click.echo(msgspec.json.format(msgspec.json.encode(fields), indent=2).decode())
+    elif output == "yaml":
+        click.echo(msgspec.yaml.encode(fields).decode(), nl=False)
+    else:
+        for key, value in fields.items():
+            click.echo(f"{key.replace('_', '-'):13}{' '.join(value) if isinstance(value, list) else value}")

@@ -1,0 +1,1 @@
+"""Objects whose owners are gone, and owners that wait for their dependents."""

@@ -1,0 +1,189 @@
+"""The loop of the namespace controller.
+
+Rule: spec "controllers" §7.1, §7.2. Left out: discovery; the kinds are those of the registry, so a kind that only the
+server knows would be missed by a loop that runs against another server.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import datetime
+import logging
+
+import msgspec
+
+from seaway.api.configmap.types import ConfigMap
+from seaway.api.machinery.errors import AlreadyExists, ApiError, Conflict, NotFound
+from seaway.api.machinery.meta import ObjectMeta, Reader
+from seaway.api.namespace.types import Namespace
+from seaway.api.pod.types import Pod
+from seaway.api.registry import CONFIG_MAPS, NAMESPACES, RESOURCES, SERVICE_ACCOUNTS, Resource
+from seaway.client.requests import Client, TransportError
+from seaway.client.run import Change, Informer, QueueLoop
+from seaway.client.workqueue import BackOff
+from seaway.controllers.namespace.plan import (
+    DEFAULT_SERVICE_ACCOUNT,
+    FINALIZER,
+    ROOT_CA,
+    Content,
+    Json,
+    TerminationPlan,
+    is_terminating,
+    merge_conditions,
+    plan_defaults,
+    plan_termination,
+)
+
+log = logging.getLogger(__name__)
+
+WORKERS = 10
+BACK_OFF = BackOff(max_seconds=60.0)
+MAX_ROUNDS = 4
+"""Of deleting and looking again in one sync: Pods, the rest, what that set free."""
+
+_KINDS = {f"{r.plural}.{r.group}" if r.group else r.plural: r for r in RESOURCES if r.namespaced}
+
+
+class _Left(Reader, frozen=True):
+    metadata: ObjectMeta = ObjectMeta()
+
+
+class NamespaceController:
+    """Keeps the default objects of Active namespaces, and ends those that were deleted."""
+
+    def __init__(self, client: Client, *, namespaces: Informer[Namespace], pods: Informer[Pod], ca_pem: str) -> None:
+        self._client = client
+        self._namespaces = namespaces
+        self._ca_pem = ca_pem
+        self._accounts = Informer(
+            client, SERVICE_ACCOUNTS, _Left, field_selector=f"metadata.name={DEFAULT_SERVICE_ACCOUNT}"
+        )
+        self._config_maps = Informer(client, CONFIG_MAPS, ConfigMap, field_selector=f"metadata.name={ROOT_CA}")
+        self._queue = QueueLoop("namespace", self._sync, workers=WORKERS, back_off=BACK_OFF)
+        namespaces.subscribe(lambda change: self._queue.add(change.key))
+        pods.subscribe(self._on_pod)
+        self._accounts.subscribe(self._on_default)
+        self._config_maps.subscribe(self._on_default)
+
+    async def run(self) -> None:
+        """Work until cancelled."""
+        async with asyncio.TaskGroup() as group:
+            for informer in (self._accounts, self._config_maps):
+                group.create_task(informer.run())
+            for waited in (self._namespaces, self._accounts, self._config_maps):
+                await waited.wait_synced()
+            await self._queue.run()
+
+    def _on_pod(self, change: Change[Pod]) -> None:
+        """The last Pod of a terminating namespace is gone."""
+        namespace = self._namespaces.objects.get(change.key.partition("/")[0])
+        if change.new is None and namespace is not None and is_terminating(namespace):
+            self._queue.add(namespace.metadata.name)
+
+    def _on_default(self, change: Change[_Left] | Change[ConfigMap]) -> None:
+        """A default object came, changed or went; its own creation is an empty plan."""
+        if self._namespaces.is_synced:
+            self._queue.add(change.key.partition("/")[0])
+
+    async def _sync(self, name: str) -> float | None:
+        namespace = self._namespaces.objects.get(name)
+        if namespace is None:
+            return None
+        if is_terminating(namespace):
+            return await self._terminate(name)
+        await self._keep_defaults(namespace)
+        return None
+
+    async def _keep_defaults(self, namespace: Namespace) -> None:
+        name = namespace.metadata.name
+        plan = plan_defaults(
+            namespace,
+            has_service_account=f"{name}/{DEFAULT_SERVICE_ACCOUNT}" in self._accounts.objects,
+            config_map=self._config_maps.objects.get(f"{name}/{ROOT_CA}"),
+            ca_pem=self._ca_pem,
+        )
+        for resource, obj in (
+            (SERVICE_ACCOUNTS, plan.create_service_account),
+            (CONFIG_MAPS, plan.create_config_map),
+        ):
+            if obj is not None:
+                await self._create(resource, obj, name)
+        if plan.update_config_map is not None:
+            await self._client.update(CONFIG_MAPS, plan.update_config_map)
+
+    async def _create(self, resource: Resource, obj: Json, namespace: str) -> None:
+        try:
+            await self._client.create(resource, obj, namespace)
+        except AlreadyExists:
+            return
+        except ApiError as error:
+            causes = (error.details or {}).get("causes", ())
+            if not any(cause.get("reason") == "NamespaceTerminating" for cause in causes):
+                raise
+
+    async def _terminate(self, name: str) -> float | None:
+        try:
+            live: Json = await self._client.get(NAMESPACES, name, as_type=dict)
+        except NotFound:
+            return None
+        if FINALIZER not in live.get("spec", {}).get("finalizers", ()):
+            return None
+        plan, failures = TerminationPlan(), list[str]()
+        for _ in range(MAX_ROUNDS):
+            contents = [await self._look(plural, resource, name) for plural, resource in _KINDS.items()]
+            plan = plan_termination(contents, failures)
+            if not plan.delete or failures:
+                break
+            failures = await self._delete_contents(name, plan.delete)
+        log.info("namespace namespace=%s empty=%s remaining=%s", name, plan.is_empty, ",".join(plan.delete))
+        live = await self._write_conditions(live, plan)
+        if plan.is_empty:
+            live["spec"]["finalizers"] = [f for f in live["spec"]["finalizers"] if f != FINALIZER]
+            await self._finalize(live)
+            return None
+        return plan.requeue_after_seconds or 1.0
+
+    async def _look(self, plural: str, resource: Resource, namespace: str) -> Content:
+        page = await self._client.list(resource, namespace)
+        left = [msgspec.json.decode(raw, type=_Left).metadata for raw in page.items]
+        finalizers: dict[str, int] = {}
+        for meta in left:
+            for finalizer in meta.finalizers:
+                finalizers[finalizer] = finalizers.get(finalizer, 0) + 1
+        return Content(
+            plural,
+            len(left),
+            terminating=sum(meta.deletion_timestamp is not None for meta in left),
+            finalizers=finalizers,
+            grace_seconds=max((meta.deletion_grace_period_seconds or 0 for meta in left), default=0),
+        )
+
+    async def _delete_contents(self, namespace: str, kinds: tuple[str, ...]) -> list[str]:
+        """Deletes the collections; returns the texts of what was refused."""
+        failures = []
+        for plural in kinds:
+            try:
+                await self._client.delete_collection(
+                    _KINDS[plural], namespace, options={"propagationPolicy": "Background"}
+                )
+            except (ApiError, TransportError) as error:
+                failures.append(f"{plural}: {error}")
+        return failures
+
+    async def _write_conditions(self, live: Json, plan: TerminationPlan) -> Json:
+        status = dict(live.get("status") or {})
+        wall_now = datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+        conditions = merge_conditions(status.get("conditions", ()), plan.conditions, wall_now)
+        if plan.is_empty or status.get("conditions") == conditions:
+            return live
+        status |= {"phase": "Terminating", "conditions": conditions}
+        try:
+            return await self._client.update(NAMESPACES, {**live, "status": status}, subresource="status")
+        except Conflict:
+            return live
+
+    async def _finalize(self, live: Json) -> None:
+        try:
+            await self._client.update(NAMESPACES, live, subresource="finalize")
+        except NotFound:
+            return

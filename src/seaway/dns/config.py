@@ -1,0 +1,91 @@
+"""What `seaway dns` is told. Wrong values are refused when the configuration is made, not when a query comes."""
+
+from __future__ import annotations
+
+import ipaddress
+from dataclasses import dataclass
+
+from seaway.dns.index import canonical_address
+from seaway.dns.lookup import ZoneConfig
+from seaway.dns.records import lower_name, parse_name
+from seaway.dns.upstreams import Upstream, parse_upstreams
+
+POD_MODES = ("disabled", "insecure", "verified")
+MAX_TTL_SECONDS = 3600
+Network = ipaddress.IPv4Network | ipaddress.IPv6Network
+
+
+@dataclass(frozen=True, slots=True)
+class DnsConfig:
+    """The server's options.
+
+    listen: addresses and ports, for UDP and TCP both; never a wildcard, so that a reply leaves from where the query
+    went.
+    upstreams: `ip`, `ip:port` or `unix:///path`, tried in order; none: foreign names are REFUSED, unknown reverse ones
+        do not exist.
+    allowed_sources: ranges that foreign names are looked up for, besides loopback. Cluster names are answered to
+    everybody.
+    pods: `insecure` (as stock clusters), `verified` (only addresses that a Pod has; watches Pods), `disabled`.
+    """
+
+    cluster_domain: str = "cluster.local"
+    listen: tuple[tuple[str, int], ...] = (("127.0.0.1", 53),)
+    upstreams: tuple[str, ...] = ()
+    allowed_sources: tuple[str, ...] = ()
+    ttl_seconds: int = 5
+    max_udp_bytes: int = 1232
+    pods: str = "insecure"
+    max_forwards: int = 1000
+    max_forwards_per_source: int = 100
+    max_connections: int = 512
+    max_connections_per_source: int = 64
+
+    def __post_init__(self) -> None:
+        if not parse_name(self.cluster_domain):
+            raise ValueError("cluster domain: empty found, a name such as cluster.local needed")
+        if self.pods not in POD_MODES:
+            raise ValueError(f"wrong value for pods: {self.pods},  must be one of: {', '.join(POD_MODES)}")
+        if not 0 <= self.ttl_seconds <= MAX_TTL_SECONDS:
+            raise ValueError(f"ttl must be in range [0, {MAX_TTL_SECONDS}]: {self.ttl_seconds}")
+        if not 512 <= self.max_udp_bytes <= 4096:
+            raise ValueError(f"max UDP bytes: {self.max_udp_bytes} found, 512 to 4096 allowed")
+        if not self.listen:
+            raise ValueError("listen: no address found, at least one needed")
+        for host, _ in self.listen:
+            if ipaddress.ip_address(host).is_unspecified:
+                raise ValueError(f"listen {host}: a wildcard found, an address of this host needed; name each address")
+        _ = self.upstream_servers, self.allowed_networks
+
+    @property
+    def upstream_servers(self) -> tuple[Upstream, ...]:
+        """The upstreams, parsed."""
+        return parse_upstreams(self.upstreams, listen=self.listen)
+
+    @property
+    def allowed_networks(self) -> tuple[Network, ...]:
+        """The ranges, parsed."""
+        return tuple(ipaddress.ip_network(text) for text in self.allowed_sources)
+
+    @property
+    def zone(self) -> ZoneConfig:
+        """What answers depend on."""
+        hosts = tuple(canonical_address(host) for host, _ in self.listen)
+        outside = tuple(host for host in hosts if not ipaddress.ip_address(host).is_loopback)
+        return ZoneConfig(
+            cluster_domain=lower_name(parse_name(self.cluster_domain)),
+            ttl_seconds=self.ttl_seconds,
+            pods=self.pods,
+            local_addresses=outside or hosts,
+            forwards=bool(self.upstreams),
+        )
+
+
+def is_allowed(source: str, networks: tuple[Network, ...]) -> bool:
+    """The source may have foreign names looked up. Loopback may: packets from it never cross a wire."""
+    try:
+        address = ipaddress.ip_address(source.partition("%")[0])
+    except ValueError:
+        return False
+    mapped = getattr(address, "ipv4_mapped", None)
+    address = mapped or address
+    return address.is_loopback or any(address in network for network in networks)

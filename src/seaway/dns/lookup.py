@@ -1,0 +1,225 @@
+"""Which addresses a name leads to, before the type asked for matters: one host per address, with its ports.
+
+Rule: spec "discovery" A0.5 (candidates), A1.2-A1.9.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+from seaway.dns.index import Index, canonical_address
+from seaway.dns.objects import EndpointSlice, Service
+from seaway.dns.query import Question, Shape
+from seaway.dns.records import Name, RRType, is_encodable, lower_name, parse_name
+
+NO_PORT = -1
+"""Of an address without ports: it has no SRV record."""
+
+
+@dataclass(frozen=True, slots=True)
+class ZoneConfig:
+    """What the zone's answers depend on besides the cluster. `pods` is disabled, insecure or verified."""
+
+    cluster_domain: Name
+    ttl_seconds: int = 5
+    pods: str = "insecure"
+    local_addresses: tuple[str, ...] = ()
+    """Where this server is reached, canonical: what NS records lead to."""
+    forwards: bool = True
+    """Unknown reverse names are somebody else's; if False they do not exist."""
+
+
+@dataclass(frozen=True, slots=True)
+class Host:
+    """An address under a name, with the ports that it is reached at."""
+
+    name: Name
+    packed: bytes
+    ports: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """What a name leads to. None instead of it: the name does not exist."""
+
+    hosts: tuple[Host, ...] = ()
+    alias: Name = ()
+
+
+def find_hosts(question: Question, index: Index, config: ZoneConfig) -> Found | None:
+    """What a name of the cluster domain leads to; None when it does not exist.
+
+    A name that exists without an address of its own has no hosts.
+    """
+    return _LOOKUPS[question.shape](question, index, config)
+
+
+def find_name_servers(index: Index, config: ZoneConfig) -> tuple[Host, ...]:
+    """The Services that lead to this server, else its own addresses under `ns.dns`. Rule: spec "discovery" A1.10."""
+    hosts: list[Host] = []
+    for key in sorted({key for address in config.local_addresses for key in index.owners_of(address)}):
+        shard = index.find(key)
+        if shard is None or shard.service is None:
+            continue
+        name = (key[1].encode(), key[0].encode(), b"svc", *config.cluster_domain)
+        question = Question(name, RRType.A, Shape.SERVICE, config.cluster_domain, *key)
+        found = _find_service(question, index, config)
+        hosts.extend(found.hosts if found else ())
+    if hosts:
+        return tuple(hosts)
+    own = (b"ns", b"dns", *config.cluster_domain)
+    return tuple(Host(own, _pack(address), (NO_PORT,)) for address in config.local_addresses)
+
+
+def find_pointers(address: str, index: Index, config: ZoneConfig) -> tuple[Name, ...]:
+    """The names of an address, sorted: that of the Service with this cluster IP, else those of endpoints.
+
+    Rule: spec "discovery" A1.9.
+    """
+    names: set[Name] = set()
+    for key in index.owners_of(address):
+        shard = index.find(key)
+        if shard is None or shard.service is None or shard.service.is_external:
+            continue
+        service = (key[1].encode(), key[0].encode(), b"svc", *config.cluster_domain)
+        if address in map(canonical_address, shard.service.addresses):
+            return (service,)
+        for each in shard.slices:
+            for endpoint in each.published:
+                for spelled in endpoint.addresses:
+                    name = (endpoint_label(endpoint.hostname, spelled), *service)
+                    if canonical_address(spelled) == address and is_encodable(name):
+                        names.add(name)
+    return tuple(sorted(names))
+
+
+def _find_service(question: Question, index: Index, config: ZoneConfig) -> Found | None:
+    shard = index.find((question.namespace, question.service))
+    if shard is None or shard.service is None:
+        return None
+    if shard.service.is_external:
+        return _find_alias(shard.service)
+    if shard.service.is_headless:
+        return _found(_endpoint_hosts(shard.slices, question, config))
+    return _found(_vip_hosts(shard.service, question, config))
+
+
+def _find_endpoint(question: Question, index: Index, config: ZoneConfig) -> Found | None:
+    shard = index.find((question.namespace, question.service))
+    if shard is None or shard.service is None or shard.service.is_external:
+        return None
+    wanted = question.endpoint.encode()
+    return _found(host for host in _endpoint_hosts(shard.slices, question, config) if host.name[0] == wanted)
+
+
+def _find_port(question: Question, index: Index, config: ZoneConfig) -> Found | None:
+    found = _find_service(question, index, config)
+    return None if found is not None and found.alias else found
+
+
+def _find_namespace(question: Question, index: Index, config: ZoneConfig) -> Found | None:
+    return Found() if question.namespace in index.namespaces else None
+
+
+def _find_pod_namespace(question: Question, index: Index, config: ZoneConfig) -> Found | None:
+    return None if config.pods == "disabled" else _find_namespace(question, index, config)
+
+
+def _find_pod(question: Question, index: Index, config: ZoneConfig) -> Found | None:
+    if config.pods == "disabled" or question.namespace not in index.namespaces or not question.address:
+        return None
+    if config.pods == "verified" and not index.has_pod(question.namespace, question.address):
+        return None
+    return Found((Host(question.name, _pack(question.address), (NO_PORT,)),))
+
+
+_LOOKUPS: dict[Shape, Callable[[Question, Index, ZoneConfig], Found | None]] = {
+    Shape.SERVICE: _find_service,
+    Shape.ENDPOINT: _find_endpoint,
+    Shape.PORT: _find_port,
+    Shape.SERVICE_NAMESPACE: _find_namespace,
+    Shape.POD_NAMESPACE: _find_pod_namespace,
+    Shape.POD: _find_pod,
+    Shape.NAME_SERVER: lambda question, index, config: _found(find_name_servers(index, config)),
+    Shape.APEX: lambda question, index, config: Found(),
+    Shape.VERSION: lambda question, index, config: Found(),
+    Shape.NON_TERMINAL: lambda question, index, config: Found(),
+    Shape.ABSENT: lambda question, index, config: None,
+}
+
+
+def _found(hosts: Iterable[Host]) -> Found | None:
+    """No candidate at all means that the name does not exist, also for a headless Service (A6 #1)."""
+    kept = tuple(hosts)
+    return Found(kept) if kept else None
+
+
+def _find_alias(service: Service) -> Found | None:
+    """An external name that is an address yields nothing. Rule: spec "discovery" A1.7."""
+    try:
+        if _pack(service.spec.external_name):
+            return None
+        return Found(alias=lower_name(parse_name(service.spec.external_name)))
+    except ValueError:
+        return None
+
+
+def _vip_hosts(service: Service, question: Question, config: ZoneConfig) -> Iterable[Host]:
+    name = _service_name(question, config)
+    ports = tuple(
+        port.port for port in service.spec.ports if _is_port_asked(question, port.name, port.protocol)
+    ) or _default_ports(question, bool(service.spec.ports))
+    for address in service.addresses if ports else ():
+        packed = _pack(address)
+        if packed:
+            yield Host(name, packed, ports)
+
+
+def _endpoint_hosts(slices: tuple[EndpointSlice, ...], question: Question, config: ZoneConfig) -> Iterable[Host]:
+    """A host per published address; its name is that of the endpoint. Rule: spec "discovery" A1.4-A1.6."""
+    service = _service_name(question, config)
+    for each in slices:
+        ports = tuple(
+            NO_PORT if port.port is None else port.port
+            for port in each.ports or ()
+            if _is_port_asked(question, port.name, port.protocol)
+        ) or _default_ports(question, bool(each.ports))
+        for endpoint in each.published if ports else ():
+            for address in endpoint.addresses:
+                name = (endpoint_label(endpoint.hostname, address), *service)
+                packed = _pack(address)
+                if packed and is_encodable(name):
+                    yield Host(name, packed, ports)
+
+
+def _is_port_asked(question: Question, name: str, protocol: str) -> bool:
+    if question.shape is not Shape.PORT:
+        return True
+    return (question.port in ("", name.lower())) and (question.protocol in ("", protocol.lower()))
+
+
+def _default_ports(question: Question, has_ports: bool) -> tuple[int, ...]:
+    """Without any port there still is an address, except under a port's name."""
+    return () if has_ports or question.shape is Shape.PORT else (NO_PORT,)
+
+
+def endpoint_label(hostname: str | None, address: str) -> bytes:
+    """The one name of an endpoint: its hostname, or the address with dashes. Rule: spec "discovery" A1.6."""
+    if hostname:
+        return hostname.lower().encode()
+    dashed = address.replace(".", "-").replace(":", "-").lower()
+    return (dashed + "0" if dashed.endswith("-") else dashed).encode()
+
+
+def _service_name(question: Question, config: ZoneConfig) -> Name:
+    return (question.service.encode(), question.namespace.encode(), b"svc", *config.cluster_domain)
+
+
+def _pack(address: str) -> bytes:
+    """Network order bytes, or none for what is no address."""
+    try:
+        return ipaddress.ip_address(address).packed
+    except ValueError:
+        return b""

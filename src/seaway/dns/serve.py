@@ -1,0 +1,248 @@
+"""Sockets: queries come over UDP and TCP, replies leave from the address that was asked.
+
+UDP is a loop over datagrams in one callback, without a task or a copy for a reply that is kept; whatever needs an
+upstream becomes a task, of which there is a limited number, in all and per source. TCP has the two-byte framing, many
+queries per connection answered in order, and limits in number and in time. Rule: spec "discovery" A2.7; design.md
+§12.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import socket
+from collections import Counter
+from collections.abc import Callable
+from functools import lru_cache
+
+from seaway.dns.config import DnsConfig, is_allowed
+from seaway.dns.forward import Ask, Forwarder, ForwardError
+from seaway.dns.message import AD, CD, RD, encode_question
+from seaway.dns.records import RCode
+from seaway.dns.respond import Deferred, Responder
+
+log = logging.getLogger(__name__)
+
+DATAGRAMS_PER_WAKE = 64
+"""Then other work gets its turn."""
+MAX_QUERY_BYTES = 4096
+RECEIVE_BUFFER_BYTES = 4 << 20
+FIRST_QUERY_SECONDS = 3.0
+IDLE_SECONDS = 10.0
+WRITE_SECONDS = 5.0
+Peer = tuple[str, int] | tuple[str, int, int, int]
+
+
+class DnsError(Exception):
+    """The server cannot serve: which address, what was found, what to do."""
+
+
+class Server:
+    """The sockets of one configuration."""
+
+    def __init__(self, config: DnsConfig, responder: Responder, forwarder: Forwarder) -> None:
+        self._config = config
+        self._responder = responder
+        self._forwarder = forwarder
+        self._sockets: list[socket.socket] = []
+        self._listeners: list[asyncio.Server] = []
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._connections: set[asyncio.Task[None]] = set()
+        self._forwards: Counter[str] = Counter()
+        self._connected: Counter[str] = Counter()
+        networks = config.allowed_networks
+        self._is_allowed = lru_cache(maxsize=4096)(lambda source: is_allowed(source, networks))
+        self.addresses: tuple[tuple[str, int], ...] = ()
+        """Where it listens; of port 0 the port that it got."""
+
+    async def open(self) -> None:
+        """Bind and begin to answer. Raises DnsError, and nothing stays bound."""
+        try:
+            self.addresses = tuple([await self._open_address(host, port) for host, port in self._config.listen])
+        except BaseException:
+            await self.close()
+            raise
+
+    async def close(self) -> None:
+        """Answer nothing more. Safe to repeat."""
+        loop = asyncio.get_running_loop()
+        for sock in self._sockets:
+            loop.remove_reader(sock)
+            sock.close()
+        self._sockets.clear()
+        for listener in self._listeners:
+            listener.close()
+        tasks = (*self._tasks, *self._connections)
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        for listener in self._listeners:
+            await listener.wait_closed()
+        self._listeners.clear()
+        await self._forwarder.close()
+
+    async def _open_address(self, host: str, port: int) -> tuple[str, int]:
+        family = socket.AF_INET6 if ":" in host else socket.AF_INET
+        udp = _bind(family, socket.SOCK_DGRAM, host, port)
+        self._sockets.append(udp)
+        port = udp.getsockname()[1]
+        tcp = _bind(family, socket.SOCK_STREAM, host, port)
+        self._listeners.append(await asyncio.start_server(self._serve_connection, sock=tcp, limit=1 << 16))
+        asyncio.get_running_loop().add_reader(udp, self._make_drain(udp))
+        return host, port
+
+    # -- UDP -----------------------------------------------------------------------------------------------------------
+
+    def _make_drain(self, sock: socket.socket) -> Callable[[], None]:
+        """The callback of a readable socket, with everything that it touches in local variables: it is the hot loop."""
+        receive, send = sock.recvfrom, sock.sendto
+        kept, fill, respond, defer = (
+            self._responder.kept_udp,
+            self._responder.fill,
+            self._responder.respond,
+            self._defer,
+        )
+        join = b"".join
+
+        def drain() -> None:
+            for _ in range(DATAGRAMS_PER_WAKE):
+                try:
+                    query, peer = receive(MAX_QUERY_BYTES)
+                except OSError:
+                    return  # drained; or an error that some earlier reply met, which concerns nobody now
+                reply = kept.get(query[2:].lower())
+                if reply is None:
+                    out = respond(query)
+                    if out is None:
+                        continue
+                    if not isinstance(out, bytes):
+                        defer(out, sock, peer)
+                        continue
+                elif reply.stride or reply.serial_at >= 0:
+                    out = fill(query, reply)
+                else:
+                    out = join((query[:2], reply.head, query[12 : reply.question_end], reply.tail))
+                try:
+                    send(out, peer)
+                except OSError:
+                    continue  # no route, no room: the client asks again
+
+        return drain
+
+    def _defer(self, deferred: Deferred, sock: socket.socket, peer: Peer) -> None:
+        refused = self._refuse(deferred, peer[0])
+        if refused is not None:
+            with contextlib.suppress(OSError):
+                sock.sendto(refused, peer)
+            return
+        task = asyncio.get_running_loop().create_task(self._forward_datagram(deferred, sock, peer))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _forward_datagram(self, deferred: Deferred, sock: socket.socket, peer: Peer) -> None:
+        reply = await self._forward(deferred, peer[0])
+        with contextlib.suppress(OSError):
+            sock.sendto(reply, peer)
+
+    # -- upstream ------------------------------------------------------------------------------------------------------
+
+    def _refuse(self, deferred: Deferred, source: str) -> bytes | None:
+        """The reply to a source that may not have it looked up, or has too many in flight. None: go on."""
+        config = self._config
+        if (
+            not config.upstreams
+            or not self._is_allowed(source)
+            or self._forwards.total() >= config.max_forwards
+            or self._forwards[source] >= config.max_forwards_per_source
+        ):
+            return self._responder.fail(deferred, RCode.REFUSED)
+        return None
+
+    async def _forward(self, deferred: Deferred, source: str) -> bytes:
+        """The reply to a query that needs an upstream, whatever becomes of it there."""
+        self._forwards[source] += 1
+        try:
+            message, ttl_seconds = await self._forwarder.ask(_ask(deferred))
+            return self._responder.relay(deferred, message, ttl_seconds)
+        except ForwardError as error:
+            log.warning("forward question=%r error=%s", deferred.query.question, error)
+            return self._responder.fail(deferred, RCode.SERVFAIL)
+        finally:
+            self._forwards[source] -= 1
+            if not self._forwards[source]:
+                del self._forwards[source]
+
+    # -- TCP -----------------------------------------------------------------------------------------------------------
+
+    async def _serve_connection(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        peer = writer.get_extra_info("peername")
+        source = peer[0] if peer else ""
+        task = asyncio.current_task()
+        assert task is not None
+        if (
+            len(self._connections) >= self._config.max_connections
+            or self._connected[source] >= self._config.max_connections_per_source
+        ):
+            writer.close()
+            return
+        self._connections.add(task)
+        self._connected[source] += 1
+        try:
+            await self._serve_queries(reader, writer, source)
+        except (OSError, EOFError, TimeoutError):
+            pass  # the peer has left, or was too slow
+        finally:
+            self._connections.discard(task)
+            self._connected[source] -= 1
+            if not self._connected[source]:
+                del self._connected[source]
+            writer.close()
+
+    async def _serve_queries(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, source: str) -> None:
+        wait_seconds = FIRST_QUERY_SECONDS
+        while True:
+            async with asyncio.timeout(wait_seconds):
+                first = await reader.readexactly(1)
+            async with asyncio.timeout(FIRST_QUERY_SECONDS):
+                size = first[0] << 8 | (await reader.readexactly(1))[0]
+                query = await reader.readexactly(size)
+            out = self._responder.respond(query, over_tcp=True)
+            if isinstance(out, Deferred):
+                out = self._refuse(out, source) or await self._forward(out, source)
+            if out is not None:
+                writer.write(len(out).to_bytes(2, "big") + out)
+                async with asyncio.timeout(WRITE_SECONDS):
+                    await writer.drain()
+            wait_seconds = IDLE_SECONDS
+
+
+def _ask(deferred: Deferred) -> Ask:
+    """A relayed query is asked as the client did; the target of an alias always with recursion."""
+    query = deferred.query
+    dnssec_ok = query.edns is not None and query.edns.dnssec_ok
+    if deferred.aliases:
+        return Ask(encode_question(deferred.target, query.qtype), RD | query.flags & CD)
+    return Ask(query.question, query.flags & (RD | AD | CD), dnssec_ok)
+
+
+def _bind(family: socket.AddressFamily, kind: socket.SocketKind, host: str, port: int) -> socket.socket:
+    sock = socket.socket(family, kind)
+    try:
+        sock.setblocking(False)
+        if kind == socket.SOCK_STREAM:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        else:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, RECEIVE_BUFFER_BYTES)  # a burst waits, and is not lost
+        sock.bind((host, port))
+        return sock
+    except OSError as error:
+        sock.close()
+        protocol = "tcp" if kind == socket.SOCK_STREAM else "udp"
+        raise DnsError(f"dns {host}:{port}/{protocol}: {error.strerror or error}; {_mend(error)}") from None
+
+
+def _mend(error: OSError) -> str:
+    if isinstance(error, PermissionError):
+        return "ports below 1024 need root or CAP_NET_BIND_SERVICE"
+    return "choose an address of this host and a port that nobody uses"

@@ -1,0 +1,36 @@
+"""What the agent is told: about its node, the cluster, and where it may keep things."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NodeConfig:
+    """node_ip: one address, or one per family with a comma, primary first. pod_cidr likewise.
+
+    state_dir: Pods, logs, the shim's socket; inside data_dir, which no Pod can see.
+    sandbox: the agent runs in a user namespace with one mapped user, and Pods end with it.
+    """
+
+    node_name: str
+    node_ip: str
+    pod_cidr: str = "10.244.0.0/24"
+    cluster_cidrs: tuple[str, ...] = ("10.244.0.0/16",)
+    cluster_domain: str = "cluster.local"
+    dns_ip: str = ""
+    state_dir: Path
+    data_dir: Path
+    sandbox: bool = False
+    version: str = "v1.36.0"
+    hostname: str = ""
+    labels: tuple[tuple[str, str], ...] = ()
+    lease_renew_seconds: float = 10.0
+    lease_duration_seconds: int = 40
+    status_seconds: float = 10.0
+    resolv_conf: Path = Path("/etc/resolv.conf")
+
+    @property
+    def node_ips(self) -> tuple[str, ...]:
+        return tuple(address.strip() for address in self.node_ip.split(","))

@@ -1,0 +1,212 @@
+"""A container's environment: Service variables, `envFrom`, `env`, and `$(NAME)` references.
+
+What the user sets wins over what a Service gives. The values are read when a container is created: one that runs
+never changes, one that restarts sees the Services of that moment.
+Rule: spec "discovery" Part B (byte exact), spec "node" §2.13-2.14.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+
+from seaway.api.service.types import Service
+from seaway.node.podspec import Container, EnvFromSource, EnvVar, FieldRef, KeySelector, PodManifest
+
+MASTER_NAMESPACE, MASTER_NAME = "default", "kubernetes"
+"""The Service whose variables every container gets, in every namespace, links or not."""
+
+Find = Callable[[str], Mapping[str, bytes] | None]
+"""The data of the ConfigMap or Secret of that name in the Pod's namespace, or None when there is none."""
+
+
+class EnvError(Exception):
+    """The environment cannot be made: the container waits with `CreateContainerConfigError` and this text."""
+
+
+@dataclass(frozen=True, slots=True)
+class PodFields:
+    """What `fieldRef` may name beyond the Pod object: known only on the node."""
+
+    pod_ips: tuple[str, ...] = ()
+    host_ips: tuple[str, ...] = ()
+
+
+def choose_services(services: Iterable[Service], namespace: str, *, links: bool) -> tuple[Service, ...]:
+    """The Services that a Pod of the namespace gets variables of, sorted by name.
+
+    The sorting also decides which Service keeps a variable that two of them make (`a` and `a-service` both make
+    `A_SERVICE_PORT`): the later one. Rule: spec "discovery" §B1, §B2.
+    """
+    chosen: dict[str, Service] = {}
+    for service in services:
+        name, home = service.metadata.name, service.metadata.namespace
+        if service.spec.cluster_ip in ("", "None") or service.spec.type == "ExternalName" or not service.spec.ports:
+            continue
+        if links and home == namespace:
+            chosen[name] = service
+        elif (home, name) == (MASTER_NAMESPACE, MASTER_NAME):
+            chosen.setdefault(name, service)
+    return tuple(chosen[name] for name in sorted(chosen))
+
+
+def make_service_variables(services: Iterable[Service]) -> dict[str, str]:
+    """The variables of the Services, in order. Rule: spec "discovery" §B2."""
+    variables: dict[str, str] = {}
+    for service in services:
+        variables.update(_variables_of(service))
+    return variables
+
+
+def _variables_of(service: Service) -> dict[str, str]:
+    prefix = _variable_name(service.metadata.name)
+    address = service.spec.cluster_ip
+    ports = service.spec.ports
+    host = f"[{address}]" if ":" in address else address
+    variables = {f"{prefix}_SERVICE_HOST": address, f"{prefix}_SERVICE_PORT": str(ports[0].port)}
+    for port in ports:
+        if port.name:
+            variables[f"{prefix}_SERVICE_PORT_{_variable_name(port.name)}"] = str(port.port)
+    for number, port in enumerate(ports):
+        protocol = port.protocol or "TCP"
+        url = f"{protocol.lower()}://{host}:{port.port}"
+        if number == 0:
+            variables[f"{prefix}_PORT"] = url
+        link = f"{prefix}_PORT_{port.port}_{protocol.upper()}"
+        variables |= {
+            link: url,
+            f"{link}_PROTO": protocol.lower(),
+            f"{link}_PORT": str(port.port),
+            f"{link}_ADDR": address,
+        }
+    return variables
+
+
+def _variable_name(name: str) -> str:
+    return name.replace("-", "_").upper()
+
+
+def expand(text: str, lookup: Callable[[str], str | None]) -> str:
+    """`text` with each `$(NAME)` that `lookup` knows replaced, and `$$` made `$`. Rule: spec "discovery" §B5."""
+    result: list[str] = []
+    position = 0
+    while position < len(text):
+        if text[position] != "$" or position + 1 == len(text):
+            result.append(text[position])
+            position += 1
+            continue
+        following = text[position + 1]
+        if following == "$":
+            result.append("$")
+            position += 2
+            continue
+        end = text.find(")", position + 2) if following == "(" else -1
+        if end < 0:
+            result.append(text[position : position + 2])
+            position += 2
+            continue
+        name = text[position + 2 : end]
+        value = lookup(name)
+        result.append(f"$({name})" if value is None else value)
+        position = end + 1
+    return "".join(result)
+
+
+def make_environment(
+    container: Container,
+    pod: PodManifest,
+    services: Mapping[str, str],
+    *,
+    fields: PodFields,
+    find_config_map: Find,
+    find_secret: Find,
+) -> dict[str, str]:
+    """The whole environment; the order is envFrom, env, then Services. Raises EnvError.
+
+    services: from `make_service_variables`. Rule: spec "discovery" §B4.
+    """
+    table: dict[str, str] = {}
+    for source in container.env_from:
+        table.update(_read_env_from(source, pod, find_config_map, find_secret))
+    for entry in container.env:
+        value = _value_of(entry, table, services, pod, fields, find_config_map, find_secret)
+        if value is not None:
+            table[entry.name] = value
+    return table | {name: value for name, value in services.items() if name not in table}
+
+
+def _read_env_from(source: EnvFromSource, pod: PodManifest, find_config_map: Find, find_secret: Find) -> dict[str, str]:
+    for kind, ref, find in (
+        ("configmap", source.config_map_ref, find_config_map),
+        ("secret", source.secret_ref, find_secret),
+    ):
+        if ref is None:
+            continue
+        data = find(ref.name)
+        if data is None:
+            if ref.optional:
+                return {}
+            raise EnvError(f'{kind} "{ref.name}" not found')
+        return {source.prefix + key: data[key].decode(errors="replace") for key in sorted(data)}
+    return {}
+
+
+def _value_of(
+    entry: EnvVar,
+    table: Mapping[str, str],
+    services: Mapping[str, str],
+    pod: PodManifest,
+    fields: PodFields,
+    find_config_map: Find,
+    find_secret: Find,
+) -> str | None:
+    """None: the entry is left out, because what it refers to is optional and absent."""
+    if entry.value or entry.value_from is None:
+        return expand(entry.value, lambda name: table.get(name, services.get(name)))
+    source = entry.value_from
+    if source.field_ref is not None:
+        return read_field(source.field_ref, pod, fields)
+    if source.config_map_key_ref is not None:
+        return _read_key("configmap", "ConfigMap", source.config_map_key_ref, pod, find_config_map)
+    if source.secret_key_ref is not None:
+        return _read_key("secret", "Secret", source.secret_key_ref, pod, find_secret)
+    raise EnvError(f"environment variable {entry.name}: this kind of valueFrom is not supported on this node")
+
+
+def _read_key(word: str, kind: str, ref: KeySelector, pod: PodManifest, find: Find) -> str | None:
+    data = find(ref.name)
+    if data is not None and ref.key in data:
+        return data[ref.key].decode(errors="replace")
+    if ref.optional:
+        return None
+    if data is None:
+        raise EnvError(f'{word} "{ref.name}" not found')
+    raise EnvError(f"couldn't find key {ref.key} in {kind} {pod.metadata.namespace}/{ref.name}")
+
+
+def read_field(ref: FieldRef, pod: PodManifest, fields: PodFields) -> str:
+    """The text of one field of the Pod. Raises EnvError. Rule: spec "discovery" §C5."""
+    path, meta = ref.field_path, pod.metadata
+    for prefix, values in (("metadata.labels", meta.labels), ("metadata.annotations", meta.annotations)):
+        if path.startswith(f"{prefix}['") and path.endswith("']"):
+            return values.get(path[len(prefix) + 2 : -2], "")
+    simple = {
+        "metadata.name": meta.name,
+        "metadata.namespace": meta.namespace,
+        "metadata.uid": meta.uid,
+        "spec.nodeName": pod.spec.node_name,
+        "spec.host": pod.spec.node_name,
+        "spec.serviceAccountName": pod.spec.service_account_name,
+        "status.podIP": fields.pod_ips[0] if fields.pod_ips else "",
+        "status.podIPs": ",".join(fields.pod_ips),
+        "status.hostIP": fields.host_ips[0] if fields.host_ips else "",
+        "status.hostIPs": ",".join(fields.host_ips),
+    }
+    if path not in simple:
+        raise EnvError(f"field label not supported: {path}")
+    return simple[path]
+
+
+def expand_command(container: Container, environment: Mapping[str, str]) -> tuple[str, ...]:
+    """`command` and `args` with references to the final environment replaced."""
+    return tuple(expand(word, environment.get) for word in (*container.command, *container.args))

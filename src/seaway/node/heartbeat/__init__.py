@@ -1,0 +1,1 @@
+"""Keeps the Node object and its Lease fresh."""

@@ -1,0 +1,279 @@
+"""A Pod's state machine: from what is wanted and what is there to the next actions.
+
+Level-based: the whole state is read each time, actions are carried out one after the other, and a plan for a Pod that
+is as it should be has none. Rule: spec "node" §2.4 (start), §2.10 (termination), §2.11 (back-off), §2.12 (init).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+
+from seaway.node.podspec import Container, PodManifest
+from seaway.node.state import ContainerState, PodState
+
+FIRST_BACK_OFF_SECONDS = 10.0
+MAX_BACK_OFF_SECONDS = 300.0
+BACK_OFF_RESET_SECONDS = 600.0
+MIN_STOP_SECONDS = 2.0
+"""What a container is given between the stop signal and the kill, however little is left."""
+
+
+@dataclass(frozen=True, slots=True)
+class CreateSandbox:
+    """Make volumes, namespaces and the network."""
+
+
+@dataclass(frozen=True, slots=True)
+class StartContainer:
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class StopContainer:
+    """Stop gracefully, in the background; the end of the run is an event."""
+
+    name: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class BackOff:
+    """The container waits; said once per wait."""
+
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class RemoveSandbox:
+    """Nothing runs any more: the namespaces and the network go."""
+
+
+@dataclass(frozen=True, slots=True)
+class Finish:
+    """The Pod is over on this node: last status, then (when it is being deleted) the object goes."""
+
+
+Action = CreateSandbox | StartContainer | StopContainer | BackOff | RemoveSandbox | Finish
+
+
+@dataclass(frozen=True, slots=True)
+class PodPlan:
+    """Actions in the order to carry them out; `wake_at` is when to plan again if nothing happens."""
+
+    actions: tuple[Action, ...] = ()
+    wake_at: datetime | None = None
+
+
+def plan_pod(pod: PodManifest, state: PodState, *, wall_now: datetime) -> PodPlan:
+    """What to do next. Rule: spec "node" §2.2 (sync, terminating, terminated), §2.4."""
+    if must_stop(pod, state, wall_now=wall_now):
+        return _plan_stop(pod, state)
+    if state.retry_at is not None and wall_now < state.retry_at:
+        return PodPlan(wake_at=state.retry_at)
+    if state.sandbox is None:
+        return PodPlan((CreateSandbox(),))
+    plan = _plan_start(pod, state, wall_now)
+    return _with_deadline(plan, pod, state)
+
+
+def must_stop(pod: PodManifest, state: PodState, *, wall_now: datetime) -> bool:
+    """The Pod is being deleted, is gone from the API, has failed as a whole, or is over."""
+    return (
+        state.removed
+        or pod.metadata.deletion_timestamp is not None
+        or state.failed is not None
+        or is_past_deadline(pod, state, wall_now=wall_now)
+        or choose_phase(pod, state) in ("Succeeded", "Failed")
+    )
+
+
+def is_past_deadline(pod: PodManifest, state: PodState, *, wall_now: datetime) -> bool:
+    """`activeDeadlineSeconds` have gone by since the Pod's start time."""
+    end = _deadline(pod, state)
+    return end is not None and wall_now >= end
+
+
+def _deadline(pod: PodManifest, state: PodState) -> datetime | None:
+    seconds = pod.spec.active_deadline_seconds
+    if seconds is None or state.start_time is None:
+        return None
+    return state.start_time + timedelta(seconds=seconds)
+
+
+def _with_deadline(plan: PodPlan, pod: PodManifest, state: PodState) -> PodPlan:
+    moments = [moment for moment in (plan.wake_at, _deadline(pod, state)) if moment is not None]
+    return replace(plan, wake_at=min(moments, default=None))
+
+
+def _plan_stop(pod: PodManifest, state: PodState) -> PodPlan:
+    """Regular containers first, all at once; then sidecars, the last declared first."""
+    regular = [c.name for c in (*pod.spec.containers, *pod.spec.init_containers) if not c.is_sidecar]
+    sidecars = [c.name for c in reversed(pod.spec.init_containers) if c.is_sidecar]
+    running = [name for name in regular if state.find(name).is_running]
+    if not running:
+        running = [name for name in sidecars if state.find(name).is_running][:1]
+    if running:
+        stops = (StopContainer(n, f"Stopping container {n}") for n in running if not state.find(n).stopping)
+        return PodPlan(tuple(stops))
+    if state.sandbox is not None:
+        return PodPlan((RemoveSandbox(),))
+    return PodPlan((Finish(),))
+
+
+def _plan_start(pod: PodManifest, state: PodState, wall_now: datetime) -> PodPlan:
+    begun = any(state.find(c.name).current is not None for c in pod.spec.containers)
+    for container in pod.spec.init_containers:
+        own = state.find(container.name)
+        if container.is_sidecar:
+            if own.is_running and own.started:
+                continue
+            plan = _plan_container(pod, container, own, wall_now)
+            if not begun:
+                return plan
+            if plan.actions:
+                return plan
+        elif not begun and not _has_succeeded(own):
+            return _plan_container(pod, container, own, wall_now)
+    plans = [_plan_container(pod, c, state.find(c.name), wall_now) for c in pod.spec.containers]
+    actions = tuple(action for plan in plans for action in plan.actions)
+    return PodPlan(actions, min((plan.wake_at for plan in plans if plan.wake_at is not None), default=None))
+
+
+def _plan_container(pod: PodManifest, container: Container, own: ContainerState, wall_now: datetime) -> PodPlan:
+    if own.is_running:
+        return PodPlan()
+    if own.retry_at is not None and wall_now < own.retry_at:
+        return PodPlan(wake_at=own.retry_at)
+    if own.current is None:
+        return PodPlan((StartContainer(container.name),))
+    if not will_restart(pod, container, own):
+        return PodPlan()
+    due = find_restart_time(own)
+    if due <= wall_now:
+        return PodPlan((StartContainer(container.name),))
+    said = own.waiting is not None and own.waiting[0] == "CrashLoopBackOff"
+    return PodPlan(() if said else (BackOff(container.name),), due)
+
+
+def _has_succeeded(own: ContainerState) -> bool:
+    return own.current is not None and own.has_ended and own.current.exit_code == 0
+
+
+def will_restart(pod: PodManifest, container: Container, own: ContainerState) -> bool:
+    """The container's run that has ended will be followed by another. Rule: spec "node" §2.11."""
+    if pod.metadata.deletion_timestamp is not None or own.current is None:
+        return False
+    if container.is_sidecar:
+        return True
+    is_init = any(c.name == container.name for c in pod.spec.init_containers)
+    policy = pod.spec.restart_policy
+    if policy == "Always" and is_init:
+        policy = "OnFailure"
+    return policy == "Always" or (policy == "OnFailure" and own.current.exit_code != 0)
+
+
+def find_restart_time(own: ContainerState) -> datetime:
+    """When the back-off of an ended run is over."""
+    assert own.current is not None and own.current.finished_at is not None
+    return own.current.finished_at + timedelta(seconds=own.back_off_seconds)
+
+
+def take_back_off(own: ContainerState, *, wall_now: datetime) -> ContainerState:
+    """The state after the decision to start: the first start costs nothing, each restart doubles the next wait."""
+    if own.current is None:
+        return own
+    ended, decided = own.current.finished_at, own.backed_off_at
+    rested = ended is not None and decided is not None and ended - decided > timedelta(seconds=BACK_OFF_RESET_SECONDS)
+    if rested or not own.back_off_seconds:
+        seconds = FIRST_BACK_OFF_SECONDS
+    else:
+        seconds = min(2 * own.back_off_seconds, MAX_BACK_OFF_SECONDS)
+    return replace(own, back_off_seconds=seconds, backed_off_at=wall_now)
+
+
+def make_back_off_message(pod: PodManifest, own: ContainerState) -> str:
+    """The text of the waiting state. Rule: spec "node" §2.11."""
+    return f"back-off {format_duration(own.back_off_seconds)} restarting failed container={own.name} pod={pod.text}"
+
+
+def format_duration(seconds: float) -> str:
+    """As Go prints it: `10s`, `1m20s`, `5m0s`."""
+    minutes, rest = divmod(int(seconds), 60)
+    return f"{minutes}m{rest}s" if minutes else f"{rest}s"
+
+
+def choose_phase(pod: PodManifest, state: PodState) -> str:
+    """The phase. It never leaves Succeeded or Failed. Rule: spec "node" §2.6."""
+    if state.failed is not None:
+        return "Failed"
+    if pod.status.phase in ("Succeeded", "Failed"):
+        return pod.status.phase
+    is_over = (pod.metadata.deletion_timestamp is not None or state.removed) and not state.is_anything_running
+    owns = [(c, state.find(c.name)) for c in pod.spec.containers]
+    begun = any(own.current is not None for _, own in owns)
+    for container in pod.spec.init_containers:
+        own = state.find(container.name)
+        if container.is_sidecar:
+            if not begun and not own.started and not is_over:
+                return "Pending"
+        elif own.has_ended and not _has_succeeded(own) and not will_restart(pod, container, own):
+            return "Failed"
+        elif not begun and not _has_succeeded(own) and not is_over:
+            return "Pending"
+    if any(own.current is None for _, own in owns):
+        return "Failed" if is_over and state.sandbox is None else "Pending"
+    sidecars = [state.find(c.name) for c in pod.spec.init_containers if c.is_sidecar]
+    if any(own.is_running for own in (*(own for _, own in owns), *sidecars)) and not _all_over(pod, state):
+        return "Running"
+    if any(will_restart(pod, c, own) for c, own in owns):
+        return "Running"
+    return "Succeeded" if all(_has_succeeded(own) for _, own in owns) else "Failed"
+
+
+def _all_over(pod: PodManifest, state: PodState) -> bool:
+    """Every regular container has ended for good: sidecars do not keep a Pod alive."""
+    return all(
+        state.find(c.name).has_ended and not will_restart(pod, c, state.find(c.name)) for c in pod.spec.containers
+    )
+
+
+def find_refusal(pod: PodManifest) -> str:
+    """Why this node cannot run the Pod at all, or "". Such a Pod stays pending. Rule: spec "node" §2.9."""
+    spec = pod.spec
+    if spec.runtime_class_name:
+        return f"runtimeClassName {spec.runtime_class_name}: this node has no runtime classes"
+    if spec.host_pid or spec.host_ipc:
+        return "hostPID and hostIPC are not supported on this node"
+    if any(container.volume_devices for container in (*spec.containers, *spec.init_containers)):
+        return "block devices are not supported on this node"
+    for sysctl in spec.security_context.sysctls if spec.security_context else ():
+        if not sysctl.name.startswith("net."):
+            return f"sysctl {sysctl.name}: only net.* are a Pod's own"
+    return ""
+
+
+@dataclass(frozen=True, slots=True)
+class ProcessUser:
+    """Whom a container runs as. None: the runtime's default."""
+
+    user: int | None
+    group: int | None
+
+
+def choose_user(pod: PodManifest, container: Container, *, sandboxed: bool) -> ProcessUser | str:
+    """The user, or why the container is refused. Rule: spec "node" §2.9; with one mapped user only 0 exists."""
+    contexts = [c for c in (container.security_context, pod.spec.security_context) if c is not None]
+    user = next((c.run_as_user for c in contexts if c.run_as_user is not None), None)
+    group = next((c.run_as_group for c in contexts if c.run_as_group is not None), None)
+    non_root = next((c.run_as_non_root for c in contexts if c.run_as_non_root is not None), False)
+    if any(c.privileged for c in contexts):
+        return "privileged containers are not supported on this node"
+    if sandboxed and (user or group):
+        return f"user {user if user else group} does not exist here: the sandbox maps one user, as 0; leave it out"
+    if non_root and (user == 0 or (user is None and sandboxed)):
+        return (
+            f"container has runAsNonRoot and image will run as root "
+            f'(pod: "{pod.metadata.name}_{pod.metadata.namespace}({pod.uid})", container: {container.name})'
+        )
+    return ProcessUser(user, group)

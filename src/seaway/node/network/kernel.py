@@ -1,0 +1,147 @@
+"""Makes and removes the links, addresses and routes of Pods. Every call can be repeated.
+
+pyroute2 runs an event loop of its own inside each call, so calls are made from a thread that has none.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import logging
+import os
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+from pyroute2 import IPRoute, NetlinkError
+
+from seaway.node.network.plan import Attachment, Network
+
+log = logging.getLogger(__name__)
+
+POD_LINK = "eth0"
+ALIAS = "seaway:"
+"""Begins the alias of every link that is ours; what does not carry it is never touched."""
+PROTOCOL = 153
+"""The protocol number of our routes: in the range that nobody has registered."""
+_RT_SCOPE_LINK = 253
+
+
+class NetworkError(Exception):
+    """A link, address or route could not be made."""
+
+
+@contextlib.contextmanager
+def _allow(*codes: int) -> Iterator[None]:
+    try:
+        yield
+    except NetlinkError as error:
+        if error.code not in codes:
+            raise
+
+
+def attach_pod(want: Attachment, netns: str) -> None:
+    """Connect the network namespace at path `netns`. What exists already is kept. Raises NetworkError."""
+    try:
+        with IPRoute() as host:
+            index = _ensure_link(host, want, netns)
+            _configure_pod(want, netns)
+            _configure_host(host, want, index)
+    except (NetlinkError, OSError) as error:
+        raise NetworkError(f"Pod {want.uid}: link {want.link}: {error}") from error
+
+
+def _ensure_link(host: Any, want: Attachment, netns: str) -> int:
+    found = host.link_lookup(ifname=want.link)
+    if not found:
+        handle = os.open(netns, os.O_RDONLY)
+        try:
+            host.link(
+                "add", ifname=want.link, kind="veth", mtu=want.mtu,
+                peer={"ifname": POD_LINK, "net_ns_fd": handle, "mtu": want.mtu},
+            )  # fmt: skip
+        finally:
+            os.close(handle)
+        found = host.link_lookup(ifname=want.link)
+    host.link("set", index=found[0], ifalias=ALIAS + want.uid)
+    return int(found[0])
+
+
+def _configure_pod(want: Attachment, netns: str) -> None:
+    with IPRoute(netns=netns) as pod:
+        index = pod.link_lookup(ifname=POD_LINK)[0]
+        for address in want.addresses:
+            flags = {"flags": 0x02} if address.version == 6 else {}  # no duplicate address detection: usable at once
+            with _allow(errno.EEXIST):
+                pod.addr("add", index=index, address=str(address), prefixlen=address.max_prefixlen, **flags)
+        pod.link("set", index=index, state="up")
+        for gateway, address in zip(want.gateways, want.addresses, strict=True):
+            family = {"family": 10 if gateway.version == 6 else 2}
+            with _allow(errno.EEXIST):
+                pod.route("add", dst=f"{gateway}/{gateway.max_prefixlen}", oif=index, scope=_RT_SCOPE_LINK, **family)
+            with _allow(errno.EEXIST):
+                pod.route("add", dst="default", gateway=str(gateway), prefsrc=str(address), oif=index, **family)
+
+
+def _configure_host(host: Any, want: Attachment, index: int) -> None:
+    for path, value in want.host_sysctls:
+        _write_sysctl(path, value)
+    for gateway in want.gateways:
+        flags = {"flags": 0x02} if gateway.version == 6 else {}
+        with _allow(errno.EEXIST):
+            host.addr("add", index=index, address=str(gateway), prefixlen=gateway.max_prefixlen, **flags)
+    host.link("set", index=index, state="up")
+    for address in want.addresses:
+        route = {"dst": f"{address}/{address.max_prefixlen}", "oif": index, "proto": PROTOCOL}
+        if address.version == 4:
+            route["scope"] = _RT_SCOPE_LINK
+        else:
+            route["family"] = 10
+        host.route("replace", **route)
+
+
+def _write_sysctl(path: str, value: str) -> None:
+    try:
+        Path("/proc/sys", path).write_text(value)
+    except OSError as error:
+        log.warning("sysctl path=%s value=%s error=%s", path, value, error)
+
+
+def detach_pod(link: str) -> None:
+    """Remove the Pod's link, and with it its addresses and routes. Nothing happens when it is gone."""
+    with IPRoute() as host:
+        for index in host.link_lookup(ifname=link):
+            with _allow(errno.ENODEV):
+                host.link("del", index=index)
+
+
+def ensure_blackholes(networks: Iterable[Network]) -> None:
+    """What is sent to an address of the node's range that no Pod has goes nowhere, not out of the default route."""
+    with IPRoute() as host:
+        for network in networks:
+            family = 10 if network.version == 6 else 2
+            with _allow(errno.EEXIST):
+                host.route("add", dst=str(network), type="blackhole", proto=PROTOCOL, family=family)
+
+
+def find_links() -> tuple[str, ...]:
+    """The names of all links that are ours, sorted."""
+    with IPRoute() as host:
+        return tuple(
+            sorted(
+                link.get_attr("IFLA_IFNAME")
+                for link in host.get_links()
+                if str(link.get_attr("IFLA_IFALIAS") or "").startswith(ALIAS)
+            )
+        )
+
+
+def remove_everything(networks: Iterable[Network]) -> None:
+    """Remove every link and route that is ours in this network namespace."""
+    for link in find_links():
+        detach_pod(link)
+    with IPRoute() as host:
+        for network in networks:
+            family = 10 if network.version == 6 else 2
+            with _allow(errno.ESRCH, errno.ENOENT):
+                host.route("del", dst=str(network), type="blackhole", proto=PROTOCOL, family=family)

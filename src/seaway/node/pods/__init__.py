@@ -1,0 +1,1 @@
+"""One worker per Pod: carries out the plans of `lifecycle.py` and reports what became of them."""

@@ -1,0 +1,24 @@
+"""What all workers of an agent share."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+
+from seaway.api.service.types import Service
+from seaway.client.requests import Client
+from seaway.node.config import NodeConfig
+from seaway.node.events import Happening
+from seaway.node.podspec import PodManifest
+from seaway.node.runtime.contract import Runtime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AgentContext:
+    """`read_services` waits until the Services are known: no container starts before. Rule: spec "node" §1.1."""
+
+    config: NodeConfig
+    client: Client
+    runtime: Runtime
+    read_services: Callable[[], Awaitable[tuple[Service, ...]]]
+    record: Callable[[PodManifest, Happening], None]

@@ -1,0 +1,152 @@
+"""A container's whole specification, put together from the Pod, its state and the objects that it names."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+
+from seaway.api.service.types import Service
+from seaway.node.config import NodeConfig
+from seaway.node.envvars import (
+    EnvError,
+    PodFields,
+    choose_services,
+    expand,
+    expand_command,
+    make_environment,
+    make_service_variables,
+)
+from seaway.node.lifecycle import choose_user
+from seaway.node.podspec import Container, PodManifest
+from seaway.node.resolvconf import (
+    NSSWITCH,
+    HostNames,
+    Resolver,
+    make_host_names,
+    make_pod_resolver,
+    render_host_network_hosts,
+    render_hosts,
+    render_resolv_conf,
+)
+from seaway.node.runtime.contract import ContainerSpec, Mount
+from seaway.node.state import PodState
+from seaway.node.volumes import PlannedVolume, VolumeError, find_unsupported_mounts, plan_volumes
+
+
+@dataclass(frozen=True, slots=True)
+class Sources:
+    """The data of the ConfigMaps and Secrets that exist, by name."""
+
+    config_maps: Mapping[str, Mapping[str, bytes]] = field(default_factory=dict)
+    secrets: Mapping[str, Mapping[str, bytes]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class HostFiles:
+    """What Pods inherit of the node's files."""
+
+    resolver: Resolver = field(default_factory=Resolver)
+    hosts: str = ""
+    hostname: str = ""
+
+
+def make_fields(config: NodeConfig, pod: PodManifest, state: PodState) -> PodFields:
+    """The addresses that `fieldRef` may name."""
+    pod_ips = config.node_ips if pod.spec.host_network else state.pod_ips
+    return PodFields(pod_ips, config.node_ips)
+
+
+def make_names(config: NodeConfig, pod: PodManifest, host: HostFiles) -> HostNames:
+    """The Pod's names; on the host's network, the node's. Raises ResolverError."""
+    if pod.spec.host_network:
+        return HostNames(host.hostname, "", host.hostname)
+    return make_host_names(pod, cluster_domain=config.cluster_domain)
+
+
+def make_volumes(config: NodeConfig, pod: PodManifest, state: PodState, sources: Sources) -> tuple[PlannedVolume, ...]:
+    """The Pod's volumes. Raises VolumeError."""
+    missing = find_unsupported_mounts(pod)
+    if missing:
+        raise VolumeError(missing[0])
+    return plan_volumes(
+        pod,
+        fields=make_fields(config, pod, state),
+        find_config_map=sources.config_maps.get,
+        find_secret=sources.secrets.get,
+    )
+
+
+def make_container_spec(
+    config: NodeConfig,
+    pod: PodManifest,
+    container: Container,
+    state: PodState,
+    *,
+    services: Iterable[Service],
+    sources: Sources,
+    host: HostFiles,
+) -> ContainerSpec:
+    """The specification of the container's next run. Raises EnvError with the text of `CreateContainerConfigError`."""
+    who = choose_user(pod, container, sandboxed=config.sandbox)
+    if isinstance(who, str):
+        raise EnvError(who)
+    if not container.command and not container.args:
+        raise EnvError(
+            f"container {container.name} has no command: this node runs programs of the host and reads none from "
+            f'image "{container.image}"; set command'
+        )
+    chosen = choose_services(services, pod.metadata.namespace, links=pod.spec.enable_service_links)
+    environment = make_environment(
+        container,
+        pod,
+        make_service_variables(chosen),
+        fields=make_fields(config, pod, state),
+        find_config_map=sources.config_maps.get,
+        find_secret=sources.secrets.get,
+    )
+    names = make_names(config, pod, host)
+    capabilities = container.security_context.capabilities if container.security_context else None
+    return ContainerSpec(
+        uid=pod.uid,
+        namespace=pod.metadata.namespace,
+        pod=pod.metadata.name,
+        name=container.name,
+        attempt=state.find(container.name).next_attempt,
+        argv=expand_command(container, environment),
+        environment=environment,
+        hostname=names.kernel,
+        working_dir=container.working_dir,
+        user=who.user,
+        group=who.group,
+        add_capabilities=capabilities.add if capabilities else (),
+        drop_capabilities=capabilities.drop if capabilities else (),
+        mounts=tuple(
+            Mount(m.name, m.mount_path, expand(m.sub_path_expr, environment.get) or m.sub_path, m.read_only)
+            for m in container.volume_mounts
+        ),
+        files=make_files(config, pod, state, names, host),
+        termination_message_path=container.termination_message_path,
+        message_from_log=container.termination_message_policy == "FallbackToLogsOnError",
+    )
+
+
+def make_files(
+    config: NodeConfig, pod: PodManifest, state: PodState, names: HostNames, host: HostFiles
+) -> tuple[tuple[str, str], ...]:
+    """Paths and texts of the files that every container of the Pod finds."""
+    resolver = make_pod_resolver(
+        pod,
+        host.resolver,
+        cluster_dns=tuple(a for a in config.dns_ip.split(",") if a),
+        cluster_domain=config.cluster_domain,
+    )
+    if pod.spec.host_network:
+        hosts = render_host_network_hosts(host.hosts, pod.spec.host_aliases)
+    else:
+        hosts = render_hosts(names, state.pod_ips, pod.spec.host_aliases)
+    return (
+        ("/etc/resolv.conf", render_resolv_conf(resolver.resolver)),
+        ("/etc/hosts", hosts),
+        ("/etc/hostname", f"{names.kernel}\n"),
+        ("/etc/nsswitch.conf", NSSWITCH),
+    )

@@ -1,0 +1,225 @@
+"""The node agent: a Node in the API, and its Pods on this host.
+
+Nothing is ended before the list of Pods has arrived once, and no container starts before the list of Services has.
+Leaving is silent: Pods run on, held by the shim, and the next agent takes them over.
+Rule: spec "node" §1.1 (start order), §2.3 (event classes), §3.5 (restart).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import ipaddress
+import logging
+import secrets
+import shutil
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from seaway.api.machinery.errors import ApiError
+from seaway.api.registry import EVENTS, NODES, PODS, SERVICES
+from seaway.api.service.types import Service
+from seaway.client.index import Change
+from seaway.client.requests import Client, TransportError
+from seaway.client.run import Informer
+from seaway.node.config import NodeConfig
+from seaway.node.events import Happening, make_pod_event, make_repeat_patch
+from seaway.node.heartbeat.run import Heartbeat
+from seaway.node.pods.context import AgentContext
+from seaway.node.pods.run import PodWorker
+from seaway.node.podspec import PodManifest
+from seaway.node.runtime import files
+from seaway.node.runtime.contract import ContainerError, RuntimeGone, Stop
+from seaway.node.runtime.local.client import ShimClient
+from seaway.node.runtime.local.run import LocalConfig, LocalRuntime
+from seaway.node.state import PodState, recover_state
+
+__all__ = ["NodeConfig", "cleanup", "remove_pods", "run"]
+
+log = logging.getLogger(__name__)
+
+MAX_WAITING_EVENTS = 1000
+MAX_KNOWN_EVENTS = 4096
+RECONNECT_SECONDS = 0.5
+REMOVE_SECONDS = 5.0
+
+
+async def run(config: NodeConfig, client: Client, *, on_ready: Callable[[], None]) -> None:
+    """Be the agent of a node until cancelled. on_ready: the Node is Ready in the API and Pods are served."""
+    config.state_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+    heartbeat = Heartbeat(config, client, LocalRuntime.name_and_version)
+    pod_cidrs = await heartbeat.find_pod_cidrs()
+    files.save_json(config.state_dir / "node.json", {"pod_cidrs": pod_cidrs})
+    runtime = LocalRuntime(
+        LocalConfig(state_dir=config.state_dir, data_dir=config.data_dir, pod_cidrs=pod_cidrs, sandboxed=config.sandbox)
+    )
+    await runtime.connect()
+    try:
+        await _Agent(config, client, runtime, heartbeat).run(on_ready)
+    finally:
+        await runtime.close()
+
+
+class _Agent:
+    def __init__(self, config: NodeConfig, client: Client, runtime: LocalRuntime, heartbeat: Heartbeat) -> None:
+        self._runtime = runtime
+        self._heartbeat = heartbeat
+        self._recorder = EventRecorder(client, config.node_name)
+        self._pods = Informer(client, PODS, PodManifest, field_selector=f"spec.nodeName={config.node_name}")
+        self._services = Informer(client, SERVICES, Service)
+        self._node: Informer[dict[str, Any]] = Informer(
+            client, NODES, dict, field_selector=f"metadata.name={config.node_name}"
+        )
+        self._context = AgentContext(
+            config=config, client=client, runtime=runtime,
+            read_services=self._read_services, record=self._recorder.record,
+        )  # fmt: skip
+        self._workers: dict[str, PodWorker] = {}
+        self._group: asyncio.TaskGroup
+
+    async def run(self, on_ready: Callable[[], None]) -> None:
+        async with asyncio.TaskGroup() as self._group:
+            for informer in (self._pods, self._services, self._node):
+                self._group.create_task(informer.run())
+            self._group.create_task(self._recorder.run())
+            await self._heartbeat.register()
+            self._node.subscribe(self._take_node)
+            self._group.create_task(self._heartbeat.run())
+            await self._services.wait_synced()
+            await self._adopt()
+            self._group.create_task(self._watch_runtime())
+            on_ready()
+
+    async def _read_services(self) -> tuple[Service, ...]:
+        await self._services.wait_synced()
+        return tuple(self._services.objects.values())
+
+    def _take_node(self, change: Change[dict[str, Any]]) -> None:
+        if change.new is not None:
+            self._heartbeat.take_node(change.new)
+
+    async def _adopt(self) -> None:
+        """Take over what runs, end what nobody knows, and from then on follow the Pods."""
+        await self._pods.wait_synced()
+        inventory = await self._runtime.read_inventory()
+        sandboxes = {sandbox.uid: sandbox for sandbox in inventory.sandboxes}
+        known = {pod.uid for pod in self._pods.objects.values()}
+        for uid in sorted((set(sandboxes) | set(self._runtime.held_pods())) - known):
+            log.info("pod=%s orphan=removed", uid)
+            runs = [run for run in inventory.runs if run.uid == uid and run.is_running]
+            for run in runs:
+                await self._runtime.stop(Stop(run.container_id, kill=True))
+            self._group.create_task(self._remove_orphan(uid))
+        for pod in self._pods.objects.values():
+            runs = [run for run in inventory.runs if run.uid == pod.uid]
+            self._add(pod, recover_state(pod, sandboxes.get(pod.uid), runs))
+        self._pods.subscribe(self._take_pod)
+
+    async def _remove_orphan(self, uid: str) -> None:
+        """Once its programs have ended; they were killed."""
+        for _ in range(50):
+            with contextlib.suppress(ContainerError):
+                await self._runtime.remove_sandbox(uid)
+                await self._runtime.release(uid, keep_logs=False)
+                return
+            await asyncio.sleep(0.1)
+        log.warning("pod=%s orphan=left", uid)
+
+    def _add(self, pod: PodManifest, state: PodState) -> None:
+        worker = self._workers[pod.uid] = PodWorker(self._context, pod, state)
+        worker.take_pod(pod)
+        task = self._group.create_task(worker.run())
+        task.add_done_callback(lambda _: self._workers.pop(pod.uid, None))
+
+    def _take_pod(self, change: Change[PodManifest]) -> None:
+        old, new = change.old, change.new
+        if old is not None and (new is None or new.uid != old.uid) and old.uid in self._workers:
+            self._workers[old.uid].take_removal()
+        if new is None:
+            return
+        if new.uid in self._workers:
+            self._workers[new.uid].take_pod(new)
+        elif old is None or old.uid != new.uid:
+            self._add(new, recover_state(new, None, ()))
+
+    async def _watch_runtime(self) -> None:
+        """Ends of containers to their workers; a runtime that is gone is started again, with nothing in it."""
+        while True:
+            try:
+                async for ended in self._runtime.watch_exits():
+                    if ended.uid in self._workers:
+                        self._workers[ended.uid].take_exit(ended)
+            except RuntimeGone as error:
+                log.warning("runtime=gone error=%s", error)
+            self._heartbeat.set_ready("container runtime is down")
+            while True:
+                try:
+                    await self._runtime.connect()
+                    break
+                except RuntimeGone:
+                    await asyncio.sleep(RECONNECT_SECONDS)
+            for worker in tuple(self._workers.values()):
+                worker.take_runtime_loss()
+            self._heartbeat.set_ready("")
+
+
+class EventRecorder:
+    """Posts events in the background; what repeats is counted on the first. Events that nobody can take are lost."""
+
+    def __init__(self, client: Client, node: str) -> None:
+        self._client = client
+        self._node = node
+        self._waiting: asyncio.Queue[tuple[PodManifest, Happening]] = asyncio.Queue(MAX_WAITING_EVENTS)
+        self._known: dict[tuple[str, Happening], tuple[str, int]] = {}
+
+    def record(self, pod: PodManifest, happening: Happening) -> None:
+        """Never waits."""
+        with contextlib.suppress(asyncio.QueueFull):
+            self._waiting.put_nowait((pod, happening))
+
+    async def run(self) -> None:
+        """Post until cancelled."""
+        while True:
+            pod, happening = await self._waiting.get()
+            try:
+                await self._post(pod, happening)
+            except (ApiError, TransportError) as error:
+                log.info("pod=%s event=%s lost error=%r", pod.text, happening.reason, error)
+
+    async def _post(self, pod: PodManifest, happening: Happening) -> None:
+        key, now = (pod.uid, happening), datetime.now(UTC)
+        if key in self._known:
+            name, count = self._known[key]
+            patch = make_repeat_patch(count + 1, now)
+            await self._client.patch(EVENTS, name, pod.metadata.namespace, patch=patch)
+            self._known[key] = (name, count + 1)
+            return
+        event = make_pod_event(pod, happening, suffix=secrets.token_hex(8), node=self._node, wall_now=now)
+        await self._client.create(EVENTS, event, pod.metadata.namespace)
+        self._known[key] = (event["metadata"]["name"], 1)
+        while len(self._known) > MAX_KNOWN_EVENTS:
+            del self._known[next(iter(self._known))]
+
+
+async def remove_pods(state_dir: Path) -> None:
+    """End every Pod of the node and the shim, and remove links, routes, addresses and files. Safe to repeat."""
+    shim = ShimClient(state_dir)
+    with contextlib.suppress(RuntimeGone):
+        await shim.ask("stop")
+        async with asyncio.timeout(REMOVE_SECONDS):
+            while True:  # until nobody answers: its children are gone then
+                await shim.ask("list")
+                await asyncio.sleep(0.02)
+    await asyncio.to_thread(cleanup, state_dir)
+
+
+def cleanup(state_dir: Path) -> None:
+    """Remove what ended Pods left: links, routes, addresses, files. The shim must have ended."""
+    from seaway.node.network import kernel
+
+    saved = files.load_json(state_dir / "node.json")
+    cidrs = str(saved.get("pod_cidrs", "")) if isinstance(saved, dict) else ""
+    kernel.remove_everything(ipaddress.ip_network(cidr) for cidr in cidrs.split(",") if cidr)
+    shutil.rmtree(state_dir, ignore_errors=True)

@@ -1,0 +1,1 @@
+"""What runs containers. A runtime is a folder; `contract.py` is what the agent knows of it."""

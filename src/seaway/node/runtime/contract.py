@@ -1,0 +1,132 @@
+"""What the agent asks of a runtime, as values and one protocol.
+
+The runtime outlives the agent: `read_inventory` tells a new agent what runs, with the labels it was given.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Mapping
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from seaway.node.state import ContainerRun, Sandbox
+from seaway.node.volumes import PlannedVolume
+
+
+class ContainerError(Exception):
+    """The runtime refused or was not there; the text is fit for an event."""
+
+
+class RuntimeGone(ContainerError):
+    """The runtime does not answer. Nothing is known of what it ran."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SandboxSpec:
+    """The namespaces of one Pod. `hostname` is ignored on the host's network."""
+
+    uid: str
+    namespace: str
+    name: str
+    hostname: str
+    host_network: bool = False
+    sysctls: tuple[tuple[str, str], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Mount:
+    """A volume in a container. `sub_path` is inside the volume."""
+
+    volume: str
+    path: str
+    sub_path: str = ""
+    read_only: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ContainerSpec:
+    """One run of a container. `files` replace files of its root: resolv.conf, hosts, hostname."""
+
+    uid: str
+    namespace: str
+    pod: str
+    name: str
+    attempt: int
+    argv: tuple[str, ...]
+    environment: Mapping[str, str]
+    hostname: str = ""
+    working_dir: str = ""
+    user: int | None = None
+    group: int | None = None
+    add_capabilities: tuple[str, ...] = ()
+    drop_capabilities: tuple[str, ...] = ()
+    mounts: tuple[Mount, ...] = ()
+    files: tuple[tuple[str, str], ...] = ()
+    termination_message_path: str = ""
+    message_from_log: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Inventory:
+    """All that the runtime holds."""
+
+    sandboxes: tuple[Sandbox, ...] = ()
+    runs: tuple[ContainerRun, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class ExecResult:
+    """exit_code None: it did not end in time and was killed. `output` is stdout and stderr, cut."""
+
+    exit_code: int | None
+    output: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Stop:
+    """The stop signal to the program, or with `kill` the end of everything in the container."""
+
+    container_id: str
+    kill: bool = field(default=False)
+
+
+class Runtime(Protocol):
+    """Runs containers. All methods raise ContainerError; removal succeeds when nothing is there."""
+
+    name_and_version: str
+
+    async def connect(self) -> None:
+        """Ready for calls; starts what must be started."""
+
+    async def read_inventory(self) -> Inventory:
+        """What is held now."""
+
+    def watch_exits(self) -> AsyncIterator[ContainerRun]:
+        """Every run as it ends, for as long as the runtime answers; raises RuntimeGone then."""
+
+    async def create_sandbox(self, spec: SandboxSpec) -> Sandbox:
+        """The Pod's namespaces, connected; kept if they exist."""
+
+    async def remove_sandbox(self, uid: str) -> None:
+        """End the Pod's namespaces and connection; its addresses stay reserved until `release`."""
+
+    async def release(self, uid: str, *, keep_logs: bool) -> None:
+        """Forget the Pod: addresses, volumes, files, ended runs. Logs are kept while the object exists."""
+
+    async def write_volumes(self, uid: str, volumes: tuple[PlannedVolume, ...]) -> None:
+        """Make the Pod's volumes, or bring their files up to date. Raises ContainerError."""
+
+    async def start_container(self, spec: ContainerSpec) -> ContainerRun:
+        """Begin a run. What the host cannot run ends at once: a run with reason `StartError`."""
+
+    async def stop(self, stop: Stop) -> None:
+        """Signal or kill a container; no error when it has ended."""
+
+    async def exec(self, container_id: str, argv: tuple[str, ...], *, timeout_seconds: float) -> ExecResult:
+        """Run a program in the namespaces and with the environment of a container."""
+
+    async def remove_container(self, container_id: str) -> None:
+        """Forget a run that has ended."""
+
+    async def close(self) -> None:
+        """Leave; what runs goes on."""

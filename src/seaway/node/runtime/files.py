@@ -1,0 +1,128 @@
+"""Writes what Pods find in volumes and in /etc, below the agent's state directory.
+
+A volume of files is replaced as a whole: the files lie in `..<number>`, `..data` points to it, and the visible names
+point into `..data`; one rename makes all of them new at once. Rule: spec "node" §2.18.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import shutil
+import stat
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from seaway.node.runtime.contract import ContainerError
+from seaway.node.volumes import Content, EmptyDir, HostPath, PlannedVolume
+
+_CHECKS = {
+    "Directory": (stat.S_ISDIR, "a directory"),
+    "File": (stat.S_ISREG, "a file"),
+    "Socket": (stat.S_ISSOCK, "a socket file"),
+    "CharDevice": (stat.S_ISCHR, "a character device"),
+    "BlockDevice": (stat.S_ISBLK, "a block device"),
+    "DirectoryOrCreate": (stat.S_ISDIR, "a directory"),
+    "FileOrCreate": (stat.S_ISREG, "a file"),
+}
+
+
+def prepare_volume(directory: Path, volume: PlannedVolume) -> Path:
+    """The host path to mount for the volume, made or brought up to date. Raises ContainerError."""
+    if isinstance(volume, HostPath):
+        return _check_host_path(volume)
+    path = directory / volume.name
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+        if isinstance(volume, EmptyDir):
+            path.chmod(0o777)
+        else:
+            write_content(path, volume)
+    except OSError as error:
+        raise ContainerError(f'MountVolume.SetUp failed for volume "{volume.name}" : {error}') from error
+    return path
+
+
+def write_content(path: Path, volume: Content) -> None:
+    """Bring the directory to the content; nothing is written when it is there already."""
+    path.chmod(0o755)
+    current = path / "..data"
+    want = {entry.path: (entry.content, entry.mode) for entry in volume.files}
+    if current.is_symlink() and _read_content(current.resolve()) == want:
+        return
+    fresh = Path(tempfile.mkdtemp(prefix="..", dir=path))
+    fresh.chmod(0o755)
+    for entry in volume.files:
+        file = fresh / entry.path
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_bytes(entry.content)
+        file.chmod(entry.mode)
+    old = current.resolve() if current.is_symlink() else None
+    pointer = path / "..data_tmp"
+    with contextlib.suppress(FileNotFoundError):
+        pointer.unlink()
+    pointer.symlink_to(fresh.name)
+    pointer.replace(current)
+    _link_names(path, {entry.path.split("/", 1)[0] for entry in volume.files})
+    if old is not None:
+        shutil.rmtree(old, ignore_errors=True)
+
+
+def _link_names(path: Path, names: set[str]) -> None:
+    for name in names:
+        if not (path / name).is_symlink():
+            (path / name).symlink_to(f"..data/{name}")
+    for entry in path.iterdir():
+        if entry.is_symlink() and not entry.name.startswith("..") and entry.name not in names:
+            entry.unlink()
+
+
+def _read_content(directory: Path) -> dict[str, tuple[bytes, int]]:
+    return {
+        str(file.relative_to(directory)): (file.read_bytes(), stat.S_IMODE(file.stat().st_mode))
+        for file in directory.rglob("*")
+        if file.is_file()
+    }
+
+
+def _check_host_path(volume: HostPath) -> Path:
+    path = Path(volume.path)
+    if volume.type == "DirectoryOrCreate" and not path.exists():
+        path.mkdir(mode=0o755, parents=True)
+    elif volume.type == "FileOrCreate" and not path.exists():
+        path.touch(mode=0o644)
+    if volume.type in _CHECKS:
+        check, name = _CHECKS[volume.type]
+        if not path.exists() or not check(path.stat().st_mode):
+            raise ContainerError(f"hostPath type check failed: {path} is not {name}")
+    elif not path.exists():
+        raise ContainerError(f"hostPath {path}: does not exist")
+    return path.resolve()
+
+
+def write_text(path: Path, text: str, *, mode: int = 0o644) -> Path:
+    """The file, with the text; readable by the Pod's user."""
+    path.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
+    path.write_text(text)
+    path.chmod(mode)
+    return path
+
+
+def save_json(path: Path, value: Any) -> None:
+    """Replace the file with the value, on disk before this returns."""
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=path.name)
+    with os.fdopen(handle, "w") as file:
+        json.dump(value, file)
+        file.flush()
+        os.fsync(file.fileno())
+    os.replace(temporary, path)
+
+
+def load_json(path: Path) -> Any:
+    """The value, or None when there is no such file or it is no JSON."""
+    try:
+        return json.loads(path.read_text())
+    except (OSError, ValueError):
+        return None

@@ -1,0 +1,1 @@
+"""The `process` runtime: a container is a program of the host in namespaces of its own. Images are not pulled."""

@@ -1,0 +1,322 @@
+"""The `process` runtime: prepares files and mount plans, connects Pods, and lets the shim hold what runs."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import pwd
+import secrets
+import shutil
+import signal
+import sys
+from collections.abc import AsyncIterator, Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, TypeVar
+
+from seaway.node.network import plan as network_plan
+from seaway.node.runtime import files
+from seaway.node.runtime.contract import (
+    ContainerError,
+    ContainerSpec,
+    ExecResult,
+    Inventory,
+    RuntimeGone,
+    SandboxSpec,
+    Stop,
+)
+from seaway.node.runtime.local import rootfs
+from seaway.node.runtime.local.client import Json, ShimClient
+from seaway.node.state import ContainerRun, Sandbox
+from seaway.node.volumes import HostPath, PlannedVolume
+
+T = TypeVar("T")
+
+DEFAULT_USER = 65534
+"""`nobody`: owns nothing on the host."""
+START_ERROR_CODE = 128
+MAX_MESSAGE_BYTES = 4096
+MAX_LOG_MESSAGE_BYTES, MAX_LOG_MESSAGE_LINES = 2048, 80
+_POD_SYSCTLS = {"net/ipv4/ip_unprivileged_port_start": "0"}
+"""A program that is not root may bind port 80. Rule: spec "node" §4.2."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LocalConfig:
+    """state_dir: the agent's. data_dir: masked in every Pod. sandboxed: one user is mapped, as 0."""
+
+    state_dir: Path
+    data_dir: Path
+    pod_cidrs: str
+    sandboxed: bool
+
+
+class LocalRuntime:
+    """Implements `runtime.contract.Runtime`."""
+
+    name_and_version = "process://1"
+
+    def __init__(self, config: LocalConfig) -> None:
+        self._config = config
+        self._shim = ShimClient(config.state_dir)
+        self._pools = network_plan.parse_pools(config.pod_cidrs)
+        self._volumes: dict[str, dict[str, Path]] = {}
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="network")
+        self._host = rootfs.HostView(entries=())
+        self._exit_stream: AsyncIterator[Json] | None = None
+
+    async def connect(self) -> None:
+        """Start or find the shim; read the addresses that are held; make the routes of the range."""
+        from seaway.node.network import kernel
+
+        self._config.state_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+        saved = files.load_json(self._addresses_file)
+        self._pools = network_plan.restore_pools(self._pools, saved if isinstance(saved, dict) else {})
+        self._host = read_host(self._config)
+        await self._shim.ensure_running()
+        self._exit_stream = self._shim.watch()
+        await anext(self._exit_stream)
+        await self._in_thread(lambda: kernel.ensure_blackholes(pool.network for pool in self._pools))
+
+    @property
+    def _addresses_file(self) -> Path:
+        return self._config.state_dir / "addresses.json"
+
+    def _pod_dir(self, uid: str) -> Path:
+        return self._config.state_dir / "pods" / uid
+
+    async def _in_thread(self, call: Callable[[], T]) -> T:
+        return await asyncio.get_running_loop().run_in_executor(self._thread, call)
+
+    async def read_inventory(self) -> Inventory:
+        """What the shim holds, with the addresses that the Pods have."""
+        answer = await self._shim.ask("list")
+        sandboxes = tuple(
+            Sandbox(s["uid"], () if s["net"] is None else self._addresses_of(s["uid"])) for s in answer["sandboxes"]
+        )
+        return Inventory(sandboxes, tuple(self._make_run(c) for c in answer["containers"]))
+
+    def held_pods(self) -> tuple[str, ...]:
+        """The UIDs that hold an address or a directory, sorted."""
+        held = {uid for pool in self._pools for uid in pool.held}
+        with contextlib.suppress(FileNotFoundError):
+            held.update(os.listdir(self._config.state_dir / "pods"))
+        return tuple(sorted(held))
+
+    def _addresses_of(self, uid: str) -> tuple[str, ...]:
+        return tuple(str(pool.held[uid]) for pool in self._pools if uid in pool.held)
+
+    async def watch_exits(self) -> AsyncIterator[ContainerRun]:
+        """Every run as it ends."""
+        assert self._exit_stream is not None
+        async for ended in self._exit_stream:
+            yield self._make_run(ended)
+        raise RuntimeGone("shim: ended")
+
+    async def create_sandbox(self, spec: SandboxSpec) -> Sandbox:
+        """Namespaces first, then the address (durable before use), then the link."""
+        from seaway.node.network import kernel
+
+        sysctls = dict(spec.sysctls) if spec.host_network else _POD_SYSCTLS | dict(spec.sysctls)
+        answer = await self._shim.ask(
+            "sandbox", uid=spec.uid, hostname=spec.hostname, sysctls=sysctls, host_network=spec.host_network,
+            labels={"namespace": spec.namespace, "name": spec.name},
+        )  # fmt: skip
+        if spec.host_network:
+            return Sandbox(spec.uid)
+        self._reserve(spec.uid)
+        attachment = network_plan.plan_attachment(spec.uid, self._pools)
+        if answer["is_new"]:  # a link of that name leads to namespaces that are gone
+            await self._in_thread(lambda: kernel.detach_pod(attachment.link))
+        netns = f"/proc/{answer['pid']}/fd/{answer['net']}"
+        try:
+            await self._in_thread(lambda: kernel.attach_pod(attachment, netns))
+        except kernel.NetworkError as error:
+            raise ContainerError(str(error)) from error
+        return Sandbox(spec.uid, self._addresses_of(spec.uid))
+
+    def _reserve(self, uid: str) -> None:
+        before = self._pools
+        try:
+            self._pools = tuple(network_plan.allocate_address(pool, uid)[0] for pool in before)
+        except network_plan.AddressesExhausted as error:
+            raise ContainerError(str(error)) from error
+        if self._pools != before:
+            files.save_json(self._addresses_file, network_plan.encode_pools(self._pools))
+
+    async def remove_sandbox(self, uid: str) -> None:
+        """The link, then the namespaces."""
+        from seaway.node.network import kernel
+
+        link = network_plan.choose_link_name(uid)
+        await self._in_thread(lambda: kernel.detach_pod(link))
+        await self._shim.ask("drop_sandbox", uid=uid)
+
+    async def release(self, uid: str, *, keep_logs: bool) -> None:
+        """Forget addresses, files and ended runs."""
+        for container in (await self._shim.ask("list"))["containers"]:
+            if container["labels"]["uid"] == uid:
+                await self._shim.ask("forget", id=container["id"])
+        if any(uid in pool.held for pool in self._pools):
+            self._pools = tuple(network_plan.release_address(pool, uid) for pool in self._pools)
+            files.save_json(self._addresses_file, network_plan.encode_pools(self._pools))
+        self._volumes.pop(uid, None)
+        await asyncio.to_thread(shutil.rmtree, self._pod_dir(uid), True)
+        if not keep_logs:
+            await asyncio.to_thread(shutil.rmtree, self._config.state_dir / "logs" / uid, True)
+
+    async def write_volumes(self, uid: str, volumes: tuple[PlannedVolume, ...]) -> None:
+        """Make the Pod's volumes below its directory."""
+        paths = {}
+        for volume in volumes:
+            path = files.prepare_volume(self._pod_dir(uid) / "volumes", volume)
+            refusal = rootfs.check_host_path(str(path), self._host.hidden) if isinstance(volume, HostPath) else ""
+            if refusal:
+                raise ContainerError(refusal)
+            paths[volume.name] = path
+        self._volumes[uid] = paths
+
+    async def start_container(self, spec: ContainerSpec) -> ContainerRun:
+        """Write the files, make the plan, and have the shim begin. Raises ContainerError for a spec it refuses."""
+        user = spec.user if spec.user is not None else (0 if self._config.sandboxed else DEFAULT_USER)
+        capabilities = rootfs.choose_capabilities(
+            is_root=user == 0 and (spec.user is not None or not self._config.sandboxed),
+            add=spec.add_capabilities,
+            drop=spec.drop_capabilities,
+        )
+        if isinstance(capabilities, str):
+            raise ContainerError(capabilities)
+        python_bin = f"{sys.base_prefix}/bin"
+        steps = rootfs.plan_root(self._host, files=self._write_files(spec), volumes=self._find_bindings(spec))
+        log = str(self._config.state_dir / "logs" / spec.uid / spec.name / f"{spec.attempt}.log")
+        answer = await self._shim.ask(
+            "start", id=secrets.token_hex(32), uid=spec.uid, log=log,
+            labels={"uid": spec.uid, "namespace": spec.namespace, "pod": spec.pod, "name": spec.name,
+                    "attempt": spec.attempt, "message_file": str(self._message_file(spec)),
+                    "message_log": log if spec.message_from_log else ""},
+            spec={
+                "steps": steps, "argv": spec.argv, "working_dir": spec.working_dir,
+                "environment": rootfs.make_base_environment(spec.hostname, python_bin, user) | dict(spec.environment),
+                "user": user, "group": spec.group if spec.group is not None else user,
+                "capabilities": sorted(capabilities), "is_sandboxed": self._config.sandboxed,
+            },
+        )  # fmt: skip
+        return self._make_run(answer)
+
+    def _message_file(self, spec: ContainerSpec) -> Path:
+        return self._pod_dir(spec.uid) / "containers" / spec.name / f"{spec.attempt}.message"
+
+    def _write_files(self, spec: ContainerSpec) -> list[rootfs.Binding]:
+        mounted = {mount.path for mount in spec.mounts}
+        etc = self._pod_dir(spec.uid) / "containers" / spec.name / "etc"
+        bindings = [
+            rootfs.Binding(str(files.write_text(etc / path.lstrip("/").replace("/", "_"), text)), path)
+            for path, text in spec.files
+            if path not in mounted
+        ]
+        if spec.termination_message_path:
+            file = files.write_text(self._message_file(spec), "", mode=0o666)
+            bindings.append(rootfs.Binding(str(file), spec.termination_message_path))
+        return bindings
+
+    def _find_bindings(self, spec: ContainerSpec) -> list[rootfs.Binding]:
+        bindings = []
+        for mount in spec.mounts:
+            source = self._volumes[spec.uid][mount.volume]
+            if mount.sub_path:
+                inner = (source / mount.sub_path).resolve()
+                if not inner.is_relative_to(source.resolve()):
+                    raise ContainerError(f"subPath {mount.sub_path}: leads out of the volume")
+                if not inner.exists():
+                    inner.mkdir(mode=0o777, parents=True)
+                source = inner
+            bindings.append(rootfs.Binding(str(source), mount.path, mount.read_only))
+        return bindings
+
+    async def stop(self, stop: Stop) -> None:
+        """SIGTERM to the program, or SIGKILL to all that is in the container."""
+        number = signal.SIGKILL if stop.kill else signal.SIGTERM
+        await self._shim.ask("signal", id=stop.container_id, signal=int(number))
+
+    async def exec(self, container_id: str, argv: tuple[str, ...], *, timeout_seconds: float) -> ExecResult:
+        """Run a program in the container."""
+        answer = await self._shim.ask("exec", id=container_id, argv=argv, timeout_seconds=timeout_seconds)
+        if answer["error"]:
+            return ExecResult(START_ERROR_CODE, answer["error"])
+        return ExecResult(None if answer["timed_out"] else answer["exit_code"], answer["output"])
+
+    async def remove_container(self, container_id: str) -> None:
+        """Forget an ended run."""
+        await self._shim.ask("forget", id=container_id)
+
+    async def end(self) -> None:
+        """Kill every Pod and the shim."""
+        with contextlib.suppress(RuntimeGone):
+            await self._shim.ask("stop")
+
+    async def close(self) -> None:
+        """Leave the shim to itself."""
+        self._thread.shutdown(wait=False)
+
+    def _make_run(self, described: Json) -> ContainerRun:
+        labels: dict[str, Any] = described["labels"]
+        ended = described["finished_at"]
+        error = described["error"]
+        return ContainerRun(
+            uid=labels["uid"],
+            name=labels["name"],
+            attempt=labels["attempt"],
+            container_id=described["id"],
+            started_at=datetime.fromtimestamp(described["started_at"], UTC),
+            finished_at=None if ended is None else datetime.fromtimestamp(ended, UTC),
+            exit_code=described["exit_code"],
+            reason="StartError" if error and ended is not None else "",
+            message=error or ("" if ended is None else _read_message(labels, described["exit_code"])),
+        )
+
+
+def _read_message(labels: Json, exit_code: int) -> str:
+    """What the program left as its last words. Rule: spec "node" §2.13 (termination message)."""
+    message = _read_tail(labels["message_file"], MAX_MESSAGE_BYTES)
+    if message or exit_code == 0 or not labels["message_log"]:
+        return message
+    lines = _read_tail(labels["message_log"], 4 * MAX_LOG_MESSAGE_BYTES).splitlines()[-MAX_LOG_MESSAGE_LINES:]
+    text = "".join(line.split(" ", 3)[-1] + "\n" for line in lines)
+    return text[-MAX_LOG_MESSAGE_BYTES:]
+
+
+def _read_tail(path: str, limit: int) -> str:
+    try:
+        return Path(path).read_bytes()[-limit:].decode(errors="replace")
+    except OSError:
+        return ""
+
+
+def read_host(config: LocalConfig) -> rootfs.HostView:
+    """The host as a mount plan needs it."""
+    entries = tuple(
+        rootfs.Entry(e.name, e.is_dir(follow_symlinks=False), os.readlink(e.path) if e.is_symlink() else "")
+        for e in os.scandir("/")
+    )
+    keys = [str(key) for key in Path("/etc/ssh").glob("ssh_host_*_key")] if Path("/etc/ssh").is_dir() else []
+    home = _find_home()
+    return rootfs.HostView(
+        entries=entries,
+        hidden=tuple(sorted({str(config.data_dir.resolve()), str(config.state_dir.resolve())})),
+        kept=(os.path.realpath(sys.base_prefix),),
+        secrets=tuple(sorted({*keys, *([home] if home else [])})),
+    )
+
+
+def _find_home() -> str:
+    """The home directory of the user that the agent is outside of its user namespace; "" for the root directory."""
+    inside, outside, _ = Path("/proc/self/uid_map").read_text().split()[:3]
+    user = int(outside) + os.getuid() - int(inside)
+    try:
+        home = os.path.realpath(pwd.getpwuid(user).pw_dir)
+    except KeyError:
+        return ""
+    return home if os.path.isdir(home) and home.count("/") > 0 and home not in ("/", "/usr", "/var") else ""

@@ -1,0 +1,241 @@
+"""Forks: a sandbox's namespaces, a container's first process, a program inside a container.
+
+A container has three processes at its start. The *door* enters the Pod's namespaces, makes a PID and a mount
+namespace, forks and is gone; the *init* is PID 1 there: it builds the root, forks the program, passes signals on,
+reaps, and ends when the program ends or when the shim does (the lifeline closes); its end kills all that is left.
+The program gives up its privileges and is executed. Whatever fails before the exec is written to the report pipe.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import select
+import signal
+import socket
+import struct
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, NoReturn
+
+from seaway.node.shim import kernel, rootfs
+
+PASSED_SIGNALS = (
+    signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT, signal.SIGUSR1, signal.SIGUSR2, signal.SIGWINCH,
+)  # fmt: skip
+START_ERROR_CODE = 128
+"""The exit code of a run that never began. Rule: spec "node" §2.5."""
+_SIOCGIFFLAGS, _SIOCSIFFLAGS, _IFF_UP = 0x8913, 0x8914, 1
+
+
+@dataclass(frozen=True, slots=True)
+class Namespaces:
+    """Open handles of a Pod's namespaces; `net` and `uts` are None on the host's network."""
+
+    ipc: int
+    net: int | None
+    uts: int | None
+
+    def handles(self) -> tuple[tuple[int, int], ...]:
+        """Each handle with its kind."""
+        kinds = (
+            (self.ipc, kernel.CLONE_NEWIPC),
+            (self.net, kernel.CLONE_NEWNET),
+            (self.uts, kernel.CLONE_NEWUTS),
+        )
+        return tuple((handle, kind) for handle, kind in kinds if handle is not None)
+
+
+def make_namespaces(hostname: str, sysctls: Mapping[str, str], *, host_network: bool) -> Namespaces:
+    """A Pod's namespaces, held by nothing but the handles. Raises OSError."""
+    made_r, made_w = os.pipe()
+    leave_r, leave_w = os.pipe()
+    child = os.fork()
+    if child == 0:
+        os.close(made_r)
+        os.close(leave_w)
+        _become_namespaces(made_w, leave_r, hostname, sysctls, host_network)
+    os.close(made_w)
+    os.close(leave_r)
+    try:
+        report = os.read(made_r, 4096)
+        if report != b"ok":
+            raise OSError(f"sandbox: {report.decode(errors='replace') or 'ended'}")
+        kinds = ("ipc",) if host_network else ("ipc", "net", "uts")
+        opened = {kind: os.open(f"/proc/{child}/ns/{kind}", os.O_RDONLY | os.O_CLOEXEC) for kind in kinds}
+    finally:
+        os.close(made_r)
+        os.close(leave_w)
+        os.waitpid(child, 0)
+    return Namespaces(opened["ipc"], opened.get("net"), opened.get("uts"))
+
+
+def _become_namespaces(
+    made: int, leave: int, hostname: str, sysctls: Mapping[str, str], host_network: bool
+) -> NoReturn:
+    try:
+        if host_network:
+            kernel.unshare(kernel.CLONE_NEWIPC)
+        else:
+            kernel.unshare(kernel.CLONE_NEWIPC | kernel.CLONE_NEWNET | kernel.CLONE_NEWUTS)
+            socket.sethostname(hostname)
+            _raise_loopback()
+        for name, value in sysctls.items():
+            with open(f"/proc/sys/{name}", "w") as file:
+                file.write(value)
+        os.write(made, b"ok")
+        os.read(leave, 1)
+    except BaseException as error:
+        os.write(made, str(error).encode())
+    finally:
+        os._exit(0)
+
+
+def _raise_loopback() -> None:
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as control:
+        request = struct.pack("16sh14x", b"lo", 0)
+        flags = struct.unpack("16sh14x", fcntl.ioctl(control, _SIOCGIFFLAGS, request))[1]
+        fcntl.ioctl(control, _SIOCSIFFLAGS, struct.pack("16sh14x", b"lo", flags | _IFF_UP))
+
+
+def spawn_container(
+    spec: Mapping[str, Any], namespaces: Namespaces, *, output: int, report: int, lifeline: int, last_capability: int
+) -> int:
+    """Begin a container and return the door's pid.
+
+    The report pipe gets `{"pid": N}`, then an `{"error": …}`, or its end when the exec is done.
+    """
+    door = os.fork()
+    if door:
+        return door
+    stage = "namespaces"
+    try:
+        os.setsid()
+        for handle, kind in namespaces.handles():
+            kernel.enter_namespace(handle, kind)
+        kernel.unshare(kernel.CLONE_NEWPID | kernel.CLONE_NEWNS)
+        init = os.fork()
+        if init:
+            _write(report, {"pid": init})
+            os._exit(0)
+        stage = "root"
+        _redirect(output)
+        os.umask(0o022)
+        rootfs.build_root(spec["steps"])
+        stage = "program"
+        kernel.forbid_inspection()
+        _close_all_but({report, lifeline})
+        program = os.fork()
+        if program == 0:
+            os.close(lifeline)
+            _execute(spec, report, last_capability)
+        os.close(report)
+        _be_init(program, lifeline)
+    except BaseException as error:
+        _write(report, {"error": f"{stage}: {error}"})
+    finally:
+        os._exit(START_ERROR_CODE)
+
+
+def spawn_in_container(spec: Mapping[str, Any], init: int, *, output: int, report: int, last_capability: int) -> int:
+    """Begin a program in the namespaces of a container whose init is `init`; reported as by `spawn_container`."""
+    door = os.fork()
+    if door:
+        return door
+    try:
+        os.setsid()
+        kinds = (
+            ("ipc", kernel.CLONE_NEWIPC), ("net", kernel.CLONE_NEWNET), ("uts", kernel.CLONE_NEWUTS),
+            ("pid", kernel.CLONE_NEWPID), ("mnt", kernel.CLONE_NEWNS),
+        )  # fmt: skip
+        handles = [(os.open(f"/proc/{init}/ns/{name}", os.O_RDONLY), kind) for name, kind in kinds]
+        for handle, kind in handles:
+            kernel.enter_namespace(handle, kind)
+        program = os.fork()
+        if program:
+            _write(report, {"pid": program})
+            os._exit(0)
+        _redirect(output)
+        os.umask(0o022)
+        _close_all_but({report})
+        _execute(spec, report, last_capability)
+    except BaseException as error:
+        _write(report, {"error": str(error)})
+    finally:
+        os._exit(START_ERROR_CODE)
+
+
+def _execute(spec: Mapping[str, Any], report: int, last_capability: int) -> NoReturn:
+    try:
+        os.setsid()
+        for number in (*PASSED_SIGNALS, signal.SIGCHLD, signal.SIGPIPE):
+            signal.signal(number, signal.SIG_DFL)
+        signal.pthread_sigmask(signal.SIG_SETMASK, ())
+        os.set_inheritable(report, False)
+        keep = frozenset(kernel.CAPABILITIES[name] for name in spec["capabilities"])
+        kernel.become_user(spec["user"], spec["group"], keep, last_capability, drop_groups=not spec["is_sandboxed"])
+        os.chdir(spec["working_dir"] or "/")
+        os.execvpe(spec["argv"][0], spec["argv"], spec["environment"])
+    except BaseException as error:
+        _write(report, {"error": f"exec: {spec['argv'][0]!r}: {error}"})
+    finally:
+        os._exit(START_ERROR_CODE)
+
+
+def _be_init(program: int, lifeline: int) -> NoReturn:
+    """PID 1 of the container."""
+    wake_r, wake_w = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+    signal.set_wakeup_fd(wake_w, warn_on_full_buffer=False)
+    for number in (*PASSED_SIGNALS, signal.SIGCHLD):
+        signal.signal(number, lambda number, frame: None)
+    poll = select.poll()
+    poll.register(wake_r, select.POLLIN)
+    poll.register(lifeline, select.POLLIN)
+    while True:
+        _reap_until(program)
+        if any(handle == lifeline for handle, _ in poll.poll()):
+            os._exit(128 + signal.SIGKILL)
+        try:
+            received = os.read(wake_r, 256)
+        except BlockingIOError:
+            continue
+        for value in received:
+            if value != signal.SIGCHLD:
+                os.kill(program, value)
+
+
+def _reap_until(program: int) -> None:
+    """Reap what has ended; the program's end is ours."""
+    while True:
+        try:
+            pid, status = os.waitpid(-1, os.WNOHANG)
+        except ChildProcessError:
+            os._exit(START_ERROR_CODE)
+        if pid == 0:
+            return
+        if pid == program:
+            os._exit(decode_status(status))
+
+
+def decode_status(status: int) -> int:
+    """The exit code, or 128 and the number of the signal."""
+    return 128 + os.WTERMSIG(status) if os.WIFSIGNALED(status) else os.WEXITSTATUS(status)
+
+
+def _redirect(output: int) -> None:
+    null = os.open(os.devnull, os.O_RDONLY)
+    for target, source in ((0, null), (1, output), (2, output)):
+        os.dup2(source, target)
+
+
+def _close_all_but(keep: set[int]) -> None:
+    low = 3
+    for handle in sorted(keep):
+        os.closerange(low, handle)
+        low = handle + 1
+    os.closerange(low, 1 << 20)
+
+
+def _write(report: int, message: Mapping[str, Any]) -> None:
+    os.write(report, json.dumps(message).encode() + b"\n")

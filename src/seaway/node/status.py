@@ -1,0 +1,219 @@
+"""The status of a Pod as it is written: phase, conditions, container statuses, addresses.
+
+Everything is in one write: an endpoint must never see a ready Pod without its address. Conditions of other owners are
+never written. Times are whole seconds, so that equal states give equal bodies.
+Rule: spec "node" §2.5 (containers), §2.6, §2.7 (conditions), §3.1 (patch).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Any
+
+from seaway.node.lifecycle import choose_phase, will_restart
+from seaway.node.podspec import Container, PodManifest, ReportedCondition
+from seaway.node.state import ContainerRun, ContainerState, PodState, format_time
+
+Json = dict[str, Any]
+
+OWNED_CONDITIONS = ("PodReadyToStartContainers", "Initialized", "Ready", "ContainersReady", "PodScheduled")
+RUNTIME_SCHEME = "process"
+
+
+def make_pod_status(
+    pod: PodManifest,
+    state: PodState,
+    *,
+    host_ips: Sequence[str],
+    written: Mapping[str, Any] | None,
+    wall_now: datetime,
+) -> Json:
+    """The status of the Pod now. written: the status of the last write, whose transition times are kept."""
+    phase = choose_phase(pod, state)
+    status: Json = {
+        "phase": phase,
+        "conditions": _make_conditions(pod, state, phase, written, wall_now),
+        "hostIP": host_ips[0],
+        "hostIPs": [{"ip": address} for address in host_ips],
+        "startTime": format_time(state.start_time or wall_now),
+        "containerStatuses": sorted(
+            (_make_container_status(pod, c, state) for c in pod.spec.containers), key=lambda c: str(c["name"])
+        ),
+    }
+    if pod.metadata.generation:
+        status["observedGeneration"] = pod.metadata.generation
+    if pod.spec.init_containers:
+        status["initContainerStatuses"] = [_make_container_status(pod, c, state) for c in pod.spec.init_containers]
+    addresses = tuple(host_ips) if pod.spec.host_network and state.sandbox else state.pod_ips
+    if addresses:
+        status["podIP"] = addresses[0]
+        status["podIPs"] = [{"ip": address} for address in addresses]
+    if state.failed is not None:
+        status["reason"], status["message"] = state.failed
+    return status
+
+
+def _make_container_status(pod: PodManifest, container: Container, state: PodState) -> Json:
+    own = state.find(container.name)
+    run = own.current
+    now, last = _make_states(pod, container, own)
+    status: Json = {
+        "name": container.name,
+        "image": container.image,
+        "imageID": "",
+        "ready": is_container_ready(pod, container, own),
+        "restartCount": run.attempt if run is not None else 0,
+        "started": own.is_running and own.started,
+        "state": now,
+        "lastState": last,
+    }
+    if run is not None and run.container_id:
+        status["containerID"] = f"{RUNTIME_SCHEME}://{run.container_id}"
+    return status
+
+
+def _make_states(pod: PodManifest, container: Container, own: ContainerState) -> tuple[Json, Json]:
+    run = own.current
+    if run is None:
+        reason, message = own.waiting or ("PodInitializing" if pod.spec.init_containers else "ContainerCreating", "")
+        waiting = {"reason": reason} | ({"message": message} if message else {})
+        return {"waiting": waiting}, {}
+    last = {"terminated": _make_terminated(own.previous)} if own.previous is not None else {}
+    if run.is_running:
+        return {"running": {"startedAt": format_time(run.started_at)}}, last
+    if own.waiting is not None and will_restart(pod, container, own):
+        reason, message = own.waiting
+        return {"waiting": {"reason": reason, "message": message}}, {"terminated": _make_terminated(run)}
+    return {"terminated": _make_terminated(run)}, last
+
+
+def _make_terminated(run: ContainerRun) -> Json:
+    assert run.finished_at is not None
+    terminated: Json = {
+        "exitCode": run.exit_code,
+        "reason": run.reason or ("Completed" if run.exit_code == 0 else "Error"),
+        "startedAt": format_time(run.started_at),
+        "finishedAt": format_time(run.finished_at),
+    }
+    if run.container_id:
+        terminated["containerID"] = f"{RUNTIME_SCHEME}://{run.container_id}"
+    if run.message:
+        terminated["message"] = run.message
+    return terminated
+
+
+def is_container_ready(pod: PodManifest, container: Container, own: ContainerState) -> bool:
+    """Rule: spec "node" §2.5. An init container is ready when it has ended well."""
+    is_init = any(c.name == container.name for c in pod.spec.init_containers)
+    if is_init and not container.is_sidecar:
+        return own.current is not None and own.has_ended and own.current.exit_code == 0
+    return own.is_running and own.started and own.ready
+
+
+def _make_conditions(
+    pod: PodManifest, state: PodState, phase: str, written: Mapping[str, Any] | None, wall_now: datetime
+) -> list[Json]:
+    initialized = _judge_initialized(pod, state, phase)
+    containers_ready = _judge_containers(pod, state, phase)
+    verdicts = (
+        ("PodReadyToStartContainers", (state.sandbox is not None, "", "")),
+        ("Initialized", initialized),
+        ("Ready", _judge_ready(pod, containers_ready)),
+        ("ContainersReady", containers_ready),
+        ("PodScheduled", (True, "", "")),
+    )
+    before = {c["type"]: (c["status"], c["lastTransitionTime"]) for c in (written or {}).get("conditions", ())}
+    for reported in pod.status.conditions:
+        if reported.last_transition_time:
+            before.setdefault(reported.type, (reported.status, reported.last_transition_time))
+    conditions = []
+    for kind, (verdict, reason, message) in verdicts:
+        status = "True" if verdict else "False"
+        old_status, old_time = before.get(kind, ("", ""))
+        condition: Json = {
+            "type": kind,
+            "status": status,
+            "lastProbeTime": None,
+            "lastTransitionTime": old_time if old_status == status else format_time(wall_now),
+        }
+        if pod.metadata.generation:
+            condition["observedGeneration"] = pod.metadata.generation
+        condition |= {key: text for key, text in (("reason", reason), ("message", message)) if text}
+        conditions.append(condition)
+    return conditions
+
+
+Verdict = tuple[bool, str, str]
+
+
+def _judge_initialized(pod: PodManifest, state: PodState, phase: str) -> Verdict:
+    if phase == "Succeeded":
+        return True, "PodCompleted", ""
+    if any(state.find(c.name).current is not None for c in pod.spec.containers):
+        return True, "", ""
+    incomplete = [
+        c.name
+        for c in pod.spec.init_containers
+        if not (state.find(c.name).started if c.is_sidecar else is_container_ready(pod, c, state.find(c.name)))
+    ]
+    if incomplete:
+        return False, "ContainersNotInitialized", f"containers with incomplete status: [{' '.join(incomplete)}]"
+    return True, "", ""
+
+
+def _judge_containers(pod: PodManifest, state: PodState, phase: str) -> Verdict:
+    if phase == "Succeeded":
+        return False, "PodCompleted", ""
+    if phase == "Failed":
+        return False, "PodFailed", ""
+    watched = [*(c for c in pod.spec.init_containers if c.is_sidecar), *pod.spec.containers]
+    unready = [c.name for c in watched if not is_container_ready(pod, c, state.find(c.name))]
+    if unready:
+        return False, "ContainersNotReady", f"containers with unready status: [{' '.join(unready)}]"
+    return True, "", ""
+
+
+def _judge_ready(pod: PodManifest, containers: Verdict) -> Verdict:
+    if not containers[0]:
+        return containers
+    existing: dict[str, ReportedCondition] = {c.type: c for c in pod.status.conditions}
+    messages = []
+    for gate in pod.spec.readiness_gates:
+        condition = existing.get(gate.condition_type)
+        if condition is None:
+            messages.append(f'corresponding condition of pod readiness gate "{gate.condition_type}" does not exist.')
+        elif condition.status != "True":
+            messages.append(
+                f'the status of pod readiness gate "{gate.condition_type}" is not "True", but {condition.status}'
+            )
+    if messages:
+        return False, "ReadinessGatesNotReady", ", ".join(messages)
+    return True, "", ""
+
+
+def make_status_patch(uid: str, status: Json, written: Mapping[str, Any] | None) -> Json:
+    """The strategic merge patch; the UID makes the server refuse it for a Pod of the same name that came later.
+
+    `podIPs` and `hostIPs` merge by address, so a changed list says that it replaces.
+    """
+    body = dict(status)
+    for key in ("podIPs", "hostIPs"):
+        if written is not None and key in body and written.get(key, body[key]) != body[key]:
+            body[key] = [*body[key], {"$patch": "replace"}]
+    for condition in body["conditions"]:
+        condition.setdefault("reason", None)
+        condition.setdefault("message", None)
+    for key in ("reason", "message"):
+        if written is not None and key in written and key not in body:
+            body[key] = None
+    return {"metadata": {"uid": uid}, "status": body}
+
+
+def differs_from_reported(pod: PodManifest, written: Mapping[str, Any]) -> bool:
+    """Somebody else changed what this agent owns: an owned condition or the phase. Rule: spec "node" §3.4."""
+    reported = {c.type: c.status for c in pod.status.conditions}
+    own = {c["type"]: c["status"] for c in written["conditions"]}
+    return pod.status.phase != written["phase"] or any(
+        reported.get(kind) != own[kind] for kind in OWNED_CONDITIONS if kind in own
+    )

@@ -1,0 +1,173 @@
+"""What lies in a Pod's volumes: files and modes, decided from the Pod and the objects it names.
+
+Rule: spec "node" §2.18. Not done here: service account tokens (the part is left out of a projected volume), tmpfs
+for `medium: Memory` (it is a directory like any other).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from seaway.node.envvars import EnvError, Find, PodFields, read_field
+from seaway.node.podspec import (
+    DownwardFile,
+    FieldRef,
+    KeyToPath,
+    PodManifest,
+    Volume,
+)
+
+
+class VolumeError(Exception):
+    """A volume cannot be made now; the Pod waits and the text becomes a `FailedMount` event."""
+
+
+@dataclass(frozen=True, slots=True)
+class FileEntry:
+    """A file of a volume: `path` is relative to the volume and has no `..`."""
+
+    path: str
+    content: bytes
+    mode: int = 0o644
+
+
+@dataclass(frozen=True, slots=True)
+class Content:
+    """A volume that is a set of files made by the agent, sorted by path."""
+
+    name: str
+    files: tuple[FileEntry, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class EmptyDir:
+    """A directory that lives as long as the Pod."""
+
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class HostPath:
+    """A path of the node. `type` as in the API: "" checks nothing."""
+
+    name: str
+    path: str
+    type: str
+
+
+PlannedVolume = Content | EmptyDir | HostPath
+
+
+def plan_volumes(
+    pod: PodManifest, *, fields: PodFields, find_config_map: Find, find_secret: Find
+) -> tuple[PlannedVolume, ...]:
+    """The Pod's volumes in order. Raises VolumeError, with the volume's name in it."""
+    return tuple(_plan(volume, pod, fields, find_config_map, find_secret) for volume in pod.spec.volumes)
+
+
+def _plan(volume: Volume, pod: PodManifest, fields: PodFields, find_map: Find, find_secret: Find) -> PlannedVolume:
+    if volume.empty_dir is not None:
+        return EmptyDir(volume.name)
+    if volume.host_path is not None:
+        return HostPath(volume.name, volume.host_path.path, volume.host_path.type)
+    try:
+        files = tuple(_read_files(volume, pod, fields, find_map, find_secret))
+    except (VolumeError, EnvError) as error:
+        raise VolumeError(f'MountVolume.SetUp failed for volume "{volume.name}" : {error}') from error
+    return Content(volume.name, tuple(sorted({entry.path: entry for entry in files}.values(), key=lambda e: e.path)))
+
+
+def _read_files(
+    volume: Volume, pod: PodManifest, fields: PodFields, find_map: Find, find_secret: Find
+) -> Iterator[FileEntry]:
+    if volume.config_map is not None:
+        source = volume.config_map
+        yield from _read_keys("configmap", source.name, source.items, source.default_mode, source.optional, find_map)
+    elif volume.secret is not None:
+        secret = volume.secret
+        yield from _read_keys(
+            "secret", secret.secret_name, secret.items, secret.default_mode, secret.optional, find_secret
+        )
+    elif volume.downward_api is not None:
+        yield from _read_downward(volume.downward_api.items, volume.downward_api.default_mode, pod, fields)
+    elif volume.projected is not None:
+        mode = volume.projected.default_mode
+        for part in volume.projected.sources:
+            if part.config_map is not None:
+                source = part.config_map
+                yield from _read_keys("configmap", source.name, source.items, mode, source.optional, find_map)
+            elif part.secret is not None:
+                yield from _read_keys(
+                    "secret", part.secret.name, part.secret.items, mode, part.secret.optional, find_secret
+                )
+            elif part.downward_api is not None:
+                yield from _read_downward(part.downward_api.items, mode, pod, fields)
+    else:
+        raise VolumeError("no volume plugin matched: this node knows emptyDir, configMap, secret, downwardAPI, "
+                          "projected and hostPath")  # fmt: skip
+
+
+def _read_keys(
+    kind: str, name: str, items: Sequence[KeyToPath], default_mode: int, optional: bool, find: Find
+) -> Iterator[FileEntry]:
+    data = find(name)
+    if data is None:
+        if optional:
+            return
+        raise VolumeError(f'{kind} "{name}" not found')
+    if not items:
+        yield from (FileEntry(key, data[key], default_mode) for key in sorted(data))
+        return
+    for item in items:
+        if item.key in data:
+            yield FileEntry(_check_path(item.path), data[item.key], default_mode if item.mode is None else item.mode)
+        elif not optional:
+            raise VolumeError(f"references non-existent {kind} key: {item.key}")
+
+
+def _read_downward(
+    items: Sequence[DownwardFile], default_mode: int, pod: PodManifest, fields: PodFields
+) -> Iterator[FileEntry]:
+    for item in items:
+        if item.field_ref is None:
+            raise VolumeError(f"{item.path}: resourceFieldRef is not supported on this node")
+        text = _read_map(item.field_ref, pod)
+        if text is None:
+            text = read_field(item.field_ref, pod, fields)
+        yield FileEntry(_check_path(item.path), text.encode(), default_mode if item.mode is None else item.mode)
+
+
+def _read_map(ref: FieldRef, pod: PodManifest) -> str | None:
+    """All labels or annotations as sorted `key="value"` lines; None when the path names something else."""
+    maps: Mapping[str, Mapping[str, str]] = {
+        "metadata.labels": pod.metadata.labels,
+        "metadata.annotations": pod.metadata.annotations,
+    }
+    values = maps.get(ref.field_path)
+    if values is None:
+        return None
+    return "\n".join(f'{key}="{_quote(values[key])}"' for key in sorted(values))
+
+
+def _quote(value: str) -> str:
+    escapes = {"\\": "\\\\", '"': '\\"', "\n": "\\n", "\r": "\\r", "\t": "\\t"}
+    return "".join(escapes.get(character, character) for character in value)
+
+
+def _check_path(path: str) -> str:
+    """The API refuses such paths; a path that leaves the volume would write to the node."""
+    if path.startswith("/") or ".." in path.split("/") or not path:
+        raise VolumeError(f"path {path!r}: must be relative and must not contain '..'")
+    return path
+
+
+def find_unsupported_mounts(pod: PodManifest) -> tuple[str, ...]:
+    """What a container mounts and the Pod does not declare, as sentences."""
+    names = {volume.name for volume in pod.spec.volumes}
+    return tuple(
+        f'container {container.name} mounts "{mount.name}", which is no volume of the Pod'
+        for container in (*pod.spec.init_containers, *pod.spec.containers)
+        for mount in container.volume_mounts
+        if mount.name not in names
+    )

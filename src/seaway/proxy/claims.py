@@ -1,0 +1,62 @@
+"""Which Service owns an address and port that several claim. The answer depends on the Services alone, never on order.
+
+Rule: spec "proxy" §1.7 and §14: a cluster IP beats other classes, then the oldest Service wins, then the name.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from seaway.proxy.forwarding import ServiceForwarding, TrafficClass
+
+Claim = tuple[str, str, int]
+Rank = tuple[int, tuple[str, str]]
+
+
+class Claims:
+    """The claims of one family. Holds no forwardings."""
+
+    def __init__(self) -> None:
+        self._by_claim: dict[Claim, dict[str, Rank]] = {}
+        self._by_service: dict[str, frozenset[Claim]] = {}
+
+    def update(self, service: str, forwarding: ServiceForwarding | None) -> set[str]:
+        """The other Services that win or lose something because this one changed, was added, or is gone (None)."""
+        ranks = _ranks(forwarding)
+        before = self._by_service.get(service, frozenset())
+        others: set[str] = set()
+        for claim in before | ranks.keys():
+            claimants = self._by_claim.setdefault(claim, {})
+            if ranks.get(claim) == claimants.get(service):
+                continue
+            others.update(claimants)
+            if claim in ranks:
+                claimants[service] = ranks[claim]
+            else:
+                del claimants[service]
+            if not claimants:
+                del self._by_claim[claim]
+        if ranks:
+            self._by_service[service] = frozenset(ranks)
+        else:
+            self._by_service.pop(service, None)
+        return others - {service}
+
+    def settle(self, forwarding: ServiceForwarding) -> ServiceForwarding:
+        """The forwarding without what others own."""
+        kept = tuple(f for f in forwarding.forwardings if self._owner(f.frontend.claim) == forwarding.service)
+        return forwarding if len(kept) == len(forwarding.forwardings) else replace(forwarding, forwardings=kept)
+
+    def _owner(self, claim: Claim) -> str:
+        claimants = self._by_claim[claim]
+        return min(claimants, key=lambda service: claimants[service])
+
+
+def _ranks(forwarding: ServiceForwarding | None) -> dict[Claim, Rank]:
+    if forwarding is None:
+        return {}
+    ranks: dict[Claim, Rank] = {}
+    for f in forwarding.forwardings:
+        rank = (0 if f.frontend.traffic_class is TrafficClass.CLUSTER_IP else 1, forwarding.age)
+        ranks[f.frontend.claim] = min(rank, ranks.get(f.frontend.claim, rank))
+    return ranks

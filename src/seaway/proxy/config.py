@@ -1,0 +1,75 @@
+"""What a proxy needs to know besides API objects."""
+
+from __future__ import annotations
+
+import ipaddress
+from dataclasses import dataclass
+
+from seaway.net.family import Family
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProxyConfig:
+    """Immutable settings of one proxy. Rule: spec "proxy" §3.5, §4.1."""
+
+    node_name: str
+    families: tuple[Family, ...] = (Family.IPV4, Family.IPV6)
+    cluster_cidrs: tuple[str, ...] = ()
+    """Pod ranges. A source inside is the cluster's own and keeps its address. Empty: no source is known to be."""
+    service_cidrs: tuple[str, ...] = ()
+    """Service ranges. New connections to an address in them that no Service has are dropped. Empty: untouched."""
+    node_port_addresses: tuple[str, ...] | None = None
+    """CIDRs of the node's addresses that serve node ports; None: its primary address of each family."""
+    masquerade_all: bool = False
+    table: str = "seaway"
+
+
+@dataclass(frozen=True, slots=True)
+class NodeView:
+    """What the data plane knows of its own node. `addresses`: at most one per family, the primary ones."""
+
+    name: str
+    zone: str = ""
+    addresses: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class NodePortAddresses:
+    """Which destinations serve node ports: all local but loopback, or exactly `addresses` (none when empty)."""
+
+    is_all: bool = False
+    addresses: tuple[str, ...] = ()
+
+
+def choose_node_port_addresses(
+    config: ProxyConfig, node: NodeView, family: Family, interface_addresses: tuple[str, ...] = ()
+) -> NodePortAddresses:
+    """The destinations of `family` that serve node ports, sorted; loopback is never among them.
+
+    CIDRs none of which is of the family select every local address. `interface_addresses`: all of the host.
+    Rule: spec "proxy" §4.1.
+    """
+    if config.node_port_addresses is None:
+        return NodePortAddresses(addresses=tuple(sorted(a for a in node.addresses if _is_of(a, family))))
+    networks = [n for n in map(ipaddress.ip_network, config.node_port_addresses) if _version(family) == n.version]
+    if not networks or any(n.prefixlen == 0 for n in networks):
+        return NodePortAddresses(is_all=True)
+    inside = [
+        a for a in interface_addresses if _is_of(a, family) and any(ipaddress.ip_address(a) in n for n in networks)
+    ]
+    return NodePortAddresses(addresses=tuple(sorted(set(inside))))
+
+
+def networks_of(cidrs: tuple[str, ...], family: Family) -> tuple[str, ...]:
+    """The networks of `family` in canonical form, in the given order."""
+    networks = (ipaddress.ip_network(cidr, strict=False) for cidr in cidrs)
+    return tuple(str(n) for n in networks if n.version == _version(family))
+
+
+def _version(family: Family) -> int:
+    return 4 if family is Family.IPV4 else 6
+
+
+def _is_of(address: str, family: Family) -> bool:
+    parsed = ipaddress.ip_address(address)
+    return parsed.version == _version(family) and not parsed.is_loopback

@@ -1,0 +1,324 @@
+"""What becomes of traffic to each Service: the model that every data plane renders, and that `explain` and `plan` read.
+
+In go a Service, its EndpointSlices and the view of this node; out comes, for one family, a `Forwarding` per frontend.
+Nothing here knows how packets are handled. Invariants:
+1. A Service without a cluster IP of the family forwards nothing in it (spec "proxy" §1.3).
+2. `refusal` says what happens to those who get no endpoint; it is None exactly when everybody gets one.
+3. `outside` is None unless the external traffic policy is Local; then `endpoints` is for the cluster's own sources.
+"""
+
+from __future__ import annotations
+
+import enum
+import functools
+import ipaddress
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from seaway.api.endpointslice.types import Endpoint, EndpointSlice
+from seaway.api.machinery.meta import object_key
+from seaway.api.service.types import Service, ServicePort
+from seaway.net.family import Family
+from seaway.proxy.config import NodeView
+from seaway.proxy.topology import EndpointChoice, ServingEndpoint, choose_endpoints
+
+LABEL_PROXY_NAME = "service.kubernetes.io/service-proxy-name"
+DEFAULT_AFFINITY_SECONDS = 10800  # the API's default; absent only in objects that no API server wrote
+MAX_PORT = 65535
+PROTOCOLS = frozenset(("TCP", "UDP", "SCTP"))
+
+
+class TrafficClass(enum.Enum):
+    """By which kind of address a Service is asked."""
+
+    CLUSTER_IP = "cluster IP"
+    EXTERNAL_IP = "external IP"
+    LOAD_BALANCER_IP = "load balancer IP"
+    NODE_PORT = "node port"
+
+
+class Masquerade(enum.Enum):
+    """Whose source address is replaced. A hairpin is always masqueraded. Rule: spec "proxy" §3.2."""
+
+    OFF_CLUSTER = "sources outside the cluster"
+    ALWAYS = "every source"
+    NODE = "the node itself"
+
+
+class Refusal(enum.Enum):
+    """REJECT: nobody could serve it. DROP: another node could. Rule: spec "proxy" §2.3."""
+
+    REJECT = "no endpoint is usable"
+    DROP = "no endpoint is usable on this node"
+
+
+class Target(NamedTuple):
+    """An endpoint as a destination."""
+
+    address: str
+    port: int
+
+
+@dataclass(frozen=True, slots=True)
+class Frontend:
+    """Where clients connect to. A node port has no address of its own: `address` is empty."""
+
+    traffic_class: TrafficClass
+    address: str
+    protocol: str
+    port: int
+
+    @property
+    def claim(self) -> tuple[str, str, int]:
+        """What can be forwarded only once."""
+        return (self.address, self.protocol, self.port)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Forwarding:
+    """What becomes of new connections to one frontend."""
+
+    frontend: Frontend
+    port_name: str
+    endpoints: tuple[Target, ...]
+    outside: tuple[Target, ...] | None = None
+    masquerade: Masquerade
+    refusal: Refusal | None = None
+    affinity_seconds: int | None = None
+    source_ranges: tuple[str, ...] = ()
+    """Only these sources may connect; empty: all."""
+    serving: tuple[Target, ...] = ()
+    """UDP only: endpoints that may keep the flows they have."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServiceForwarding:
+    """All of one Service in one family. `age` orders Services, the oldest first."""
+
+    service: str
+    family: Family
+    age: tuple[str, str]
+    cluster_ip: str
+    forwardings: tuple[Forwarding, ...]
+    hairpins: tuple[tuple[str, Target], ...] = ()
+    """(protocol, endpoint) on this node that may be asked by itself."""
+
+
+def forward_service(
+    service: Service, slices: Iterable[EndpointSlice], *, family: Family, node: NodeView
+) -> ServiceForwarding | None:
+    """The Service's forwardings in `family`, or None when it has none there.
+
+    Rule: spec "proxy" §1.2 (which Services), §1.3 (family), §1.4 (fields), §2.3 (outcome).
+    """
+    cluster_ip = _find_cluster_ip(service, family)
+    if cluster_ip is None or LABEL_PROXY_NAME in service.metadata.labels:
+        return None
+    endpoints = group_endpoints(slices, family)
+    forwardings: list[Forwarding] = []
+    hairpins: set[tuple[str, Target]] = set()
+    for port in service.spec.ports:
+        if port.protocol not in PROTOCOLS or not 0 < port.port <= MAX_PORT:
+            continue
+        of_port = endpoints.get((port.name, port.protocol), {})
+        served, choice = _forward_port(service, port, of_port.values(), cluster_ip=cluster_ip, family=family, node=node)
+        forwardings.extend(served)
+        hairpins.update(
+            (port.protocol, Target(e.address, e.port)) for e in choice.reachable if e.node_name == node.name
+        )
+    key = object_key(service.metadata)
+    return ServiceForwarding(
+        service=key,
+        family=family,
+        age=(service.metadata.creation_timestamp, key),
+        cluster_ip=cluster_ip,
+        forwardings=tuple(forwardings),
+        hairpins=tuple(sorted(hairpins)),
+    )
+
+
+def group_endpoints(
+    slices: Iterable[EndpointSlice], family: Family
+) -> dict[tuple[str, str], dict[Target, ServingEndpoint]]:
+    """(port name, protocol) → the endpoints of the family in those slices.
+
+    The same address and port twice: the later one wins unless it is terminating; slices are taken by name.
+    Ports and addresses that cannot be served are left out. Rule: spec "proxy" §1.5.
+    """
+    grouped: dict[tuple[str, str], dict[Target, ServingEndpoint]] = {}
+    for piece in sorted(slices, key=lambda s: s.metadata.name):
+        if piece.address_type != family.value:
+            continue
+        for port in piece.ports or ():
+            if not port.port or not 0 < port.port <= MAX_PORT:
+                continue
+            found = grouped.setdefault((port.name, port.protocol or "TCP"), {})
+            for endpoint in piece.endpoints or ():
+                address = parse_address(endpoint.addresses[0], family) if endpoint.addresses else None
+                if address is None:
+                    continue
+                target = Target(address, port.port)
+                if target not in found or not endpoint.is_terminating:
+                    found[target] = _resolve(endpoint, target)
+    return grouped
+
+
+def _resolve(endpoint: Endpoint, target: Target) -> ServingEndpoint:
+    hints = endpoint.hints
+    return ServingEndpoint(
+        target.address,
+        target.port,
+        # The proxy reads an unset `serving` as true, whatever `ready` says (spec "proxy" §1.5).
+        endpoint.is_ready,
+        endpoint.conditions.serving is not False,
+        endpoint.is_terminating,
+        endpoint.node_name or "",
+        frozenset(z.name for z in hints.for_zones) if hints else frozenset(),
+        frozenset(n.name for n in hints.for_nodes) if hints else frozenset(),
+    )
+
+
+def _forward_port(
+    service: Service,
+    port: ServicePort,
+    endpoints: Iterable[ServingEndpoint],
+    *,
+    cluster_ip: str,
+    family: Family,
+    node: NodeView,
+) -> tuple[list[Forwarding], EndpointChoice]:
+    spec = service.spec
+    known = tuple(endpoints)
+    external = _external_frontends(service, port, family)
+    is_external = spec.type in ("NodePort", "LoadBalancer") or bool(spec.external_ips)
+    internal_local = spec.internal_traffic_policy == "Local"
+    external_local = spec.external_traffic_policy == "Local" and is_external
+    choice = choose_endpoints(
+        known,
+        node=node.name,
+        zone=node.zone,
+        uses_cluster=not internal_local or bool(external),
+        uses_local=internal_local or (external_local and bool(external)),
+    )
+    served = tuple(Target(e.address, e.port) for e in known if e.serving) if port.protocol == "UDP" else ()
+    forwarding = functools.partial(
+        Forwarding, port_name=port.name, affinity_seconds=_affinity(service), serving=tuple(sorted(served))
+    )
+    cluster, local = _targets(choice.cluster), _targets(choice.local)
+    forwardings = [
+        forwarding(
+            frontend=Frontend(TrafficClass.CLUSTER_IP, cluster_ip, port.protocol, port.port),
+            endpoints=local if internal_local else cluster,
+            masquerade=Masquerade.OFF_CLUSTER,
+            refusal=_refuse(choice, local if internal_local else cluster),
+        )
+    ]
+    ranges = _source_ranges(spec.load_balancer_source_ranges, family, node)
+    vips = tuple(f.address for f in external if f.traffic_class is TrafficClass.LOAD_BALANCER_IP)
+    forwardings.extend(
+        forwarding(
+            frontend=frontend,
+            endpoints=cluster,
+            outside=local if external_local else None,
+            masquerade=Masquerade.NODE if external_local else Masquerade.ALWAYS,
+            refusal=_refuse(choice, local if external_local else cluster),
+            source_ranges=ranges.including(vips) if frontend.traffic_class is TrafficClass.LOAD_BALANCER_IP else (),
+        )
+        for frontend in external
+    )
+    return forwardings, choice
+
+
+def _external_frontends(service: Service, port: ServicePort, family: Family) -> list[Frontend]:
+    """Node port, external IPs and load balancer IPs; none of them is gated on `spec.type`."""
+    addresses: dict[str, TrafficClass] = {}
+    for text in service.spec.external_ips:
+        if (address := parse_address(text, family)) is not None:
+            addresses[address] = TrafficClass.EXTERNAL_IP
+    for ingress in service.status.load_balancer.ingress:
+        address = parse_address(ingress.ip, family)
+        if address is not None and ingress.ip_mode in (None, "", "VIP"):
+            addresses[address] = TrafficClass.LOAD_BALANCER_IP
+    frontends = [Frontend(kind, address, port.protocol, port.port) for address, kind in sorted(addresses.items())]
+    if port.node_port:
+        frontends.append(Frontend(TrafficClass.NODE_PORT, "", port.protocol, port.node_port))
+    return frontends
+
+
+@dataclass(frozen=True, slots=True)
+class _SourceRanges:
+    networks: tuple[str, ...]
+    contains_node: bool
+
+    def including(self, vips: tuple[str, ...]) -> tuple[str, ...]:
+        """With the Service's own addresses when the node may connect: it may do so from one of them."""
+        if not self.networks:
+            return ()
+        own = vips if self.contains_node else ()
+        parsed = [ipaddress.ip_network(n) for n in (*self.networks, *own)]
+        collapsed = ipaddress.collapse_addresses(parsed)  # type: ignore[type-var]  # all of one family
+        return tuple(str(n) for n in collapsed)
+
+
+def _source_ranges(texts: Iterable[str], family: Family, node: NodeView) -> _SourceRanges:
+    """The ranges of the family; empty (unrestricted) when one of them is everything. Rule: spec "proxy" §1.4, §3.4."""
+    networks = [n for n in (_parse_network(text, family) for text in texts) if n is not None]
+    if any(n.prefixlen == 0 for n in networks):
+        return _SourceRanges((), False)
+    inside = any(ipaddress.ip_address(a) in n for a in node.addresses for n in networks)
+    return _SourceRanges(tuple(str(n) for n in networks), inside)
+
+
+def _refuse(choice: EndpointChoice, endpoints: tuple[Target, ...]) -> Refusal | None:
+    if not choice.has_any:
+        return Refusal.REJECT
+    return None if endpoints else Refusal.DROP
+
+
+def _targets(endpoints: tuple[ServingEndpoint, ...] | None) -> tuple[Target, ...]:
+    return tuple(Target(e.address, e.port) for e in endpoints or ())
+
+
+def _affinity(service: Service) -> int | None:
+    if service.spec.session_affinity != "ClientIP":
+        return None
+    config = service.spec.session_affinity_config
+    return config.client_ip.timeout_seconds if config and config.client_ip else DEFAULT_AFFINITY_SECONDS
+
+
+def _find_cluster_ip(service: Service, family: Family) -> str | None:
+    spec = service.spec
+    if spec.type == "ExternalName" or spec.cluster_ip in ("", "None"):
+        return None
+    if not spec.ip_families:
+        return parse_address(spec.cluster_ip, family)
+    by_family: Mapping[str, str] = dict(zip(spec.ip_families, spec.cluster_ips, strict=False))
+    return parse_address(by_family.get(family.value, ""), family)
+
+
+_LEADING_ZEROS = re.compile(r"(?<![0-9])0+(?=[0-9])")
+
+
+@functools.lru_cache(maxsize=65536)
+def parse_address(text: str, family: Family) -> str | None:
+    """The address in canonical form, or None when it is not one of the family.
+
+    Leading zeros in octets are decimal. Rule: spec "proxy" §1.4.
+    """
+    try:
+        if family is Family.IPV4:
+            return str(ipaddress.IPv4Address(_LEADING_ZEROS.sub("", text)))
+        return str(ipaddress.IPv6Address(text))
+    except ValueError:
+        return None
+
+
+def _parse_network(text: str, family: Family) -> ipaddress.IPv4Network | ipaddress.IPv6Network | None:
+    address, _, length = text.strip().partition("/")
+    canonical = parse_address(address, family)
+    try:
+        return None if canonical is None else ipaddress.ip_network(f"{canonical}/{int(length)}", strict=False)
+    except ValueError:
+        return None

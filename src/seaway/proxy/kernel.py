@@ -1,0 +1,231 @@
+"""The netlink socket, and what else the proxy asks of Linux: conntrack, addresses of interfaces, sysctls."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import ipaddress
+import os
+import socket
+import struct
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+from seaway.net.family import Family
+from seaway.proxy.conntrack import Flow
+from seaway.proxy.forwarding import Target
+from seaway.proxy.netlink import (
+    NLM_F_ACK,
+    NLM_F_DUMP,
+    NLM_F_REQUEST,
+    NLMSG_DONE,
+    NLMSG_ERROR,
+    Message,
+    pack_message,
+    pack_nested,
+    parse_attributes,
+    parse_messages,
+)
+
+NETLINK_ROUTE = 0
+NETLINK_NETFILTER = 12
+RECEIVE_BYTES = 1 << 20
+REPLY_TIMEOUT_SECONDS = 30  # a reply is there when send returns; only a kernel in trouble takes longer
+
+CONNTRACK, CONNTRACK_GET, CONNTRACK_DELETE = 1, 1, 2
+RTM_GETADDR = 22
+NLM_F_DUMP_INTR = 0x10
+DUMP_ATTEMPTS = 5
+UDP = 17
+_FAMILY_NUMBER = {Family.IPV4: socket.AF_INET, Family.IPV6: socket.AF_INET6}
+
+
+class DumpInterrupted(OSError):
+    """What was listed changed meanwhile."""
+
+
+class NetlinkSocket:
+    """One socket of one netlink protocol. Raises OSError."""
+
+    def __init__(self, protocol: int) -> None:
+        self._socket = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, protocol)
+        self._socket.bind((0, 0))
+        self._socket.settimeout(REPLY_TIMEOUT_SECONDS)
+        self._sequence = 0
+
+    def close(self) -> None:
+        self._socket.close()
+
+    def next_sequence(self, count: int = 1) -> int:
+        """The first of `count` sequence numbers that no reply can be mistaken for."""
+        first = self._sequence + 1
+        self._sequence += count
+        if self._sequence > 0x7FFFFFFF:
+            self._sequence, first = count, 1
+        return first
+
+    def send(self, packed: bytes) -> None:
+        self._socket.send(packed)
+
+    def receive(self) -> list[Message]:
+        """The messages of one datagram."""
+        return list(parse_messages(self._socket.recv(RECEIVE_BYTES)))
+
+    def drain(self) -> Iterator[Message]:
+        """What is there already."""
+        self._socket.setblocking(False)
+        try:
+            while True:
+                yield from self.receive()
+        except BlockingIOError:
+            return
+        finally:
+            self._socket.settimeout(REPLY_TIMEOUT_SECONDS)
+
+    def request(self, kind: int, payload: bytes, *, flags: int = 0) -> list[Message]:
+        """The replies to one request: up to the acknowledgement, or of a whole dump."""
+        sequence = self.next_sequence()
+        self.send(pack_message(kind, NLM_F_REQUEST | flags, sequence, payload))
+        replies: list[Message] = []
+        while True:
+            for message in self.receive():
+                if message.sequence != sequence:
+                    continue
+                if flags & NLM_F_DUMP and message.flags & NLM_F_DUMP_INTR:
+                    raise DumpInterrupted(errno.EINTR, os.strerror(errno.EINTR))
+                if message.type == NLMSG_ERROR:
+                    raise_error(message)
+                    return replies
+                if message.type == NLMSG_DONE:
+                    return replies
+                replies.append(message)
+                if not flags & (NLM_F_DUMP | NLM_F_ACK):
+                    return replies
+
+    def dump(self, kind: int, payload: bytes) -> list[Message]:
+        """A whole listing; tried again when it changed meanwhile."""
+        for _ in range(DUMP_ATTEMPTS):
+            with contextlib.suppress(DumpInterrupted):
+                return self.request(kind, payload, flags=NLM_F_DUMP)
+            for _ in self.drain():
+                pass
+        raise DumpInterrupted(errno.EINTR, os.strerror(errno.EINTR))
+
+
+def raise_error(message: Message) -> None:
+    """Raise the error that the message carries, if it is one; an acknowledgement is none."""
+    code = -struct.unpack_from("=i", message.payload)[0]
+    if code:
+        raise OSError(code, os.strerror(code))
+
+
+def list_udp_flows(family: Family) -> list[Flow]:
+    """The UDP flows that conntrack knows. Raises OSError."""
+    flows: list[Flow] = []
+    link = NetlinkSocket(NETLINK_NETFILTER)
+    try:
+        header = struct.pack(">BBH", _FAMILY_NUMBER[family], 0, 0)
+        for message in link.dump(CONNTRACK << 8 | CONNTRACK_GET, header):
+            flow = decode_flow(message.payload)
+            if flow is not None:
+                flows.append(flow)
+    finally:
+        link.close()
+    return flows
+
+
+def delete_flows(flows: Iterable[Flow]) -> int:
+    """Forget these flows; how many there were. A flow that is gone already counts as forgotten."""
+    count = 0
+    link = NetlinkSocket(NETLINK_NETFILTER)
+    try:
+        for flow in flows:
+            try:
+                link.request(CONNTRACK << 8 | CONNTRACK_DELETE, flow.raw, flags=NLM_F_ACK)
+                count += 1
+            except FileNotFoundError:
+                continue
+    finally:
+        link.close()
+    return count
+
+
+_TUPLE_ORIG, _TUPLE_REPLY, _ZONE, _ID = 1, 2, 18, 12
+
+
+def decode_flow(payload: bytes) -> Flow | None:
+    """The flow of a conntrack message, or None when it is not UDP."""
+    attributes = parse_attributes(payload[4:])
+    original, reply = attributes.get(_TUPLE_ORIG), attributes.get(_TUPLE_REPLY)
+    if original is None or reply is None:
+        return None
+    sent, answered = _decode_tuple(original), _decode_tuple(reply)
+    if sent is None or answered is None:
+        return None
+    raw = payload[:4] + pack_nested(_TUPLE_ORIG, original) + pack_nested(_TUPLE_REPLY, reply)
+    for kind in (_ZONE, _ID):
+        if kind in attributes:
+            raw += struct.pack("=HH", len(attributes[kind]) + 4, kind) + attributes[kind].ljust(4, b"\0")
+    return Flow(destination=sent[1], answering=answered[0], raw=raw)
+
+
+def _decode_tuple(packed: bytes) -> tuple[Target, Target] | None:
+    """(source, destination) of a UDP tuple."""
+    parts = parse_attributes(packed)
+    addresses, ports = parse_attributes(parts[1]), parse_attributes(parts[2])
+    if ports.get(1) != bytes((UDP,)):
+        return None
+    source = addresses.get(1) or addresses[3]
+    destination = addresses.get(2) or addresses[4]
+    return (
+        Target(str(ipaddress.ip_address(source)), int.from_bytes(ports[2], "big")),
+        Target(str(ipaddress.ip_address(destination)), int.from_bytes(ports[3], "big")),
+    )
+
+
+def list_interface_addresses() -> tuple[str, ...]:
+    """The addresses of all interfaces, sorted. Raises OSError."""
+    link = NetlinkSocket(NETLINK_ROUTE)
+    try:
+        found = set()
+        for message in link.dump(RTM_GETADDR, struct.pack("=BBBBI", socket.AF_UNSPEC, 0, 0, 0, 0)):
+            attributes = parse_attributes(message.payload[8:])
+            packed = attributes.get(2) or attributes.get(1)  # IFA_LOCAL, IFA_ADDRESS
+            if packed and len(packed) in (4, 16):
+                found.add(str(ipaddress.ip_address(packed)))
+        return tuple(sorted(found))
+    finally:
+        link.close()
+
+
+# Rule: spec "proxy" §6.2. A lazily closed connection keeps being translated for an hour; a flow may be idle for a day.
+SYSCTLS = {
+    "net/netfilter/nf_conntrack_tcp_timeout_established": 86400,
+    "net/netfilter/nf_conntrack_tcp_timeout_close_wait": 3600,
+}
+CONNTRACK_PER_CPU, CONNTRACK_MIN, CONNTRACK_MAX = 32768, 131072, 1048576
+
+
+def apply_sysctls() -> list[str]:
+    """Set what the proxy needs; what could not be set, each with its reason. Only differing values are written."""
+    scaled = CONNTRACK_PER_CPU * (os.cpu_count() or 1)
+    wanted = SYSCTLS | {"net/netfilter/nf_conntrack_max": min(max(scaled, CONNTRACK_MIN), CONNTRACK_MAX)}
+    refused: list[str] = []
+    for name, value in wanted.items():
+        path = Path("/proc/sys") / name
+        try:
+            if int(path.read_text()) != value:
+                path.write_text(str(value))
+        except (OSError, ValueError) as error:
+            refused.append(f"{name.replace('/', '.')}={value}: {getattr(error, 'strerror', None) or error}")
+    return refused
+
+
+def find_supported_families(families: Iterable[Family]) -> tuple[Family, ...]:
+    """Those that this kernel has: IPv6 may be compiled out or switched off."""
+    switch = Path("/proc/sys/net/ipv6/conf/all/disable_ipv6")
+    try:
+        has_ipv6 = switch.read_text().strip() == "0"
+    except OSError:
+        has_ipv6 = False
+    return tuple(f for f in families if f is not Family.IPV6 or has_ipv6)

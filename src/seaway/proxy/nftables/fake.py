@@ -1,0 +1,152 @@
+"""A kernel in memory, which refuses what the real one refuses."""
+
+from __future__ import annotations
+
+import errno
+
+from seaway.net.family import Family
+from seaway.proxy.nftables.diff import (
+    AddChain,
+    AddElements,
+    AddSet,
+    AddTable,
+    Command,
+    DeleteChain,
+    DeleteElements,
+    DeleteSet,
+    DeleteTable,
+    ReplaceElements,
+    SetRules,
+    Transaction,
+)
+from seaway.proxy.nftables.digest import STATE, STATE_KEY
+from seaway.proxy.nftables.objects import (
+    Chain,
+    Comment,
+    Ruleset,
+    SetSpec,
+    Structure,
+    Value,
+    Verdict,
+    referred_chains,
+    referred_sets,
+)
+from seaway.proxy.nftables.plane import NftError
+
+
+class FakeKernel:
+    """Tables by family and name. `applied` holds every transaction that was taken."""
+
+    def __init__(self) -> None:
+        self.tables: dict[tuple[Family, str], Ruleset] = {}
+        self.applied: list[Transaction] = []
+
+    def apply(self, family: Family, table: str, transaction: Transaction) -> None:
+        """All of it, or nothing."""
+        draft = _Draft(self.read_whole(family, table), (family, table) in self.tables)
+        for command in transaction.commands:
+            draft.execute(command)
+        if draft.exists:
+            self.tables[family, table] = draft.freeze(family, table)
+        else:
+            self.tables.pop((family, table), None)
+        self.applied.append(transaction)
+
+    def read_whole(self, family: Family, table: str) -> Ruleset:
+        """The table with its rules."""
+        return self.tables.get((family, table), Ruleset.empty(family, table))
+
+    def read(self, family: Family, table: str) -> Ruleset:
+        """The table as a real kernel tells it: rules unknown."""
+        whole = self.read_whole(family, table)
+        chains = {name: Chain(None, chain.hook) for name, chain in whole.structure.chains.items()}
+        return Ruleset(family, table, Structure(whole.structure.sets, chains), whole.elements)
+
+    def read_state(self, family: Family, table: str) -> Comment | None:
+        """The comment of the set `state`."""
+        value = self.read_whole(family, table).elements.get(STATE, {}).get(STATE_KEY)
+        return value if isinstance(value, Comment) else None
+
+
+class _Draft:
+    """A table while a batch is executed."""
+
+    def __init__(self, ruleset: Ruleset, exists: bool) -> None:
+        self.exists = exists
+        self._name = ruleset.table
+        self._sets = dict(ruleset.structure.sets)
+        self._chains = dict(ruleset.structure.chains)
+        self._elements = {name: dict(pairs) for name, pairs in ruleset.elements.items()}
+
+    def freeze(self, family: Family, table: str) -> Ruleset:
+        elements = {name: pairs for name, pairs in self._elements.items() if pairs}
+        return Ruleset(family, table, Structure(self._sets, self._chains), elements)
+
+    def execute(self, command: Command) -> None:
+        if not isinstance(command, AddTable):
+            self._require(self.exists, "table", errno.ENOENT)
+        match command:
+            case AddTable():
+                self.exists = True
+            case DeleteTable():
+                self.exists = False
+                self._sets, self._chains, self._elements = {}, {}, {}
+            case AddSet(name, spec):
+                self._require(self._sets.get(name, spec) == spec, f"set {name}", errno.EEXIST)
+                self._sets[name] = spec
+            case AddChain(name, hook):
+                self._require(name not in self._chains, f"chain {name}", errno.EEXIST)
+                self._chains[name] = Chain((), hook)
+            case SetRules(name, chain, flush):
+                self._set_rules(name, chain, flush)
+            case AddElements(name, spec, elements):
+                self._add(name, spec, elements)
+            case DeleteElements(name, spec, elements):
+                self._delete(name, spec, elements)
+            case ReplaceElements(name, spec, before, after):
+                self._delete(name, spec, before)
+                self._add(name, spec, after)
+            case DeleteChain(name):
+                self._require(name in self._chains, f"chain {name}", errno.ENOENT)
+                del self._chains[name]
+                self._require(not self._is_named(name), f"chain {name}", errno.EBUSY)
+            case DeleteSet(name):
+                self._require(name in self._sets, f"set {name}", errno.ENOENT)
+                in_use = any(name in referred_sets(chain) for chain in self._chains.values())
+                self._require(not in_use, f"set {name}", errno.EBUSY)
+                del self._sets[name]
+                self._elements.pop(name, None)
+
+    def _set_rules(self, name: str, chain: Chain, flush: bool) -> None:
+        self._require(name in self._chains, f"chain {name}", errno.ENOENT)
+        self._require(referred_chains(chain) <= self._chains.keys(), f"rules of {name}", errno.ENOENT)
+        self._require(referred_sets(chain) <= self._sets.keys(), f"rules of {name}", errno.ENOENT)
+        kept = () if flush else self._chains[name].rules or ()
+        self._chains[name] = Chain((*kept, *(chain.rules or ())), self._chains[name].hook)
+
+    def _add(self, name: str, spec: SetSpec, elements: tuple[tuple[bytes, Value], ...]) -> None:
+        self._require(self._sets.get(name) == spec, f"elements of {name}", errno.ENOENT)
+        held = self._elements.setdefault(name, {})
+        for key, value in elements:
+            self._require(key not in held, f"elements of {name}", errno.EEXIST)
+            if isinstance(value, Verdict) and value.chain:
+                self._require(value.chain in self._chains, f"elements of {name}", errno.ENOENT)
+            held[key] = value
+
+    def _delete(self, name: str, spec: SetSpec, elements: tuple[tuple[bytes, Value], ...]) -> None:
+        self._require(self._sets.get(name) == spec, f"elements of {name}", errno.ENOENT)
+        held = self._elements.get(name, {})
+        for key, _ in elements:
+            self._require(key in held, f"elements of {name}", errno.ENOENT)
+            del held[key]
+
+    def _is_named(self, name: str) -> bool:
+        by_rules = any(name in referred_chains(chain) for chain in self._chains.values())
+        verdict = Verdict(name)
+        return by_rules or any(
+            value == verdict for pairs in self._elements.values() for value in pairs.values()
+        )  # fmt: skip
+
+    def _require(self, holds: bool, subject: str, code: int) -> None:
+        if not holds:
+            raise NftError(self._name, subject, code, errno.errorcode[code])

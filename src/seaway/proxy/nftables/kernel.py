@@ -1,0 +1,142 @@
+"""nftables of the running kernel over netlink: batches out, answers and listings in. No nft program is run."""
+
+from __future__ import annotations
+
+import errno
+import os
+import struct
+
+from seaway.net.family import Family
+from seaway.proxy.kernel import NETLINK_NETFILTER, NetlinkSocket
+from seaway.proxy.netlink import NLMSG_ERROR
+from seaway.proxy.nftables.diff import DeleteTable, Transaction
+from seaway.proxy.nftables.digest import STATE, STATE_KEY
+from seaway.proxy.nftables.elements import (
+    decode_elements,
+    decode_set,
+    encode_element,
+    is_same_set,
+)
+from seaway.proxy.nftables.netlink import (
+    GETCHAIN,
+    GETSET,
+    GETSETELEM,
+    SEND_LIMIT,
+    SUBSYSTEM,
+    Batch,
+    decode_chain,
+    encode_reference,
+    encode_transaction,
+)
+from seaway.proxy.nftables.objects import Chain, Comment, Ruleset, SetSpec, Structure, Value
+from seaway.proxy.nftables.plane import NftError
+from seaway.proxy.nftables.structure import find_spec
+
+_MENDS = {
+    errno.EPERM: "needs CAP_NET_ADMIN; run as root or with --network sandbox",
+    errno.EOPNOTSUPP: "the kernel lacks a feature of nftables; Linux 5.13 or later with nf_tables, nft_nat, nft_masq,"
+    " nft_fib, nft_numgen, nft_reject and nft_ct is needed",
+    errno.EMSGSIZE: "the batch exceeds the socket's send buffer",
+}
+
+
+class NftKernel:
+    """A netlink socket to nf_tables."""
+
+    def __init__(self, *, send_limit: int = SEND_LIMIT) -> None:
+        self._link = NetlinkSocket(NETLINK_NETFILTER)
+        self._send_limit = send_limit
+
+    def close(self) -> None:
+        self._link.close()
+
+    def apply(self, family: Family, table: str, transaction: Transaction) -> None:
+        """Send the batches. Raises NftError for the first refused message; batches before it stay."""
+        batches = encode_transaction(
+            transaction,
+            family=family,
+            table=table,
+            first_sequence=self._link.next_sequence(1),
+            limit=self._send_limit,
+        )
+        for batch in batches:
+            self._link.next_sequence(len(batch.subjects))
+            self._send(_name(family, table), batch)
+
+    def _send(self, table: str, batch: Batch) -> None:
+        """The kernel executes a batch while it is sent: all answers are there afterwards."""
+        try:
+            self._link.send(batch.packed)
+            answers = [m for m in self._link.drain() if m.type == NLMSG_ERROR]
+        except OSError as error:
+            raise NftError(table, "batch", error.errno or 0, _reason(error.errno or 0)) from error
+        for message in answers:
+            code = -struct.unpack_from("=i", message.payload)[0]
+            if code:
+                index = message.sequence - batch.first
+                subject = batch.subjects[index] if 0 <= index < len(batch.subjects) else "batch"
+                raise NftError(table, subject, code, _reason(code))
+        if not answers:
+            raise NftError(table, "batch", errno.EPROTO, "the kernel did not acknowledge the batch")
+
+    def read(self, family: Family, table: str) -> Ruleset:
+        """The table as it is. A set that cannot be ours has a spec that equals none. Raises NftError."""
+        try:
+            sets = self._read_sets(family, table)
+            chains: dict[str, Chain] = {}
+            for message in self._link.dump(SUBSYSTEM << 8 | GETCHAIN, encode_reference(family, "")[:4]):
+                found_table, name, hook = decode_chain(message.payload)
+                if found_table == table:
+                    chains[name] = Chain(None, hook)
+            elements = {name: pairs for name in sets if (pairs := self._read_elements(family, table, name))}
+        except FileNotFoundError:
+            return Ruleset.empty(family, table)
+        except OSError as error:
+            raise NftError(_name(family, table), "listing", error.errno or 0, _reason(error.errno or 0)) from error
+        return Ruleset(family, table, Structure(sets, chains), elements)
+
+    def _read_sets(self, family: Family, table: str) -> dict[str, SetSpec]:
+        sets: dict[str, SetSpec] = {}
+        for message in self._link.dump(SUBSYSTEM << 8 | GETSET, encode_reference(family, table)):
+            found = decode_set(message.payload)
+            if found.is_anonymous:
+                continue
+            spec = find_spec(found.name)
+            sets[found.name] = spec if spec is not None and is_same_set(found, spec, family) else SetSpec(())
+        return sets
+
+    def _read_elements(self, family: Family, table: str, name: str) -> dict[bytes, Value]:
+        elements: dict[bytes, Value] = {}
+        request = encode_reference(family, table, set_name=name)
+        for message in self._link.dump(SUBSYSTEM << 8 | GETSETELEM, request):
+            elements.update(decode_elements(message.payload))
+        return elements
+
+    def read_state(self, family: Family, table: str) -> Comment | None:
+        """The comment of the only element of the set `state`; None when table, set or element are not there."""
+        request = encode_reference(family, table, set_name=STATE, elements=encode_element(STATE_KEY, None))
+        try:
+            replies = self._link.request(SUBSYSTEM << 8 | GETSETELEM, request)
+        except FileNotFoundError:
+            return None
+        except OSError as error:
+            raise NftError(_name(family, table), "listing", error.errno or 0, _reason(error.errno or 0)) from error
+        values = [value for reply in replies for _, value in decode_elements(reply.payload)]
+        return next((value for value in values if isinstance(value, Comment)), None)
+
+    def delete(self, family: Family, table: str) -> None:
+        """Remove the table; it may be absent. Raises NftError."""
+        try:
+            self.apply(family, table, Transaction(switch=(DeleteTable(),)))
+        except NftError as error:
+            if error.errno != errno.ENOENT:
+                raise
+
+
+def _name(family: Family, table: str) -> str:
+    return f"{'ip' if family is Family.IPV4 else 'ip6'} {table}"
+
+
+def _reason(code: int) -> str:
+    text = os.strerror(code)
+    return f"{text}; {_MENDS[code]}" if code in _MENDS else text

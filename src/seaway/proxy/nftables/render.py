@@ -1,0 +1,170 @@
+"""The elements of each Service, and the whole wanted ruleset.
+
+Services and endpoints are elements; chains follow the largest number of endpoints, not of Services.
+A packet to a Service meets a verdict map that says among how many endpoints to draw, the draw goes to a slot, and the
+slot's map says which endpoint stands in that slot for the address, protocol and port that were asked:
+
+    services   { 10.96.0.1 . tcp . 80 : goto pick-2 }
+    pick-2     numgen random mod 2 vmap { 0 : goto slot-0, 1 : goto slot-1 }
+    slot-0     { 10.96.0.1 . tcp . 80 : 10.244.0.5 . 8080 }
+
+There are four lanes of picks and slots: addresses and node ports, each for everybody and for traffic from outside under
+the Local policy. Invariants:
+1. A verdict `goto pick-N` for a key implies an element for that key in each of the slots 0 to N-1.
+2. A key that can be asked (`services`, `node-ports`) has a verdict, or is refused, or both (Local policy).
+3. Mark bit 0x4000 is ours: set before translation, cleared where the source is replaced; all others are left alone.
+4. Every rule reads back: `nft list ruleset | nft -c -f -` accepts it, from nft 1.0.6 on.
+
+Not taken: a chain and an anonymous map per Service (the kernel's work grows with the square of their number in one
+batch), and `numgen` inside the key (nft cannot parse what it lists).
+Rule: spec "proxy" §3 (traffic classes), §14 (scale).
+"""
+
+from __future__ import annotations
+
+import functools
+import ipaddress
+from collections.abc import Iterable
+from dataclasses import replace
+
+from seaway.proxy.forwarding import Forwarding, Masquerade, Refusal, ServiceForwarding, Target, TrafficClass
+from seaway.proxy.nftables.digest import STATE, STATE_KEY, digest_element, digest_structure, write_digest
+from seaway.proxy.nftables.objects import DROP, Ruleset, Value, Verdict, goto
+from seaway.proxy.nftables.structure import (
+    BY_ADDRESS,
+    BY_NODE_PORT,
+    CLUSTER_IPS,
+    HAIRPINS,
+    NODE_PORT_ADDRESSES,
+    REJECT,
+    RESTRICTED,
+    SOURCE_RANGES,
+    Lane,
+    Pick,
+    RenderConfig,
+    find_picks,
+    render_structure,
+)
+
+PROTOCOL_NUMBERS = {"TCP": 6, "UDP": 17, "SCTP": 132}
+
+RenderedService = dict[tuple[str, bytes], Value]
+
+
+def render(services: Iterable[ServiceForwarding], config: RenderConfig) -> Ruleset:
+    """The whole table for these Services, each of which is arranged."""
+    elements: dict[str, dict[bytes, Value]] = {}
+    picks: set[Pick] = set()
+    for service in services:
+        for (name, key), value in render_service(service).items():
+            elements.setdefault(name, {})[key] = value
+            picks.update(find_picks(value))
+    for name, addresses in render_node(config).items():
+        elements.setdefault(name, {}).update(addresses)
+    structure = render_structure(picks, config)
+    total = sum(digest_element(name, key, value) for name, pairs in elements.items() for key, value in pairs.items())
+    elements[STATE] = {STATE_KEY: write_digest(total + digest_structure(structure))}
+    return Ruleset(config.family, config.table, structure, elements)
+
+
+def arrange(previous: ServiceForwarding | None, service: ServiceForwarding) -> ServiceForwarding:
+    """The Service with its endpoints in the order of slots: those that stay keep theirs, the rest fill the holes."""
+    if previous is None:
+        return service
+    before = {f.frontend: f for f in previous.forwardings}
+    return replace(
+        service,
+        forwardings=tuple(
+            _arrange_one(before[f.frontend], f) if f.frontend in before else f for f in service.forwardings
+        ),
+    )
+
+
+def order_slots(previous: tuple[Target, ...], wanted: tuple[Target, ...]) -> tuple[Target, ...]:
+    """`wanted` in an order where as many as possible stand where they stood. Others keep their given order."""
+    if previous == wanted:
+        return previous
+    members = set(wanted)
+    kept = [t if t in members else None for t in previous[: len(wanted)]]
+    staying = set(kept)
+    rest = iter([t for t in wanted if t not in staying])
+    slots = kept + [None] * (len(wanted) - len(kept))
+    return tuple(next(rest) if t is None else t for t in slots)
+
+
+def _arrange_one(before: Forwarding, after: Forwarding) -> Forwarding:
+    endpoints = order_slots(before.endpoints, after.endpoints)
+    outside = after.outside if after.outside is None else order_slots(before.outside or (), after.outside)
+    return replace(after, endpoints=endpoints, outside=outside)
+
+
+def render_service(service: ServiceForwarding) -> RenderedService:
+    """(set, key) → value: every element that the Service needs. Two Services share only hairpins and cluster IPs."""
+    elements: RenderedService = {(CLUSTER_IPS, pack_address(service.cluster_ip)): None}
+    for protocol, target in service.hairpins:
+        address = pack_address(target.address)
+        elements[HAIRPINS, address + address + _pack_proto_port(protocol, target.port)] = None
+    for forwarding in service.forwardings:
+        _render_forwarding(forwarding, elements)
+    return elements
+
+
+def _render_forwarding(f: Forwarding, elements: RenderedService) -> None:
+    entrance = BY_NODE_PORT if f.frontend.traffic_class is TrafficClass.NODE_PORT else BY_ADDRESS
+    key = pack_key(f.frontend.address, f.frontend.protocol, f.frontend.port)
+    if f.refusal is not None:
+        elements[entrance.refused, key] = REJECT if f.refusal is Refusal.REJECT else DROP
+    if f.endpoints:
+        _fill_slots(entrance.lane, key, f.endpoints, elements)
+        if f.outside is None:
+            elements[entrance.verdicts, key] = _pick(entrance.lane, len(f.endpoints), f.masquerade is Masquerade.ALWAYS)
+        else:
+            elements[entrance.verdicts, key] = goto(entrance.policy_chain)
+            elements[entrance.short_circuit, key] = _pick(entrance.lane, len(f.endpoints), False)
+    if f.outside:
+        _fill_slots(entrance.local_lane, key, f.outside, elements)
+        elements[entrance.local, key] = _pick(entrance.local_lane, len(f.outside), False)
+    if f.source_ranges:
+        elements[RESTRICTED, key] = None
+        for text in f.source_ranges:
+            network = ipaddress.ip_network(text)
+            first, last = network.network_address.packed, network.broadcast_address.packed
+            elements[SOURCE_RANGES, key + first + key + last] = None
+
+
+def _fill_slots(lane: Lane, key: bytes, targets: tuple[Target, ...], elements: RenderedService) -> None:
+    for index, target in enumerate(targets):
+        elements[lane.slot(index), key] = pack_target(target)
+
+
+def render_node(config: RenderConfig) -> dict[str, dict[bytes, Value]]:
+    """The elements that follow from this node."""
+    if not config.node_ports.addresses or config.node_ports.is_all:
+        return {}
+    return {NODE_PORT_ADDRESSES: {pack_address(a): None for a in config.node_ports.addresses}}
+
+
+@functools.cache
+def _pick(lane: Lane, count: int, masquerade: bool) -> Verdict:
+    return goto(Pick(lane, count, masquerade).chain)
+
+
+@functools.lru_cache(maxsize=65536)
+def pack_address(text: str) -> bytes:
+    """The address in network byte order."""
+    return ipaddress.ip_address(text).packed
+
+
+@functools.lru_cache(maxsize=65536)
+def pack_target(target: Target) -> bytes:
+    """Address and port as a slot's map holds them."""
+    return pack_address(target.address) + target.port.to_bytes(2, "big") + b"\0\0"
+
+
+def pack_key(address: str, protocol: str, port: int) -> bytes:
+    """The key of a frontend; a node port has no address."""
+    return (pack_address(address) if address else b"") + _pack_proto_port(protocol, port)
+
+
+def _pack_proto_port(protocol: str, port: int) -> bytes:
+    return bytes((PROTOCOL_NUMBERS[protocol], 0, 0, 0)) + port.to_bytes(2, "big") + b"\0\0"

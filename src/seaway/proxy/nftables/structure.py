@@ -1,0 +1,280 @@
+"""The sets and chains of a table: the fixed ones, and as many picks and slots as the largest Service needs.
+
+Rule: spec "proxy" §3 (traffic classes), §8.1 (hooks and priorities).
+"""
+
+from __future__ import annotations
+
+import functools
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+
+from seaway.net.family import Family
+from seaway.proxy.config import NodePortAddresses
+from seaway.proxy.nftables.digest import STATE
+from seaway.proxy.nftables.objects import (
+    Chain,
+    Drop,
+    Field,
+    FlipMark,
+    Goto,
+    GotoRandom,
+    Hook,
+    InNetwork,
+    InSet,
+    IsLocal,
+    IsMarked,
+    IsNew,
+    IsTranslated,
+    Jump,
+    MasqueradeSource,
+    Reject,
+    Return,
+    Rule,
+    SetMark,
+    SetSpec,
+    Statement,
+    Structure,
+    TranslateTo,
+    Type,
+    Value,
+    Verdict,
+    Vmap,
+    goto,
+)
+
+MARK = 0x4000  # the bit that kube-proxy uses by default for the same purpose
+SERVICE_KEY = (Field.DADDR, Field.L4PROTO, Field.DPORT)
+NODE_PORT_KEY = (Field.L4PROTO, Field.DPORT)
+SERVICE_TYPES = (Type.ADDRESS, Type.PROTOCOL, Type.SERVICE)
+NODE_PORT_TYPES = (Type.PROTOCOL, Type.SERVICE)
+TARGET_TYPES = (Type.ADDRESS, Type.SERVICE)
+
+CLUSTER_IPS = "cluster-ips"
+HAIRPINS = "hairpins"
+NODE_PORT_ADDRESSES = "node-port-addresses"
+RESTRICTED = "restricted"
+SOURCE_RANGES = "source-ranges"
+REJECT = goto("reject-all")
+
+
+@dataclass(frozen=True, slots=True)
+class Lane:
+    """A family of picks and slots that share a key. `prefix` starts the names of its chains and slot maps."""
+
+    prefix: str
+    is_node_port: bool
+
+    @property
+    def fields(self) -> tuple[Field, ...]:
+        return NODE_PORT_KEY if self.is_node_port else SERVICE_KEY
+
+    def slot(self, index: int) -> str:
+        """The name of a slot: of its chain and of its map."""
+        return _slot_name(self.prefix, index)
+
+
+SERVICE = Lane("", False)
+LOCAL = Lane("local-", False)
+NODE_PORT = Lane("node-port-", True)
+LOCAL_NODE_PORT = Lane("local-node-port-", True)
+LANES = (SERVICE, LOCAL, NODE_PORT, LOCAL_NODE_PORT)
+
+
+@dataclass(frozen=True, slots=True)
+class Pick:
+    """A draw among `count` endpoints of a lane, by sources that are masqueraded or not."""
+
+    lane: Lane
+    count: int
+    masquerade: bool = False
+
+    @property
+    def chain(self) -> str:
+        return f"{'masquerade-' if self.masquerade else ''}{self.lane.prefix}pick-{self.count}"
+
+
+@dataclass(frozen=True, slots=True)
+class Entrance:
+    """The verdict maps of one way to ask: by address, or by node port."""
+
+    verdicts: str
+    short_circuit: str
+    local: str
+    refused: str
+    policy_chain: str
+    lane: Lane
+    local_lane: Lane
+
+
+BY_ADDRESS = Entrance(
+    "services", "short-circuit", "local-services", "no-endpoints", "local-policy", SERVICE, LOCAL
+)  # fmt: skip
+BY_NODE_PORT = Entrance(
+    "node-ports", "node-port-short-circuit", "local-node-ports", "no-endpoint-node-ports", "local-node-port-policy",
+    NODE_PORT, LOCAL_NODE_PORT,
+)  # fmt: skip
+ENTRANCES = (BY_ADDRESS, BY_NODE_PORT)
+
+
+NO_ADDRESSES = NodePortAddresses()
+
+
+@dataclass(frozen=True, slots=True)
+class RenderConfig:
+    """What the rules of one family depend on besides Services."""
+
+    family: Family
+    table: str = "seaway"
+    cluster_cidrs: tuple[str, ...] = ()
+    service_cidrs: tuple[str, ...] = ()
+    masquerade_all: bool = False
+    node_ports: NodePortAddresses = NO_ADDRESSES
+
+
+def find_picks(value: Value) -> tuple[Pick, ...]:
+    """The draw that a verdict leads to; none for other values."""
+    return _parse_pick(value.chain) if isinstance(value, Verdict) else ()
+
+
+def render_structure(picks: Iterable[Pick], config: RenderConfig) -> Structure:
+    """Sets and chains for the draws in use; nothing else makes their number grow."""
+    used = sorted(set(picks), key=lambda p: (p.lane.prefix, p.count, p.masquerade))
+    sets = _static_sets()
+    chains = _static_chains(config)
+    for lane in LANES:
+        counts = {p.count for p in used if p.lane == lane}
+        types = NODE_PORT_TYPES if lane.is_node_port else SERVICE_TYPES
+        for index in range(max(counts, default=0)):
+            name = lane.slot(index)
+            sets[name] = SetSpec(types, TARGET_TYPES)
+            chains[name] = Chain(((TranslateTo(lane.fields, name),),))
+        for count in sorted(counts):
+            draw = GotoRandom(tuple(lane.slot(i) for i in range(count))) if count > 1 else Goto(lane.slot(0))
+            chains[Pick(lane, count).chain] = Chain(((draw,),))
+    for pick in used:
+        if pick.masquerade:
+            chains[pick.chain] = Chain(((SetMark(MARK), Goto(replace(pick, masquerade=False).chain)),))
+    return Structure(sets, chains)
+
+
+def _static_sets() -> dict[str, SetSpec]:
+    sets = {
+        STATE: SetSpec((Type.MARK,)),
+        CLUSTER_IPS: SetSpec((Type.ADDRESS,)),
+        NODE_PORT_ADDRESSES: SetSpec((Type.ADDRESS,)),
+        HAIRPINS: SetSpec((Type.ADDRESS, *SERVICE_TYPES)),
+        RESTRICTED: SetSpec(SERVICE_TYPES),
+        SOURCE_RANGES: SetSpec((*SERVICE_TYPES, Type.ADDRESS), is_interval=True),
+    }
+    for entrance in ENTRANCES:
+        types = NODE_PORT_TYPES if entrance.lane.is_node_port else SERVICE_TYPES
+        for name in (entrance.verdicts, entrance.short_circuit, entrance.local, entrance.refused):
+            sets[name] = SetSpec(types, is_verdict_map=True)
+    return sets
+
+
+def find_spec(name: str) -> SetSpec | None:
+    """The type of a set by its name; None when no table of ours has one of that name."""
+    found = _SLOT_NAME.fullmatch(name)
+    if found is None:
+        return _static_sets().get(name)
+    return SetSpec(NODE_PORT_TYPES if "node-port" in found[1] else SERVICE_TYPES, TARGET_TYPES)
+
+
+_SLOT_NAME = re.compile(r"((?:local-)?(?:node-port-)?)slot-[0-9]+")
+
+
+def _static_chains(config: RenderConfig) -> dict[str, Chain]:
+    return {
+        REJECT.chain: Chain(((Reject(),),)),
+        BY_ADDRESS.policy_chain: _local_policy(BY_ADDRESS, config),
+        BY_NODE_PORT.policy_chain: _local_policy(BY_NODE_PORT, config),
+        "check-source": Chain(((InSet((*SERVICE_KEY, Field.SADDR), SOURCE_RANGES), Return()), (Drop(),))),
+        "translate": _translate(config),
+        **_base_chains(config),
+    }
+
+
+def _translate(config: RenderConfig) -> Chain:
+    """Service addresses before node ports. Rule: spec "proxy" §3.1."""
+    rules: list[Rule] = []
+    to_cluster_ip: tuple[Statement, ...] = (InSet((Field.DADDR,), CLUSTER_IPS), SetMark(MARK))
+    if config.masquerade_all:
+        rules.append(to_cluster_ip)
+    elif config.cluster_cidrs:
+        outside = tuple(InNetwork(Field.SADDR, cidr, negate=True) for cidr in config.cluster_cidrs)
+        rules.append((*outside, *to_cluster_ip))
+    rules.append((Vmap(SERVICE_KEY, BY_ADDRESS.verdicts),))
+    rules.append((*_to_node(config), Vmap(NODE_PORT_KEY, BY_NODE_PORT.verdicts)))
+    return Chain(tuple(rules))
+
+
+def _to_node(config: RenderConfig) -> tuple[Statement, ...]:
+    if config.node_ports.is_all:
+        return (IsLocal(Field.DADDR), _not_loopback(config.family))
+    return (InSet((Field.DADDR,), NODE_PORT_ADDRESSES),)
+
+
+def _not_loopback(family: Family) -> InNetwork:
+    return InNetwork(Field.DADDR, "127.0.0.0/8" if family is Family.IPV4 else "::1/128", negate=True)
+
+
+def _local_policy(entrance: Entrance, config: RenderConfig) -> Chain:
+    """The cluster's own sources reach every endpoint, others those of this node. Rule: spec "proxy" §3.2, §8.4."""
+    fields = entrance.lane.fields
+    from_pods: list[Rule] = [
+        (InNetwork(Field.SADDR, cidr), Vmap(fields, entrance.short_circuit)) for cidr in config.cluster_cidrs
+    ]
+    return Chain(
+        (
+            *from_pods,
+            (IsLocal(Field.SADDR), SetMark(MARK), Vmap(fields, entrance.short_circuit)),
+            (Vmap(fields, entrance.local),),
+        )
+    )
+
+
+def _base_chains(config: RenderConfig) -> dict[str, Chain]:
+    firewall: Rule = (IsNew(), InSet(SERVICE_KEY, RESTRICTED), Jump("check-source"))
+    refuse: Rule = (IsNew(), Vmap(SERVICE_KEY, BY_ADDRESS.refused))
+    loopback = (_not_loopback(config.family),) if config.node_ports.is_all else _to_node(config)
+    refuse_node_port: Rule = (IsNew(), *loopback, Vmap(NODE_PORT_KEY, BY_NODE_PORT.refused))
+    unclaimed: tuple[Rule, ...] = (
+        (IsNew(), InSet((Field.DADDR,), CLUSTER_IPS), Reject()),
+        *((IsNew(), InNetwork(Field.DADDR, cidr), Drop()) for cidr in config.service_cidrs),
+    )
+    return {
+        "filter-prerouting-pre-dnat": Chain((firewall,), Hook("filter", "prerouting", -110)),
+        "filter-output-pre-dnat": Chain((firewall,), Hook("filter", "output", -110)),
+        "filter-input": Chain((refuse_node_port, refuse), Hook("filter", "input", 0)),
+        "filter-forward": Chain((refuse, *unclaimed), Hook("filter", "forward", 0)),
+        "filter-output": Chain((refuse, *unclaimed), Hook("filter", "output", 0)),
+        "nat-postrouting": Chain(
+            (
+                (IsMarked(MARK), FlipMark(MARK), MasqueradeSource()),
+                (IsTranslated(), InSet((Field.SADDR, *SERVICE_KEY), HAIRPINS), MasqueradeSource()),
+            ),
+            Hook("nat", "postrouting", 100),
+        ),
+        "nat-prerouting": Chain(((Jump("translate"),),), Hook("nat", "prerouting", -100)),
+        "nat-output": Chain(((Jump("translate"),),), Hook("nat", "output", -100)),
+    }
+
+
+_PICK_NAME = re.compile(r"(masquerade-)?((?:local-)?(?:node-port-)?)pick-([0-9]+)")
+
+
+@functools.cache
+def _parse_pick(chain: str) -> tuple[Pick, ...]:
+    found = _PICK_NAME.fullmatch(chain)
+    if found is None:
+        return ()
+    lane = next(lane for lane in LANES if lane.prefix == found[2])
+    return (Pick(lane, int(found[3]), found[1] is not None),)
+
+
+@functools.cache
+def _slot_name(prefix: str, index: int) -> str:
+    return f"{prefix}slot-{index}"

@@ -1,0 +1,140 @@
+"""The proxy without its loops: objects in, data planes in step out. Needs no client, no clock and no socket."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from seaway.api.endpointslice.types import EndpointSlice
+from seaway.api.node.types import LABEL_ZONE, Node
+from seaway.api.service.types import Service
+from seaway.net.family import Family, family_of
+from seaway.proxy.changes import Changes
+from seaway.proxy.claims import Claims
+from seaway.proxy.config import NodeView
+from seaway.proxy.conntrack import ServedUdp, collect_udp, has_udp_change
+from seaway.proxy.forwarding import ServiceForwarding, forward_service
+
+
+class Plane(Protocol):
+    """One family of one data plane."""
+
+    def sync(self, changed: Mapping[str, ServiceForwarding | None], node: NodeView) -> None:
+        """Take these Services (None: gone) and this view of the node. Raises the plane's error."""
+
+    def verify(self) -> None:
+        """See whether somebody else changed what is ours; the next sync mends it. Never raises."""
+
+
+@dataclass(frozen=True, slots=True)
+class SyncReport:
+    """What a sync did. `stale_udp`: families whose UDP flows are to be looked at, with what may answer."""
+
+    services: int = 0
+    stale_udp: Mapping[Family, ServedUdp] = field(default_factory=dict)
+    failures: tuple[Exception, ...] = ()
+
+
+class Proxier:
+    """Forwardings of all Services, and the data planes that follow them."""
+
+    def __init__(self, planes: Mapping[Family, Plane], node: NodeView) -> None:
+        self._planes = planes
+        self._node = node
+        self._changes = Changes()
+        self._claims = {family: Claims() for family in planes}
+        self._claimed: dict[Family, dict[str, ServiceForwarding]] = {family: {} for family in planes}
+        self._settled: dict[Family, dict[str, ServiceForwarding]] = {family: {} for family in planes}
+
+    @property
+    def has_pending(self) -> bool:
+        """A sync has something to do."""
+        return self._changes.has_pending
+
+    def set_service(self, key: str, service: Service | None) -> None:
+        """The Service is now this; None: it is gone."""
+        self._changes.set_service(key, service)
+
+    def set_slice(self, key: str, piece: EndpointSlice | None) -> None:
+        """The slice is now this; None: it is gone."""
+        self._changes.set_slice(key, piece)
+
+    def set_node(self, node: Node | None) -> bool:
+        """The node of this proxy is now this; whether that matters. None (gone) keeps what was known."""
+        view = self._node if node is None else view_node(node, self._node)
+        if view == self._node:
+            return False
+        self._node = view
+        self._changes.mark_all()
+        return True
+
+    def forwardings(self, family: Family) -> tuple[ServiceForwarding, ...]:
+        """What every Service is given, sorted by key: for `explain` and `plan`."""
+        settled = self._settled[family]
+        return tuple(settled[key] for key in sorted(settled))
+
+    def verify(self) -> None:
+        """Let every plane see whether it still is in step; the next sync mends it."""
+        for plane in self._planes.values():
+            plane.verify()
+
+    def sync(self) -> SyncReport:
+        """Bring the data planes in step with what is pending. A plane that fails does not keep back another."""
+        taken = self._changes.take()
+        failures: list[Exception] = []
+        stale: dict[Family, ServedUdp] = {}
+        for family, plane in self._planes.items():
+            changed = self._forward(taken, family)
+            before = {key: self._settled[family].get(key) for key in changed}
+            for key, forwarding in changed.items():
+                _put(self._settled[family], key, forwarding)
+            try:
+                plane.sync(changed, self._node)
+            except Exception as error:  # every plane has its own; the loop reports and tries again
+                failures.append(error)
+            udp = [new for key, new in changed.items() if new is not None and has_udp_change(before[key], new)]
+            if udp:
+                stale[family] = collect_udp(udp, self._node.addresses)
+        return SyncReport(len(taken), stale, tuple(failures))
+
+    def _forward(self, keys: tuple[str, ...], family: Family) -> dict[str, ServiceForwarding | None]:
+        """What these Services, and those that win or lose a claim by them, are given; only what differs."""
+        claims, claimed = self._claims[family], self._claimed[family]
+        affected = set(keys)
+        for key in keys:
+            forwarding = self._forward_one(key, family)
+            _put(claimed, key, forwarding)
+            affected |= claims.update(key, forwarding)
+        changed: dict[str, ServiceForwarding | None] = {}
+        for key in sorted(affected):
+            settled = claims.settle(claimed[key]) if key in claimed else None
+            if settled != self._settled[family].get(key):
+                changed[key] = settled
+        return changed
+
+    def _forward_one(self, key: str, family: Family) -> ServiceForwarding | None:
+        service = self._changes.services.get(key)
+        if service is None:
+            return None
+        return forward_service(service, self._changes.slices_of(key), family=family, node=self._node)
+
+
+def view_node(node: Node, before: NodeView) -> NodeView:
+    """What of the node matters: its zone, and its primary address of each family.
+
+    InternalIP before ExternalIP. A family without an address keeps the one it had. Rule: spec "proxy" §11.1.
+    """
+    primary = {family_of(address): address for address in reversed(before.addresses)}
+    for kind in ("ExternalIP", "InternalIP"):
+        for address in reversed([a.address for a in node.status.addresses if a.type == kind]):
+            primary[family_of(address)] = address
+    addresses = tuple(primary[family] for family in Family if family in primary)
+    return NodeView(before.name, node.metadata.labels.get(LABEL_ZONE, ""), addresses)
+
+
+def _put(forwardings: dict[str, ServiceForwarding], key: str, forwarding: ServiceForwarding | None) -> None:
+    if forwarding is None:
+        forwardings.pop(key, None)
+    else:
+        forwardings[key] = forwarding

@@ -1,0 +1,177 @@
+"""The proxy's loop: informers feed the proxier, what is queued becomes one sync, the kernel follows at once.
+
+Rules stay when the loop ends: connections go on, and the next start finds them (spec "proxy" §11.3).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import gc
+import logging
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from seaway.api.endpointslice.types import LABEL_HEADLESS, EndpointSlice
+from seaway.api.node.types import Node
+from seaway.api.registry import ENDPOINT_SLICES, NODES, SERVICES
+from seaway.api.service.types import Service
+from seaway.client.requests import Client
+from seaway.client.run import Change, Informer, run_all
+from seaway.net.family import Family
+from seaway.proxy.config import NodeView, ProxyConfig
+from seaway.proxy.conntrack import ServedUdp, choose_stale
+from seaway.proxy.forwarding import LABEL_PROXY_NAME
+from seaway.proxy.kernel import (
+    apply_sysctls,
+    delete_flows,
+    find_supported_families,
+    list_interface_addresses,
+    list_udp_flows,
+)
+from seaway.proxy.nftables.kernel import NftKernel
+from seaway.proxy.nftables.plane import NftablesPlane, NftError
+from seaway.proxy.proxier import Plane, Proxier, SyncReport
+
+__all__ = ["ProxyConfig", "cleanup", "run"]
+
+log = logging.getLogger(__name__)
+
+VERIFY_SECONDS = 30.0  # how long a table that somebody else deleted may be missing (spec "proxy" §14)
+RETRY_SECONDS = (0.1, 1.0, 5.0, 30.0)
+_HOPELESS = frozenset((errno.EPERM, errno.EACCES, errno.EOPNOTSUPP))
+
+
+async def run(config: ProxyConfig, client: Client, *, on_ready: Callable[[], None]) -> None:
+    """Keep the kernel in step with Services until cancelled; `on_ready` is called once, after the first full sync.
+
+    Nothing is written before every list has arrived. Raises NftError at the start when the kernel will never do.
+    Rule: spec "proxy" §11.2 (what is watched), §11.3 (what stays).
+    """
+    for refused in apply_sysctls():
+        log.warning("sysctl=%s", refused)
+    kernel = NftKernel()
+    try:
+        loop = _Loop(Proxier(_make_planes(config, kernel), NodeView(config.node_name)))
+        informers = _make_informers(config, client, loop)
+        async with asyncio.TaskGroup() as group:
+            group.create_task(run_all(*informers))
+            for informer in informers:
+                await informer.wait_synced()
+            await loop.run(on_ready)
+    except* NftError as errors:
+        raise errors.exceptions[0] from None
+    finally:
+        kernel.close()
+
+
+def cleanup(table: str = "seaway") -> None:
+    """Remove every rule that a proxy left. Raises NftError."""
+    kernel = NftKernel()
+    try:
+        for family in find_supported_families(Family):
+            kernel.delete(family, table)
+    finally:
+        kernel.close()
+
+
+def _make_planes(config: ProxyConfig, kernel: NftKernel) -> Mapping[Family, Plane]:
+    """The data planes of the families that the host has."""
+    families = find_supported_families(config.families)
+    return {f: NftablesPlane(kernel, config, f, interface_addresses=_InterfaceAddresses()) for f in families}
+
+
+def _make_informers(config: ProxyConfig, client: Client, loop: _Loop) -> list[Informer[Any]]:
+    """Services without a cluster IP, and slices of such, never arrive: the server filters."""
+    services = Informer(client, SERVICES, Service, label_selector=f"!{LABEL_PROXY_NAME}")
+    slices = Informer(client, ENDPOINT_SLICES, EndpointSlice, label_selector=f"!{LABEL_HEADLESS}")
+    node = Informer(client, NODES, Node, field_selector=f"metadata.name={config.node_name}")
+    services.subscribe(loop.on_service)
+    slices.subscribe(loop.on_slice)
+    node.subscribe(loop.on_node)
+    return [node, services, slices]
+
+
+class _InterfaceAddresses:
+    """The host's addresses; the last known ones when they cannot be read."""
+
+    def __init__(self) -> None:
+        self._last: tuple[str, ...] = ()
+
+    def __call__(self) -> tuple[str, ...]:
+        try:
+            self._last = list_interface_addresses()
+        except OSError as error:
+            log.warning("interface_addresses=unreadable error=%r", str(error))
+        return self._last
+
+
+class _Loop:
+    """One sync at a time; what arrives meanwhile is the next one's."""
+
+    def __init__(self, proxier: Proxier) -> None:
+        self._proxier = proxier
+        self._wake = asyncio.Event()
+
+    def on_service(self, change: Change[Service]) -> None:
+        self._proxier.set_service(change.key, change.new)
+        self._wake.set()
+
+    def on_slice(self, change: Change[EndpointSlice]) -> None:
+        self._proxier.set_slice(change.key, change.new)
+        self._wake.set()
+
+    def on_node(self, change: Change[Node]) -> None:
+        if self._proxier.set_node(change.new):
+            self._wake.set()
+
+    async def run(self, on_ready: Callable[[], None]) -> None:
+        """Sync, and sync again when something came, when it failed, or to see whether the table is still there."""
+        failures = await self._start()
+        on_ready()
+        gc.freeze()  # what is known now lives long: the collector need not walk it again and again
+        while True:
+            delay = RETRY_SECONDS[min(failures, len(RETRY_SECONDS)) - 1] if failures else VERIFY_SECONDS
+            if not await self._sleep(delay):
+                self._proxier.verify()
+            failures = failures + 1 if (await self._sync()).failures else 0
+
+    async def _start(self) -> int:
+        """Sync until every plane is in step; what no retry can cure is raised. Returns 0, the failures since."""
+        failures = 0
+        while (report := await self._sync()).failures:
+            for error in report.failures:
+                if isinstance(error, NftError) and error.errno in _HOPELESS:
+                    raise error
+            await asyncio.sleep(RETRY_SECONDS[min(failures, len(RETRY_SECONDS) - 1)])
+            failures += 1
+        return 0
+
+    async def _sleep(self, seconds: float) -> bool:
+        """Whether something came before the time was over."""
+        try:
+            async with asyncio.timeout(seconds):
+                await self._wake.wait()
+        except TimeoutError:
+            return False
+        return True
+
+    async def _sync(self) -> SyncReport:
+        self._wake.clear()
+        report = self._proxier.sync()
+        for error in report.failures:
+            log.error("sync=failed error=%r", str(error))
+        for family, served in report.stale_udp.items():
+            await asyncio.to_thread(_forget_stale, family, served)
+        return report
+
+
+def _forget_stale(family: Family, served: ServedUdp) -> None:
+    """Delete the UDP flows that somebody answers who may not. A failure is logged: the next change tries again."""
+    try:
+        count = delete_flows(choose_stale(list_udp_flows(family), served))
+    except OSError as error:
+        log.warning("conntrack=unreadable family=%s error=%r", family.value, str(error))
+        return
+    if count:
+        log.info("conntrack family=%s forgotten_udp_flows=%d", family.value, count)

@@ -1,0 +1,90 @@
+"""A whole API in this process: the real server over the store in memory, without sockets, and the control loops.
+
+async with open_cluster(controllers=True) as cluster:
+    await cluster.client().create(SERVICES, make_service("web"), "default")
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import dataclass, field
+from typing import TypeVar
+
+from seaway.api.machinery.http import Identity
+from seaway.apiserver.config import ServerConfig
+from seaway.apiserver.handler import ApiServer
+from seaway.apiserver.run import open_server
+from seaway.client.requests import Client
+from seaway.client.transport import InProcessTransport
+from seaway.controllers.run import ControllersConfig
+from seaway.controllers.run import run as run_controllers
+from seaway.store.memory import MemoryStore
+
+T = TypeVar("T")
+MASTERS = "system:masters"
+CONTROLLER_MANAGER = "system:kube-controller-manager"
+NODE_GRACE_SECONDS = 3.0
+CHECK_SECONDS = 0.005
+
+
+@dataclass(slots=True)
+class Cluster:
+    """The server and whoever talks to it."""
+
+    server: ApiServer
+    tasks: list[asyncio.Task[None]] = field(default_factory=list)
+
+    def client(self, *, user: str = "admin", groups: tuple[str, ...] = (MASTERS,)) -> Client:
+        """A client with an identity, as the authenticator would make it."""
+        identity = Identity(user, tuple(sorted({*groups, "system:authenticated"})))
+        return Client(InProcessTransport(self.server.handle, identity))
+
+    async def start_controllers(self, *, enabled: tuple[str, ...] = ("*",)) -> asyncio.Task[None]:
+        """Run control loops until the cluster closes or the returned task is cancelled; returns when they are ready."""
+        ready = asyncio.Event()
+        config = ControllersConfig(node_grace_seconds=NODE_GRACE_SECONDS, ca_pem="CA\n", enabled=enabled)
+        client = self.client(user=CONTROLLER_MANAGER, groups=())
+        task = asyncio.create_task(run_controllers(config, client, on_ready=ready.set))
+        self.tasks.append(task)
+        await _first_of(task, ready)
+        return task
+
+    async def eventually(self, check: Callable[[], Awaitable[T | None]], *, timeout_seconds: float = 10.0) -> T:
+        """The check's first result that is true. Raises TimeoutError, or what ended a control loop."""
+        async with asyncio.timeout(timeout_seconds):
+            while not (found := await check()):
+                for task in self.tasks:
+                    if task.done() and not task.cancelled():
+                        task.result()
+                await asyncio.sleep(CHECK_SECONDS)
+            return found
+
+
+@contextlib.asynccontextmanager
+async def open_cluster(
+    *, config: ServerConfig | None = None, controllers: bool = False, runs_loops: bool = True
+) -> AsyncIterator[Cluster]:
+    """A fresh cluster; with `controllers`, all of them run before the block begins."""
+    store = MemoryStore()
+    cluster = Cluster(await open_server(config or ServerConfig(), store, runs_loops=runs_loops))
+    try:
+        if controllers:
+            await cluster.start_controllers()
+        yield cluster
+    finally:
+        for task in cluster.tasks:
+            task.cancel()
+        await asyncio.gather(*cluster.tasks, return_exceptions=True)
+        await cluster.server.close()
+        await store.close()
+
+
+async def _first_of(task: asyncio.Task[None], ready: asyncio.Event) -> None:
+    """Returns when ready; raises what ended the task before."""
+    waiting = asyncio.create_task(ready.wait())
+    await asyncio.wait((task, waiting), return_when=asyncio.FIRST_COMPLETED)
+    waiting.cancel()
+    if task.done():
+        task.result()

@@ -1,0 +1,36 @@
+"""The flags of `seaway up`, and the addresses that follow from them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from seaway.app.errors import OperationalError
+from seaway.app.options import UpOptions, apiserver_ip, check_options, dns_ip, pod_cidr
+
+
+def make_options(**flags: Any) -> UpOptions:
+    return UpOptions(data_dir=Path("data"), **flags)
+
+
+def test_the_defaults_are_those_of_kubeadm() -> None:
+    options = make_options()
+    check_options(options)
+    assert (apiserver_ip(options), dns_ip(options), pod_cidr(options)) == ("10.96.0.1", "10.96.0.10", "10.244.0.0/24")
+
+
+@pytest.mark.parametrize(
+    ("flags", "words"),
+    [
+        pytest.param({"service_cidr": "10.96.0.1/16"}, "--service-cidr 10.96.0.1/16", id="host bits"),
+        pytest.param({"service_cidr": "10.96.0.0/30"}, "/28 or wider needed", id="too small for the DNS address"),
+        pytest.param({"service_cidr": "fd10::/112"}, "give an IPv4 range", id="another family"),
+        pytest.param({"cluster_cidr": "10.96.0.0/20"}, "overlap", id="ranges that meet"),
+        pytest.param({"dns_ip": "10.1.0.10"}, "not in the service range", id="DNS outside of the range"),
+    ],
+)
+def test_a_bad_flag_is_named(flags: dict[str, str], words: str) -> None:
+    with pytest.raises(OperationalError, match=words):
+        check_options(make_options(**flags))

@@ -1,0 +1,258 @@
+"""Rule: spec "controllers" §1.2, §1.7, §1.8, §1.10, §1.11."""
+
+from __future__ import annotations
+
+import copy
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from seaway.api.endpointslice.types import EndpointSlice
+from seaway.api.pod.types import Pod
+from seaway.api.service.types import Service
+from seaway.controllers.endpointslice.plan import Memo, SlicePlan, plan_slices, render_labels, render_slice
+from tests.controllers.endpointslice.slices import LABELS, UID, apply, make_existing, nodes, pod, pods, service
+
+
+def settle(svc: Service, chosen: list[Pod], existing: list[EndpointSlice]) -> tuple[SlicePlan, list[EndpointSlice]]:
+    """The plan and its result, after checking that a plan for the result is empty and inputs are as they were."""
+    before = copy.deepcopy(existing)
+    plan = plan_slices(svc, chosen, nodes("n1"), existing)
+    assert existing == before
+    after = apply(svc, existing, plan)
+    again = plan_slices(svc, chosen, nodes("n1"), after)
+    assert again.is_empty, again
+    return plan, after
+
+
+def addresses(slices: list[EndpointSlice]) -> list[str]:
+    return sorted(a for s in slices for e in s.endpoints or () for a in e.addresses)
+
+
+def test_a_service_without_pods_has_one_placeholder() -> None:
+    plan, after = settle(service(), [], [])
+    assert len(after) == 1 and not after[0].endpoints and not after[0].ports
+    assert [write.address_type for write in plan.create] == ["IPv4"]
+
+
+def test_the_placeholder_becomes_the_first_slice_in_one_write() -> None:
+    _, existing = settle(service(), [], [])
+    plan, after = settle(service(), pods(1), existing)
+    assert (len(plan.create), len(plan.update), len(plan.delete)) == (0, 1, 0)
+    assert plan.update[0].is_recycled
+    assert addresses(after) == ["10.244.0.1"]
+
+
+def test_the_last_slice_becomes_the_placeholder_in_one_write() -> None:
+    _, existing = settle(service(), pods(3), [])
+    plan, after = settle(service(), [], existing)
+    assert (len(plan.create), len(plan.update), len(plan.delete)) == (0, 1, 0)
+    assert not after[0].endpoints and not after[0].ports
+
+
+def test_hands_off_external_names_and_services_without_selector() -> None:
+    stale = [make_existing("a", [])]
+    assert plan_slices(service(type="ExternalName"), pods(1), nodes(), stale).is_empty
+    assert plan_slices(service(selector={}), pods(1), nodes(), stale).is_empty
+
+
+def test_a_dual_stack_service_over_single_stack_pods_has_a_placeholder_for_the_other_family() -> None:
+    _, after = settle(service(ipFamilies=["IPv4", "IPv6"]), pods(2), [])
+    assert sorted((s.address_type, len(s.endpoints or ())) for s in after) == [("IPv4", 2), ("IPv6", 0)]
+
+
+def test_families_have_slices_of_their_own() -> None:
+    both = [pod("a", "10.0.0.1", "fd00::1"), pod("b", "10.0.0.2", "fd00::2")]
+    _, after = settle(service(ipFamilies=["IPv6", "IPv4"]), both, [])
+    assert sorted((s.address_type, *addresses([s])) for s in after) == [
+        ("IPv4", "10.0.0.1", "10.0.0.2"),
+        ("IPv6", "fd00::1", "fd00::2"),
+    ]
+
+
+def test_slices_of_a_family_that_is_not_served_any_more_go() -> None:
+    _, existing = settle(service(ipFamilies=["IPv4", "IPv6"]), [pod("a", "10.0.0.1", "fd00::1")], [])
+    plan, after = settle(service(), [pod("a", "10.0.0.1", "fd00::1")], existing)
+    assert [s.address_type for s in plan.delete] == ["IPv6"]
+    assert [s.address_type for s in after] == ["IPv4"]
+
+
+def test_pods_that_resolve_a_name_differently_have_slices_of_their_own() -> None:
+    def named(name: str, ip: str, number: int | None) -> Pod:
+        ports = [] if number is None else [{"name": "http", "containerPort": number}]
+        return pod(name, ip, containers=[{"name": "c", "ports": ports}])
+
+    svc = service(ports=[{"name": "web", "port": 80, "targetPort": "http"}])
+    chosen = [named("a", "10.0.0.1", 8080), named("b", "10.0.0.2", 9090), named("c", "10.0.0.3", None)]
+    _, after = settle(svc, chosen, [])
+    assert sorted(([p.port for p in s.ports or ()], addresses([s])) for s in after) == [
+        ([], ["10.0.0.3"]),
+        ([8080], ["10.0.0.1"]),
+        ([9090], ["10.0.0.2"]),
+    ]
+
+
+def test_a_headless_service_without_ports_has_endpoints_without_ports() -> None:
+    _, after = settle(service(clusterIP="None", ports=[]), pods(1), [])
+    assert (addresses(after), after[0].ports) == (["10.244.0.1"], ())
+    assert after[0].metadata.labels["service.kubernetes.io/headless"] == ""
+
+
+def test_slices_of_a_former_service_of_the_name_are_deleted_and_never_recycled() -> None:
+    former = service(meta={"uid": "former"})
+    existing = apply(former, [], plan_slices(former, pods(1), nodes(), []))
+    plan, after = settle(service(), pods(1), existing)
+    assert (len(plan.create), len(plan.update), len(plan.delete)) == (1, 0, 1)
+    assert after[0].metadata.owner_references[0].uid == UID
+
+
+def test_a_service_that_is_being_deleted_gets_no_new_slice() -> None:
+    plan = plan_slices(service(meta={"deletionTimestamp": "2026-01-01T00:00:00Z"}), pods(1), nodes(), [])
+    assert plan.is_empty
+
+
+def test_a_pod_on_an_unknown_node_is_left_out_and_named() -> None:
+    strange = pod("x", "10.0.0.9", nodeName="ghost")
+    plan = plan_slices(service(), [*pods(1), strange], nodes("n1"), [])
+    assert plan.skipped == ("skipping Pod x for Service default/web: Node ghost Not Found",)
+    assert addresses(apply(service(), [], plan)) == ["10.244.0.1"]
+    published = plan_slices(service(publishNotReadyAddresses=True), [strange], nodes("n1"), [])
+    assert not published.skipped and len(published.create[0].endpoints) == 1
+
+
+def test_labels_of_the_service_are_mirrored_but_the_reserved_ones() -> None:
+    labels = {"team": "shop", "kubernetes.io/service-name": "other"}
+    labelled = service(meta={"labels": labels})
+    assert render_labels(labelled) == {**LABELS, "team": "shop"}
+    _, existing = settle(service(), pods(2), [])
+    plan, after = settle(labelled, pods(2), existing)
+    assert len(plan.update) == 1
+    assert after[0].metadata.labels["team"] == "shop"
+
+
+def test_a_lost_reserved_label_alone_is_no_reason_to_write() -> None:
+    _, existing = settle(service(), pods(2), [])
+    extra = {**LABELS, "service.kubernetes.io/headless": ""}
+    meta = msgspec.structs.replace(existing[0].metadata, labels=extra)
+    assert plan_slices(service(), pods(2), nodes(), [msgspec.structs.replace(existing[0], metadata=meta)]).is_empty
+
+
+def test_null_lists_count_as_empty() -> None:
+    placeholder = msgspec.structs.replace(make_existing("p", []), endpoints=None, ports=None)
+    assert plan_slices(service(), [], nodes(), [placeholder]).is_empty
+
+
+def test_what_is_sent() -> None:
+    existing = make_existing("web-a", [])
+    annotations = {"mine": "kept", "endpoints.kubernetes.io/last-change-trigger-time": "old"}
+    meta = msgspec.structs.replace(existing.metadata, annotations=annotations, finalizers=("f",))
+    plan = plan_slices(service(), pods(1), nodes(zone="z1"), [msgspec.structs.replace(existing, metadata=meta)])
+    assert render_slice(service(), plan.update[0], "2026-01-02T03:04:05Z") == {
+        "apiVersion": "discovery.k8s.io/v1",
+        "kind": "EndpointSlice",
+        "metadata": {
+            "name": "web-a",
+            "namespace": "default",
+            "generateName": "web-",
+            "resourceVersion": "7",
+            "labels": LABELS,
+            "annotations": {"mine": "kept", "endpoints.kubernetes.io/last-change-trigger-time": "2026-01-02T03:04:05Z"},
+            "finalizers": ["f"],
+            "ownerReferences": [
+                {
+                    "apiVersion": "v1",
+                    "kind": "Service",
+                    "name": "web",
+                    "uid": UID,
+                    "controller": True,
+                    "blockOwnerDeletion": True,
+                }
+            ],
+        },
+        "addressType": "IPv4",
+        "ports": [{"name": "", "protocol": "TCP", "port": 8080}],
+        "endpoints": [
+            {
+                "addresses": ["10.244.0.1"],
+                "conditions": {"ready": True, "serving": True, "terminating": False},
+                "targetRef": {"kind": "Pod", "namespace": "default", "name": "p0000", "uid": "uid-p0000"},
+                "nodeName": "n1",
+                "zone": "z1",
+            }
+        ],
+    }
+
+
+def test_a_recycled_slice_is_sent_without_version_and_without_what_it_held() -> None:
+    _, existing = settle(service(), [], [])
+    write = plan_slices(service(), pods(1), nodes(), existing).update[0]
+    meta = render_slice(service(), write, None)["metadata"]
+    assert meta["name"] == existing[0].metadata.name
+    assert "resourceVersion" not in meta and "annotations" not in meta
+
+
+def test_a_recreated_pod_of_the_same_name_and_address_is_updated_in_place() -> None:
+    _, existing = settle(service(), [pod("a", "10.0.0.1")], [])
+    plan, after = settle(service(), [pod("a", "10.0.0.1", meta={"uid": "second"})], existing)
+    assert (len(plan.create), len(plan.update), len(plan.delete)) == (0, 1, 0)
+    ref = (after[0].endpoints or ())[0].target_ref
+    assert ref is not None and ref.uid == "second"
+
+
+def test_a_memo_changes_nothing_but_the_work() -> None:
+    memo: Memo = {}
+    chosen = pods(3)
+    first = plan_slices(service(), chosen, nodes(), [], memo=memo)
+    assert len(memo) == 3
+    assert plan_slices(service(), chosen, nodes(), [], memo=memo) == first
+    changed = [pod("p0000", "10.244.0.1", ready=False), *chosen[1:]]
+    assert plan_slices(service(), changed, nodes(), [], memo=memo) == plan_slices(service(), changed, nodes(), [])
+
+
+@st.composite
+def worlds(draw: st.DrawFn) -> tuple[Service, list[Pod]]:
+    families = draw(st.sampled_from([["IPv4"], ["IPv6"], ["IPv4", "IPv6"]]))
+    target = draw(st.sampled_from([8080, "http"]))
+    cluster_ip = draw(st.sampled_from(["None", "10.96.0.1"]))
+    labels = draw(st.sampled_from([{}, {"team": "shop"}]))
+    chosen = []
+    for n in sorted(draw(st.sets(st.integers(1, 9), max_size=7))):
+        ips = draw(st.sampled_from([(), (f"10.0.0.{n}",), (f"10.0.0.{n}", f"fd00::{n}")]))
+        port = draw(st.sampled_from([8080, 9090, None]))
+        ports = [] if port is None else [{"name": "http", "containerPort": port}]
+        node = draw(st.sampled_from(["n1", "n1", "ghost"]))
+        ready = draw(st.booleans())
+        chosen.append(pod(f"p{n}", *ips, ready=ready, nodeName=node, containers=[{"name": "c", "ports": ports}]))
+    svc = service(
+        meta={"labels": labels}, ipFamilies=families, clusterIP=cluster_ip, ports=[{"port": 80, "targetPort": target}]
+    )
+    return svc, chosen
+
+
+@given(st.lists(worlds(), min_size=1, max_size=4), st.integers(1, 3))
+def test_whatever_was_before_one_pass_leads_to_the_wanted_endpoints(
+    history: list[tuple[Service, list[Pod]]], limit: int
+) -> None:
+    existing: list[EndpointSlice] = []
+    for svc, chosen in history:
+        plan = plan_slices(svc, chosen, nodes("n1"), existing, max_endpoints=limit)
+        assert plan == plan_slices(svc, chosen[::-1], nodes("n1"), existing[::-1], max_endpoints=limit)
+        existing = apply(svc, existing, plan)
+        assert plan_slices(svc, chosen, nodes("n1"), existing, max_endpoints=limit).is_empty
+        families = {f"IPv{4 if '.' in a else 6}" for a in addresses(existing)}
+        assert {s.address_type for s in existing} == set(svc.spec.ip_families) >= families
+        wanted = sorted(
+            e.ip
+            for p in chosen
+            for e in p.status.pod_ips
+            if p.spec.node_name == "n1" and ("IPv4" if "." in e.ip else "IPv6") in svc.spec.ip_families
+        )
+        assert addresses(existing) == wanted
+
+
+@pytest.mark.parametrize("count", [0, 1, 100, 101, 250])
+def test_slices_hold_at_most_a_hundred(count: int) -> None:
+    _, after = settle(service(), pods(count), [])
+    assert [len(s.endpoints or ()) <= 100 for s in after] == [True] * max(1, -(-count // 100))

@@ -1,0 +1,57 @@
+"""A program that commits without end and says on standard output what was acknowledged: `key revision value`.
+
+Usage: committing_child.py DATABASE ROUND [FILE-SIZE-LIMIT]. With a limit it ends by itself, at the first refusal.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import resource
+import sys
+from pathlib import Path
+
+from seaway.store.contract import StoreError, Write
+from seaway.store.sqlite import SqliteStore, open_sqlite
+
+COMMITTERS = 8
+
+
+def say(*words: object) -> None:
+    sys.stdout.write(" ".join(map(str, words)) + "\n")
+    sys.stdout.flush()
+
+
+async def commit_forever(store: SqliteStore, name: str) -> None:
+    for number in itertools.count():
+        key = f"/{name}/{number % 20}"
+        value = f"{name}-{number}".ljust(200, ".")
+        (revision,) = await store.commit((), [Write(key, value.encode())])
+        say(key, revision, value)
+
+
+async def compact_forever(store: SqliteStore) -> None:
+    while True:
+        await store.compact(store.current_revision)
+        await asyncio.sleep(0.003)
+
+
+async def main(path: Path, name: str, size_limit: int) -> None:
+    store = await open_sqlite(path)
+    say("start", store.current_revision)
+    if size_limit:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (size_limit, resource.RLIM_INFINITY))
+    tasks = [commit_forever(store, f"{name}-{number}") for number in range(COMMITTERS)]
+    try:
+        await asyncio.gather(*tasks, compact_forever(store))
+    except StoreError as error:
+        say("refused", error)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+        (revision,) = await store.commit((), [Write("/afterwards", b"")])
+        say("afterwards", revision)
+    await store.close()
+
+
+if __name__ == "__main__":
+    arguments = sys.argv[1:]
+    asyncio.run(main(Path(arguments[0]), arguments[1], int(arguments[2]) if len(arguments) > 2 else 0))

@@ -1,0 +1,124 @@
+"""Start, stop, start again; and what is said when it cannot start."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from tests.system.running import Up, free_port, seaway, until
+
+SERVICE = json.dumps(
+    {"apiVersion": "v1", "kind": "Service", "metadata": {"name": "kept"}, "spec": {"ports": [{"port": 80}]}}
+)
+
+
+def run_up(*flags: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(seaway("up", *flags), capture_output=True, text=True, timeout=60)
+
+
+def test_a_stop_takes_less_than_five_seconds_and_the_next_start_finds_everything(tmp_path: Path) -> None:
+    up = Up(tmp_path).start()
+    up.kubectl("apply", "-f", "-", stdin=SERVICE)
+    address = up.cluster_ip("kept")
+    code, seconds = up.stop()
+    assert code == 0
+    assert seconds < 5
+    up.start()
+    try:
+        assert up.cluster_ip("kept") == address
+    finally:
+        up.stop()
+
+
+def test_a_piece_that_is_killed_starts_again(tmp_path: Path) -> None:
+    up = Up(tmp_path).start()
+    try:
+        for name in ("apiserver", "controllers", "dns"):
+            pid = find_piece(name, up)
+            os.kill(pid, signal.SIGKILL)
+            until(lambda name=name, pid=pid: find_piece(name, up) not in (0, pid), f"{name} starts again")
+        until(lambda: "kubernetes" in up.kubectl("get", "services", check=False), "the API answers again")
+        address = up.cluster_ip("kubernetes")
+        look = lambda: up.ask("dns", "10.96.0.10", "kubernetes.default.svc.cluster.local.", "A")  # noqa: E731
+        until(lambda: address in "".join(look()), "DNS answers again")
+    finally:
+        code, _ = up.stop()
+    assert code == 0
+
+
+def test_nothing_is_left_when_up_itself_is_killed(tmp_path: Path) -> None:
+    up = Up(tmp_path).start()
+    holder = json.loads((tmp_path / "up.json").read_text())["holder_pid"]
+    pieces = [find_piece(name, up) for name in ("apiserver", "controllers", "proxy", "node")]
+    assert up.process is not None
+    up.process.kill()
+    up.process.communicate(timeout=10)
+    until(lambda: not any(Path(f"/proc/{pid}").exists() for pid in (holder, *pieces)), "all pieces end")
+    up.start()
+    assert up.stop()[0] == 0
+
+
+def test_a_second_up_on_the_same_directory_is_refused_in_one_line(up: Up) -> None:
+    second = run_up("--data-dir", str(up.data_dir), "--secure-port", str(free_port()))
+    assert second.returncode == 1
+    assert second.stderr.count("\n") == 1
+    assert "in use by process" in second.stderr
+    assert "--data-dir" in second.stderr
+
+
+def test_a_taken_port_is_named_with_the_mend(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        refused = run_up("--network", "none", "--data-dir", str(tmp_path), "--secure-port", str(port))
+    assert refused.returncode == 1
+    assert refused.stderr == (
+        f"seaway: API server 127.0.0.1:{port}: Address already in use; stop what listens there or choose "
+        "--secure-port and --bind-address\n"
+    )
+
+
+def test_an_unreadable_database_is_named_with_the_mend(tmp_path: Path) -> None:
+    (tmp_path / "seaway.db").write_bytes(b"this is no database at all, not even nearly" * 200)
+    flags = ("--network", "none", "--data-dir", str(tmp_path), "--secure-port", str(free_port()))
+    refused = run_up(*flags)
+    assert refused.returncode == 1
+    assert refused.stderr.count("\n") == 1
+    assert "seaway.db" in refused.stderr
+
+
+@pytest.mark.parametrize(
+    ("flags", "words"),
+    [
+        (("--service-cidr", "10.96.0.0/33"), "--service-cidr"),
+        (("--service-cidr", "10.244.0.0/16"), "overlap"),
+        (("--dns-ip", "10.1.1.1"), "--dns-ip"),
+    ],
+)
+def test_bad_flags_are_refused_in_one_line(tmp_path: Path, flags: tuple[str, ...], words: str) -> None:
+    refused = run_up("--network", "none", "--data-dir", str(tmp_path), *flags)
+    assert refused.returncode == 1
+    assert words in refused.stderr
+    assert refused.stderr.count("\n") == 1
+
+
+def test_usage_errors_have_exit_code_2() -> None:
+    assert run_up("--network", "elsewhere").returncode == 2
+
+
+def find_piece(name: str, up: Up) -> int:
+    """The process of the piece under this `up`: the one that writes its log; 0 when there is none."""
+    log = str(up.data_dir / "logs" / f"{name}.log")
+    for entry in Path("/proc").iterdir():
+        try:
+            comm = (entry / "comm").read_text().strip() if entry.name.isdigit() else ""
+            if comm == f"seaway-{name}"[:15] and os.readlink(entry / "fd/1") == log:
+                return int(entry.name)
+        except OSError:
+            continue
+    return 0
