@@ -53,6 +53,7 @@ class Demo:
             await self.show_balancing(pods)
             await self.show_discovery()
             await self.show_failover()
+            await self.client.close()
         finally:
             await self.stop()
 

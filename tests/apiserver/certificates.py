@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
-from datetime import datetime, timedelta, timezone
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from cryptography import x509
@@ -13,7 +13,7 @@ from cryptography.x509.oid import NameOID
 
 from seaway.apiserver.serve import TlsFiles
 
-_START = datetime.now(timezone.utc) - timedelta(minutes=1)
+_START = datetime.now(UTC) - timedelta(minutes=1)
 
 
 class Authority:

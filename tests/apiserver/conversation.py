@@ -8,7 +8,7 @@ import itertools
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
-from datetime import datetime, timedelta, timezone
+from datetime import UTC, datetime, timedelta
 from typing import Any
 from urllib.parse import parse_qsl
 
@@ -20,7 +20,7 @@ from seaway.store.memory import MemoryStore
 
 Json = dict[str, Any]
 ADMIN = Identity("admin", ("system:authenticated", "system:masters"))
-NOON = datetime(2026, 1, 2, 12, 0, 0, tzinfo=timezone.utc)
+NOON = datetime(2026, 1, 2, 12, 0, 0, tzinfo=UTC)
 SERVICES = "/api/v1/namespaces/default/services"
 CONFIG_MAPS = "/api/v1/namespaces/default/configmaps"
 

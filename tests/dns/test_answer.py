@@ -1,4 +1,4 @@
-"""What each name of the cluster is answered with, in zone-file lines. Rule: spec "discovery" D1 (numbers in the ids)."""
+"""What each name of the cluster is answered with, in zone-file lines. Rule: spec "discovery" D1 (numbers: its rows)."""
 
 from __future__ import annotations
 
@@ -41,7 +41,8 @@ def expand(text: str) -> list[str]:
 
 
 RECORDS = [
-    ("1 a cluster IP", "kubernetes.default.svc.cluster.local A", "kubernetes.default.svc.cluster.local A 10.96.0.1", ""),
+    ("1 a cluster IP", "kubernetes.default.svc.cluster.local A",
+     "kubernetes.default.svc.cluster.local A 10.96.0.1", ""),
     ("3 the SRV of a named port", "_https._tcp.kubernetes.default.svc.cluster.local SRV",
      "_https._tcp.kubernetes.default.svc.cluster.local SRV 0 100 443 kubernetes.default.svc.cluster.local.",
      "kubernetes.default.svc.cluster.local A 10.96.0.1"),
@@ -75,7 +76,8 @@ RECORDS = [
     ("27 the SRV of an endpoint", "db-0.db.@ SRV", "db-0.db.@ SRV 0 100 13306 db-0.db.@.", "db-0.db.@ A 10.244.1.10"),
     ("28 endpoints that share a hostname", "twins.@ A",
      "twins.@ A 10.244.1.40|twins.@ A 10.244.1.41|twins.@ A 10.244.1.42", ""),
-    ("29 a shared hostname has all addresses", "dup.twins.@ A", "dup.twins.@ A 10.244.1.40|dup.twins.@ A 10.244.1.41", ""),
+    ("29 a shared hostname has all addresses", "dup.twins.@ A",
+     "dup.twins.@ A 10.244.1.40|dup.twins.@ A 10.244.1.41", ""),
     ("30 a shared hostname is one SRV", "_http._tcp.twins.@ SRV",
      "_http._tcp.twins.@ SRV 0 33 80 10-244-1-42.twins.@.|_http._tcp.twins.@ SRV 0 33 80 dup.twins.@.",
      "10-244-1-42.twins.@ A 10.244.1.42|dup.twins.@ A 10.244.1.40|dup.twins.@ A 10.244.1.41"),
@@ -106,7 +108,8 @@ RECORDS = [
     ("68 a pod's name", "10-244-1-5.demo.pod.cluster.local A", "10-244-1-5.demo.pod.cluster.local A 10.244.1.5", ""),
     ("69 a pod's name is not checked when insecure", "203-0-113-9.demo.pod.cluster.local A",
      "203-0-113-9.demo.pod.cluster.local A 203.0.113.9", ""),
-    ("72 a pod's name of IPv6", "fd00--1.demo.pod.cluster.local AAAA", "fd00--1.demo.pod.cluster.local AAAA fd00::1", ""),
+    ("72 a pod's name of IPv6", "fd00--1.demo.pod.cluster.local AAAA",
+     "fd00--1.demo.pod.cluster.local AAAA fd00::1", ""),
     ("75 the name of a cluster IP", "1.7.96.10.in-addr.arpa PTR", "1.7.96.10.in-addr.arpa PTR web.@.", ""),
     ("76 the name of an IPv6 cluster IP", f"{REVERSE_DUAL} PTR", f"{REVERSE_DUAL} PTR dual.@.", ""),
     ("77 the name of an endpoint with hostname", "10.1.244.10.in-addr.arpa PTR",
@@ -116,7 +119,9 @@ RECORDS = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize(("question", "answer", "additional"), [row[1:] for row in RECORDS], ids=[r[0] for r in RECORDS])
+@pytest.mark.parametrize(
+    ("question", "answer", "additional"), [row[1:] for row in RECORDS], ids=[row[0] for row in RECORDS]
+)
 def test_records(question: str, answer: str, additional: str) -> None:
     found = ask(question)
     assert isinstance(found, Answer)

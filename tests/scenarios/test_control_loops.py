@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -23,7 +24,7 @@ from seaway.api.registry import (
     SERVICES,
     Resource,
 )
-from seaway.client.requests import Client
+from seaway.client.requests import Client, TransportError
 from seaway.client.run import Change, Informer
 from seaway.testing.builders import make_node, make_pod, make_service
 from seaway.testing.clock import run_virtually
@@ -33,9 +34,11 @@ Json = dict[str, Any]
 Scenario = Callable[[Cluster, Client], Awaitable[None]]
 
 
-def play(scenario: Scenario, *, controllers: bool = True) -> None:
+def play(scenario: Scenario, *, enabled: tuple[str, ...] = ("*",)) -> None:
     async def main() -> None:
-        async with open_cluster(controllers=controllers) as cluster:
+        async with open_cluster() as cluster:
+            if enabled:
+                await cluster.start_controllers(enabled=enabled)
             await scenario(cluster, cluster.client())
 
     run_virtually(main())
@@ -163,7 +166,7 @@ def test_a_service_made_while_nobody_looked_is_found_at_the_start() -> None:
         await cluster.start_controllers()
         await expect_addresses(cluster, client, [("10.244.0.2", True)])
 
-    play(scenario, controllers=False)
+    play(scenario, enabled=())
 
 
 def test_a_slice_that_a_user_deletes_comes_back() -> None:
@@ -208,7 +211,7 @@ def test_many_changes_of_one_service_need_few_writes_and_no_foreign_resync() -> 
         assert sorted(len(s.endpoints or ()) for s in await list_slices(client)) == [20, 100]
         task.cancel()
 
-    play(scenario)
+    play(scenario, enabled=("endpointslice",))
 
 
 def test_every_namespace_has_its_default_objects_and_gets_them_back() -> None:
@@ -291,9 +294,10 @@ async def beat(client: Client, name: str) -> None:
     await client.create(LEASES, lease(name, "2026-01-01T00:00:00.000000Z"), "kube-node-lease")
     for n in range(1, 10_000):
         await asyncio.sleep(1)
-        live = await client.get(LEASES, name, "kube-node-lease", as_type=dict)
-        live["spec"]["renewTime"] = f"2026-01-01T00:00:00.{n:06}Z"
-        await client.update(LEASES, live)
+        with contextlib.suppress(TransportError):
+            live = await client.get(LEASES, name, "kube-node-lease", as_type=dict)
+            live["spec"]["renewTime"] = f"2026-01-01T00:00:00.{n:06}Z"
+            await client.update(LEASES, live)
 
 
 async def ready_of(client: Client, resource: Resource, name: str, namespace: str = "") -> str:
@@ -346,6 +350,43 @@ def test_a_node_that_comes_back_is_left_to_its_agent() -> None:
     play(scenario)
 
 
+@pytest.mark.parametrize("seconds", [0.1, 2.9, 60.0], ids=["a moment", "almost the grace", "a minute"])
+def test_no_node_is_lost_because_the_server_was_away(seconds: float) -> None:
+    async def scenario(cluster: Cluster, client: Client) -> None:
+        await create_node(client, "n1")
+        agent = asyncio.create_task(beat(client, "n1"))
+        await client.create(SERVICES, make_service("web"), "default")
+        await run_pod(client, "a", "10.244.0.2")
+        await asyncio.sleep(10.2)
+        versions = [s.metadata.resource_version for s in await list_slices(client)]
+        cluster.cut()
+        await asyncio.sleep(seconds)
+        cluster.mend()
+        await asyncio.sleep(120)
+        assert await ready_of(client, NODES, "n1") == "True"
+        assert await list_addresses(client) == [("10.244.0.2", True)]
+        assert [s.metadata.resource_version for s in await list_slices(client)] == versions
+        agent.cancel()
+        await expect_addresses(cluster, client, [("10.244.0.2", False)])
+
+    play(scenario)
+
+
+def test_what_changed_while_the_loops_were_cut_off_is_made_up_for() -> None:
+    async def scenario(cluster: Cluster, client: Client) -> None:
+        await create_node(client, "n1")
+        await client.create(SERVICES, make_service("web"), "default")
+        await cluster.eventually(lambda: list_slices(client))
+        cluster.cut()
+        direct = cluster.direct_client()
+        await run_pod(direct, "a", "10.244.0.2")
+        await asyncio.sleep(20)
+        cluster.mend()
+        await cluster.eventually(lambda: list_addresses(client), timeout_seconds=40)
+
+    play(scenario, enabled=("endpointslice", "garbage"))
+
+
 def test_pods_are_spread_over_ready_nodes() -> None:
     async def scenario(cluster: Cluster, client: Client) -> None:
         await create_node(client, "n1")
@@ -396,7 +437,7 @@ def test_an_unknown_loop_is_refused() -> None:
             await cluster.start_controllers(enabled=("*", "-nonsense"))
         cluster.tasks.clear()
 
-    play(scenario, controllers=False)
+    play(scenario, enabled=())
 
 
 def test_controllers_may_do_no_more_than_their_role() -> None:
@@ -405,4 +446,4 @@ def test_controllers_may_do_no_more_than_their_role() -> None:
         with pytest.raises(ApiError, match="forbidden"):
             await loops.create(SERVICES, make_service("web"), "default")
 
-    play(scenario, controllers=False)
+    play(scenario, enabled=())

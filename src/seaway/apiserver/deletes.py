@@ -62,7 +62,7 @@ async def _delete_once(
     if begun is None:
         if target.dry_run:
             return _answer_removed(resource, record, record.body)
-        revision = await remove(state, resource, record, obj)
+        revision = await remove(state, resource, record)
         return _answer_removed(resource, record, replace_revision(record.body, revision))
     if begun == obj:
         return Written(200, record.body)

@@ -16,7 +16,7 @@ from seaway.api.machinery.field import FieldError, invalid
 from seaway.api.machinery.http import Identity
 from seaway.api.machinery.objectmeta import validate_create_meta, validate_update_meta
 from seaway.api.machinery.strategy import Context, Json
-from seaway.api.registry import ENDPOINTS, NAMESPACES, SERVICES, Resource
+from seaway.api.registry import ENDPOINTS, SERVICES, Resource
 from seaway.apiserver.admission import find_namespace_refusal
 from seaway.apiserver.allocate import Claim
 from seaway.apiserver.effects import format_time
@@ -154,7 +154,7 @@ async def update(state: ServerState, target: Target, make: Make, *, is_patch: bo
             return Written(200, splice_revision(encode_stored(attempt.obj), record.revision), attempt.warnings)
         try:
             if attempt.deletes:
-                await remove(state, resource, record, attempt.obj)
+                await remove(state, resource, record)
                 body = splice_revision(encode_stored(attempt.obj), record.revision)
                 return Written(200, body, attempt.warnings)
             write = Write(target.key, attempt.value)
@@ -252,13 +252,10 @@ async def commit_with_claim(state: ServerState, precondition: Precondition, writ
     return revisions[-1]
 
 
-async def remove(state: ServerState, resource: Resource, record: Record, obj: Json) -> int:
-    """Delete the record with what it holds; the revision of its end. Raises PreconditionFailed.
-
-    obj: the record decoded, resourceVersion in place or not.
-    """
+async def remove(state: ServerState, resource: Resource, record: Record) -> int:
+    """Delete the record with what it holds; the revision of its end. Raises PreconditionFailed."""
     key = resource.store_key(record.namespace, record.name)
-    claim = state.allocator.plan_delete(obj) if resource is SERVICES else NO_CLAIM
+    claim = state.allocator.plan_delete(decode_object(record.body)) if resource is SERVICES else NO_CLAIM
     revision = await commit_with_claim(state, Precondition(key, record.revision), Write(key, None), claim)
     if resource is SERVICES:
         await _remove_endpoints(state, record)
@@ -274,7 +271,7 @@ async def _remove_endpoints(state: ServerState, service: Record) -> None:
     if record is None:
         return
     try:
-        await remove(state, ENDPOINTS, record, {})
+        await remove(state, ENDPOINTS, record)
     except (PreconditionFailed, ApiError):
         return
 
@@ -306,7 +303,7 @@ def _without_revision(obj: Json) -> Json:
 def _make_exists(target: Target, existing: Record | None, name: str = "") -> ApiError:
     resource = target.resource
     found = existing.name if existing else name
-    terminating = existing is not None and existing.is_deleting and resource is not NAMESPACES
+    terminating = existing is not None and existing.is_deleting
     return make_already_exists(resource.plural, resource.group, found, terminating=terminating)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import socket
 from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 Main = Callable[[Report], int]
 Start = Callable[["Client", Ready], Awaitable[None]]
 
+LEASE_RENEW_SECONDS = 1.0
 NODE_GRACE_SECONDS = 3.0
 """A node that says nothing this long counts as dead: design.md §8, the default of `up`."""
 
@@ -112,6 +114,8 @@ def _node(plan: Plan) -> Start:
         state_dir=plan.data.node_state,
         data_dir=plan.data.root,
         sandbox=plan.way == SANDBOX,
+        lease_renew_seconds=LEASE_RENEW_SECONDS,
+        lease_duration_seconds=math.ceil(NODE_GRACE_SECONDS),
     )
     return lambda client, on_ready: run_node(config, client, on_ready=on_ready)
 

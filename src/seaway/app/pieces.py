@@ -46,12 +46,23 @@ def run_daemon(start: Callable[[Ready], Awaitable[None]], report: Report) -> int
 async def _until_stopped(work: Awaitable[None]) -> None:
     loop = asyncio.get_running_loop()
     task = asyncio.ensure_future(work)
+    stopping = False
+
+    def stop() -> None:
+        nonlocal stopping
+        stopping = True
+        task.cancel()
+
     for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, task.cancel)
+        loop.add_signal_handler(number, stop)
     try:
         await task
     except asyncio.CancelledError:
-        return
+        if not stopping:
+            raise RuntimeError("the daemon's work was cancelled, and nobody asked for it") from None
+    else:
+        if not stopping:
+            raise RuntimeError("the daemon's work came to an end, and nobody asked for it")
 
 
 def _find_loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:

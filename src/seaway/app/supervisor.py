@@ -64,6 +64,8 @@ class Supervisor:
     logs: Path
     on_ready: Callable[[], None] = lambda: None
     on_death: Callable[[str, str], None] = lambda name, how: None
+    on_stop: Callable[[], None] = lambda: None
+    """Called before the pieces are stopped: what must end while they still answer."""
     forward: Report | None = None
     """Inside a sandbox: where lines go besides here."""
     lifeline: socket.socket | None = None
@@ -107,6 +109,7 @@ class Supervisor:
                 self._read_lines()
                 if any(key.fileobj is self.lifeline for key, _ in events) and not self._stopping:
                     self._fatal, self._stopping = self._fatal or self.lifeline_words, True
+        self.on_stop()
         self._stop_all()
         return self._fatal
 

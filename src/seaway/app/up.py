@@ -174,10 +174,9 @@ def _supervise(plan: Plan, listeners: list[socket.socket], say: Callable[[str], 
 
     outer.on_ready = on_ready
     outer.on_death = lambda name, how: print(f"seaway: {name}: {how}", file=sys.stderr, flush=True)
-    fatal = outer.run()
     if holder is not None:
-        sandbox.end_holder(holder)
-    return fatal
+        outer.on_stop = lambda: sandbox.end_holder(holder)
+    return outer.run()
 
 
 def _run_inner(plan: Plan, pieces: list[Piece], report_fd: int, lifeline: socket.socket) -> None:

@@ -71,6 +71,7 @@ class Informer(Generic[T]):
         self._handlers: list[Callable[[Change[T]], None]] = []
         self._synced = asyncio.Event()
         self._state = Reflector()
+        self._reachable_since: float | None = None
         self.objects: Mapping[str, T] = MappingProxyType(self._objects)
         """By `namespace/name`, or `name`; a live view."""
 
@@ -83,6 +84,14 @@ class Informer(Generic[T]):
     def resource_version(self) -> str:
         """The revision that the cache has reached; "" before the first list."""
         return self._state.resource_version
+
+    @property
+    def reachable_since(self) -> float | None:
+        """When the server began to answer after its last failure, in the loop's time; None while it does not.
+
+        What the cache has not seen since then may have happened without it.
+        """
+        return self._reachable_since
 
     def subscribe(self, handler: Callable[[Change[T]], None]) -> Callable[[], None]:
         """Tell the handler of every change; at once of each object that is already there. Returns the way out."""
@@ -118,6 +127,7 @@ class Informer(Generic[T]):
             return reflector.WatchEnded(random.random())
         except (ApiError, TransportError, TimeoutError, msgspec.DecodeError) as error:
             failed = _classify(error)
+            self._reachable_since = None
             log.log(
                 logging.INFO if failed.failure is Failure.UNREACHABLE else logging.WARNING,
                 "reflector resource=%s action=%s failure=%s failures=%d error=%r",
@@ -156,6 +166,8 @@ class Informer(Generic[T]):
         }
         given = [(name, value) for name, value in query.items() if value]
         body = await self._client.watch(self._resource, self._namespace, query=given)
+        if self._reachable_since is None:
+            self._reachable_since = asyncio.get_running_loop().time()
         rest = b""
         try:
             async for chunk in body:

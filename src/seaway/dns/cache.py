@@ -7,9 +7,9 @@ a reply carries the one lifetime. Left out: prefetching and stale replies.
 from __future__ import annotations
 
 import struct
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from seaway.dns.message import RCODE_MASK, RD, TC, Message, WireError, skip_name
+from seaway.dns.message import AA, RCODE_MASK, RD, TC, Message, WireError, skip_name
 from seaway.dns.records import RCode, RRType
 
 MIN_TTL_SECONDS = 5
@@ -66,7 +66,7 @@ class ReplyCache:
         self._remove(key)
         while self._kept and self._bytes + size > self._max_bytes:
             self._remove(next(iter(self._kept)))
-        self._kept[key] = _Kept(message, now + lifetime)
+        self._kept[key] = _Kept(replace(message, flags=message.flags | AA), now + lifetime)  # as CoreDNS marks repeats
         self._bytes += size
         return lifetime
 

@@ -18,11 +18,6 @@ class Changes:
         self._by_service: dict[str, dict[str, EndpointSlice]] = {}
         self._pending: set[str] = set()
 
-    @property
-    def has_pending(self) -> bool:
-        """A sync would have something to look at."""
-        return bool(self._pending)
-
     def set_service(self, key: str, service: Service | None) -> None:
         """The Service is now this; None: it is gone."""
         before = self.services.pop(key, None)
@@ -56,10 +51,6 @@ class Changes:
     def mark_all(self) -> None:
         """Everything is to be forwarded anew (this node changed)."""
         self._pending.update(self.services)
-
-    def mark(self, services: set[str]) -> None:
-        """These are to be forwarded anew (their last sync did not succeed)."""
-        self._pending.update(services)
 
     def take(self) -> tuple[str, ...]:
         """The pending keys, sorted; none is pending afterwards."""

@@ -47,11 +47,6 @@ class Proxier:
         self._claimed: dict[Family, dict[str, ServiceForwarding]] = {family: {} for family in planes}
         self._settled: dict[Family, dict[str, ServiceForwarding]] = {family: {} for family in planes}
 
-    @property
-    def has_pending(self) -> bool:
-        """A sync has something to do."""
-        return self._changes.has_pending
-
     def set_service(self, key: str, service: Service | None) -> None:
         """The Service is now this; None: it is gone."""
         self._changes.set_service(key, service)

@@ -12,11 +12,11 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import TypeVar
 
-from seaway.api.machinery.http import Identity
+from seaway.api.machinery.http import Identity, Request, Response
 from seaway.apiserver.config import ServerConfig
 from seaway.apiserver.handler import ApiServer
 from seaway.apiserver.run import open_server
-from seaway.client.requests import Client
+from seaway.client.requests import Client, TransportError
 from seaway.client.transport import InProcessTransport
 from seaway.controllers.run import ControllersConfig
 from seaway.controllers.run import run as run_controllers
@@ -35,11 +35,30 @@ class Cluster:
 
     server: ApiServer
     tasks: list[asyncio.Task[None]] = field(default_factory=list)
+    is_reachable: bool = True
 
     def client(self, *, user: str = "admin", groups: tuple[str, ...] = (MASTERS,)) -> Client:
         """A client with an identity, as the authenticator would make it."""
         identity = Identity(user, tuple(sorted({*groups, "system:authenticated"})))
-        return Client(InProcessTransport(self.server.handle, identity))
+        return Client(InProcessTransport(self._handle, identity))
+
+    def direct_client(self) -> Client:
+        """An administrator whom `cut` does not concern."""
+        return Client(InProcessTransport(self.server.handle, Identity("admin", (MASTERS, "system:authenticated"))))
+
+    def cut(self) -> None:
+        """Nobody reaches the server any more, and every watch ends, until `mend`."""
+        self.is_reachable = False
+        self.server.end_streams()
+
+    def mend(self) -> None:
+        """The server answers again."""
+        self.is_reachable = True
+
+    async def _handle(self, request: Request, identity: Identity) -> Response:
+        if not self.is_reachable:
+            raise TransportError("the server was cut off")
+        return await self.server.handle(request, identity)
 
     async def start_controllers(self, *, enabled: tuple[str, ...] = ("*",)) -> asyncio.Task[None]:
         """Run control loops until the cluster closes or the returned task is cancelled; returns when they are ready."""

@@ -38,7 +38,7 @@ from seaway.controllers.endpointslice.trigger import TriggerState, advance_trigg
 
 log = logging.getLogger(__name__)
 
-COALESCE_SECONDS = 0.008
+COALESCE_SECONDS = 0.005
 """The least time between two syncs of a Service for Pod changes; a first change after quiet is not held up."""
 FOREIGN_CHANGE_SECONDS = 1.0
 """Before a slice that somebody else changed is put right (upstream's minimum)."""

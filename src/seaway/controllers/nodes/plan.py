@@ -44,10 +44,14 @@ def observe(last: Heartbeat | None, node: Node, lease: Lease | None, now: float)
     return Heartbeat(renew_time, condition_time, now)
 
 
-def choose_deadline(heartbeat: Heartbeat, node: Node, grace_seconds: float) -> float:
-    """When the node counts as lost, unless another heartbeat is seen before."""
+def choose_deadline(heartbeat: Heartbeat, node: Node, *, grace_seconds: float, watching_since: float) -> float:
+    """When the node counts as lost, unless another heartbeat is seen before.
+
+    watching_since: while the server was away nobody could renew a lease, so nobody's grace ran out then.
+    """
     has_reported = any(c.type == "Ready" for c in node.status.conditions)
-    return heartbeat.seen_at + (grace_seconds if has_reported else max(grace_seconds, STARTUP_GRACE_SECONDS))
+    since = max(heartbeat.seen_at, watching_since)
+    return since + (grace_seconds if has_reported else max(grace_seconds, STARTUP_GRACE_SECONDS))
 
 
 def plan_lost_node(node: Mapping[str, Any], wall_now: str) -> Json | None:

@@ -12,7 +12,7 @@ from seaway.api.node.types import Node
 from seaway.api.pod.types import Pod
 from seaway.api.registry import LEASES, NODES, PODS
 from seaway.client.index import Index
-from seaway.client.requests import Client, TransportError
+from seaway.client.requests import Client
 from seaway.client.run import Change, Informer, QueueLoop
 from seaway.client.workqueue import BackOff
 from seaway.controllers.nodes.plan import (
@@ -90,8 +90,11 @@ class NodeController:
         node, heartbeat = self._nodes.objects.get(name), self._heartbeats.get(name)
         if node is None or heartbeat is None:
             return None
-        now = asyncio.get_running_loop().time()
-        left = choose_deadline(heartbeat, node, self._grace_seconds) - now
+        watching_since = self._leases.reachable_since
+        if watching_since is None:
+            return self._grace_seconds
+        deadline = choose_deadline(heartbeat, node, grace_seconds=self._grace_seconds, watching_since=watching_since)
+        left = deadline - asyncio.get_running_loop().time()
         if left > 0:
             return left
         if name not in self._lost and await self._is_alive(name, heartbeat):
@@ -104,19 +107,16 @@ class NodeController:
         return None
 
     async def _is_alive(self, name: str, heartbeat: Heartbeat) -> bool:
-        """Asks the server itself: a watch may lag. While it does not answer, nobody could have renewed a lease."""
-        loop = asyncio.get_running_loop()
+        """Asks the server itself: a watch may lag."""
         try:
             lease = await self._client.get(LEASES, name, LEASE_NAMESPACE, as_type=Lease)
         except NotFound:
             return False
-        except TransportError:
-            for key, seen in self._heartbeats.items():
-                self._heartbeats[key] = Heartbeat(seen.renew_time, seen.condition_time, loop.time())
-            raise
         if lease.spec.renew_time == heartbeat.renew_time:
             return False
-        self._heartbeats[name] = Heartbeat(lease.spec.renew_time, heartbeat.condition_time, loop.time())
+        self._heartbeats[name] = Heartbeat(
+            lease.spec.renew_time, heartbeat.condition_time, asyncio.get_running_loop().time()
+        )
         return True
 
     async def _mark_node(self, name: str) -> None:

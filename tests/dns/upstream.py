@@ -1,0 +1,109 @@
+"""A small name server on loopback, made with dnspython: what upstreams say, and how they misbehave."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Callable
+
+import dns.flags
+import dns.message
+import dns.rcode
+import dns.rdatatype
+import dns.rrset
+
+RECORDS = {
+    ("www.example.com.", "A"): ["www.example.com. 60 IN A 198.51.100.7"],
+    ("www.example.com.", "AAAA"): ["www.example.com. 60 IN AAAA 2001:db8::7"],
+    ("7.100.51.198.in-addr.arpa.", "PTR"): ["7.100.51.198.in-addr.arpa. 60 IN PTR www.example.com."],
+    ("alias.example.com.", "A"): [
+        "alias.example.com. 60 IN CNAME www.example.com.",
+        "www.example.com. 60 IN A 198.51.100.7",
+    ],
+    ("big.example.com.", "A"): [f"big.example.com. 60 IN A 198.51.100.{i}" for i in range(100)],
+    ("medium.example.com.", "A"): [f"medium.example.com. 60 IN A 198.51.100.{i}" for i in range(50)],
+}
+Tamper = Callable[[bytes, str], list[bytes]]
+
+
+class Upstream:
+    """Answers over UDP, TCP and a unix stream socket; counts what it was asked, by protocol."""
+
+    def __init__(self, tamper: Tamper | None = None) -> None:
+        self.asked: list[tuple[str, str, str]] = []
+        self.queries: list[dns.message.Message] = []
+        self.ports: list[int] = []
+        self.port = 0
+        self.tamper = tamper or (lambda wire, protocol: [wire])
+
+    def reply(self, wire: bytes, protocol: str) -> list[bytes]:
+        query = dns.message.from_wire(wire)
+        self.queries.append(query)
+        question = query.question[0]
+        name, qtype = str(question.name).lower(), dns.rdatatype.to_text(question.rdtype)
+        self.asked.append((protocol, name, qtype))
+        if name == "dead.example.com.":
+            return []
+        response = dns.message.make_response(query, recursion_available=True)
+        if name == "failing.example.com.":
+            response.set_rcode(dns.rcode.SERVFAIL)
+        elif (name, qtype) in RECORDS:
+            response.answer = [dns.rrset.from_text(*line.split()) for line in RECORDS[name, qtype]]
+            merged: dict[tuple[object, int], dns.rrset.RRset] = {}
+            for rrset in response.answer:
+                merged.setdefault((rrset.name, rrset.rdtype), rrset).union_update(rrset)
+            response.answer = list(merged.values())
+        else:
+            response.set_rcode(dns.rcode.NXDOMAIN)
+            response.authority = [dns.rrset.from_text("example.com.", 60, "IN", "SOA", "a. b. 1 2 3 4 60")]
+        limit = max(512, query.payload) if protocol == "udp" else 65_535
+        try:
+            out = response.to_wire(max_size=limit)
+        except dns.exception.TooBig:
+            response.answer = []
+            response.flags |= dns.flags.TC
+            out = response.to_wire()
+        return self.tamper(out, protocol)
+
+
+class _Protocol(asyncio.DatagramProtocol):
+    def __init__(self, upstream: Upstream) -> None:
+        self.upstream = upstream
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self.transport = transport
+
+    def datagram_received(self, data: bytes, addr: tuple[str, int]) -> None:
+        self.upstream.ports.append(addr[1])
+        for out in self.upstream.reply(data, "udp"):
+            self.transport.sendto(out, addr)  # type: ignore[attr-defined]
+
+
+@contextlib.asynccontextmanager
+async def serve_upstream(tamper: Tamper | None = None, *, path: str = "") -> AsyncIterator[Upstream]:
+    """Serving on one port of loopback, and at the path of a unix socket if one is given."""
+    upstream = Upstream(tamper)
+
+    async def connected(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with contextlib.suppress(asyncio.IncompleteReadError, ConnectionError):
+            while True:
+                size = int.from_bytes(await reader.readexactly(2), "big")
+                for out in upstream.reply(await reader.readexactly(size), "unix" if path else "tcp"):
+                    writer.write(len(out).to_bytes(2, "big") + out)
+        writer.close()
+
+    if path:
+        server = await asyncio.start_unix_server(connected, path)
+    else:
+        server = await asyncio.start_server(connected, "127.0.0.1", 0)
+        upstream.port = server.sockets[0].getsockname()[1]
+        transport, _ = await asyncio.get_running_loop().create_datagram_endpoint(
+            lambda: _Protocol(upstream), local_addr=("127.0.0.1", upstream.port)
+        )
+    try:
+        yield upstream
+    finally:
+        server.close()
+        if not path:
+            transport.close()
+        await asyncio.sleep(0)

@@ -1,0 +1,544 @@
+"""Runs inside namespaces of its own: the API in this process, the agent, and Pods that are real. One line per scenario.
+
+`python -m tests.kernel.node_program DIRECTORY sandbox|host`
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import os
+import subprocess
+import sys
+import time
+import traceback
+from collections.abc import AsyncIterator, Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+from seaway.api.machinery.errors import NotFound
+from seaway.api.registry import CONFIG_MAPS, EVENTS, LEASES, NODES, PODS, SECRETS, SERVICES
+from seaway.node.run import NodeConfig, remove_pods
+from seaway.node.run import run as run_agent
+from seaway.testing.builders import make_pod, make_service
+from seaway.testing.cluster import Cluster, open_cluster
+
+NODE = "node-1"
+NODE_IP = "192.0.2.10"
+SERVER = """
+import http.server, os, signal, sys
+signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+class Answer(http.server.BaseHTTPRequestHandler):
+    def do_GET(self):
+        self.send_response(200); self.end_headers(); self.wfile.write(os.uname().nodename.encode())
+    def log_message(self, *_): pass
+http.server.HTTPServer(("", 80), Answer).serve_forever()
+"""
+
+Json = dict[str, Any]
+
+
+class World:
+    """One cluster and one agent that can be stopped and started."""
+
+    def __init__(self, cluster: Cluster, directory: Path, *, sandbox: bool) -> None:
+        self.cluster = cluster
+        self.client = cluster.client()
+        self.data_dir = directory
+        self.state_dir = directory / "node"
+        self.sandbox = sandbox
+        self._agent: asyncio.Task[None] | None = None
+
+    async def start_agent(self) -> None:
+        ready = asyncio.Event()
+        config = NodeConfig(
+            node_name=NODE, node_ip=NODE_IP, dns_ip="10.96.0.10", state_dir=self.state_dir, data_dir=self.data_dir,
+            sandbox=self.sandbox, lease_renew_seconds=0.5,
+        )  # fmt: skip
+        identity = self.cluster.client(user=f"system:node:{NODE}", groups=("system:nodes",))
+        self._agent = asyncio.create_task(run_agent(config, identity, on_ready=ready.set))
+        waiting = asyncio.create_task(ready.wait())
+        await asyncio.wait({self._agent, waiting}, timeout=20, return_when=asyncio.FIRST_COMPLETED)
+        waiting.cancel()
+        if self._agent.done():
+            self._agent.result()
+        assert ready.is_set(), "the agent was not ready in 20 s"
+
+    async def stop_agent(self) -> None:
+        assert self._agent is not None
+        self._agent.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await self._agent
+
+    async def create(self, name: str, command: list[str], *, container: Json | None = None, **spec: Any) -> None:
+        main = {"name": "main", "image": "program", "command": command, **(container or {})}
+        pod = make_pod(name, nodeName=NODE, containers=[main], **spec)
+        pod.pop("status")
+        await self.client.create(PODS, pod, "default")
+
+    async def get(self, name: str) -> Json | None:
+        with contextlib.suppress(NotFound):
+            return await self.client.get(PODS, name, "default", as_type=dict)
+        return None
+
+    async def wait(self, name: str, check: Callable[[Json], bool], *, seconds: float = 15.0) -> Json:
+        async def look() -> Json | None:
+            pod = await self.get(name)
+            return pod if pod is not None and check(pod) else None
+
+        try:
+            return await self.cluster.eventually(look, timeout_seconds=seconds)
+        except TimeoutError:
+            pod = await self.get(name) or {}
+            events = [(e["reason"], e["message"]) for e in await self.read_events(name)]
+            status = pod.get("status")
+            raise AssertionError(
+                f"Pod {name}: {json.dumps(status, indent=1)}\n{events}\n{self.read_log(pod)}"
+            ) from None
+
+    async def delete(self, name: str, *, grace: int | None = None) -> None:
+        options = {} if grace is None else {"gracePeriodSeconds": grace}
+        await self.client.delete(PODS, name, "default", options=options)
+
+    async def wait_gone(self, name: str, *, seconds: float = 15.0) -> None:
+        async def look() -> bool:
+            return await self.get(name) is None
+
+        await self.cluster.eventually(look, timeout_seconds=seconds)
+
+    async def read_events(self, name: str) -> list[Json]:
+        page = await self.client.list(EVENTS, "default")
+        events = [json.loads(bytes(item)) for item in page.items]
+        return [event for event in events if event["involvedObject"]["name"] == name]
+
+    async def wait_event(self, name: str, reason: str) -> Json:
+        async def look() -> Json | None:
+            return next((e for e in await self.read_events(name) if e["reason"] == reason), None)
+
+        return await self.cluster.eventually(look)
+
+    def read_log(self, pod: Json, *, attempt: int = 0, container: str = "main") -> str:
+        path = self.state_dir / "logs" / pod["metadata"]["uid"] / container / f"{attempt}.log"
+        if not path.exists():
+            return ""
+        return "\n".join(line.split(" ", 3)[3] for line in path.read_text().splitlines())
+
+    async def run_to_end(
+        self, name: str, script: str, *, container: Json | None = None, **spec: Any
+    ) -> tuple[Json, str]:
+        """A Pod that runs a shell script once; its last status and its log."""
+        await self.create(name, ["sh", "-c", script], container=container, restartPolicy="Never", **spec)
+        pod = await self.wait(name, lambda p: p["status"]["phase"] in ("Succeeded", "Failed"))
+        return pod, self.read_log(pod)
+
+
+def is_ready(pod: Json) -> bool:
+    return any(c["type"] == "Ready" and c["status"] == "True" for c in pod["status"].get("conditions", ()))
+
+
+def find_waiting_reason(pod: Json) -> str:
+    statuses = pod["status"].get("containerStatuses") or [{"state": {}}]
+    return str(statuses[0]["state"].get("waiting", {}).get("reason"))
+
+
+def fetch(address: str) -> str:
+    command = ["curl", "-s", "--max-time", "3", f"http://{address}/"]
+    return subprocess.run(command, capture_output=True, text=True, check=True).stdout
+
+
+def list_links() -> set[str]:
+    links = json.loads(subprocess.run(["ip", "-j", "link"], capture_output=True, text=True, check=True).stdout)
+    return {link["ifname"] for link in links if link["ifname"].startswith("veth")}
+
+
+def find_processes(word: str) -> list[int]:
+    """Processes with the word in their command line."""
+    found = []
+    for entry in os.listdir("/proc"):
+        with contextlib.suppress(OSError):
+            if entry.isdigit() and word.encode() in Path("/proc", entry, "cmdline").read_bytes():
+                found.append(int(entry))
+    return found
+
+
+Scenario = Callable[[World], Awaitable[None]]
+SCENARIOS: dict[str, Scenario] = {}
+
+
+def scenario(function: Scenario) -> Scenario:
+    SCENARIOS[function.__name__] = function
+    return function
+
+
+@scenario
+async def the_node_is_registered(world: World) -> None:
+    node = await world.client.get(NODES, NODE, as_type=dict)
+    assert node["spec"]["podCIDR"] == "10.244.0.0/24"
+    assert node["status"]["addresses"][0] == {"type": "InternalIP", "address": NODE_IP}
+    assert node["status"]["conditions"][-1]["type"] == "Ready" and node["status"]["conditions"][-1]["status"] == "True"
+    lease = await world.client.get(LEASES, NODE, "kube-node-lease", as_type=dict)
+    assert lease["spec"]["holderIdentity"] == NODE
+    assert lease["metadata"]["ownerReferences"][0]["uid"] == node["metadata"]["uid"]
+
+    async def renewed() -> bool:
+        now = await world.client.get(LEASES, NODE, "kube-node-lease", as_type=dict)
+        return bool(now["spec"]["renewTime"] > lease["spec"]["renewTime"])
+
+    await world.cluster.eventually(renewed)
+
+
+@scenario
+async def a_pod_serves_from_its_own_address(world: World) -> None:
+    probe = {"httpGet": {"port": 80}, "periodSeconds": 1}
+    await world.create("web-1", ["python3", "-c", SERVER], container={"readinessProbe": probe})
+    pod = await world.wait("web-1", is_ready)
+    status = pod["status"]
+    assert status["phase"] == "Running" and status["hostIP"] == NODE_IP
+    assert status["podIP"] == status["podIPs"][0]["ip"] and status["podIP"].startswith("10.244.0.")
+    assert fetch(status["podIP"]) == "web-1", "a Pod's host name is its name"
+    assert status["containerStatuses"][0]["containerID"].startswith("process://")
+
+
+@scenario
+async def a_killed_program_turns_unready_and_starts_again(world: World) -> None:
+    before = await world.wait("web-1", is_ready)
+    seen: list[bool] = []
+
+    async def watch() -> None:
+        while True:
+            pod = await world.get("web-1")
+            seen.append(pod is not None and is_ready(pod))
+            await asyncio.sleep(0.001)
+
+    watching = asyncio.create_task(watch())
+    [program] = [p for p in find_processes("http.server.BaseHTTPRequestHandler") if p != os.getpid()]
+    os.kill(program, 9)
+    after = await world.wait(
+        "web-1", lambda p: p["status"]["containerStatuses"][0]["restartCount"] == 1 and is_ready(p)
+    )
+    watching.cancel()
+    assert False in seen
+    container = after["status"]["containerStatuses"][0]
+    assert container["lastState"]["terminated"]["exitCode"] == 137
+    assert container["containerID"] != before["status"]["containerStatuses"][0]["containerID"]
+    assert after["status"]["podIP"] == before["status"]["podIP"]
+    assert fetch(after["status"]["podIP"]) == "web-1"
+
+
+@scenario
+async def a_new_agent_takes_over_what_runs(world: World) -> None:
+    before = await world.wait("web-1", is_ready)
+    await world.create("once", ["sh", "-c", "sleep 1; exit 7"], restartPolicy="Never")
+    once = await world.wait("once", lambda p: p["status"]["phase"] == "Running")
+    assert fetch(before["status"]["podIP"]) == "web-1"
+    await world.stop_agent()
+    assert fetch(before["status"]["podIP"]) == "web-1", "Pods run on without an agent"
+    await asyncio.sleep(1.2)
+    await world.start_agent()
+    after = await world.wait("web-1", is_ready)
+    assert after["status"] == before["status"], "nothing flaps"
+    ended = await world.wait("once", lambda p: p["status"]["phase"] == "Failed")
+    terminated = ended["status"]["containerStatuses"][0]["state"]["terminated"]
+    assert terminated["exitCode"] == 7, "the shim keeps exit codes"
+    assert ended["metadata"]["uid"] == once["metadata"]["uid"]
+
+
+@scenario
+async def a_deleted_pod_leaves_nothing(world: World) -> None:
+    pod = await world.wait("web-1", is_ready)
+    started = time.monotonic()
+    await world.delete("web-1")
+    await world.wait_gone("web-1")
+    assert time.monotonic() - started < 10, "a program that ends on SIGTERM is not waited for"
+    await world.delete("once")
+    await world.wait_gone("once")
+
+    async def clean() -> bool:
+        return not list_links() and not (world.state_dir / "pods" / pod["metadata"]["uid"]).exists()
+
+    await world.cluster.eventually(clean)
+    assert not find_processes("http.server.BaseHTTPRequestHandler")
+    routes = subprocess.run(["ip", "route"], capture_output=True, text=True, check=True).stdout
+    assert pod["status"]["podIP"] not in routes.replace("10.244.0.0/24", "")
+    assert world.data_dir.as_posix() not in Path("/proc/self/mounts").read_text()
+
+
+@scenario
+async def the_host_stays_hidden(world: World) -> None:
+    (world.data_dir / "admin.kubeconfig").write_text("secret")
+    script = f"""
+        cat {world.data_dir}/admin.kubeconfig && echo LEAK data
+        ls {world.state_dir} && echo LEAK state
+        ls /root/.ssh /root/.bashrc /root/.profile 2>/dev/null && echo LEAK root
+        [ -z "$(ls -A /run)" ] || echo LEAK run
+        cat /etc/shadow 2>/dev/null | grep : && echo LEAK shadow
+        touch /usr/bin/x /etc/x 2>/dev/null && echo LEAK writable
+        echo 1 > /proc/sys/kernel/printk 2>/dev/null && echo LEAK sysctl
+        ls /proc/1/root/ 2>/dev/null && echo LEAK init
+        ls -d /proc/[0-9]* | wc -l
+        grep -E 'Cap(Eff|Bnd)|NoNewPrivs' /proc/self/status
+        id -u; python3 -c 'print("python works")'
+    """
+    pod, log = await world.run_to_end("hidden", script)
+    assert "LEAK" not in log, log
+    assert "python works" in log
+    assert "NoNewPrivs:\t1" in log and "CapEff:\t0000000000000000" in log and "CapBnd:\t0000000000000000" in log
+    assert ("\n0\n" if world.sandbox else "\n65534\n") in log
+    assert pod["status"]["phase"] == "Succeeded", log
+
+
+@scenario
+async def names_and_resolver_are_the_pods_own(world: World) -> None:
+    script = "hostname; cat /etc/hostname /etc/resolv.conf /etc/hosts /etc/nsswitch.conf"
+    pod, log = await world.run_to_end(
+        "named", script, hostname="db", subdomain="data", hostAliases=[{"ip": "192.0.2.1", "hostnames": ["a", "b"]}]
+    )
+    assert log.startswith("db\ndb\n")
+    assert "search default.svc.cluster.local svc.cluster.local cluster.local" in log
+    assert "\nnameserver 10.96.0.10\noptions ndots:5\n" in log
+    assert "\n127.0.0.1\tlocalhost\n" in log and "hosts: files dns" in log
+    assert f"\n{pod['status']['podIP']}\tdb.data.default.svc.cluster.local\tdb\n" in log
+    assert "192.0.2.1\ta\tb" in log
+
+
+@scenario
+async def the_environment_names_services(world: World) -> None:
+    port = {"port": 6379, "protocol": "TCP"}
+    service = await world.client.create(
+        SERVICES, make_service("redis-primary", ports=[port], clusterIP="10.96.0.11"), "default"
+    )
+    await world.client.create(
+        CONFIG_MAPS,
+        {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "settings", "namespace": "default"},
+         "data": {"COLOR": "blue", "file.txt": "text"}},
+        "default",
+    )  # fmt: skip
+    await world.client.create(
+        SECRETS,
+        {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "keys", "namespace": "default"},
+         "data": {"password": "aHVudGVyMg=="}},
+        "default",
+    )  # fmt: skip
+    env = [
+        {"name": "ADDRESS", "value": "$(REDIS_PRIMARY_SERVICE_HOST):$(REDIS_PRIMARY_SERVICE_PORT)"},
+        {"name": "OWN", "valueFrom": {"fieldRef": {"fieldPath": "status.podIP"}}},
+        {"name": "SECRET", "valueFrom": {"secretKeyRef": {"name": "keys", "key": "password"}}},
+    ]
+    volumes = [
+        {"name": "scratch", "emptyDir": {}},
+        {"name": "settings", "configMap": {"name": "settings"}},
+        {"name": "all", "projected": {"sources": [
+            {"secret": {"name": "keys"}},
+            {"downwardAPI": {"items": [{"path": "labels", "fieldRef": {"fieldPath": "metadata.labels"}}]}},
+        ]}},
+    ]  # fmt: skip
+    mounts = [
+        {"name": "scratch", "mountPath": "/scratch/deep"},
+        {"name": "settings", "mountPath": "/etc/settings", "readOnly": True},
+        {"name": "all", "mountPath": "/usr/share/projected"},
+    ]
+    script = (
+        "env | sort; cat /etc/settings/file.txt; echo; cat /usr/share/projected/password; echo; "
+        "echo hi > /scratch/deep/f && cat /scratch/deep/f; ls /usr/share | wc -l; ls -d /etc/passwd; "
+        "echo $(ADDRESS)"
+    )
+    pod, log = await world.run_to_end(
+        "env", script, container={"env": env, "envFrom": [{"configMapRef": {"name": "settings"}}],
+                                  "volumeMounts": mounts}, volumes=volumes,
+    )  # fmt: skip
+    host = service["spec"]["clusterIP"]
+    assert host == "10.96.0.11"
+    redis = [line for line in log.splitlines() if line.startswith("REDIS_PRIMARY_")]
+    assert redis == [
+        f"REDIS_PRIMARY_PORT=tcp://{host}:6379",
+        f"REDIS_PRIMARY_PORT_6379_TCP=tcp://{host}:6379",
+        f"REDIS_PRIMARY_PORT_6379_TCP_ADDR={host}",
+        "REDIS_PRIMARY_PORT_6379_TCP_PORT=6379",
+        "REDIS_PRIMARY_PORT_6379_TCP_PROTO=tcp",
+        f"REDIS_PRIMARY_SERVICE_HOST={host}",
+        "REDIS_PRIMARY_SERVICE_PORT=6379",
+    ], log
+    assert f"ADDRESS={host}:6379" in log and f"OWN={pod['status']['podIP']}" in log
+    assert "SECRET=hunter2" in log and "COLOR=blue" in log
+    assert log.splitlines()[-6:][:3] == ["text", "hunter2", "hi"] and int(log.splitlines()[-3]) > 5, log
+    assert log.splitlines()[-1] == f"{host}:6379"
+
+
+@scenario
+async def init_containers_run_first_and_in_order(world: World) -> None:
+    mount = [{"name": "shared", "mountPath": "/shared"}]
+    init = [
+        {
+            "name": f"init-{n}",
+            "image": "x",
+            "command": ["sh", "-c", f"echo {n} >> /shared/order"],
+            "volumeMounts": mount,
+        }
+        for n in (1, 2)
+    ]
+    pod, log = await world.run_to_end(
+        "initial", "cat /shared/order", container={"volumeMounts": mount},
+        initContainers=init, volumes=[{"name": "shared", "emptyDir": {}}],
+    )  # fmt: skip
+    assert log == "1\n2"
+    assert [c["state"]["terminated"]["exitCode"] for c in pod["status"]["initContainerStatuses"]] == [0, 0]
+
+
+@scenario
+async def probes_decide(world: World) -> None:
+    container = {
+        "readinessProbe": {"exec": {"command": ["cat", "/tmp/ready"]}, "periodSeconds": 1},
+        "livenessProbe": {"exec": {"command": ["test", "!", "-e", "/tmp/sick"]}, "periodSeconds": 1,
+                          "failureThreshold": 1},
+        "startupProbe": {"exec": {"command": ["true"]}},
+    }  # fmt: skip
+    script = "trap 'exit 0' TERM; sleep 1.5 & wait; touch /tmp/ready; sleep 2 & wait; touch /tmp/sick; sleep 60 & wait"
+    await world.create("probed", ["sh", "-c", script], container=container)
+    await world.wait("probed", lambda p: bool(p["status"].get("containerStatuses", [{}])[0].get("started")))
+    assert not is_ready(await world.get("probed") or {})
+    await world.wait("probed", is_ready)
+    restarted = await world.wait("probed", lambda p: p["status"]["containerStatuses"][0]["restartCount"] == 1)
+    assert restarted["status"]["containerStatuses"][0]["lastState"]["terminated"]["exitCode"] == 0
+    event = await world.wait_event("probed", "Killing")
+    assert event["message"] == "Container main failed liveness probe, will be restarted"
+    assert event["involvedObject"]["fieldPath"] == "spec.containers{main}"
+    await world.wait_event("probed", "Unhealthy")
+    await world.delete("probed", grace=0)
+
+
+@scenario
+async def a_program_that_crashes_is_held_back(world: World) -> None:
+    await world.create("crash", ["sh", "-c", "echo last words > /dev/termination-log; exit 3"])
+    pod = await world.wait("crash", lambda p: find_waiting_reason(p) == "CrashLoopBackOff")
+    container = pod["status"]["containerStatuses"][0]
+    uid = pod["metadata"]["uid"]
+    text = f"back-off 10s restarting failed container=main pod=crash_default({uid})"
+    assert container["state"]["waiting"]["message"] == text
+    assert container["lastState"]["terminated"]["message"] == "last words\n"
+    assert container["lastState"]["terminated"]["exitCode"] == 3 and container["restartCount"] == 1
+    assert pod["status"]["phase"] == "Running"
+    await world.wait_event("crash", "BackOff")
+    await world.delete("crash", grace=0)
+
+
+@scenario
+async def what_cannot_run_says_why(world: World) -> None:
+    await world.create("missing", ["/no/such/program"], restartPolicy="Never")
+    pod = await world.wait("missing", lambda p: p["status"]["phase"] == "Failed")
+    terminated = pod["status"]["containerStatuses"][0]["state"]["terminated"]
+    assert (terminated["exitCode"], terminated["reason"]) == (128, "StartError")
+    assert "/no/such/program" in terminated["message"]
+
+    await world.create("imageless", [])
+    await world.wait("imageless", lambda p: find_waiting_reason(p) == "CreateContainerConfigError")
+    assert "has no command" in (await world.wait_event("imageless", "Failed"))["message"]
+    await world.create("unmounted", ["true"], volumes=[{"name": "v", "configMap": {"name": "absent"}}])
+    event = await world.wait_event("unmounted", "FailedMount")
+    assert event["message"] == 'MountVolume.SetUp failed for volume "v" : configmap "absent" not found'
+    await world.create("greedy", ["true"], container={"securityContext": {"privileged": True}})
+    await world.wait("greedy", lambda p: find_waiting_reason(p) == "CreateContainerConfigError")
+    path = {"name": "v", "hostPath": {"path": str(world.data_dir)}}
+    await world.create("curious", ["true"], volumes=[path])
+    assert "may not see" in (await world.wait_event("curious", "FailedCreatePodSandBox"))["message"]
+    if world.sandbox:
+        await world.create("other-user", ["true"], container={"securityContext": {"runAsUser": 1000}})
+        await world.wait("other-user", lambda p: find_waiting_reason(p) == "CreateContainerConfigError")
+        assert "does not exist here" in (await world.wait_event("other-user", "Failed"))["message"]
+    for name in ("missing", "imageless", "unmounted", "greedy", "curious", *(("other-user",) if world.sandbox else ())):
+        await world.delete(name, grace=0)
+
+
+@scenario
+async def a_program_that_ignores_the_stop_signal_is_killed(world: World) -> None:
+    script = "trap '' TERM; echo up; while true; do sleep 0.1; done"
+    await world.create("stubborn", ["sh", "-c", script], container={"readinessProbe": {"exec": {"command": ["true"]}}})
+    await world.wait("stubborn", is_ready)
+    await world.delete("stubborn", grace=1)
+    terminating = await world.get("stubborn")
+    assert terminating is not None and is_ready(terminating), "deletion alone does not make a Pod unready"
+    await world.wait_gone("stubborn")
+
+
+@scenario
+async def an_outside_change_of_the_status_is_put_right(world: World) -> None:
+    await world.create("steady", ["sleep", "600"])
+    await world.wait("steady", is_ready)
+    conditions = {"status": {"conditions": [{"type": "Ready", "status": "False"}]}}
+    await world.client.patch(
+        PODS, "steady", "default", patch=conditions, patch_type="application/strategic-merge-patch+json",
+        subresource="status",
+    )  # fmt: skip
+    await world.wait("steady", is_ready)
+
+
+@scenario
+async def the_end_of_the_shim_ends_the_pods_and_they_start_again(world: World) -> None:
+    before = await world.wait("steady", is_ready)
+    [shim] = [p for p in find_processes("seaway.node.shim.run") if _is_session_leader_of_shim(p)]
+    os.kill(shim, 9)
+    after = await world.wait(
+        "steady", lambda p: p["status"]["containerStatuses"][0]["restartCount"] == 1 and is_ready(p)
+    )
+    assert after["status"]["podIP"] == before["status"]["podIP"]
+    assert after["status"]["containerStatuses"][0]["lastState"]["terminated"]["reason"] == "ContainerStatusUnknown"
+
+    async def alone() -> bool:
+        return len(find_processes("sleep\x00600")) == 1
+
+    await world.cluster.eventually(alone)
+
+
+def _is_session_leader_of_shim(pid: int) -> bool:
+    """The shim itself and not a container's init, which has its PID namespace."""
+    with contextlib.suppress(OSError):
+        return os.readlink(f"/proc/{pid}/ns/pid") == os.readlink("/proc/self/ns/pid")
+    return False
+
+
+@scenario
+async def removal_leaves_no_trace(world: World) -> None:
+    await world.stop_agent()
+    await remove_pods(world.state_dir)
+    await remove_pods(world.state_dir)
+    assert not list_links()
+    assert not world.state_dir.exists()
+    assert not find_processes("seaway.node.shim.run")
+    assert not find_processes("sleep\x00600")
+    routes = subprocess.run(["ip", "route"], capture_output=True, text=True, check=True).stdout
+    assert "10.244" not in routes
+
+
+@contextlib.asynccontextmanager
+async def open_world(directory: Path, *, sandbox: bool) -> AsyncIterator[World]:
+    for command in (
+        ["ip", "link", "set", "lo", "up"],
+        ["ip", "addr", "add", f"{NODE_IP}/32", "dev", "lo"],
+    ):
+        subprocess.run(command, check=True)
+    async with open_cluster(controllers=True) as cluster:
+        world = World(cluster, directory, sandbox=sandbox)
+        try:
+            await world.start_agent()
+            yield world
+        finally:
+            with contextlib.suppress(Exception):
+                await world.stop_agent()
+            await remove_pods(world.state_dir)
+
+
+async def main(directory: Path, *, sandbox: bool, only: list[str]) -> None:
+    async with open_world(directory, sandbox=sandbox) as world:
+        for name, function in SCENARIOS.items():
+            if only and name not in only:
+                continue
+            error = ""
+            try:
+                await asyncio.wait_for(function(world), 60)
+            except Exception:
+                error = traceback.format_exc()
+            print(json.dumps({"scenario": name, "error": error}), flush=True)
+
+
+if __name__ == "__main__":
+    asyncio.run(main(Path(sys.argv[1]), sandbox=sys.argv[2] == "sandbox", only=sys.argv[3:]))
