@@ -473,6 +473,16 @@ def test_two_plans_for_one_address_cannot_both_be_committed() -> None:
     assert cluster.create("b")["spec"]["clusterIP"] == "10.96.0.18"
 
 
+def test_a_number_that_a_plan_gives_up_is_not_taken_by_the_same_plan() -> None:
+    cluster = Cluster()
+    service, claim = cluster.plan(make_service(type="NodePort", ports=[{"name": "a", "port": 80}]))
+    cluster.commit(claim, observed=False)
+    renamed = STRATEGY.default(make_service(type="NodePort", ports=[{"name": "b", "port": 80}]))
+    after, claim = cluster.allocator.plan_update(renamed, service, wall_now=NOW)
+    assert (node_ports(service), node_ports(after)) == ([30016], [30017])
+    assert len({precondition.key for precondition in claim.preconditions}) == len(claim.preconditions)
+
+
 def test_older_news_and_other_keys_are_ignored() -> None:
     cluster = Cluster()
     key = f"{PORT_PREFIX}30020"

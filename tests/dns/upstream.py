@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Callable
+from typing import Any
 
 import dns.flags
 import dns.message
@@ -30,11 +31,19 @@ class Upstream:
     """Answers over UDP, TCP and a unix stream socket; counts what it was asked, by protocol."""
 
     def __init__(self, tamper: Tamper | None = None) -> None:
+        self._waiters: list[tuple[int, asyncio.Future[None]]] = []
         self.asked: list[tuple[str, str, str]] = []
         self.queries: list[dns.message.Message] = []
         self.ports: list[int] = []
         self.port = 0
         self.tamper = tamper or (lambda wire, protocol: [wire])
+
+    async def was_asked(self, times: int) -> None:
+        """Returns when that many queries have come."""
+        if len(self.asked) < times:
+            waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+            self._waiters.append((times, waiter))
+            await waiter
 
     def reply(self, wire: bytes, protocol: str) -> list[bytes]:
         query = dns.message.from_wire(wire)
@@ -42,6 +51,9 @@ class Upstream:
         question = query.question[0]
         name, qtype = str(question.name).lower(), dns.rdatatype.to_text(question.rdtype)
         self.asked.append((protocol, name, qtype))
+        for times, waiter in self._waiters:
+            if len(self.asked) >= times and not waiter.done():
+                waiter.set_result(None)
         if name == "dead.example.com.":
             return []
         response = dns.message.make_response(query, recursion_available=True)
@@ -79,6 +91,21 @@ class _Protocol(asyncio.DatagramProtocol):
             self.transport.sendto(out, addr)  # type: ignore[attr-defined]
 
 
+async def _open_port(upstream: Upstream, connected: Any) -> tuple[asyncio.Server, asyncio.BaseTransport, int]:
+    """A port that is free for TCP is most often, not always, free for UDP too."""
+    for _ in range(16):
+        server = await asyncio.start_server(connected, "127.0.0.1", 0)
+        address = server.sockets[0].getsockname()
+        try:
+            transport, _ = await asyncio.get_running_loop().create_datagram_endpoint(
+                lambda: _Protocol(upstream), local_addr=address
+            )
+            return server, transport, address[1]
+        except OSError:
+            server.close()
+    raise AssertionError("no port of loopback is free for both TCP and UDP")
+
+
 @contextlib.asynccontextmanager
 async def serve_upstream(tamper: Tamper | None = None, *, path: str = "") -> AsyncIterator[Upstream]:
     """Serving on one port of loopback, and at the path of a unix socket if one is given."""
@@ -95,11 +122,7 @@ async def serve_upstream(tamper: Tamper | None = None, *, path: str = "") -> Asy
     if path:
         server = await asyncio.start_unix_server(connected, path)
     else:
-        server = await asyncio.start_server(connected, "127.0.0.1", 0)
-        upstream.port = server.sockets[0].getsockname()[1]
-        transport, _ = await asyncio.get_running_loop().create_datagram_endpoint(
-            lambda: _Protocol(upstream), local_addr=("127.0.0.1", upstream.port)
-        )
+        server, transport, upstream.port = await _open_port(upstream, connected)
     try:
         yield upstream
     finally:

@@ -48,6 +48,7 @@ class World:
         self.data_dir = directory
         self.state_dir = directory / "node"
         self.sandbox = sandbox
+        self.mounts = Path("/proc/self/mounts").read_text()
         self._agent: asyncio.Task[None] | None = None
 
     async def start_agent(self) -> None:
@@ -261,7 +262,7 @@ async def a_deleted_pod_leaves_nothing(world: World) -> None:
     assert not find_processes("http.server.BaseHTTPRequestHandler")
     routes = subprocess.run(["ip", "route"], capture_output=True, text=True, check=True).stdout
     assert pod["status"]["podIP"] not in routes.replace("10.244.0.0/24", "")
-    assert world.data_dir.as_posix() not in Path("/proc/self/mounts").read_text()
+    assert Path("/proc/self/mounts").read_text() == world.mounts, "a Pod's mounts are its own"
 
 
 @scenario

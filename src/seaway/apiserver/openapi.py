@@ -3,8 +3,8 @@
 What enters is the table of kinds and the schema; what leaves is bytes, made on the first request and kept.
 
 1. One document per group and version in version 3; one for everything in version 2, as JSON and as protobuf.
-2. Each kind has its real paths; the patch operation carries the kind and the parameter `fieldValidation`, by which
-   clients decide that the server validates.
+2. Each kind has its real paths; the patch operation carries the kind and the parameters by which clients decide
+   that the server validates and can rehearse.
 3. List and patch rules stand on the properties: a wrong merge key would corrupt objects.
 Rule: spec "api-machinery" §3.4, §3.5, Appendix B.
 """
@@ -170,6 +170,12 @@ def _named(kind: Type) -> str:
 
 # Paths
 
+# Clients look for these: without dryRun kubectl up to 1.26 refuses `diff`, without fieldValidation it validates itself.
+_WRITE_OPTIONS = {
+    "dryRun": "All: do everything but keep nothing.",
+    "fieldManager": "The name under which the change is recorded.",
+    "fieldValidation": "What to do about unknown fields: Strict, Warn or Ignore.",
+}
 _BodyMaker = Callable[[Definition | None, Iterable[str]], Json]
 
 
@@ -178,13 +184,13 @@ def _make_paths(resource: Resource, describe_body: _BodyMaker, parameter: Callab
     definition = find_definition(resource.group, resource.version, resource.kind)
     gvk = {"group": resource.group, "kind": resource.kind, "version": resource.version}
     namespace = [parameter("namespace", "path", "The namespace.")] if resource.namespaced else []
-    validation = parameter("fieldValidation", "query", "What to do about unknown fields: Strict, Warn or Ignore.")
+    options = [parameter(name, "query", text) for name, text in _WRITE_OPTIONS.items()]
 
     def operation(action: str, body: Iterable[str] = ()) -> Json:
         made: Json = {"operationId": f"{action}{resource.kind}", "responses": {"200": {"description": "OK"}}}
         if body:
             made |= describe_body(definition, body)
-            made["parameters"] = [*made.get("parameters", ()), validation]
+            made["parameters"] = [*made.get("parameters", ()), *options]
         return {**made, "x-kubernetes-action": action, _GVK: gvk}
 
     collection = resource.path("{namespace}" if resource.namespaced else "")

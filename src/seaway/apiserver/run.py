@@ -76,7 +76,8 @@ async def open_server(
 ) -> ApiServer:
     """A server that answers with everything the store holds, its own objects made. Closing it leaves the store open.
 
-    Raises StoreError. effects: None means the real ones. runs_loops: False where only requests are of interest (benchmarks of one verb, say).
+    Raises StoreError. effects: None means the real ones.
+    runs_loops: False where only requests are of interest (benchmarks of one verb, say).
     """
     effects = effects or AsyncioEffects()
     watch_cache = WatchCache(effects)

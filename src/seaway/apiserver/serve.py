@@ -122,6 +122,8 @@ async def serve(
     except BaseException:
         for listening in started:
             listening.close()
+        for path in paths:
+            path.unlink(missing_ok=True)
         raise
     names = [sock.getsockname() for listening in started for sock in listening.sockets]
     addresses = tuple((name[0], name[1]) for name in names if isinstance(name, tuple))

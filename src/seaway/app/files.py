@@ -221,6 +221,19 @@ def find_state(data: DataDir) -> UpState | None:
     return state
 
 
+def note_way(data: DataDir, way: str) -> None:
+    """Remember how this directory was last run: `down` must know what to look for."""
+    write_private(data.root / "way", f"{way}\n".encode())
+
+
+def find_last_way(data: DataDir) -> str | None:
+    """The way of the last `up` on this directory, or None."""
+    try:
+        return (data.root / "way").read_text().strip()
+    except OSError:
+        return None
+
+
 def host_name() -> str:
     """The host's name as a node name. Rule: spec "node" §1.2."""
     return socket.gethostname().strip().lower()

@@ -87,6 +87,7 @@ def run_up(options: UpOptions, *, say: Callable[[str], None]) -> int:
     say(f"way      {choice.way} ({choice.reason})")
     plan = make_plan(options, data, choice)
     listeners = bind_listeners(plan)
+    files.note_way(data, choice.way)
     try:
         fatal = _supervise(plan, listeners, say, begun)
     finally:
@@ -221,3 +222,15 @@ def _announce(plan: Plan, state: files.UpState, seconds: float, say: Callable[[s
     say(f"ready    in {seconds:.2f} s; Ctrl-C ends it")
     if plan.options.ready_file:
         files.write_private(plan.options.ready_file, f"{state.url}\n".encode())
+
+
+def run_apiserver_alone(options: UpOptions, report: Callable[[str], None]) -> int:
+    """The API server by itself, on the data directory that `up` would use. Raises OperationalError."""
+    check_options(options)
+    data = files.prepare(options.data_dir)
+    lock = files.lock(data)
+    try:
+        plan = make_plan(options, data, preflight.Choice(NONE, "the API server alone"))
+        return compose.apiserver_main(plan, bind_listeners(plan))(report)
+    finally:
+        os.close(lock)

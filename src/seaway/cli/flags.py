@@ -34,3 +34,21 @@ def kubeconfig_flag(function: F) -> F:
         envvar="KUBECONFIG",
         help="Kubeconfig of the API server.",
     )(function)
+
+
+def host_name_default() -> str:
+    """The host's name as a node name."""
+    from seaway.app.files import host_name
+
+    return host_name()
+
+
+def split_list(text: str) -> tuple[str, ...]:
+    """The parts between commas, without blanks and empty ones."""
+    return tuple(part.strip() for part in text.split(",") if part.strip())
+
+
+def report_to_stderr(line: str) -> None:
+    """How a daemon that runs by itself says that it is ready, or why it ends."""
+    word, _, text = line.partition(" ")
+    click.echo(f"seaway: {text if word == 'fatal' else line}", err=True)

@@ -31,6 +31,7 @@ RECEIVE_BUFFER_BYTES = 4 << 20
 FIRST_QUERY_SECONDS = 3.0
 IDLE_SECONDS = 10.0
 WRITE_SECONDS = 5.0
+MAX_PORT_DRAWS = 16
 Peer = tuple[str, int] | tuple[str, int, int, int]
 
 
@@ -83,11 +84,9 @@ class Server:
         await self._forwarder.close()
 
     async def _open_address(self, host: str, port: int) -> tuple[str, int]:
-        family = socket.AF_INET6 if ":" in host else socket.AF_INET
-        udp = _bind(family, socket.SOCK_DGRAM, host, port)
+        udp, tcp = _bind_pair(host, port)
         self._sockets.append(udp)
         port = udp.getsockname()[1]
-        tcp = _bind(family, socket.SOCK_STREAM, host, port)
         self._listeners.append(await asyncio.start_server(self._serve_connection, sock=tcp, limit=1 << 16))
         asyncio.get_running_loop().add_reader(udp, self._make_drain(udp))
         return host, port
@@ -224,6 +223,21 @@ def _ask(deferred: Deferred) -> Ask:
     if deferred.aliases:
         return Ask(encode_question(deferred.target, query.qtype), RD | query.flags & CD)
     return Ask(query.question, query.flags & (RD | AD | CD), dnssec_ok)
+
+
+def _bind_pair(host: str, port: int) -> tuple[socket.socket, socket.socket]:
+    """A UDP and a TCP socket on one port. For port 0 the kernel draws one that is free for UDP: it may not be for TCP."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    draws = MAX_PORT_DRAWS if port == 0 else 1
+    while True:
+        udp = _bind(family, socket.SOCK_DGRAM, host, port)
+        try:
+            return udp, _bind(family, socket.SOCK_STREAM, host, udp.getsockname()[1])
+        except DnsError:
+            udp.close()
+            draws -= 1
+            if not draws:
+                raise
 
 
 def _bind(family: socket.AddressFamily, kind: socket.SocketKind, host: str, port: int) -> socket.socket:

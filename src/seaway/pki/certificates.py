@@ -1,148 +1,215 @@
-"""Certificates: an authority of our own, what it signs, and when to sign anew. Pure but for the randomness of keys.
+"""The certificate authority of one Seaway, and what it issues: server and client certificates, as PEM.
 
-Keys are ECDSA P-256: made in under a millisecond, and known to every client. 
-Rule: spec "api-machinery" §10.1 (CN is the user, O the groups), RFC 5280.
+Keys are ECDSA P-256: made in well under a millisecond, and cheap to verify in every handshake. A certificate is a
+value; keeping it, and its key, in files is `app`'s business.
 """
 
 from __future__ import annotations
 
-import ipaddress
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import lru_cache
+from ipaddress import ip_address
 
 from cryptography import x509
+from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
-AUTHORITY_DAYS = 3650  # kubeadm's
-LEAF_DAYS = 365  # kubeadm's
-RENEW_BEFORE_DAYS = 90
-SKEW = timedelta(minutes=5)
-"""Certificates begin a little in the past, for clocks that are late."""
+AUTHORITY_LIFETIME = timedelta(days=3650)  # ten years, as kubeadm's
+LEAF_LIFETIME = timedelta(days=365)  # a year, as kubeadm's
+RENEWAL_SHARE = 3  # renewed when less than a third of the lifetime is left
+CLOCK_SKEW = timedelta(hours=1)  # a host whose clock is behind accepts a fresh certificate
+
+_Key = ec.EllipticCurvePrivateKey
+
+
+class CertificateError(Exception):
+    """A certificate or key that cannot be read, or a pair that does not belong together."""
 
 
 @dataclass(frozen=True, slots=True)
 class Pair:
-    """A certificate and its private key, PEM."""
+    """A certificate and its key, as PEM. The key does not appear in the printed form."""
 
     certificate_pem: bytes
     key_pem: bytes
 
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({len(self.certificate_pem)} bytes of certificate, key hidden)"
 
-@dataclass(frozen=True, slots=True)
+
+@dataclass(frozen=True, slots=True, repr=False)
 class Authority(Pair):
     """A pair that may sign others."""
 
 
 def create_authority(common_name: str, *, wall_now: datetime) -> Authority:
-    """A new self-signed authority."""
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = _name(common_name, ())
-    builder = _builder(name, name, key.public_key(), wall_now, AUTHORITY_DAYS)
-    builder = builder.add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
-    builder = builder.add_extension(_key_usage(signs=True), critical=True)
-    builder = builder.add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
-    return Authority(_pem(builder.sign(key, hashes.SHA256())), _key_pem(key))
+    """A new self-signed authority. It may sign leaves only, no further authorities."""
+    key = _create_key()
+    name = _name(common_name)
+    builder = (
+        _builder(name, name, key, wall_now, AUTHORITY_LIFETIME)
+        .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
+        .add_extension(_key_usage(signs_certificates=True), critical=True)
+    )
+    certificate = builder.sign(key, hashes.SHA256())
+    return Authority(_pem(certificate), _key_pem(key))
 
 
 def issue_server(authority: Authority, *, names: Sequence[str], addresses: Sequence[str], wall_now: datetime) -> Pair:
-    """A certificate for a server that is reached by these DNS names and IP addresses."""
-    key = ec.generate_private_key(ec.SECP256R1())
-    subject = [
-        *(x509.DNSName(name) for name in names),
-        *(x509.IPAddress(ipaddress.ip_address(address)) for address in addresses),
-    ]
-    builder = _leaf(authority, _name("seaway-apiserver", ()), key, wall_now, ExtendedKeyUsageOID.SERVER_AUTH)
-    builder = builder.add_extension(x509.SubjectAlternativeName(subject), critical=False)
-    return _sign(authority, builder, key)
+    """A server certificate for the DNS names and IP addresses. At least one of either."""
+    subject = _name((*names, *addresses)[0])
+    alternatives = _alternative_names(names, addresses)
+    return _issue(authority, subject, ExtendedKeyUsageOID.SERVER_AUTH, alternatives, wall_now)
 
 
 def issue_client(authority: Authority, *, user: str, groups: Sequence[str], wall_now: datetime) -> Pair:
-    """A certificate that authenticates the user, a member of the groups."""
-    key = ec.generate_private_key(ec.SECP256R1())
-    builder = _leaf(authority, _name(user, groups), key, wall_now, ExtendedKeyUsageOID.CLIENT_AUTH)
-    return _sign(authority, builder, key)
+    """A client certificate: the user is the common name, each group an organization.
+
+    Rule: spec "api-machinery", section 10.1.
+    """
+    return _issue(authority, _name(user, groups), ExtendedKeyUsageOID.CLIENT_AUTH, None, wall_now)
 
 
 def needs_renewal(
-    certificate_pem: bytes, *, wall_now: datetime, names: Sequence[str] = (), addresses: Sequence[str] = ()
+    certificate_pem: bytes,
+    *,
+    wall_now: datetime,
+    names: Sequence[str] = (),
+    addresses: Sequence[str] = (),
+    authority_pem: bytes | None = None,
 ) -> bool:
-    """Whether it ends soon, has not begun, lacks one of the names or addresses, or cannot be read."""
+    """Whether another certificate must be issued: little time is left, a name is missing, or another CA signed it.
+
+    A certificate for more names than are wanted is kept. One that cannot be read needs renewal.
+    """
     try:
         certificate = x509.load_pem_x509_certificate(certificate_pem)
     except ValueError:
         return True
-    if certificate.not_valid_after_utc - wall_now < timedelta(days=RENEW_BEFORE_DAYS):
+    starts, ends = certificate.not_valid_before_utc, certificate.not_valid_after_utc
+    if wall_now < starts or ends - wall_now < (ends - starts) / RENEWAL_SHARE:
         return True
-    if certificate.not_valid_before_utc > wall_now:
+    if authority_pem is not None and not _is_signed_by(certificate, authority_pem):
         return True
-    if not names and not addresses:
-        return False
-    try:
-        found = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
-    except x509.ExtensionNotFound:
-        return True
-    has = {*found.get_values_for_type(x509.DNSName), *map(str, found.get_values_for_type(x509.IPAddress))}
-    return not has.issuperset((*names, *(str(ipaddress.ip_address(a)) for a in addresses)))
+    return not set(_alternative_names(names, addresses)) <= set(_find_alternative_names(certificate))
 
 
-def _leaf(
+def _issue(
     authority: Authority,
     subject: x509.Name,
-    key: ec.EllipticCurvePrivateKey,
+    usage: x509.ObjectIdentifier,
+    alternatives: x509.SubjectAlternativeName | None,
     wall_now: datetime,
-    use: x509.ObjectIdentifier,
-) -> x509.CertificateBuilder:
-    issuer = x509.load_pem_x509_certificate(authority.certificate_pem)
-    builder = _builder(subject, issuer.subject, key.public_key(), wall_now, LEAF_DAYS)
-    identifier = issuer.extensions.get_extension_for_class(x509.SubjectKeyIdentifier).value
-    return (
-        builder.add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
-        .add_extension(_key_usage(signs=False), critical=True)
-        .add_extension(x509.ExtendedKeyUsage([use]), critical=False)
-        .add_extension(x509.AuthorityKeyIdentifier.from_issuer_subject_key_identifier(identifier), critical=False)
+) -> Pair:
+    issuer, issuer_key = _load_authority(authority)
+    key = _create_key()
+    builder = (
+        _builder(subject, issuer.subject, key, wall_now, LEAF_LIFETIME, latest=issuer.not_valid_after_utc)
+        .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
+        .add_extension(_key_usage(signs_certificates=False), critical=True)
+        .add_extension(x509.ExtendedKeyUsage([usage]), critical=False)
+        .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(issuer_key.public_key()), critical=False)
     )
-
-
-def _sign(authority: Authority, builder: x509.CertificateBuilder, key: ec.EllipticCurvePrivateKey) -> Pair:
-    signer = serialization.load_pem_private_key(authority.key_pem, password=None)
-    assert isinstance(signer, ec.EllipticCurvePrivateKey)
-    return Pair(_pem(builder.sign(signer, hashes.SHA256())), _key_pem(key))
+    if alternatives is not None:
+        builder = builder.add_extension(alternatives, critical=False)
+    return Pair(_pem(builder.sign(issuer_key, hashes.SHA256())), _key_pem(key))
 
 
 def _builder(
-    subject: x509.Name, issuer: x509.Name, key: ec.EllipticCurvePublicKey, wall_now: datetime, days: int
+    subject: x509.Name,
+    issuer: x509.Name,
+    key: _Key,
+    wall_now: datetime,
+    lifetime: timedelta,
+    *,
+    latest: datetime | None = None,
 ) -> x509.CertificateBuilder:
+    ends = wall_now + lifetime
     return (
         x509.CertificateBuilder()
         .subject_name(subject)
         .issuer_name(issuer)
-        .public_key(key)
+        .public_key(key.public_key())
         .serial_number(x509.random_serial_number())
-        .not_valid_before(wall_now - SKEW)
-        .not_valid_after(wall_now + timedelta(days=days))
+        .not_valid_before(wall_now - CLOCK_SKEW)
+        .not_valid_after(min(ends, latest) if latest else ends)
+        .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
     )
 
 
-def _name(common_name: str, groups: Sequence[str]) -> x509.Name:
-    attributes = [x509.NameAttribute(NameOID.ORGANIZATION_NAME, group) for group in groups]
-    return x509.Name([*attributes, x509.NameAttribute(NameOID.COMMON_NAME, common_name)])
-
-
-def _key_usage(*, signs: bool) -> x509.KeyUsage:
+def _key_usage(*, signs_certificates: bool) -> x509.KeyUsage:
     return x509.KeyUsage(
-        digital_signature=True, key_cert_sign=signs, crl_sign=signs, content_commitment=False, key_encipherment=False,
-        data_encipherment=False, key_agreement=False, encipher_only=False, decipher_only=False,
-    )  # fmt: skip
+        digital_signature=True,
+        content_commitment=False,
+        key_encipherment=False,
+        data_encipherment=False,
+        key_agreement=False,
+        key_cert_sign=signs_certificates,
+        crl_sign=signs_certificates,
+        encipher_only=False,
+        decipher_only=False,
+    )
+
+
+def _name(common_name: str, organizations: Sequence[str] = ()) -> x509.Name:
+    """Rule: RFC 5280 allows 64 characters; a node's user name can have 265, and every verifier in use reads them."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)
+        attributes = [x509.NameAttribute(NameOID.ORGANIZATION_NAME, name, _validate=False) for name in organizations]
+        attributes.append(x509.NameAttribute(NameOID.COMMON_NAME, common_name, _validate=False))
+    return x509.Name(attributes)
+
+
+def _alternative_names(names: Sequence[str], addresses: Sequence[str]) -> x509.SubjectAlternativeName:
+    dns = [x509.DNSName(name) for name in names]
+    return x509.SubjectAlternativeName([*dns, *(x509.IPAddress(ip_address(address)) for address in addresses)])
+
+
+def _find_alternative_names(certificate: x509.Certificate) -> Sequence[x509.GeneralName]:
+    try:
+        extension = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName)
+    except x509.ExtensionNotFound:
+        return ()
+    return tuple(extension.value)
+
+
+def _is_signed_by(certificate: x509.Certificate, authority_pem: bytes) -> bool:
+    try:
+        certificate.verify_directly_issued_by(x509.load_pem_x509_certificate(authority_pem))
+    except (ValueError, TypeError, InvalidSignature):
+        return False
+    return True
+
+
+@lru_cache(maxsize=4)
+def _load_authority(authority: Authority) -> tuple[x509.Certificate, _Key]:
+    """The authority's certificate and key, parsed. Raises CertificateError."""
+    try:
+        certificate = x509.load_pem_x509_certificate(authority.certificate_pem)
+        key = serialization.load_pem_private_key(authority.key_pem, None)
+    except (ValueError, TypeError) as error:
+        raise CertificateError(
+            "certificate authority: its PEM cannot be read; restore it, or make a new one"
+        ) from error
+    if not isinstance(key, ec.EllipticCurvePrivateKey) or key.public_key() != certificate.public_key():
+        raise CertificateError("certificate authority: key and certificate do not belong together; restore both")
+    return certificate, key
+
+
+def _create_key() -> _Key:
+    return ec.generate_private_key(ec.SECP256R1())
 
 
 def _pem(certificate: x509.Certificate) -> bytes:
     return certificate.public_bytes(serialization.Encoding.PEM)
 
 
-def _key_pem(key: ec.EllipticCurvePrivateKey) -> bytes:
+def _key_pem(key: _Key) -> bytes:
     return key.private_bytes(
         serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
     )

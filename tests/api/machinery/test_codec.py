@@ -290,6 +290,10 @@ spec:
     def test_what_is_no_plain_yaml_is_refused(self, body: bytes) -> None:
         refuse(CONFIG_MAPS, body, YAML)
 
+    def test_the_number_of_nodes_is_limited(self) -> None:
+        body = b"data:\n" + b"".join(b"  k%d: v\n" % i for i in range(60_000))
+        assert "more than 100000 nodes" in refuse(CONFIG_MAPS, body, YAML)
+
     def test_of_several_documents_the_first_counts(self) -> None:
         assert decode_body(CONFIG_MAPS, YAML, b"data: {a: x}\n---\ndata: {a: z}\n").obj["data"] == {"a": "x"}
 

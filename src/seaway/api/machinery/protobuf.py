@@ -47,7 +47,7 @@ def decode_envelope(body: bytes) -> Envelope:
     if not body.startswith(MAGIC):
         raise ProtobufError("provided data does not appear to be a protobuf message, expected prefix [107 56 115 0]")
     type_meta, raw = b"", b""
-    for number, wire, value in _read_fields(body[len(MAGIC) :]):
+    for number, wire, value in read_fields(body[len(MAGIC) :]):
         if number in (1, 2, 3) and wire != _BYTES:
             raise ProtobufError(f"proto: wrong wireType = {wire} for field {number} of Unknown")
         if number == 1:
@@ -56,7 +56,7 @@ def decode_envelope(body: bytes) -> Envelope:
             raw = value
         elif number == 3 and value:
             raise ProtobufError(f"unsupported content encoding {value.decode(errors='replace')!r}")
-    names = {number: value for number, wire, value in _read_fields(type_meta) if wire == _BYTES}
+    names = {number: value for number, wire, value in read_fields(type_meta) if wire == _BYTES}
     return Envelope(names.get(1, b"").decode(errors="replace"), names.get(2, b"").decode(errors="replace"), raw)
 
 
@@ -68,7 +68,7 @@ def decode_message(raw: bytes, definition: Definition) -> Json:
         raise ProtobufError("proto: exceeded max depth") from None
 
 
-def _read_fields(raw: bytes) -> Iterator[tuple[int, int, Any]]:
+def read_fields(raw: bytes) -> Iterator[tuple[int, int, Any]]:
     """(field number, wire type, value) of each field; value is an int for numbers, bytes for the rest."""
     position, end = 0, len(raw)
     while position < end:
@@ -123,11 +123,11 @@ def _decode_struct(raw: bytes, definition: Definition, depth: int) -> Json:
         raise ProtobufError("proto: exceeded max depth")
     own, flattened = _plan(definition.name)
     result: Json = {}
-    for number, wire, value in _read_fields(raw):
+    for number, wire, value in read_fields(raw):
         if field := own.get(number):
             _store(result, field, wire, value, depth)
         elif (inner := flattened.get(number)) and wire == _BYTES:
-            for inner_number, inner_wire, inner_value in _read_fields(value):
+            for inner_number, inner_wire, inner_value in read_fields(value):
                 if field := inner.get(inner_number):
                     _store(result, field, inner_wire, inner_value, depth)
     return result
@@ -161,13 +161,13 @@ def _read_packed(raw: bytes) -> Iterator[int]:
 
 def _decode_entry(raw: bytes, item: Type, field: Field, depth: int) -> tuple[str, Any]:
     key, found = "", None
-    for number, wire, value in _read_fields(raw):
+    for number, wire, value in read_fields(raw):
         if number == 1 and wire == _BYTES:
             key = value.decode(errors="replace")
         elif number == 2:
             found = (wire, value)
     if item.shape is Shape.LIST:  # a named list of strings is a message of its own
-        return key, [v.decode(errors="replace") for n, w, v in _read_fields(found[1] if found else b"") if n == 1]
+        return key, [v.decode(errors="replace") for n, w, v in read_fields(found[1] if found else b"") if n == 1]
     if found is None:
         found = (_VARINT, 0) if item.shape in _DECODERS_OF_NUMBERS else (_BYTES, b"")
     return key, _decode_value(item, found[0], found[1], field, depth)
@@ -206,7 +206,7 @@ def _decode_micro_time(raw: bytes) -> str | None:
 
 def _decode_moment(raw: bytes) -> datetime | None:
     """None for the zero time, which an empty message is, too."""
-    numbers = {number: value for number, wire, value in _read_fields(raw) if wire == _VARINT}
+    numbers = {number: value for number, wire, value in read_fields(raw) if wire == _VARINT}
     seconds, nanos = _signed(numbers.get(1, 0), 64), _signed(numbers.get(2, 0), 32)
     if not numbers or seconds == _ZERO_SECONDS:
         return None
@@ -217,7 +217,7 @@ def _decode_moment(raw: bytes) -> datetime | None:
 
 
 def _decode_int_or_string(raw: bytes) -> int | str:
-    fields = {number: (wire, value) for number, wire, value in _read_fields(raw)}
+    fields = {number: (wire, value) for number, wire, value in read_fields(raw)}
     if fields.get(1, (_VARINT, 0))[1] == 1:
         wire, text = fields.get(3, (_BYTES, b""))
         return text.decode(errors="replace") if wire == _BYTES else ""
@@ -226,13 +226,13 @@ def _decode_int_or_string(raw: bytes) -> int | str:
 
 
 def _decode_quantity(raw: bytes) -> str:
-    texts = [value for number, wire, value in _read_fields(raw) if number == 1 and wire == _BYTES]
+    texts = [value for number, wire, value in read_fields(raw) if number == 1 and wire == _BYTES]
     return texts[-1].decode(errors="replace") if texts and texts[-1] else "0"
 
 
 def _decode_json_message(raw: bytes) -> Any:
     """A message whose field 1 holds JSON text, or an enveloped object of a known kind."""
-    texts = [value for number, wire, value in _read_fields(raw) if number == 1 and wire == _BYTES]
+    texts = [value for number, wire, value in read_fields(raw) if number == 1 and wire == _BYTES]
     if not texts or not texts[-1]:
         return None
     if texts[-1].startswith(MAGIC):

@@ -22,6 +22,7 @@ _FALSE = frozenset(("false", "False", "FALSE", "no", "No", "NO", "off", "Off", "
 _NULL = frozenset(("", "~", "null", "Null", "NULL"))
 _INTEGER = re.compile(r"[-+]?(0b[01_]+|0x[0-9a-fA-F_]+|0o?[0-7_]+|(?:0|[1-9][0-9_]*))")
 _FLOAT = re.compile(r"[-+]?(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?")
+MAX_NODES = 100_000  # keeps the slow way through events below half a second; real objects have a few thousand
 _MAX_NUMBER = 400  # characters of a number; longer ones are text
 
 
@@ -36,7 +37,7 @@ def parse_yaml(body: bytes) -> tuple[Any, tuple[str, ...]]:
     """
     findings: list[str] = []
     try:
-        events = yaml.parse(body, Loader=_LOADER)
+        events = _limit(yaml.parse(body, Loader=_LOADER))
         for event in events:
             if isinstance(event, yaml.DocumentStartEvent):
                 return _read(next(events), events, findings, 0), tuple(findings)
@@ -47,6 +48,13 @@ def parse_yaml(body: bytes) -> tuple[Any, tuple[str, ...]]:
             raise
         raise YamlError(f"error converting YAML to JSON: yaml: {error}") from None
     return None, ()
+
+
+def _limit(events: Iterator[Any]) -> Iterator[Any]:
+    for count, event in enumerate(events):
+        if count > MAX_NODES:
+            raise YamlError(f"yaml: more than {MAX_NODES} nodes")
+        yield event
 
 
 def _read(event: Any, events: Iterator[Any], findings: list[str], depth: int) -> Any:

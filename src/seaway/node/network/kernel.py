@@ -15,6 +15,7 @@ from typing import Any
 
 from pyroute2 import IPRoute, NetlinkError
 
+from seaway.net.kernel import CLONE_NEWNET, setns
 from seaway.node.network.plan import Attachment, Network
 
 log = logging.getLogger(__name__)
@@ -38,6 +39,26 @@ def _allow(*codes: int) -> Iterator[None]:
     except NetlinkError as error:
         if error.code not in codes:
             raise
+
+
+@contextlib.contextmanager
+def _inside(netns: str) -> Iterator[None]:
+    """This thread in another network namespace.
+
+    Not pyroute2's way, which forks a child and ends it with SIGTERM: the child shares the event loop's wake-up
+    descriptor, so that the loop would take the signal for its own.
+    """
+    home = os.open("/proc/thread-self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
+    target = os.open(netns, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        setns(target, CLONE_NEWNET)
+        try:
+            yield
+        finally:
+            setns(home, CLONE_NEWNET)
+    finally:
+        os.close(home)
+        os.close(target)
 
 
 def attach_pod(want: Attachment, netns: str) -> None:
@@ -68,7 +89,7 @@ def _ensure_link(host: Any, want: Attachment, netns: str) -> int:
 
 
 def _configure_pod(want: Attachment, netns: str) -> None:
-    with IPRoute(netns=netns) as pod:
+    with _inside(netns), IPRoute() as pod:
         index = pod.link_lookup(ifname=POD_LINK)[0]
         for address in want.addresses:
             flags = {"flags": 0x02} if address.version == 6 else {}  # no duplicate address detection: usable at once

@@ -6,6 +6,7 @@ Rule: spec "node" §2.8 (table of handlers).
 from __future__ import annotations
 
 import asyncio
+import os
 import ssl
 from dataclasses import dataclass, replace
 from urllib.parse import urljoin, urlsplit
@@ -36,7 +37,7 @@ async def probe_tcp(host: str, port: int, *, timeout_seconds: float) -> Outcome:
     except TimeoutError:
         return Outcome(False, f"dial tcp {host}:{port}: i/o timeout")
     except OSError as error:
-        return Outcome(False, f"dial tcp {host}:{port}: {error.strerror or error}")
+        return Outcome(False, f"dial tcp {host}:{port}: {_describe(error)}")
     _close(writer)
     return Outcome(True)
 
@@ -51,7 +52,14 @@ async def probe_http(target: HTTPTarget, *, timeout_seconds: float, agent: str) 
         text = f'Get "{url}": context deadline exceeded (Client.Timeout exceeded while awaiting headers)'
         return Outcome(False, text)
     except (OSError, ValueError, asyncio.IncompleteReadError) as error:
-        return Outcome(False, f'Get "{url}": {getattr(error, "strerror", None) or error or type(error).__name__}')
+        return Outcome(False, f'Get "{url}": {_describe(error)}')
+
+
+def _describe(error: Exception) -> str:
+    """The system's own words; asyncio's name the address, which is said already."""
+    if isinstance(error, OSError) and error.errno:
+        return f"connect: {os.strerror(error.errno).lower()}"
+    return str(error) or type(error).__name__
 
 
 async def _follow(target: HTTPTarget, agent: str) -> Outcome:

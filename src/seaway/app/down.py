@@ -1,0 +1,65 @@
+"""`seaway down`: stops what runs on a data directory, then removes what outlives it on a host."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import select
+import shutil
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+
+from seaway.app import files
+from seaway.app.errors import OperationalError
+from seaway.app.preflight import HOST
+
+STOP_SECONDS = 10.0
+
+
+def take_down(data_dir: Path) -> Iterator[str]:
+    """One line for each thing that was ended or removed. Safe to repeat. Raises OperationalError."""
+    data = files.DataDir(data_dir.absolute())
+    state = files.find_state(data)
+    if state is not None:
+        _stop(state.pid)
+        yield f"stopped  seaway up (process {state.pid})"
+    way = files.find_last_way(data)
+    if way == HOST:
+        if os.geteuid() != 0:
+            raise OperationalError(f"data directory {data_dir}: it ran on the host; run seaway down as root")
+        yield from _remove_from_host(data)
+    if data.node_state.exists():
+        shutil.rmtree(data.node_state)
+        yield f"removed  {data.node_state}"
+    if way is None and state is None:
+        yield f"nothing  ran on data directory {data_dir}"
+
+
+def _remove_from_host(data: files.DataDir) -> Iterator[str]:
+    from seaway.node.run import remove_pods
+    from seaway.proxy.nftables.plane import NftError
+    from seaway.proxy.run import cleanup
+
+    asyncio.run(remove_pods(data.node_state))
+    yield "removed  Pods, links and routes"
+    try:
+        cleanup()
+    except NftError as error:
+        raise OperationalError(str(error)) from error
+    yield "removed  nftables table seaway"
+
+
+def _stop(pid: int) -> None:
+    try:
+        fd = os.pidfd_open(pid)
+    except ProcessLookupError:
+        return
+    try:
+        signal.pidfd_send_signal(fd, signal.SIGTERM)
+        if not select.select([fd], [], [], STOP_SECONDS)[0]:
+            raise OperationalError(f"seaway up (process {pid}): still there after {STOP_SECONDS:g} s; end it by hand")
+    except PermissionError as error:
+        raise OperationalError(f"seaway up (process {pid}): another user's; run seaway down as that user") from error
+    finally:
+        os.close(fd)

@@ -1,0 +1,33 @@
+"""`seaway apiserver`."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import click
+
+from seaway.cli.flags import data_dir_flag, report_to_stderr
+
+
+@click.command("apiserver")
+@data_dir_flag
+@click.option("--service-cidr", default="10.96.0.0/16", show_default=True, help="Addresses of Services.")
+@click.option("--cluster-domain", default="cluster.local", show_default=True, help="The zone of cluster names.")
+@click.option(
+    "--secure-port", type=click.IntRange(1, 65535), default=6443, show_default=True, help="Port to listen on."
+)
+@click.option("--bind-address", default="127.0.0.1", show_default=True, help="Address to listen on.")
+def command(data_dir: Path, service_cidr: str, cluster_domain: str, secure_port: int, bind_address: str) -> None:
+    """Serve the Kubernetes API from the data directory; admin.kubeconfig there is the way in."""
+    from seaway.app.options import UpOptions
+    from seaway.app.up import run_apiserver_alone
+
+    options = UpOptions(
+        data_dir=data_dir,
+        service_cidr=service_cidr,
+        cluster_domain=cluster_domain,
+        secure_port=secure_port,
+        bind_address=bind_address,
+    )
+    sys.exit(run_apiserver_alone(options, report_to_stderr))

@@ -1,0 +1,35 @@
+"""`seaway controllers`."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import click
+
+from seaway.cli.flags import kubeconfig_flag, report_to_stderr
+
+
+@click.command("controllers")
+@kubeconfig_flag
+@click.option("--controllers", "enabled", default="*", show_default=True, help="Loops to run: a,b or *,-c.")
+@click.option(
+    "--node-grace-seconds", type=float, default=50.0, show_default=True, help="A silent node is dead after this."
+)
+@click.option("--root-ca-file", type=click.Path(path_type=Path, exists=True, dir_okay=False), required=True,
+              help="The CA that Pods find in kube-root-ca.crt.")  # fmt: skip
+def command(kubeconfig: Path, enabled: str, node_grace_seconds: float, root_ca_file: Path) -> None:
+    """Run the control loops against the API server of a kubeconfig."""
+    from seaway.app.pieces import run_with_client
+    from seaway.controllers.run import ControllersConfig, run
+
+    names = tuple(name.strip() for name in enabled.split(","))
+    config = ControllersConfig(node_grace_seconds=node_grace_seconds, ca_pem=root_ca_file.read_text(), enabled=names)
+    sys.exit(
+        run_with_client(
+            kubeconfig,
+            "controllers",
+            lambda client, on_ready: run(config, client, on_ready=on_ready),
+            report_to_stderr,
+        )
+    )

@@ -1,0 +1,53 @@
+"""`seaway proxy`."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import click
+
+from seaway.cli.flags import host_name_default, kubeconfig_flag, report_to_stderr, split_list
+
+
+@click.command("proxy")
+@kubeconfig_flag
+@click.option("--node-name", default=host_name_default, show_default="the host name", help="This host's Node.")
+@click.option("--cluster-cidr", default="", help="Addresses of Pods: a, or a,b for two families.")
+@click.option("--service-cidr", default="", help="Addresses of Services; unknown ones in it are dropped.")
+@click.option(
+    "--nodeport-addresses", default="", help="CIDRs of this host that serve node ports.  [default: the primary]"
+)
+@click.option("--masquerade-all", is_flag=True, help="Hide every client behind the node.")
+@click.option("--cleanup", is_flag=True, help="Remove every rule of a proxy from the kernel, and end.")
+def command(
+    kubeconfig: Path,
+    node_name: str,
+    cluster_cidr: str,
+    service_cidr: str,
+    nodeport_addresses: str,
+    masquerade_all: bool,
+    cleanup: bool,
+) -> None:
+    """Program this host's kernel for the Services of a kubeconfig's API server."""
+    from seaway.app.pieces import run_with_client
+    from seaway.proxy import run as proxy
+
+    if cleanup:
+        proxy.cleanup()
+        return
+    config = proxy.ProxyConfig(
+        node_name=node_name,
+        cluster_cidrs=split_list(cluster_cidr),
+        service_cidrs=split_list(service_cidr),
+        node_port_addresses=split_list(nodeport_addresses) or None,
+        masquerade_all=masquerade_all,
+    )
+    sys.exit(
+        run_with_client(
+            kubeconfig,
+            "proxy",
+            lambda client, on_ready: proxy.run(config, client, on_ready=on_ready),
+            report_to_stderr,
+        )
+    )

@@ -1,0 +1,209 @@
+"""Defaults, transitions and warnings of Services. Rule: spec "service-api" §1.4, §2.1, §2.4, §3.5, §4.1-4.3, §6."""
+
+from __future__ import annotations
+
+import copy
+from typing import Any
+
+import pytest
+
+from seaway.api.machinery.strategy import Context
+from seaway.api.service.defaults import default_service
+from seaway.api.service.strategy import STRATEGY
+from seaway.api.service.transition import default_on_read, take_over_allocated
+from seaway.api.service.warnings import warn_of_service
+from seaway.testing.builders import make_service, merge
+
+Json = dict[str, Any]
+CONTEXT = Context("2024-01-01T00:00:00Z")
+
+
+def make(spec: Json) -> Json:
+    return default_service(make_service(**copy.deepcopy(spec)))
+
+
+AFFINITY = {"clientIP": {"timeoutSeconds": 10800}}
+DEFAULTS: list[tuple[str, Json, Json]] = [
+    # what, spec given, what the defaulted spec holds (None: the field is absent)
+    ("the least", {}, {"type": "ClusterIP", "sessionAffinity": "None", "internalTrafficPolicy": "Cluster",
+                       "externalTrafficPolicy": None, "allocateLoadBalancerNodePorts": None,
+                       "trafficDistribution": None}),
+    ("a port", {"ports": [{"port": 80}]}, {"ports": [{"port": 80, "protocol": "TCP", "targetPort": 80}]}),
+    ("target port 0 is none", {"ports": [{"port": 80, "targetPort": 0}]},
+     {"ports": [{"port": 80, "protocol": "TCP", "targetPort": 80}]}),
+    ("a target port is kept", {"ports": [{"port": 80, "targetPort": "web"}]},
+     {"ports": [{"port": 80, "protocol": "TCP", "targetPort": "web"}]}),
+    ("affinity None drops its configuration", {"sessionAffinityConfig": {}}, {"sessionAffinityConfig": None}),
+    ("affinity gets a timeout", {"sessionAffinity": "ClientIP"}, {"sessionAffinityConfig": AFFINITY}),
+    ("an incomplete configuration is replaced",
+     {"sessionAffinity": "ClientIP", "sessionAffinityConfig": {"clientIP": {}}}, {"sessionAffinityConfig": AFFINITY}),
+    ("a timeout is kept",
+     {"sessionAffinity": "ClientIP", "sessionAffinityConfig": {"clientIP": {"timeoutSeconds": 5}}},
+     {"sessionAffinityConfig": {"clientIP": {"timeoutSeconds": 5}}}),
+    ("external policy of NodePort", {"type": "NodePort"}, {"externalTrafficPolicy": "Cluster"}),
+    ("external policy with external IPs", {"externalIPs": ["1.2.3.4"]}, {"externalTrafficPolicy": "Cluster"}),
+    ("a load balancer allocates", {"type": "LoadBalancer"},
+     {"allocateLoadBalancerNodePorts": True, "externalTrafficPolicy": "Cluster"}),
+    ("headless has an internal policy", {"clusterIP": "None"}, {"internalTrafficPolicy": "Cluster"}),
+    ("ExternalName has none", {"type": "ExternalName"}, {"internalTrafficPolicy": None, "sessionAffinity": "None"}),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("given", "expected"), [pytest.param(*case[1:], id=case[0]) for case in DEFAULTS])
+def test_defaults(given: Json, expected: Json) -> None:
+    service = make(given)
+    assert {key: service["spec"].get(key) for key in expected} == expected
+    assert default_service(copy.deepcopy(service)) == service
+
+
+def test_an_ingress_address_is_a_vip_by_the_type_that_was_submitted() -> None:
+    status = {"status": {"loadBalancer": {"ingress": [{"ip": "1.2.3.4"}, {"hostname": "a.b"}]}}}
+    balancer = default_service(merge(make_service(type="LoadBalancer"), status))
+    assert balancer["status"]["loadBalancer"]["ingress"] == [{"ip": "1.2.3.4", "ipMode": "VIP"}, {"hostname": "a.b"}]
+    other = default_service(merge(make_service(), status))
+    assert other["status"] == status["status"]
+
+
+def test_a_new_service_has_an_empty_status() -> None:
+    service = STRATEGY.prepare_create(merge(make({}), {"status": {"conditions": [{}]}}), CONTEXT)
+    assert service["status"] == {"loadBalancer": {}}
+
+
+def test_external_name_shows_no_internal_policy() -> None:
+    service = make({"type": "ExternalName", "internalTrafficPolicy": "Local"})
+    assert "internalTrafficPolicy" not in STRATEGY.prepare_create(service, CONTEXT)["spec"]
+
+
+ON_READ: list[tuple[str, Json, Json]] = [
+    ("clusterIPs follow clusterIP", {"type": "ClusterIP", "clusterIP": "10.0.0.1"},
+     {"clusterIPs": ["10.0.0.1"], "ipFamilies": ["IPv4"], "ipFamilyPolicy": "SingleStack"}),
+    ("two addresses are two families", {"type": "ClusterIP", "clusterIP": "fd::1", "clusterIPs": ["fd::1", "10.0.0.1"]},
+     {"ipFamilies": ["IPv6", "IPv4"], "ipFamilyPolicy": "RequireDualStack"}),
+    ("headless with a selector", {"type": "ClusterIP", "clusterIP": "None", "selector": {"a": "b"}},
+     {"clusterIPs": ["None"], "ipFamilies": ["IPv4"], "ipFamilyPolicy": "SingleStack"}),
+    ("headless without one", {"type": "ClusterIP", "clusterIP": "None"},
+     {"ipFamilies": ["IPv4", "IPv6"], "ipFamilyPolicy": "RequireDualStack"}),
+    ("ExternalName has no internal policy", {"type": "ExternalName", "internalTrafficPolicy": "Cluster"},
+     {"internalTrafficPolicy": None, "ipFamilies": None}),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("spec", "expected"), [pytest.param(*case[1:], id=case[0]) for case in ON_READ])
+def test_default_on_read(spec: Json, expected: Json) -> None:
+    kept = copy.deepcopy(spec)
+    found = default_on_read(spec, primary="IPv4")
+    assert {key: found.get(key) for key in expected} == expected
+    assert spec == kept
+
+
+OLD = {"type": "NodePort", "clusterIP": "10.0.0.1", "clusterIPs": ["10.0.0.1"],
+       "ports": [{"name": "a", "port": 80, "nodePort": 30001}, {"name": "b", "port": 81, "nodePort": 30002}]}  # fmt: skip
+TAKEN_OVER: list[tuple[str, Json, Json]] = [
+    ("addresses", {"type": "ClusterIP"}, {"clusterIP": "10.0.0.1", "clusterIPs": ["10.0.0.1"]}),
+    ("not by ExternalName", {"type": "ExternalName"}, {"clusterIP": None, "clusterIPs": None}),
+    ("node ports by name", {"type": "NodePort", "ports": [{"name": "b", "port": 82}]},
+     {"ports": [{"name": "b", "port": 82, "nodePort": 30002}]}),
+    ("not one that another port names", {"type": "NodePort", "ports": [
+        {"name": "a", "port": 80}, {"name": "c", "port": 82, "nodePort": 30001}]},
+     {"ports": [{"name": "a", "port": 80}, {"name": "c", "port": 82, "nodePort": 30001}]}),
+    ("no node ports by ClusterIP", {"type": "ClusterIP", "ports": [{"name": "a", "port": 80}]},
+     {"ports": [{"name": "a", "port": 80}]}),
+    ("no node ports where they are not wanted",
+     {"type": "LoadBalancer", "allocateLoadBalancerNodePorts": False, "ports": [{"name": "a", "port": 80}]},
+     {"ports": [{"name": "a", "port": 80}]}),
+    ("clusterIPs follow a changed clusterIP", {"type": "ClusterIP", "clusterIP": "10.0.0.2", "clusterIPs": ["10.0.0.1"]},
+     {"clusterIPs": ["10.0.0.2"]}),
+    ("both changed are left for validation",
+     {"type": "ClusterIP", "clusterIP": "10.0.0.2", "clusterIPs": ["10.0.0.3"]}, {"clusterIPs": ["10.0.0.3"]}),
+    ("clusterIP cleared on the way to ExternalName", {"type": "ExternalName", "clusterIPs": ["10.0.0.1"]},
+     {"clusterIPs": None}),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("new", "expected"), [pytest.param(*case[1:], id=case[0]) for case in TAKEN_OVER])
+def test_taken_over_from_the_stored_service(new: Json, expected: Json) -> None:
+    spec, old = copy.deepcopy(new), copy.deepcopy(OLD)
+    take_over_allocated(spec, old)
+    assert {key: spec.get(key) for key in expected} == expected
+    assert old == OLD
+
+
+WIPED: list[tuple[str, Json, Json, Json]] = [
+    # what, spec before, changes, what the spec holds afterwards
+    ("addresses on the way to ExternalName", {"clusterIP": "10.0.0.1", "clusterIPs": ["10.0.0.1"],
+     "ipFamilies": ["IPv4"], "ipFamilyPolicy": "SingleStack"}, {"type": "ExternalName"},
+     {"clusterIP": None, "clusterIPs": None, "ipFamilies": None, "ipFamilyPolicy": None}),
+    ("a changed address is left for validation", {"clusterIP": "10.0.0.1", "clusterIPs": ["10.0.0.1"]},
+     {"type": "ExternalName", "clusterIP": "10.0.0.2"}, {"clusterIP": "10.0.0.2", "clusterIPs": ["10.0.0.1"]}),
+    ("node ports", {"type": "NodePort", "ports": [{"port": 80, "nodePort": 30001}]}, {"type": "ClusterIP"},
+     {"ports": [{"port": 80, "protocol": "TCP", "targetPort": 80}], "externalTrafficPolicy": None}),
+    ("a new node port is left for validation", {"type": "NodePort", "ports": [{"port": 80, "nodePort": 30001}]},
+     {"type": "ClusterIP", "ports": [{"port": 80, "protocol": "TCP", "targetPort": 80, "nodePort": 30002}]},
+     {"ports": [{"port": 80, "protocol": "TCP", "targetPort": 80, "nodePort": 30002}]}),
+    ("what only a load balancer has",
+     {"type": "LoadBalancer", "externalTrafficPolicy": "Local", "healthCheckNodePort": 30009, "loadBalancerClass": "a/b"},
+     {"type": "ClusterIP"}, {"healthCheckNodePort": None, "allocateLoadBalancerNodePorts": None,
+                             "loadBalancerClass": None, "externalTrafficPolicy": None}),
+    ("NodePort keeps the external policy", {"type": "LoadBalancer", "externalTrafficPolicy": "Local"},
+     {"type": "NodePort"}, {"externalTrafficPolicy": "Local", "allocateLoadBalancerNodePorts": None}),
+    ("the health check port alone", {"type": "LoadBalancer", "externalTrafficPolicy": "Local",
+                                     "healthCheckNodePort": 30009}, {"externalTrafficPolicy": "Cluster"},
+     {"healthCheckNodePort": None, "allocateLoadBalancerNodePorts": True}),
+    ("source ranges stay", {"type": "LoadBalancer", "loadBalancerSourceRanges": ["10.0.0.0/8"]},
+     {"type": "ClusterIP"}, {"loadBalancerSourceRanges": ["10.0.0.0/8"]}),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("before", "changes", "expected"), [pytest.param(*case[1:], id=case[0]) for case in WIPED])
+def test_wiped_by_type(before: Json, changes: Json, expected: Json) -> None:
+    old = merge(make(before), {"status": {"loadBalancer": {"ingress": [{"ip": "1.2.3.4"}]}, "conditions": []}})
+    kept = copy.deepcopy(old)
+    new = STRATEGY.prepare_update({**old, "spec": {**copy.deepcopy(old["spec"]), **changes}}, old, CONTEXT)
+    assert {key: new["spec"].get(key) for key in expected} == expected
+    still = new["spec"]["type"] == "LoadBalancer"
+    assert new["status"] == {"conditions": [], "loadBalancer": old["status"]["loadBalancer"] if still else {}}
+    assert old == kept
+
+
+def test_a_status_write_keeps_the_spec_and_takes_the_metadata() -> None:
+    old = merge(make({}), {"metadata": {"finalizers": ["a.b/c"]}})
+    sent = {"metadata": {"name": "web", "namespace": "default"}, "spec": {}, "status": {"conditions": []}}
+    new = STRATEGY.prepare_status_update(sent, old, CONTEXT)
+    assert new["spec"] == old["spec"]
+    assert "finalizers" not in new["metadata"]
+    assert new["status"] == {"loadBalancer": {}, "conditions": []}
+
+
+WARNINGS: list[tuple[str, Json, list[str]]] = [
+    ("none", {"clusterIP": "10.0.0.1", "clusterIPs": ["10.0.0.1"]}, []),
+    ("an odd address", {"clusterIP": "FD::1", "clusterIPs": ["FD::1"]},
+     ['spec.clusterIPs[0]: IPv6 address "FD::1" should be in RFC 5952 canonical format ("fd::1")']),
+    ("what headless ignores",
+     {"clusterIP": "None", "loadBalancerIP": "1.2.3.4", "externalIPs": ["1.2.3.4"], "sessionAffinity": "ClientIP"},
+     ["spec.loadBalancerIP is ignored for headless services", "spec.externalIPs is ignored for headless services",
+      "spec.SessionAffinity is ignored for headless services"]),
+    ("external IPs are deprecated", {"externalIPs": ["1.2.3.4"]},
+     ["spec.externalIPs is deprecated and may no longer be implemented in some clusters"]),
+    ("an odd load balancer address", {"type": "LoadBalancer", "loadBalancerIP": "01.2.3.4"},
+     ['spec.loadBalancerIP: non-standard IP address "01.2.3.4" is invalid: use "1.2.3.4"']),
+    ("a load balancer address that is none", {"type": "LoadBalancer", "loadBalancerIP": "x"}, []),
+    ("host bits", {"type": "LoadBalancer", "loadBalancerSourceRanges": ["10.0.0.1/8"]},
+     ['spec.loadBalancerSourceRanges[0]: CIDR value "10.0.0.1/8" is ambiguous in this context '
+      '(should be "10.0.0.0/8" or "10.0.0.1/32"?)']),
+    ("ExternalName ignores external IPs", {"type": "ExternalName", "externalName": "1.2.3.4", "externalIPs": ["1.2.3.4"]},
+     ['spec.externalIPs is ignored when spec.type is "ExternalName"']),
+    ("only ExternalName has one", {"externalName": "a.b"},
+     ['spec.externalName is ignored when spec.type is not "ExternalName"']),
+    ("PreferClose has a better name", {"trafficDistribution": "PreferClose"},
+     ['spec.trafficDistribution: "PreferClose" is deprecated; use "PreferSameZone"']),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("spec", "texts"), [pytest.param(*case[1:], id=case[0]) for case in WARNINGS])
+def test_warnings(spec: Json, texts: list[str]) -> None:
+    assert warn_of_service(make(spec)) == texts
+
+
+def test_selectable_fields() -> None:
+    assert STRATEGY.fields(make({"clusterIP": "None"})) == {"spec.clusterIP": "None", "spec.type": "ClusterIP"}
+    assert STRATEGY.fields({}) == {"spec.clusterIP": "", "spec.type": ""}

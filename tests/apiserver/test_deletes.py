@@ -1,0 +1,147 @@
+"""Deletes: at once, with finalizers, with grace, of collections, of namespaces. Rule: spec "api-machinery" §8."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from seaway.api.registry import PODS
+from seaway.apiserver.deletes import plan_deletion
+from seaway.apiserver.options import DeleteOptions
+from seaway.testing.builders import make_pod, make_service
+from tests.apiserver.conversation import CONFIG_MAPS, NOON, SERVICES, Conversation, talk
+
+Json = dict[str, Any]
+PODS_PATH = "/api/v1/namespaces/default/pods"
+
+
+@pytest.mark.parametrize(
+    ("pod", "options", "grace"),
+    [
+        pytest.param(make_pod(nodeName="n"), DeleteOptions(), 30, id="a bound pod gets its default"),
+        pytest.param(make_pod(nodeName="n", terminationGracePeriodSeconds=5), DeleteOptions(), 5, id="or its own"),
+        pytest.param(make_pod(nodeName="n"), DeleteOptions(grace_seconds=7), 7, id="or what is asked"),
+        pytest.param(make_pod(nodeName="n"), DeleteOptions(grace_seconds=-3), 1, id="negative means one second"),
+        pytest.param(make_pod(nodeName="n"), DeleteOptions(grace_seconds=0), None, id="zero removes at once"),
+        pytest.param(make_pod(), DeleteOptions(), None, id="an unbound pod goes at once"),
+        pytest.param(
+            make_pod(nodeName="n", status={"phase": "Succeeded"}),
+            DeleteOptions(),
+            None,
+            id="a finished pod goes at once",
+        ),
+        pytest.param(
+            make_pod(nodeName="n", meta={"finalizers": ["a/b"]}),
+            DeleteOptions(grace_seconds=0),
+            0,
+            id="a finalizer holds it",
+        ),
+    ],
+)
+def test_the_grace_of_a_pod(pod: Json, options: DeleteOptions, grace: int | None) -> None:
+    planned = plan_deletion(pod, PODS, options, wall_now=NOON)
+    if grace is None:
+        assert planned is None
+    else:
+        assert planned is not None
+        assert planned["metadata"]["deletionGracePeriodSeconds"] == grace
+        assert planned["metadata"]["deletionTimestamp"] == f"2026-01-02T12:00:{grace:02}Z"
+        assert plan_deletion(planned, PODS, options, wall_now=NOON) == planned, "repeating changes nothing"
+
+
+def test_a_repeated_delete_may_only_shorten_the_grace() -> None:
+    async def conversation(ask: Conversation) -> None:
+        await ask("POST", PODS_PATH, make_pod(nodeName="n"))
+        first = await ask("DELETE", f"{PODS_PATH}/web-1")
+        assert first.body["metadata"]["deletionTimestamp"] == "2026-01-02T12:00:30Z"
+        assert first.body["metadata"]["generation"] == 2
+        longer = await ask("DELETE", f"{PODS_PATH}/web-1", {"gracePeriodSeconds": 60})
+        assert longer.body == first.body
+        shorter = await ask("DELETE", f"{PODS_PATH}/web-1", {"gracePeriodSeconds": 10})
+        assert shorter.body["metadata"]["deletionTimestamp"] == "2026-01-02T12:00:10Z"
+        assert (await ask("DELETE", f"{PODS_PATH}/web-1", {"gracePeriodSeconds": 0})).status == 200
+        assert (await ask("GET", f"{PODS_PATH}/web-1")).status == 404
+
+    talk(conversation)
+
+
+def test_finalizers_hold_an_object_until_the_last_is_gone() -> None:
+    async def conversation(ask: Conversation) -> None:
+        await ask("POST", CONFIG_MAPS, {"metadata": {"name": "a", "finalizers": ["x/y"]}})
+        watch = await ask.watch(CONFIG_MAPS)
+        begun = await ask("DELETE", f"{CONFIG_MAPS}/a")
+        assert begun.body["kind"] == "ConfigMap" and begun.body["metadata"]["deletionGracePeriodSeconds"] == 0
+        assert (await ask("DELETE", f"{CONFIG_MAPS}/a")).body == begun.body
+        again = await ask("POST", CONFIG_MAPS, {"metadata": {"name": "a"}})
+        assert again.message == 'object is being deleted: configmaps "a" already exists'
+        more = await ask.patch(f"{CONFIG_MAPS}/a", {"metadata": {"finalizers": ["x/y", "z/z"]}})
+        assert more.status == 422 and "no new finalizers can be added if the object is being deleted" in more.message
+        ended = await ask.patch(f"{CONFIG_MAPS}/a", {"metadata": {"finalizers": None}})
+        assert ended.body["metadata"]["resourceVersion"] == begun.body["metadata"]["resourceVersion"]
+        assert (await ask("GET", f"{CONFIG_MAPS}/a")).status == 404
+        events = await watch.events()
+        assert [event["type"] for event in events] == ["ADDED", "MODIFIED", "DELETED"]
+        assert events[-1]["object"]["metadata"]["finalizers"] == ["x/y"], "the last stored state"
+
+    talk(conversation)
+
+
+@pytest.mark.parametrize(
+    ("policy", "finalizers"), [("Foreground", ["foregroundDeletion"]), ("Orphan", ["orphan"]), ("Background", None)]
+)
+def test_propagation_is_a_finalizer(policy: str, finalizers: list[str] | None) -> None:
+    async def conversation(ask: Conversation) -> None:
+        await ask("POST", CONFIG_MAPS, {"metadata": {"name": "a"}})
+        answer = await ask("DELETE", f"{CONFIG_MAPS}/a?propagationPolicy={policy}")
+        if finalizers is None:
+            assert answer.body["kind"] == "Status"
+        else:
+            assert answer.body["metadata"]["finalizers"] == finalizers
+
+    talk(conversation)
+
+
+def test_what_a_delete_answers_depends_on_the_kind() -> None:
+    async def conversation(ask: Conversation) -> None:
+        made = await ask("POST", CONFIG_MAPS, {"metadata": {"name": "a"}})
+        status = (await ask("DELETE", f"{CONFIG_MAPS}/a")).body
+        details = {"name": "a", "kind": "configmaps", "uid": made.body["metadata"]["uid"]}
+        assert status == {"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success", "details": details}
+        await ask("POST", SERVICES, make_service())
+        assert (await ask("DELETE", f"{SERVICES}/web")).body["kind"] == "Service"
+
+    talk(conversation)
+
+
+def test_a_collection_is_deleted_by_selection_and_answered_as_a_list() -> None:
+    async def conversation(ask: Conversation) -> None:
+        for name, value in (("a", "1"), ("b", "1"), ("c", "2")):
+            await ask("POST", CONFIG_MAPS, {"metadata": {"name": name, "labels": {"x": value}}})
+        gone = await ask("DELETE", f"{CONFIG_MAPS}?labelSelector=x%3D1")
+        assert gone.body["kind"] == "ConfigMapList"
+        assert [item["metadata"]["name"] for item in gone.body["items"]] == ["a", "b"]
+        left = await ask("GET", CONFIG_MAPS)
+        assert [item["metadata"]["name"] for item in left.body["items"]] == ["c"]
+
+    talk(conversation)
+
+
+def test_a_namespace_ends_when_its_finalizers_are_gone() -> None:
+    async def conversation(ask: Conversation) -> None:
+        made = (await ask("POST", "/api/v1/namespaces", {"metadata": {"name": "n"}})).body
+        assert made["spec"]["finalizers"] == ["kubernetes"] and made["status"]["phase"] == "Active"
+        assert made["metadata"]["labels"] == {"kubernetes.io/metadata.name": "n"}
+        begun = (await ask("DELETE", "/api/v1/namespaces/n")).body
+        assert begun["status"]["phase"] == "Terminating" and "deletionGracePeriodSeconds" not in begun["metadata"]
+        assert (await ask("DELETE", "/api/v1/namespaces/n")).body == begun
+        refused = await ask("POST", "/api/v1/namespaces/n/configmaps", {"metadata": {"name": "a"}})
+        assert refused.status == 403
+        why = "unable to create new content in namespace n because it is being terminated"
+        assert refused.message == f'configmaps "a" is forbidden: {why}'
+        assert refused.body["details"]["causes"][0]["reason"] == "NamespaceTerminating"
+        begun["spec"]["finalizers"] = []
+        assert (await ask("PUT", "/api/v1/namespaces/n/finalize", begun)).status == 200
+        assert (await ask("GET", "/api/v1/namespaces/n")).status == 404
+
+    talk(conversation)

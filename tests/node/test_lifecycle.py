@@ -1,0 +1,171 @@
+"""Rule: spec "node" §2.2, §2.4, §2.6, §2.9-2.12."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from seaway.node.lifecycle import (
+    BackOff,
+    CreateSandbox,
+    Finish,
+    PodPlan,
+    ProcessUser,
+    RemoveSandbox,
+    StartContainer,
+    StopContainer,
+    choose_phase,
+    choose_user,
+    find_refusal,
+    format_duration,
+    make_back_off_message,
+    plan_pod,
+    take_back_off,
+)
+from seaway.node.state import ContainerState, PodState
+from tests.node.manifests import NOW, decode_pod, ended, make_state, running
+
+DELETED = {"deletionTimestamp": "2026-01-02T03:05:00Z", "deletionGracePeriodSeconds": 30}
+INIT = {"initContainers": [{"name": "first"}, {"name": "second"}]}
+SIDECAR = {"initContainers": [{"name": "proxy", "restartPolicy": "Always"}]}
+TWO = {"containers": [{"name": "main"}, {"name": "other"}]}
+
+PLANS: dict[str, tuple[dict[str, Any], PodState, tuple[Any, ...]]] = {
+    "a new Pod gets its sandbox first": ({}, PodState(), (CreateSandbox(),)),
+    "then all its containers": (TWO, make_state(), (StartContainer("main"), StartContainer("other"))),
+    "one that runs is left alone": (TWO, make_state(running()), (StartContainer("other"),)),
+    "a Pod as it should be has no plan": ({}, make_state(running()), ()),
+    "init containers one at a time": (INIT, make_state(), (StartContainer("first"),)),
+    "a running init container is waited for": (INIT, make_state(running("first")), ()),
+    "the next after its success": (INIT, make_state(ended(0, "first")), (StartContainer("second"),)),
+    "a failed init container is tried again": (INIT, make_state(ended(1, "first")), (StartContainer("first"),)),
+    "the containers after all of them": (
+        INIT, make_state(ended(0, "first"), ended(0, "second")), (StartContainer("main"),)),
+    "a sidecar must be started first": (SIDECAR, make_state(running("proxy", started=False)), ()),
+    "then the containers start": (SIDECAR, make_state(running("proxy")), (StartContainer("main"),)),
+    "a sidecar that ended starts again": (
+        SIDECAR, make_state(ended(0, "proxy"), running()), (StartContainer("proxy"),)),
+    "the first restart is immediate": ({}, make_state(ended(1)), (StartContainer("main"),)),
+    "the second waits": ({}, make_state(ended(1, back_off_seconds=10.0)), (BackOff("main"),)),
+    "and says so once": (
+        {}, make_state(ended(1, back_off_seconds=10.0, waiting=("CrashLoopBackOff", ""))), ()),
+    "OnFailure lets success be": ({"restartPolicy": "OnFailure", **TWO}, make_state(ended(0), running("other")), ()),
+    "a Pod that is over loses its sandbox": ({"restartPolicy": "Never"}, make_state(ended(1)), (RemoveSandbox(),)),
+    "and is finished": ({"restartPolicy": "Never"}, make_state(ended(1), sandbox=False), (Finish(),)),
+    "deletion stops all at once": (
+        {"meta": DELETED, **TWO}, make_state(running(), running("other")),
+        (StopContainer("main", "Stopping container main"), StopContainer("other", "Stopping container other"))),
+    "sidecars stop last": (
+        {"meta": DELETED, **SIDECAR}, make_state(running(), running("proxy")),
+        (StopContainer("main", "Stopping container main"),)),
+    "when the others have ended": (
+        {"meta": DELETED, **SIDECAR}, make_state(ended(0), running("proxy")),
+        (StopContainer("proxy", "Stopping container proxy"),)),
+    "a deleted Pod restarts nothing": ({"meta": DELETED}, make_state(ended(1)), (RemoveSandbox(),)),
+    "the network goes after the containers": (
+        {"meta": DELETED}, make_state(replace(running(), stopping=True)), ()),
+    "a Pod that is gone from the API is stopped": (
+        {}, replace(make_state(running()), removed=True), (StopContainer("main", "Stopping container main"),)),
+    "a Pod past its deadline is stopped": (
+        {"activeDeadlineSeconds": 0}, make_state(running()), (StopContainer("main", "Stopping container main"),)),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("changes", "state", "expected"), PLANS.values(), ids=PLANS)
+def test_plans(changes: dict[str, Any], state: PodState, expected: tuple[Any, ...]) -> None:
+    assert plan_pod(decode_pod(**changes), state, wall_now=NOW).actions == expected
+
+
+def test_a_wait_ends_with_the_back_off() -> None:
+    own = ended(1, back_off_seconds=10.0, waiting=("CrashLoopBackOff", ""))
+    assert plan_pod(decode_pod(), make_state(own), wall_now=NOW) == PodPlan((), NOW + timedelta(seconds=10))
+    later = NOW + timedelta(seconds=10)
+    assert plan_pod(decode_pod(), make_state(own), wall_now=later).actions == (StartContainer("main"),)
+
+
+def test_the_back_off_doubles_to_five_minutes_and_resets() -> None:
+    own = ContainerState(name="main")
+    assert take_back_off(own, wall_now=NOW).back_off_seconds == 0, "the first start costs nothing"
+    own, delays = ended(1), []
+    for _ in range(7):
+        own = take_back_off(own, wall_now=NOW)
+        delays.append(own.back_off_seconds)
+    assert delays == [10, 20, 40, 80, 160, 300, 300]
+    rested = replace(own, backed_off_at=NOW - timedelta(seconds=601))
+    assert take_back_off(rested, wall_now=NOW).back_off_seconds == 10
+
+
+@pytest.mark.parametrize(("seconds", "text"), [(10, "10s"), (80, "1m20s"), (160, "2m40s"), (300, "5m0s")])
+def test_durations(seconds: float, text: str) -> None:
+    assert format_duration(seconds) == text
+    message = make_back_off_message(decode_pod(), ended(1, back_off_seconds=seconds))
+    assert message == f"back-off {text} restarting failed container=main pod=web-1_default(uid-1)"
+
+
+PHASES: dict[str, tuple[dict[str, Any], PodState, str]] = {
+    "nothing has run": ({}, make_state(), "Pending"),
+    "one of two has not run": (TWO, make_state(running()), "Pending"),
+    "all run": (TWO, make_state(running(), running("other")), "Running"),
+    "one runs and one crashes": (TWO, make_state(running(), ended(1, "other")), "Running"),
+    "all have ended but will restart": ({}, make_state(ended(0)), "Running"),
+    "all ended well": ({"restartPolicy": "Never"}, make_state(ended(0)), "Succeeded"),
+    "one ended badly": ({"restartPolicy": "Never", **TWO}, make_state(ended(0), ended(2, "other")), "Failed"),
+    "failures restart": ({"restartPolicy": "OnFailure"}, make_state(ended(2)), "Running"),
+    "an init container runs": (INIT, make_state(running("first")), "Pending"),
+    "an init container failed for good": ({"restartPolicy": "Never", **INIT}, make_state(ended(1, "first")), "Failed"),
+    "a sidecar keeps no Pod alive": (
+        {"restartPolicy": "Never", **SIDECAR}, make_state(ended(0), running("proxy")), "Succeeded"),
+    "a deleted Pod that still runs": ({"meta": DELETED}, make_state(running()), "Running"),
+    "a deleted Pod whose containers ended well": ({"meta": DELETED}, make_state(ended(0)), "Succeeded"),
+    "a deleted Pod killed by its signal": ({"meta": DELETED}, make_state(ended(143)), "Failed"),
+    "a deleted Pod that never ran": ({"meta": DELETED}, make_state(sandbox=False), "Failed"),
+    "a terminal phase stays": ({"status": {"phase": "Succeeded"}}, make_state(), "Succeeded"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("changes", "state", "expected"), PHASES.values(), ids=PHASES)
+def test_phases(changes: dict[str, Any], state: PodState, expected: str) -> None:
+    assert choose_phase(decode_pod(**changes), state) == expected
+
+
+@pytest.mark.parametrize(
+    ("spec", "word"),
+    [
+        ({"runtimeClassName": "gvisor"}, "runtimeClassName"),
+        ({"hostPID": True}, "hostPID"),
+        ({"securityContext": {"sysctls": [{"name": "kernel.x", "value": "1"}]}}, "kernel.x"),
+        ({"securityContext": {"sysctls": [{"name": "net.ipv4.x", "value": "1"}]}}, ""),
+        ({"hostNetwork": True}, ""),
+    ],
+)
+def test_refusals(spec: dict[str, Any], word: str) -> None:
+    found = find_refusal(decode_pod(**spec))
+    assert word in found and bool(found) == bool(word)
+
+
+@pytest.mark.parametrize(
+    ("context", "sandboxed", "expected"),
+    [
+        pytest.param({}, False, ProcessUser(None, None), id="the runtime's default"),
+        pytest.param({"runAsUser": 1000, "runAsGroup": 5}, False, ProcessUser(1000, 5), id="as it says"),
+        pytest.param({"runAsUser": 0}, True, ProcessUser(0, None), id="0 exists in a sandbox"),
+        pytest.param({"runAsUser": 1000}, True, "user 1000 does not exist here", id="others do not"),
+        pytest.param({"runAsNonRoot": True}, False, ProcessUser(None, None), id="the default is not root"),
+        pytest.param({"runAsNonRoot": True, "runAsUser": 0}, False, "container has runAsNonRoot", id="root is root"),
+        pytest.param({"runAsNonRoot": True}, True, "container has runAsNonRoot", id="a sandbox has only root"),
+    ],
+)
+def test_users(context: dict[str, Any], sandboxed: bool, expected: ProcessUser | str) -> None:
+    pod = decode_pod(securityContext=context)
+    found = choose_user(pod, pod.spec.containers[0], sandboxed=sandboxed)
+    assert found == expected if isinstance(expected, ProcessUser) else str(found).startswith(expected)
+
+
+def test_a_container_overrides_its_pod() -> None:
+    pod = decode_pod(
+        securityContext={"runAsUser": 1}, containers=[{"name": "main", "securityContext": {"runAsUser": 2}}]
+    )
+    assert choose_user(pod, pod.spec.containers[0], sandboxed=False) == ProcessUser(2, None)

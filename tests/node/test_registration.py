@@ -1,0 +1,83 @@
+"""Rule: spec "node" §1.2-1.9."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+from seaway.node.registration import (
+    HostFacts,
+    NodeIdentity,
+    is_status_current,
+    make_lease,
+    make_node,
+    make_node_patch,
+    make_node_status,
+    renew_lease,
+)
+from tests.node.manifests import NOW
+
+FACTS = HostFacts(
+    hostname="host", machine="aarch64", kernel="6.1", os_image="Debian", machine_id="m", system_uuid="s", boot_id="b",
+    cpus=2, memory_kib=16384256, storage_bytes=1 << 30,
+)  # fmt: skip
+IDENTITY = NodeIdentity(
+    name="node-1", addresses=("192.0.2.1", "fd00::1"), pod_cidrs=("10.244.0.0/24",), kubelet_version="v1.36.0",
+    runtime_version="process://1", labels=(("topology.kubernetes.io/zone", "a"),),
+)  # fmt: skip
+
+
+def test_a_new_node() -> None:
+    node = make_node(IDENTITY, FACTS, not_ready="", wall_now=NOW)
+    assert node["spec"] == {"podCIDR": "10.244.0.0/24", "podCIDRs": ["10.244.0.0/24"]}
+    assert node["metadata"]["labels"]["kubernetes.io/arch"] == "arm64"
+    assert node["metadata"]["labels"]["topology.kubernetes.io/zone"] == "a"
+    status = node["status"]
+    assert [a["type"] for a in status["addresses"]] == ["InternalIP", "InternalIP", "Hostname"]
+    assert [c["type"] for c in status["conditions"]] == ["MemoryPressure", "DiskPressure", "PIDPressure", "Ready"]
+    assert status["capacity"] == {"cpu": "2", "ephemeral-storage": "1048576Ki", "memory": "16384256Ki", "pods": "110"}
+    assert status["nodeInfo"]["kubeletVersion"] == "v1.36.0"
+
+
+def test_an_existing_node_keeps_what_is_not_ours() -> None:
+    node = make_node(IDENTITY, FACTS, not_ready="", wall_now=NOW)
+    node["metadata"]["labels"]["mine"] = "x"
+    assert make_node_patch(IDENTITY, FACTS, node) == {}
+    node["metadata"]["labels"].pop("kubernetes.io/os")
+    node["spec"] = {"unschedulable": True, "podCIDR": "10.9.0.0/24"}
+    assert make_node_patch(IDENTITY, FACTS, node) == {"metadata": {"labels": {"kubernetes.io/os": "linux"}}}
+    node["spec"] = {}
+    assert make_node_patch(IDENTITY, FACTS, node)["spec"]["podCIDR"] == "10.244.0.0/24"
+
+
+def test_a_status_that_the_controller_wrote_over_is_not_current() -> None:
+    status = make_node_status(IDENTITY, FACTS, existing=None, not_ready="", wall_now=NOW)
+    later = NOW + timedelta(seconds=60)
+    foreign = {"type": "NetworkUnavailable", "status": "False"}
+    existing = {**status, "conditions": [foreign, *status["conditions"]], "volumesInUse": []}
+    wanted = make_node_status(IDENTITY, FACTS, existing=existing, not_ready="", wall_now=later)
+    assert is_status_current(existing, wanted) and foreign in wanted["conditions"]
+    assert wanted["conditions"][-1]["lastTransitionTime"] == "2026-01-02T03:04:05Z"
+    unknown = [{**c, "status": "Unknown", "reason": "NodeStatusUnknown"} for c in status["conditions"]]
+    over = make_node_status(IDENTITY, FACTS, existing={**status, "conditions": unknown}, not_ready="", wall_now=later)
+    assert not is_status_current({**status, "conditions": unknown}, over)
+    assert over["conditions"][-1]["lastTransitionTime"] == "2026-01-02T03:05:05Z"
+
+
+def test_a_node_that_is_not_ready_says_why() -> None:
+    status = make_node_status(IDENTITY, FACTS, existing=None, not_ready="container runtime is down", wall_now=NOW)
+    ready = status["conditions"][-1]
+    assert (ready["status"], ready["reason"], ready["message"]) == (
+        "False", "KubeletNotReady", "container runtime is down",
+    )  # fmt: skip
+
+
+def test_the_lease() -> None:
+    lease = make_lease("node-1", "uid", duration_seconds=40, wall_now=NOW)
+    assert lease["metadata"]["ownerReferences"] == [
+        {"apiVersion": "v1", "kind": "Node", "name": "node-1", "uid": "uid"}
+    ]
+    assert lease["spec"]["renewTime"] == "2026-01-02T03:04:05.000000Z"
+    stored = {**lease, "metadata": {**lease["metadata"], "resourceVersion": "7"}}
+    renewed = renew_lease(stored, "node-1", duration_seconds=40, wall_now=NOW + timedelta(milliseconds=1500))
+    assert renewed["metadata"] == stored["metadata"]
+    assert renewed["spec"]["renewTime"] == "2026-01-02T03:04:06.500000Z"

@@ -1,0 +1,77 @@
+"""Rule: spec "node" §2.18."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from seaway.node.envvars import PodFields
+from seaway.node.volumes import (
+    Content,
+    EmptyDir,
+    FileEntry,
+    HostPath,
+    VolumeError,
+    find_unsupported_mounts,
+    plan_volumes,
+)
+from tests.node.manifests import decode_pod
+
+MAPS = {"settings": {"b": b"2", "a": b"1"}}
+SECRETS = {"keys": {"k": b"secret"}}
+
+
+def plan(volume: dict[str, Any]) -> Any:
+    pod = decode_pod(volumes=[{"name": "v", **volume}], labels={"b": 'say "hi"', "a": "1"})
+    [found] = plan_volumes(pod, fields=PodFields(), find_config_map=MAPS.get, find_secret=SECRETS.get)
+    return found
+
+
+VOLUMES: dict[str, tuple[dict[str, Any], Any]] = {
+    "empty directory": ({"emptyDir": {}}, EmptyDir("v")),
+    "host path": ({"hostPath": {"path": "/x", "type": "Directory"}}, HostPath("v", "/x", "Directory")),
+    "all keys, sorted": (
+        {"configMap": {"name": "settings"}}, Content("v", (FileEntry("a", b"1"), FileEntry("b", b"2")))),
+    "chosen keys with modes": (
+        {"configMap": {"name": "settings", "items": [{"key": "a", "path": "dir/f", "mode": 0o600}]}},
+        Content("v", (FileEntry("dir/f", b"1", 0o600),))),
+    "secret": (
+        {"secret": {"secretName": "keys", "defaultMode": 0o400}}, Content("v", (FileEntry("k", b"secret", 0o400),))),
+    "optional and absent": ({"configMap": {"name": "no", "optional": True}}, Content("v", ())),
+    "labels": (
+        {"downwardAPI": {"items": [{"path": "l", "fieldRef": {"fieldPath": "metadata.labels"}}]}},
+        Content("v", (FileEntry("l", b'a="1"\nb="say \\"hi\\""'),))),
+    "projected, tokens left out": (
+        {"projected": {"sources": [
+            {"secret": {"name": "keys"}}, {"configMap": {"name": "settings", "items": [{"key": "b", "path": "b"}]}},
+            {"serviceAccountToken": {"path": "token"}},
+        ]}},
+        Content("v", (FileEntry("b", b"2"), FileEntry("k", b"secret")))),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("volume", "expected"), VOLUMES.values(), ids=VOLUMES)
+def test_content(volume: dict[str, Any], expected: Any) -> None:
+    assert plan(volume) == expected
+
+
+@pytest.mark.parametrize(
+    ("volume", "text"),
+    [
+        ({"configMap": {"name": "no"}}, 'configmap "no" not found'),
+        ({"secret": {"secretName": "no"}}, 'secret "no" not found'),
+        ({"configMap": {"name": "settings", "items": [{"key": "x", "path": "x"}]}}, "non-existent configmap key: x"),
+        ({"configMap": {"name": "settings", "items": [{"key": "a", "path": "../x"}]}}, "must not contain '..'"),
+        ({"nfs": {"server": "s"}}, "no volume plugin matched"),
+    ],
+)
+def test_refusals(volume: dict[str, Any], text: str) -> None:
+    with pytest.raises(VolumeError, match=r'MountVolume.SetUp failed for volume "v" : ') as caught:
+        plan(volume)
+    assert text in str(caught.value)
+
+
+def test_a_mount_without_a_volume() -> None:
+    pod = decode_pod(containers=[{"name": "main", "volumeMounts": [{"name": "x", "mountPath": "/x"}]}])
+    assert find_unsupported_mounts(pod) == ('container main mounts "x", which is no volume of the Pod',)

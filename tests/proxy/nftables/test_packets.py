@@ -1,0 +1,198 @@
+"""Packets through the rendered rules. Rule: spec "proxy" §3.3, §13 (scenario numbers in the ids); m masqueraded, p not."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+import pytest
+
+from seaway.api.endpointslice.types import EndpointSlice
+from seaway.api.service.types import Service
+from seaway.net.family import Family
+from seaway.proxy.config import NodeView, ProxyConfig
+from seaway.proxy.nftables.fake import FakeKernel
+from seaway.proxy.nftables.objects import Ruleset
+from seaway.proxy.nftables.plane import NftablesPlane
+from seaway.proxy.proxier import Proxier
+from seaway.testing.builders import make_service, make_slice
+from seaway.testing.packets import DROPPED, REJECTED, Fate, Packet, trace
+
+NODE, OTHER = "192.168.0.2", "192.168.1.2"
+HOST = {NODE, OTHER}
+SOURCES = {"P": "10.0.0.2", "N": NODE, "C": "203.0.113.2", "B": "203.0.113.130", "L": "10.0.0.11", "R": "10.0.1.21"}
+VIP, EXTERNAL, BALANCED = "172.30.0.10", "198.51.100.1", "198.51.100.2"
+PLACES = {
+    "cluster": (VIP, 80),
+    "node": (NODE, 3001),
+    "other": (OTHER, 3001),
+    "external": (EXTERNAL, 80),
+    "lb": (BALANCED, 80),
+}
+CONDITIONS = {
+    "+": {"ready": True},
+    "t": {"ready": False, "serving": True, "terminating": True},
+    "-": {"ready": False, "serving": False},
+}
+
+
+def build(endpoints: str, spec: dict[str, Any], config: dict[str, Any]) -> Ruleset:
+    """The ruleset of a node with one Service of every class. Endpoints as in §2.4, `L` 10.0.0.1N, `R` 10.0.1.2N."""
+    settings: dict[str, Any] = {"cluster_cidrs": ("10.0.0.0/8",), "service_cidrs": ("172.30.0.0/16",)} | config
+    kernel = FakeKernel()
+    plane = NftablesPlane(kernel, ProxyConfig(node_name="N", **settings), Family.IPV4)
+    proxier = Proxier({Family.IPV4: plane}, NodeView("N", "", (NODE,)))
+    wire = make_service(
+        "web",
+        **{
+            "type": "LoadBalancer",
+            "clusterIP": VIP,
+            "externalIPs": [EXTERNAL],
+            "ports": [{"port": 80, "protocol": "TCP", "nodePort": 3001}],
+            **spec,
+        },
+    ) | {"status": {"loadBalancer": {"ingress": [{"ip": BALANCED}]}}}
+    proxier.set_service("default/web", msgspec.convert(wire, Service))
+    for number, word in enumerate(endpoints.split(), 1):
+        local = word[0] == "L"
+        piece = make_slice(f"web-{number}", "web", [], ports=[{"name": "", "port": 8080, "protocol": "TCP"}])
+        address = f"10.0.0.1{number}" if local else f"10.0.1.2{number}"
+        piece["endpoints"] = [
+            {"addresses": [address], "conditions": CONDITIONS[word[1]], "nodeName": "N" if local else "M"}
+        ]
+        proxier.set_slice(f"default/web-{number}", msgspec.convert(piece, EndpointSlice))
+    assert not proxier.sync().failures
+    return kernel.read_whole(Family.IPV4, "seaway")
+
+
+def describe(fates: frozenset[Fate]) -> str:
+    """`L1 p R2 m`, `DROP`, `REJECT`, or the untouched destination."""
+    words = []
+    for fate in sorted(fates, key=lambda f: (f.arrives, f.masqueraded, f.verdict)):
+        assert fate.mark == 0 or fate.verdict != "accept"
+        if fate == DROPPED:
+            words.append("DROP")
+        elif fate == REJECTED:
+            words.append("REJECT")
+        else:
+            address, port = fate.arrives.split(":")
+            names = {"10.0.0.1": "L", "10.0.1.2": "R"}
+            place = names.get(address[:-1])
+            assert place is None or port == "8080"
+            words.append(f"{place}{address[-1]} {'m' if fate.masqueraded else 'p'}" if place else "untouched")
+    return " ".join(words)
+
+
+LOCAL_OUT, LOCAL_IN = {"externalTrafficPolicy": "Local"}, {"internalTrafficPolicy": "Local"}
+NO_DETECTOR, ALL = {"cluster_cidrs": ()}, {"masquerade_all": True}
+RANGES = {"loadBalancerSourceRanges": ["192.168.0.0/24", " 203.0.113.0/25 "]}
+
+TABLE: list[tuple[str, str, str, str, dict[str, Any], dict[str, Any], str]] = [
+    ("1 pod to cluster IP", "P", "cluster", "L+", {}, {}, "L1 p"),
+    ("2 pod to cluster IP, two endpoints", "P", "cluster", "L+ R+", {}, {}, "L1 p R2 p"),
+    ("3 endpoint to itself", "L", "cluster", "L+", {}, {}, "L1 m"),
+    ("4 endpoint to itself or another", "L", "cluster", "L+ R+", {}, {}, "L1 m R2 p"),
+    ("5 node to cluster IP", "N", "cluster", "L+ R+", {}, {}, "L1 m R2 m"),
+    ("5a remote endpoint to itself through this node", "R", "cluster", "R+", {}, {}, "R1 p"),
+    ("6 outside to cluster IP", "C", "cluster", "L+ R+", {}, {}, "L1 m R2 m"),
+    ("14 no endpoints, from a pod", "P", "cluster", "", {}, {}, "REJECT"),
+    ("15 no endpoints, from the node", "N", "cluster", "", {}, {}, "REJECT"),
+    ("16 no endpoints, from outside", "C", "cluster", "", {}, {}, "REJECT"),
+    ("17 only unready endpoints", "P", "cluster", "L-", {}, {}, "REJECT"),
+    ("25 masquerade all", "P", "cluster", "L+ R+", {}, ALL, "L1 m R2 m"),
+    ("26 node to cluster IP without a detector", "N", "cluster", "L+ R+", {}, NO_DETECTOR, "L1 p R2 p"),
+    ("26 outside to cluster IP without a detector", "C", "cluster", "L+ R+", {}, NO_DETECTOR, "L1 p R2 p"),
+    ("33 internal Local, pod", "P", "cluster", "L+ R+", LOCAL_IN, {}, "L1 p"),
+    ("35 internal Local, node", "N", "cluster", "L+ R+", LOCAL_IN, {}, "L1 m"),
+    ("36 internal Local, outside", "C", "cluster", "L+ R+", LOCAL_IN, {}, "L1 m"),
+    ("37 internal Local, only remote", "P", "cluster", "R+", LOCAL_IN, {}, "DROP"),
+    ("38 internal Local, none", "P", "cluster", "", LOCAL_IN, {}, "REJECT"),
+    ("39 internal Local, local terminating", "P", "cluster", "Lt R+", LOCAL_IN, {}, "L1 p"),
+    ("40 internal Local, remote terminating", "P", "cluster", "Rt", LOCAL_IN, {}, "DROP"),
+    ("41 internal Local does not touch node ports", "P", "node", "R+", LOCAL_IN, {}, "R1 m"),
+    ("44 outside to node port", "C", "node", "L+ R+", {}, {}, "L1 m R2 m"),
+    ("45 pod to node port", "P", "node", "L+ R+", {}, {}, "L1 m R2 m"),
+    ("46 node to its own node port", "N", "node", "L+ R+", {}, {}, "L1 m R2 m"),
+    ("47 another address of the node", "C", "other", "L+", {}, {}, "untouched"),
+    ("49 any address of the node", "C", "other", "L+", {}, {"node_port_addresses": ("0.0.0.0/0",)}, "L1 m"),
+    ("54 node port, no endpoints", "C", "node", "", {}, {}, "REJECT"),
+    ("55 node port, no endpoints, from a pod", "P", "node", "", {}, {}, "REJECT"),
+    ("node port of the node itself, no endpoints", "N", "node", "", {}, {}, "REJECT"),
+    ("60 external Local keeps the source", "C", "node", "L+ R+", LOCAL_OUT, {}, "L1 p"),
+    ("61 external Local, load balancer IP", "C", "lb", "L+ R+", LOCAL_OUT, {}, "L1 p"),
+    ("61 external Local, external IP", "C", "external", "L+ R+", LOCAL_OUT, {}, "L1 p"),
+    ("62 external Local, from a pod", "P", "lb", "L+ R+", LOCAL_OUT, {}, "L1 p R2 p"),
+    ("62 external Local, from a pod, node port", "P", "node", "L+ R+", LOCAL_OUT, {}, "L1 p R2 p"),
+    ("63 external Local, from the node", "N", "lb", "L+ R+", LOCAL_OUT, {}, "L1 m R2 m"),
+    ("63 external Local, from the node, node port", "N", "node", "L+ R+", LOCAL_OUT, {}, "L1 m R2 m"),
+    ("64 external Local does not touch the cluster IP", "P", "cluster", "L+ R+", LOCAL_OUT, {}, "L1 p R2 p"),
+    ("65 external Local, only remote", "C", "lb", "R+", LOCAL_OUT, {}, "DROP"),
+    ("65 external Local, only remote, node port", "C", "node", "R+", LOCAL_OUT, {}, "DROP"),
+    ("66 the same from a pod", "P", "node", "R+", LOCAL_OUT, {}, "R1 p"),
+    ("67 the same from the node", "N", "external", "R+", LOCAL_OUT, {}, "R1 m"),
+    ("68 external Local, none", "C", "lb", "", LOCAL_OUT, {}, "REJECT"),
+    ("69 external Local, pod without a detector", "P", "lb", "L+ R+", LOCAL_OUT, NO_DETECTOR, "L1 p"),
+    ("70 the same, only remote", "P", "lb", "R+", LOCAL_OUT, NO_DETECTOR, "DROP"),
+    ("72 endpoint to itself by a Local address", "L", "lb", "L+", LOCAL_OUT, {}, "L1 m"),
+    ("75 load balancer IP, outside", "C", "lb", "L+ R+", {}, {}, "L1 m R2 m"),
+    ("75 load balancer IP, pod", "P", "lb", "L+ R+", {}, {}, "L1 m R2 m"),
+    ("79 a source in the ranges", "C", "lb", "L+", RANGES, {}, "L1 m"),
+    ("80 a source outside the ranges", "B", "lb", "L+", RANGES, {}, "DROP"),
+    ("81 a pod outside the ranges", "P", "lb", "L+", RANGES, {}, "DROP"),
+    ("82 the node inside the ranges", "N", "lb", "L+", RANGES, {}, "L1 m"),
+    ("85 ranges do not guard node ports", "B", "node", "L+", RANGES, {}, "L1 m"),
+    ("86 nor external IPs", "B", "external", "L+", RANGES, {}, "L1 m"),
+    ("89 ranges without endpoints, outside", "B", "lb", "", RANGES, {}, "DROP"),
+    ("89 ranges without endpoints, inside", "C", "lb", "", RANGES, {}, "REJECT"),
+    ("92 external IP", "C", "external", "L+ R+", {}, {}, "L1 m R2 m"),
+    ("94 external IP, no endpoints", "C", "external", "", {}, {}, "REJECT"),
+    ("97 ready ones only", "P", "cluster", "L+ L+ Lt L- R+", {}, {}, "L1 p L2 p R5 p"),
+    ("100 local terminating ones", "C", "lb", "Lt Lt L- R+", LOCAL_OUT, {}, "L1 p L2 p"),
+    ("101 terminating ones everywhere", "P", "cluster", "Lt Lt R- Rt", {}, {}, "L1 p L2 p R4 p"),
+    ("103 remote terminating, external Local", "C", "lb", "Rt", LOCAL_OUT, {}, "DROP"),
+    ("104 nothing usable", "C", "node", "L- R-", {}, {}, "REJECT"),
+]
+
+
+@pytest.mark.parametrize(
+    ("source", "place", "endpoints", "spec", "config", "expected"),
+    [row[1:] for row in TABLE],
+    ids=[r[0] for r in TABLE],
+)
+def test_fate(
+    source: str, place: str, endpoints: str, spec: dict[str, Any], config: dict[str, Any], expected: str
+) -> None:
+    address, port = PLACES[place]
+    fates = trace(build(endpoints, spec, config), Packet(SOURCES[source], address, port), host=HOST)
+    assert describe(fates) == expected
+
+
+@pytest.mark.parametrize(
+    ("packet", "expected"),
+    [
+        (Packet("10.0.0.2", VIP, 443), REJECTED),
+        (Packet("10.0.0.2", VIP, 80, "UDP"), REJECTED),
+        (Packet("10.0.0.2", "172.30.0.50", 80), DROPPED),
+        (Packet(NODE, "172.30.0.50", 80), DROPPED),
+        (Packet("203.0.113.2", NODE, 3001, "UDP"), Fate(f"{NODE}:3001")),
+        (Packet("203.0.113.2", NODE, 22), Fate(f"{NODE}:22")),
+        (Packet("10.0.0.2", "192.168.9.9", 3001), Fate("192.168.9.9:3001")),
+        (Packet("10.0.0.2", "1.1.1.1", 80, mark=0x1), Fate("1.1.1.1:80", mark=0x1)),
+        (Packet("203.0.113.2", VIP, 80, mark=0x1), Fate("10.0.0.11:8080", True, mark=0x1)),
+        (Packet(NODE, "127.0.0.1", 3001), Fate("127.0.0.1:3001")),
+    ],
+    ids=[
+        "10 another port of a cluster IP",
+        "9 another protocol of a cluster IP",
+        "11 an address that no Service has",
+        "11 the same from the node",
+        "52 another protocol of a node port",
+        "another port of the node",
+        "57 another node's port",
+        "traffic that is not ours keeps its mark",
+        "traffic that is ours keeps others' marks",
+        "50 loopback is never a node port",
+    ],
+)
+def test_the_neighbourhood(packet: Packet, expected: Fate) -> None:
+    assert trace(build("L+", {}, {}), packet, host=HOST | {"127.0.0.1"}) == {expected}
