@@ -548,7 +548,7 @@ def test_racing_planners_hand_out_nothing_twice_and_leak_nothing(actions: list[t
     for action, name, shape, turn in actions:
         cluster.turn = turn
         if action == "deliver":
-            for key in list(cluster.allocator._holders) + list(cluster.keys):
+            for key in list(cluster.allocator._held) + list(cluster.keys):
                 cluster.show(key)
             continue
         for _ in range(40):
@@ -567,7 +567,7 @@ def test_racing_planners_hand_out_nothing_twice_and_leak_nothing(actions: list[t
             pool, number = cluster.allocator._locate(key)
             assert pool is not None
             assert number in pool
-    for key in {*cluster.allocator._holders, *cluster.keys}:
+    for key in {*cluster.allocator._held, *cluster.keys}:
         cluster.show(key)
     pool = cluster.allocator.find_pool("IPv4")
     assert pool is not None

@@ -303,6 +303,28 @@ def test_an_address_in_use_is_named_and_nothing_stays_bound() -> None:
     run(body)
 
 
+@pytest.mark.parametrize(("port", "is_drawn_again"), [(0, True), (20_054, False)])
+def test_a_drawn_port_that_tcp_cannot_have_is_drawn_again(
+    port: int, is_drawn_again: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bind, refused = serve._bind, []
+
+    def refuse_once(family: Any, kind: Any, host: str, number: int) -> socket.socket:
+        if kind == socket.SOCK_STREAM and not refused:
+            refused.append(number)
+            raise DnsError("in use")
+        return bind(family, kind, host, number)
+
+    monkeypatch.setattr(serve, "_bind", refuse_once)
+    if not is_drawn_again:
+        with pytest.raises(DnsError):
+            serve._bind_pair("127.0.0.1", port)
+        return
+    udp, tcp = serve._bind_pair("127.0.0.1", port)
+    with udp, tcp:
+        assert udp.getsockname() == tcp.getsockname()
+
+
 def test_a_cluster_ip_added_while_serving_is_answered() -> None:
     index = make_index()
     config = DnsConfig(listen=(("127.0.0.1", 0),))

@@ -22,7 +22,7 @@ pytestmark = pytest.mark.kernel
 
 ROOT = Path(__file__).parents[2]
 NAMESPACES = {
-    "host": ["unshare", "-n", "-m", "--propagation", "private"],
+    "host": ["unshare", "-nmpf", "--mount-proc", "--kill-child"],
     "sandbox": ["unshare", "-Urnmpf", "--mount-proc", "--kill-child"],
 }
 

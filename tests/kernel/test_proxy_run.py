@@ -15,7 +15,7 @@ from seaway.net.family import Family
 from seaway.proxy.run import ProxyConfig, cleanup, run
 from seaway.testing.builders import make_node, make_service, make_slice
 from seaway.testing.cluster import Cluster, open_cluster
-from seaway.testing.netns import EchoServers, Namespace, ask
+from seaway.testing.netns import EchoServers, Namespace, ask, connect
 
 pytestmark = pytest.mark.kernel
 
@@ -27,11 +27,10 @@ CONFIG = ProxyConfig(node_name="node-1", families=(Family.IPV4,), cluster_cidrs=
 def node() -> Iterator[Namespace]:
     if os.geteuid() != 0:
         pytest.skip("needs root: a network namespace; run as root or inside `unshare -Urnm`")
-    with Namespace() as namespace, EchoServers() as servers:
-        namespace.run("ip", "link", "add", "seaway0", "type", "dummy")
-        namespace.run("ip", "address", "add", f"{NODE}/24", "dev", "seaway0")
-        namespace.run("ip", "link", "set", "seaway0", "up")
-        namespace.run("ip", "route", "add", "default", "dev", "seaway0")
+    with Namespace() as namespace, Namespace() as outside, EchoServers() as servers:
+        connect(namespace, "out", outside, "eth0")
+        namespace.run("ip", "address", "add", f"{NODE}/24", "dev", "out")
+        namespace.run("ip", "route", "add", "default", "dev", "out")
         servers.listen(namespace, "one", 7070)
         servers.listen(namespace, "two", 7071)
         servers.start()

@@ -106,12 +106,8 @@ def test_a_cluster_ip_beats_an_older_external_ip() -> None:
 
 def udp_service(*endpoints: str) -> ServiceForwarding:
     wire = make_service("dns", clusterIP="10.96.0.10", ports=[{"port": 53, "protocol": "UDP", "nodePort": 30053}])
-    slices = [
-        msgspec.convert(
-            make_slice("dns-1", "dns", list(endpoints), ports=[{"name": "", "port": 5353, "protocol": "UDP"}]),
-            EndpointSlice,
-        )
-    ]
+    ports = [{"name": "", "port": 5353, "protocol": "UDP"}]
+    slices = [msgspec.convert(make_slice("dns-1", "dns", list(endpoints), ports=ports), EndpointSlice)]
     found = forward_service(msgspec.convert(wire, Service), slices, family=Family.IPV4, node=NodeView("n"))
     assert found is not None
     return found

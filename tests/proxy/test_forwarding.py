@@ -84,11 +84,8 @@ def test_hairpins_are_the_endpoints_of_this_node() -> None:
 
 
 def test_external_frontends_are_not_gated_on_the_type() -> None:
-    status = {
-        "loadBalancer": {
-            "ingress": [{"ip": "203.0.113.2"}, {"ip": "203.0.113.3", "ipMode": "Proxy"}, {"hostname": "x"}]
-        }
-    }
+    ingress = [{"ip": "203.0.113.2"}, {"ip": "203.0.113.3", "ipMode": "Proxy"}, {"hostname": "x"}]
+    status = {"loadBalancer": {"ingress": ingress}}
     found = forward(
         LOCAL, externalIPs=["203.0.113.001", "", "x"], ports=[{"port": 80, "nodePort": 30080}], status=status
     )
@@ -211,25 +208,17 @@ def test_endpoints_of_slices(slices: list[Any], targets: list[str]) -> None:
     assert sorted(t.address for t in found) == targets
 
 
-def test_of_several_addresses_of_an_endpoint_the_first_is_used() -> None:
+def test_every_address_of_an_endpoint_is_served() -> None:
     wire = make_slice("a", "web", ["10.0.0.1"])
     wire["endpoints"][0]["addresses"] = ["10.0.0.1", "10.0.0.2"]
     found = group_endpoints([msgspec.convert(wire, EndpointSlice)], Family.IPV4)
-    assert list(found["", "TCP"]) == [Target("10.0.0.1", 8080)]
+    assert list(found["", "TCP"]) == [Target("10.0.0.1", 8080), Target("10.0.0.2", 8080)]
 
 
 @pytest.mark.parametrize("order", [("a", "b"), ("b", "a")])
 def test_a_duplicate_that_is_not_terminating_wins(order: tuple[str, str]) -> None:
-    dying = read_slice(order[0], "web", ["10.0.0.1"])
-    dying = msgspec.convert(
-        make_slice(order[0], "web", ["10.0.0.1"], ready=False)
-        | {
-            "endpoints": [
-                {"addresses": ["10.0.0.1"], "conditions": {"ready": False, "serving": True, "terminating": True}}
-            ]
-        },
-        EndpointSlice,
-    )
+    conditions = {"ready": False, "serving": True, "terminating": True}
+    dying = read_slice(order[0], "web", ["10.0.0.1"], conditions=conditions)
     found = group_endpoints([dying, read_slice(order[1], "web", ["10.0.0.1"])], Family.IPV4)
     assert found["", "TCP"][Target("10.0.0.1", 8080)].ready
 

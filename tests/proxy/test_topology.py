@@ -1,4 +1,7 @@
-"""Endpoint choice. Rule: spec "proxy" §2; notation of §2.4: L here, R elsewhere; + ready, t serving-terminating, - neither."""
+"""Endpoint choice. Rule: spec "proxy" §2.
+
+Notation of §2.4: L here, R elsewhere; + ready, t serving and terminating, - neither; x serving, but not ready.
+"""
 
 from __future__ import annotations
 
@@ -49,7 +52,7 @@ CASES = [
     ("internal Local, none", ITP, "", "", None, "", False),
     ("internal Local, only remote", ITP, "R+ R+", "", None, "", True),
     ("internal Local, local ready", ITP, "L+ R+", "", None, "1", True),
-    ("internal Local falls back to local terminating ones, though remote ones are ready", ITP, "Lt R+", "", None, "1", True),
+    ("internal Local falls back to local ones, though remote ones are ready", ITP, "Lt R+", "", None, "1", True),
     ("both lists, only remote ready", BOTH, "R+ R+", "", "12", "", True),
     ("both lists, only remote terminating", BOTH, "Rt Rt", "", "12", "", True),
     ("the fallback is decided per list", BOTH, "R+ L- Lt Rt", "", "1", "3", True),

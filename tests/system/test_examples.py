@@ -44,7 +44,9 @@ def test_each_of_two_ports_has_its_own_target(applied: Up, port: int, target: in
 
 def test_both_addresses_of_a_hand_made_endpoint_are_served(applied: Up) -> None:
     program = shlex.join([sys.executable, "-c", OUTSIDE])
-    applied.inside("sh", "-c", f"for a in 10.4.5.6 10.1.2.3; do ip addr add $a/32 dev lo; done; {program} >/dev/null 2>&1 &")
+    applied.inside(
+        "sh", "-c", f"for a in 10.4.5.6 10.1.2.3; do ip addr add $a/32 dev lo; done; {program} >/dev/null 2>&1 &"
+    )
     vip = f"http://{applied.cluster_ip('my-database')}/"
     until(lambda: not any(who.startswith("error") for who in applied.ask("fetch", vip, "1")), "the outside answers")
     assert set(applied.ask("fetch", vip, "40")) == {"10.4.5.6", "10.1.2.3"}

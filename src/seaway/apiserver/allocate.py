@@ -23,30 +23,37 @@ Rule: spec "service-api" §5, texts of §3.3; quirks Q6, Q14, Q15 are not reprod
 from __future__ import annotations
 
 import ipaddress
-import uuid
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 import msgspec
 
-from seaway.api.machinery.addresses import canonical_address, find_family
+from seaway.api.machinery.addresses import find_family
 from seaway.api.machinery.errors import ApiError, InternalError, make_invalid
 from seaway.api.machinery.field import FieldError, invalid
 from seaway.api.machinery.strategy import Json
-from seaway.api.registry import IP_ADDRESSES
-from seaway.api.service.defaults import is_headless, needs_health_check_port, needs_node_ports
+from seaway.api.service.defaults import needs_health_check_port, needs_node_ports
 from seaway.api.service.families import choose_families
 from seaway.api.service.transition import default_on_read, take_over_allocated
+from seaway.apiserver.holdings import (
+    ADDRESS_PREFIX,
+    PORT_PREFIX,
+    Holder,
+    address_key,
+    address_keys,
+    encode_address,
+    encode_port,
+    find_holder_key,
+    holds_addresses,
+    node_ports,
+    port_key,
+    port_keys,
+)
 from seaway.apiserver.pool import Full, OutOfRange, Pick, Pool, Taken, address_number, make_address_pool, make_port_pool
-from seaway.apiserver.record import encode_stored
 from seaway.store.contract import Precondition, Write
 
-ADDRESS_PREFIX = IP_ADDRESSES.store_prefix
-PORT_PREFIX = "/registry/nodeports/"
-LABEL_FAMILY = "ipaddress.kubernetes.io/ip-family"
-LABEL_MANAGED_BY = "ipaddress.kubernetes.io/managed-by"
-MANAGED_BY = "ipallocator.k8s.io"
+__all__ = ["ADDRESS_PREFIX", "PORT_PREFIX", "Claim", "ServiceAllocator"]
+
 _HOLDS_PORTS = ("NodePort", "LoadBalancer")
 
 
@@ -58,59 +65,26 @@ class Claim:
     writes: tuple[Write, ...] = ()
 
 
-class _ParentRef(msgspec.Struct, frozen=True, gc=False):
-    group: str = ""
-    resource: str = ""
-    namespace: str = ""
-    name: str = ""
-
-
-class _AddressSpec(msgspec.Struct, frozen=True, gc=False, rename={"parent_ref": "parentRef"}):
-    parent_ref: _ParentRef = _ParentRef()
-
-
-class _AddressObject(msgspec.Struct, frozen=True, gc=False):
-    spec: _AddressSpec = _AddressSpec()
-
-
-class _PortOwner(msgspec.Struct, frozen=True, gc=False):
-    namespace: str = ""
-    name: str = ""
-
-
-_decode_address = msgspec.json.Decoder(_AddressObject).decode
-_decode_port = msgspec.json.Decoder(_PortOwner).decode
-
-
-@dataclass(slots=True)
-class _Holder:
-    """Who holds a key and since which revision. owner: `namespace/name` of a Service; empty: something else."""
+@dataclass(frozen=True, slots=True)
+class _Held:
+    """A key that was seen: since which revision, and by whom. holder_key: empty when by no Service."""
 
     revision: int
-    owner: str
+    holder_key: str
 
 
 @dataclass(slots=True)
 class _Draft:
-    """What one plan takes and gives back so far."""
+    """What one plan takes and gives back so far. base_revision: at which it takes; empty: of a new Service."""
 
     service: Json
-    wall_now: str
-    uid: str = ""
+    holder: Holder
+    wall_now: str = ""
     base_revision: str = ""
     takes: dict[str, bytes] = field(default_factory=dict)
     releases: set[str] = field(default_factory=set)
     reserved: set[int] = field(default_factory=set)
     """Addresses and ports as numbers: of this plan, and of the keys that it releases."""
-
-    @property
-    def meta(self) -> Json:
-        meta: Json = self.service.get("metadata") or {}
-        return meta
-
-    @property
-    def owner(self) -> str:
-        return f"{self.meta.get('namespace') or ''}/{self.meta.get('name') or ''}"
 
 
 class ServiceAllocator:
@@ -126,7 +100,7 @@ class ServiceAllocator:
         self._port_range = node_port_range
         self._ports = make_port_pool(*node_port_range)
         self._pick = pick
-        self._holders: dict[str, _Holder] = {}
+        self._held: dict[str, _Held] = {}
 
     @property
     def families(self) -> tuple[str, ...]:
@@ -149,13 +123,13 @@ class ServiceAllocator:
         pool, number = self._locate(key)
         if pool is None and number is None:
             return
-        known = self._holders.get(key)
+        known = self._held.get(key)
         if known is not None and revision < known.revision:
             return
         if value is None:
-            self._holders.pop(key, None)
+            self._held.pop(key, None)
         else:
-            self._holders[key] = _Holder(revision, _find_owner(key, value))
+            self._held[key] = _Held(revision, find_holder_key(key, value))
         if pool is not None and number is not None:
             pool.mark(number, value is not None)
 
@@ -187,8 +161,8 @@ class ServiceAllocator:
         if spec.get("clusterIP") and not spec.get("clusterIPs"):
             spec["clusterIPs"] = [spec["clusterIP"]]
         _raise_if(service, choose_families(spec, None, configured=self.families))
-        draft = _Draft(service, wall_now, (service.get("metadata") or {}).get("uid") or "")
-        if _holds_addresses(spec):
+        draft = _Draft(service, _holder_of(service), wall_now)
+        if holds_addresses(spec):
             self._take_addresses(draft, 0)
         if spec["type"] in _HOLDS_PORTS:
             self._take_new_ports(draft)
@@ -206,28 +180,28 @@ class ServiceAllocator:
         before = default_on_read(old.get("spec") or {}, primary=self.families[0])
         take_over_allocated(spec, before)
         _raise_if(service, choose_families(spec, before, configured=self.families))
-        stored = old.get("metadata") or {}
-        draft = _Draft(service, wall_now, stored.get("uid") or "", str(stored.get("resourceVersion") or ""))
+        revision = (old.get("metadata") or {}).get("resourceVersion") or ""
+        draft = _Draft(service, _holder_of(old), wall_now, revision)
         self._update_addresses(draft, before)
         self._update_ports(draft, before)
         return service, self._make_claim(draft)
 
     def plan_delete(self, old: Json) -> Claim:
         """The claim that gives back all that the Service holds."""
-        draft = _Draft(old, "")
+        draft = _Draft(old, _holder_of(old))
         spec = default_on_read(old.get("spec") or {}, primary=self.families[0])
-        self._release(draft, _address_keys(spec) | _port_keys(spec))
+        self._release(draft, address_keys(spec) | port_keys(spec))
         return self._make_claim(draft)
 
     def _make_claim(self, draft: _Draft) -> Claim:
         preconditions = [Precondition(key, 0) for key in draft.takes]
         writes = [Write(key, value) for key, value in draft.takes.items()]
         for key in draft.releases:
-            holder = self._holders.get(key)
-            if holder is None:
+            held = self._held.get(key)
+            if held is None:
                 preconditions.append(Precondition(key, 0))
-            elif holder.owner == draft.owner:
-                preconditions.append(Precondition(key, holder.revision))
+            elif held.holder_key == draft.holder.key:
+                preconditions.append(Precondition(key, held.revision))
                 writes.append(Write(key, None))
         return Claim(tuple(sorted(preconditions, key=lambda p: p.key)), tuple(sorted(writes, key=lambda w: w.key)))
 
@@ -240,18 +214,18 @@ class ServiceAllocator:
 
     def _update_addresses(self, draft: _Draft, before: Json) -> None:
         spec = draft.service["spec"]
-        had, has = _holds_addresses(before), _holds_addresses(spec)
+        had, has = holds_addresses(before), holds_addresses(spec)
         if has and before.get("type") == "ExternalName":
             self._take_addresses(draft, 0)
         elif had and spec["type"] == "ExternalName":
-            self._release(draft, _address_keys(before))
+            self._release(draft, address_keys(before))
         elif had and has:
             kept, wanted = len(before.get("ipFamilies") or ()), len(spec.get("ipFamilies") or ())
             if kept < wanted:
                 self._take_addresses(draft, kept)
             elif kept > wanted:
                 gone = {"type": before["type"], "clusterIPs": (before.get("clusterIPs") or [])[wanted:]}
-                self._release(draft, _address_keys(gone))
+                self._release(draft, address_keys(gone))
 
     def _take_addresses(self, draft: _Draft, start: int) -> None:
         """Take one address for each family from position `start` on, and write the lists of the spec."""
@@ -268,17 +242,22 @@ class ServiceAllocator:
                 else:
                     number = pool.choose(draft.reserved, self._pick)
             except Full:
-                name = draft.meta.get("name") or ""
-                text = f'failed to allocate a serviceIP for Service "{name}": range is full'
+                text = f'failed to allocate a serviceIP for Service "{draft.holder.name}": range is full'
                 raise _internal(text) from None
             except (OutOfRange, Taken) as refusal:
                 raise _refuse_address(draft, wanted, wanted[index], refusal) from None
             draft.reserved.add(number)
             address = str(ipaddress.IPv4Address(number) if families[index] == "IPv4" else ipaddress.IPv6Address(number))
             addresses[index] = wanted[index] or address
-            if not draft.meta.get("name"):
-                raise _refuse_nameless(draft, wanted, address)
-            draft.takes[f"{ADDRESS_PREFIX}{address}"] = _encode_address(draft, address, families[index])
+            if not draft.holder.name:
+                raise _refuse_nameless(wanted, address)
+            draft.takes[address_key(address)] = encode_address(
+                draft.holder,
+                address,
+                family=families[index],
+                wall_now=draft.wall_now,
+                base_revision=draft.base_revision,
+            )
         spec["clusterIPs"] = addresses
         spec["clusterIP"] = addresses[0]
 
@@ -303,13 +282,13 @@ class ServiceAllocator:
 
     def _update_ports(self, draft: _Draft, before: Json) -> None:
         spec = draft.service["spec"]
-        had = _node_ports(before)
+        had = node_ports(before)
         kept: set[int] = set()
         if spec["type"] in _HOLDS_PORTS:
             _refuse_same_port_twice(spec)
             # Numbers that the request gives up are nobody's until the commit.
             named = {port["nodePort"] for port in spec.get("ports") or () if port.get("nodePort")}
-            self._release(draft, {f"{PORT_PREFIX}{number}" for number in had - named})
+            self._release(draft, {port_key(number) for number in had - named})
             for index, port in enumerate(spec.get("ports") or ()):
                 own = port.get("nodePort") or 0
                 if own and own not in had and own not in kept:
@@ -318,7 +297,7 @@ class ServiceAllocator:
                     own = port["nodePort"] = self._take_port(draft, index, 0)
                 kept.add(own)
         else:
-            self._release(draft, {f"{PORT_PREFIX}{number}" for number in had})
+            self._release(draft, {port_key(number) for number in had})
         self._update_health_check_port(draft, before)
 
     def _update_health_check_port(self, draft: _Draft, before: Json) -> None:
@@ -326,7 +305,7 @@ class ServiceAllocator:
         if needs and not needed:
             self._take_health_check_port(draft)
         elif needed and not needs and before.get("healthCheckNodePort"):
-            self._release(draft, {f"{PORT_PREFIX}{before['healthCheckNodePort']}"})
+            self._release(draft, {port_key(before["healthCheckNodePort"])})
 
     def _take_port(self, draft: _Draft, index: int, wanted: int) -> int:
         try:
@@ -335,7 +314,7 @@ class ServiceAllocator:
             raise _internal("failed to allocate a nodePort: range is full") from None
         except (OutOfRange, Taken) as refusal:
             error = invalid(f"spec.ports[{index}].nodePort", wanted, self._explain_port(refusal))
-            raise make_invalid("Service", "", draft.meta.get("name") or "", [error]) from None
+            raise make_invalid("Service", "", draft.holder.name, [error]) from None
 
     def _take_health_check_port(self, draft: _Draft) -> None:
         spec = draft.service["spec"]
@@ -354,9 +333,7 @@ class ServiceAllocator:
         else:
             number = self._ports.choose(draft.reserved, self._pick)
         draft.reserved.add(number)
-        namespace, _, name = draft.owner.partition("/")
-        owner = {"namespace": namespace, "name": name, "uid": draft.uid}
-        draft.takes[f"{PORT_PREFIX}{number}"] = msgspec.json.encode(owner)
+        draft.takes[port_key(number)] = encode_port(draft.holder)
         return number
 
     def _explain_port(self, refusal: Exception) -> str:
@@ -372,59 +349,9 @@ def _copy(service: Json) -> Json:
     return copied
 
 
-def _holds_addresses(spec: Json) -> bool:
-    return spec.get("type") != "ExternalName" and not is_headless(spec)
-
-
-def _address_keys(spec: Json) -> set[str]:
-    if not _holds_addresses(spec):
-        return set()
-    return {f"{ADDRESS_PREFIX}{canonical_address(ip)}" for ip in spec.get("clusterIPs") or () if find_family(ip)}
-
-
-def _node_ports(spec: Json) -> set[int]:
-    """The numbers that the ports hold; an ExternalName Service may name some, and holds none."""
-    if spec.get("type") not in _HOLDS_PORTS:
-        return set()
-    return {port["nodePort"] for port in spec.get("ports") or () if port.get("nodePort")}
-
-
-def _port_keys(spec: Json) -> set[str]:
-    numbers = _node_ports(spec)
-    if needs_health_check_port(spec) and spec.get("healthCheckNodePort"):
-        numbers.add(spec["healthCheckNodePort"])
-    return {f"{PORT_PREFIX}{number}" for number in numbers}
-
-
-def _find_owner(key: str, value: bytes) -> str:
-    """`namespace/name` of the Service that the value names, or "" when it names something else."""
-    try:
-        if key.startswith(PORT_PREFIX):
-            port = _decode_port(value)
-            return f"{port.namespace}/{port.name}"
-        parent = _decode_address(value).spec.parent_ref
-    except msgspec.MsgspecError:
-        return ""
-    is_service = parent.resource == "services" and not parent.group
-    return f"{parent.namespace}/{parent.name}" if is_service else ""
-
-
-def _encode_address(draft: _Draft, address: str, family: str) -> bytes:
-    """The IPAddress as it is stored.
-
-    Its uid follows from the Service's, the Service's revision and the address: a Service takes an address at most
-    once per revision, so no two IPAddresses share one.
-    """
-    seed = f"seaway ipaddress {draft.owner} {draft.uid} {draft.base_revision} {draft.wall_now} {address}"
-    meta: dict[str, Any] = {
-        "name": address,
-        "uid": str(uuid.uuid5(uuid.NAMESPACE_OID, seed)),
-        "creationTimestamp": draft.wall_now,
-        "labels": {LABEL_FAMILY: family, LABEL_MANAGED_BY: MANAGED_BY},
-    }
-    parent = {"resource": "services", "namespace": draft.meta.get("namespace") or "", "name": draft.meta["name"]}
-    kind = {"kind": IP_ADDRESSES.kind, "apiVersion": IP_ADDRESSES.api_version}
-    return encode_stored({**kind, "metadata": meta, "spec": {"parentRef": parent}})
+def _holder_of(service: Json) -> Holder:
+    meta = service.get("metadata") or {}
+    return Holder(meta.get("namespace") or "", meta.get("name") or "", meta.get("uid") or "")
 
 
 def _refuse_same_port_twice(spec: Json) -> None:
@@ -443,10 +370,10 @@ def _refuse_address(draft: _Draft, wanted: list[str], address: str, refusal: Exc
     else:
         why = "the provided network does not match the current range"
     error = invalid("spec.clusterIPs", wanted, f"failed to allocate IP {address}: {why}")
-    return make_invalid("Service", "", draft.meta.get("name") or "", [error])
+    return make_invalid("Service", "", draft.holder.name, [error])
 
 
-def _refuse_nameless(draft: _Draft, wanted: list[str], address: str) -> ApiError:
+def _refuse_nameless(wanted: list[str], address: str) -> ApiError:
     why = f'IPAddress.networking.k8s.io "{address}" is invalid: spec.parentRef.name: Required value'
     return make_invalid("Service", "", "", [invalid("spec.clusterIPs", wanted, f"failed to allocate IP: {why}")])
 

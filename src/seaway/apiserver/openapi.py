@@ -170,7 +170,7 @@ def _named(kind: Type) -> str:
 
 # Paths
 
-# Clients look for these: without dryRun kubectl up to 1.26 refuses `diff`, without fieldValidation it validates itself.
+# Clients look for these: without dryRun kubectl 1.20 refuses `diff`, without fieldValidation it validates itself.
 _WRITE_OPTIONS = {
     "dryRun": "All: do everything but keep nothing.",
     "fieldManager": "The name under which the change is recorded.",

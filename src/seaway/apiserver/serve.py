@@ -8,6 +8,7 @@ Rule: spec "api-machinery" §7.1, §7.4, §10.1, §11 (shutdown); design §12.
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import socket
 import ssl
@@ -39,6 +40,7 @@ KEEP_ALIVE_SECONDS = 120.0
 """More than the 90 s after which client-go drops an idle connection, so that the client closes first."""
 MAX_LINE_BYTES = 64 << 10
 _BACKLOG = 512
+_ACCESS_LOG = logging.getLogger("seaway.apiserver.access")
 _PEER_CREDENTIALS = struct.Struct("3i")
 _REPEATABLE = frozenset(("impersonate-group",))
 
@@ -104,10 +106,11 @@ async def serve(
     tls: TlsFiles,
     listen: Sequence[Listener],
     tokens: TokenVerifier | None = None,
+    access_log: bool = False,
 ) -> Serving:
     """Accept requests on all listeners, or on none. Raises OSError when an address is taken or a file unreadable."""
     context = make_context(tls)
-    http = _HttpServer(server, tokens)
+    http = _HttpServer(server, tokens, _ACCESS_LOG if access_log else None)
     loop = asyncio.get_running_loop()
     started: list[asyncio.Server] = []
     paths: list[Path] = []
@@ -193,12 +196,12 @@ class _WireRequest(web.BaseRequest):
 class _HttpServer(web.Server):
     """Makes connections, and turns aiohttp's requests into ours and back."""
 
-    def __init__(self, server: ApiServer, tokens: TokenVerifier | None) -> None:
+    def __init__(self, server: ApiServer, tokens: TokenVerifier | None, access_log: logging.Logger | None) -> None:
         super().__init__(
             self._handle,
             request_factory=self._make_wire_request,
             handler_cancellation=True,
-            access_log=None,
+            access_log=access_log,
             keepalive_timeout=KEEP_ALIVE_SECONDS,
             max_line_size=MAX_LINE_BYTES,
             max_field_size=MAX_LINE_BYTES,

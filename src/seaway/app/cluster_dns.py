@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from seaway.api.machinery.errors import AlreadyExists
+from seaway.api.machinery.errors import AlreadyExists, NotFound
 from seaway.api.registry import ENDPOINT_SLICES, SERVICES
 from seaway.client.requests import Client
 
@@ -15,17 +15,21 @@ NAMESPACE, NAME = "kube-system", "kube-dns"
 
 
 async def ensure_dns_service(client: Client, *, cluster_ip: str, node_ip: str, node_name: str, port: int) -> None:
-    """Make the Service and its slice, or set the slice right after an address changed."""
-    for resource, obj in (
-        (SERVICES, make_service(cluster_ip)),
-        (ENDPOINT_SLICES, make_slice(node_ip, node_name, port)),
-    ):
-        try:
-            await client.create(resource, obj, NAMESPACE)
-        except AlreadyExists:
-            if resource is ENDPOINT_SLICES:
-                patch = {"endpoints": obj["endpoints"], "ports": obj["ports"]}
-                await client.patch(resource, NAME, NAMESPACE, patch=patch)
+    """Make the Service and its slice, or set the slice right after an address changed.
+
+    The Service is looked for first: a create that names an address which this very Service holds is refused for the
+    address, not for the name. Rule: spec "service-api" §0.2.
+    """
+    try:
+        await client.get(SERVICES, NAME, NAMESPACE, as_type=dict)
+    except NotFound:
+        await client.create(SERVICES, make_service(cluster_ip), NAMESPACE)
+    wanted = make_slice(node_ip, node_name, port)
+    try:
+        await client.create(ENDPOINT_SLICES, wanted, NAMESPACE)
+    except AlreadyExists:
+        patch = {"endpoints": wanted["endpoints"], "ports": wanted["ports"]}
+        await client.patch(ENDPOINT_SLICES, NAME, NAMESPACE, patch=patch)
 
 
 def make_service(cluster_ip: str) -> dict[str, Any]:

@@ -88,6 +88,8 @@ def run_up(options: UpOptions, *, say: Callable[[str], None]) -> int:
     plan = make_plan(options, data, choice)
     listeners = bind_listeners(plan)
     files.note_way(data, choice.way)
+    if options.ready_file:
+        options.ready_file.unlink(missing_ok=True)  # of an `up` that was killed
     try:
         fatal = _supervise(plan, listeners, say, begun)
     finally:

@@ -16,7 +16,7 @@ MIN_TTL_SECONDS = 5
 MAX_TTL_SECONDS = 30
 FAILURE_TTL_SECONDS = 5
 MAX_BYTES = 8 << 20
-_OVERHEAD_BYTES = 600  # of the objects around a small message, measured
+_OVERHEAD_BYTES = 600  # with 150 for each record, a little more than the objects around a message take
 
 
 @dataclass(frozen=True, slots=True)

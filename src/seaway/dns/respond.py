@@ -1,8 +1,9 @@
 """Bytes in, bytes out: the whole of a server but its sockets.
 
 Replies are kept by the raw query behind its id, in lower case, and each belongs to what it rests on (a Service, an
-address): a change drops exactly those. A kept reply is found with one dictionary lookup; making one takes some fifty
-times as long.
+address): a change drops exactly those. A kept reply is found with one dictionary lookup; making one takes some forty
+times as long (0.8 and 33 microseconds).
+
 Law: a kept reply equals a fresh one. What cannot be answered from the cluster leaves as `Deferred`.
 
 The key lower-cases all of the query, which is right only where no letter stands outside the name: other queries are
@@ -32,7 +33,7 @@ from seaway.dns.wire import (
 )
 
 MAX_KEPT = 32_768
-"""Replies; about 400 bytes each. At the limit all are forgotten: simple, and a flood cannot choose which."""
+"""Replies; about 640 bytes each. At the limit all are forgotten: simple, and a flood cannot choose which."""
 
 
 @dataclass(frozen=True, slots=True)

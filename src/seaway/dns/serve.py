@@ -226,7 +226,7 @@ def _ask(deferred: Deferred) -> Ask:
 
 
 def _bind_pair(host: str, port: int) -> tuple[socket.socket, socket.socket]:
-    """A UDP and a TCP socket on one port. For port 0 the kernel draws one that is free for UDP: it may not be for TCP."""
+    """A UDP and a TCP socket on one port; of port 0 one that is free for both, where the kernel looks at UDP alone."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     draws = MAX_PORT_DRAWS if port == 0 else 1
     while True:

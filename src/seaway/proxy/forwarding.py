@@ -145,7 +145,8 @@ def group_endpoints(
     """(port name, protocol) → the endpoints of the family in those slices.
 
     The same address and port twice: the later one wins unless it is terminating; slices are taken by name.
-    Ports and addresses that cannot be served are left out. Rule: spec "proxy" §1.5.
+    Ports and addresses that cannot be served are left out. Rule: spec "proxy" §1.5, but every address of an endpoint is
+    served, where stock proxies take the first: what the Service concept page writes by hand works as it reads.
     """
     grouped: dict[tuple[str, str], dict[Target, ServingEndpoint]] = {}
     for piece in sorted(slices, key=lambda s: s.metadata.name):
@@ -156,12 +157,13 @@ def group_endpoints(
                 continue
             found = grouped.setdefault((port.name, port.protocol or "TCP"), {})
             for endpoint in piece.endpoints or ():
-                address = parse_address(endpoint.addresses[0], family) if endpoint.addresses else None
-                if address is None:
-                    continue
-                target = Target(address, port.port)
-                if target not in found or not endpoint.is_terminating:
-                    found[target] = _resolve(endpoint, target)
+                for text in endpoint.addresses:
+                    address = parse_address(text, family)
+                    if address is None:
+                        continue
+                    target = Target(address, port.port)
+                    if target not in found or not endpoint.is_terminating:
+                        found[target] = _resolve(endpoint, target)
     return grouped
 
 
@@ -191,7 +193,7 @@ def _forward_port(
 ) -> tuple[list[Forwarding], EndpointChoice]:
     spec = service.spec
     known = tuple(endpoints)
-    external = _external_frontends(service, port, family)
+    external = _external_frontends(service, port, cluster_ip, family)
     is_external = spec.type in ("NodePort", "LoadBalancer") or bool(spec.external_ips)
     internal_local = spec.internal_traffic_policy == "Local"
     external_local = spec.external_traffic_policy == "Local" and is_external
@@ -231,7 +233,7 @@ def _forward_port(
     return forwardings, choice
 
 
-def _external_frontends(service: Service, port: ServicePort, family: Family) -> list[Frontend]:
+def _external_frontends(service: Service, port: ServicePort, cluster_ip: str, family: Family) -> list[Frontend]:
     """Node port, external IPs and load balancer IPs; none of them is gated on `spec.type`."""
     addresses: dict[str, TrafficClass] = {}
     for text in service.spec.external_ips:
@@ -241,8 +243,9 @@ def _external_frontends(service: Service, port: ServicePort, family: Family) -> 
         address = parse_address(ingress.ip, family)
         if address is not None and ingress.ip_mode in (None, "", "VIP"):
             addresses[address] = TrafficClass.LOAD_BALANCER_IP
+    addresses.pop(cluster_ip, None)  # an address is asked in one way only
     frontends = [Frontend(kind, address, port.protocol, port.port) for address, kind in sorted(addresses.items())]
-    if port.node_port:
+    if 0 < port.node_port <= MAX_PORT:
         frontends.append(Frontend(TrafficClass.NODE_PORT, "", port.protocol, port.node_port))
     return frontends
 
@@ -298,15 +301,17 @@ def _find_cluster_ip(service: Service, family: Family) -> str | None:
     return parse_address(by_family.get(family.value, ""), family)
 
 
+_CANONICAL = re.compile(r"(?:(?:25[0-5]|2[0-4][0-9]|1[0-9][0-9]|[1-9]?[0-9])(?:\.(?!$)|$)){4}")
 _LEADING_ZEROS = re.compile(r"(?<![0-9])0+(?=[0-9])")
 
 
-@functools.lru_cache(maxsize=65536)
 def parse_address(text: str, family: Family) -> str | None:
     """The address in canonical form, or None when it is not one of the family.
 
     Leading zeros in octets are decimal. Rule: spec "proxy" §1.4.
     """
+    if family is Family.IPV4 and _CANONICAL.fullmatch(text):
+        return text
     try:
         if family is Family.IPV4:
             return str(ipaddress.IPv4Address(_LEADING_ZEROS.sub("", text)))

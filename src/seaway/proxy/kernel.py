@@ -207,14 +207,16 @@ CONNTRACK_PER_CPU, CONNTRACK_MIN, CONNTRACK_MAX = 32768, 131072, 1048576
 
 
 def apply_sysctls() -> list[str]:
-    """Set what the proxy needs; what could not be set, each with its reason. Only differing values are written."""
+    """Set what the proxy needs; what could not be set, each with its reason. A larger table of flows is left alone."""
     scaled = CONNTRACK_PER_CPU * (os.cpu_count() or 1)
-    wanted = SYSCTLS | {"net/netfilter/nf_conntrack_max": min(max(scaled, CONNTRACK_MIN), CONNTRACK_MAX)}
+    limit = "net/netfilter/nf_conntrack_max"
+    wanted = SYSCTLS | {limit: min(max(scaled, CONNTRACK_MIN), CONNTRACK_MAX)}
     refused: list[str] = []
     for name, value in wanted.items():
         path = Path("/proc/sys") / name
         try:
-            if int(path.read_text()) != value:
+            found = int(path.read_text())
+            if found < value if name == limit else found != value:
                 path.write_text(str(value))
         except (OSError, ValueError) as error:
             refused.append(f"{name.replace('/', '.')}={value}: {getattr(error, 'strerror', None) or error}")

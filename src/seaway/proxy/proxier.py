@@ -14,14 +14,18 @@ from seaway.proxy.changes import Changes
 from seaway.proxy.claims import Claims
 from seaway.proxy.config import NodeView
 from seaway.proxy.conntrack import ServedUdp, collect_udp, has_udp_change
-from seaway.proxy.forwarding import ServiceForwarding, forward_service
+from seaway.proxy.forwarding import ServiceForwarding, forward_service, parse_address
+
+
+class PlaneError(Exception):
+    """A data plane could not be brought in step. The next sync tries again."""
 
 
 class Plane(Protocol):
     """One family of one data plane."""
 
     def sync(self, changed: Mapping[str, ServiceForwarding | None], node: NodeView) -> None:
-        """Take these Services (None: gone) and this view of the node. Raises the plane's error."""
+        """Take these Services (None: gone) and this view of the node. Raises PlaneError."""
 
     def verify(self) -> None:
         """See whether somebody else changed what is ours; the next sync mends it. Never raises."""
@@ -33,7 +37,7 @@ class SyncReport:
 
     services: int = 0
     stale_udp: Mapping[Family, ServedUdp] = field(default_factory=dict)
-    failures: tuple[Exception, ...] = ()
+    failures: tuple[PlaneError, ...] = ()
 
 
 class Proxier:
@@ -46,6 +50,11 @@ class Proxier:
         self._claims = {family: Claims() for family in planes}
         self._claimed: dict[Family, dict[str, ServiceForwarding]] = {family: {} for family in planes}
         self._settled: dict[Family, dict[str, ServiceForwarding]] = {family: {} for family in planes}
+
+    @property
+    def service_count(self) -> int:
+        """How many Services are known, forwarded or not."""
+        return len(self._changes.services)
 
     def set_service(self, key: str, service: Service | None) -> None:
         """The Service is now this; None: it is gone."""
@@ -77,7 +86,7 @@ class Proxier:
     def sync(self) -> SyncReport:
         """Bring the data planes in step with what is pending. A plane that fails does not keep back another."""
         taken = self._changes.take()
-        failures: list[Exception] = []
+        failures: list[PlaneError] = []
         stale: dict[Family, ServedUdp] = {}
         for family, plane in self._planes.items():
             changed = self._forward(taken, family)
@@ -86,7 +95,7 @@ class Proxier:
                 _put(self._settled[family], key, forwarding)
             try:
                 plane.sync(changed, self._node)
-            except Exception as error:  # every plane has its own; the loop reports and tries again
+            except PlaneError as error:
                 failures.append(error)
             udp = [new for key, new in changed.items() if new is not None and has_udp_change(before[key], new)]
             if udp:
@@ -122,8 +131,10 @@ def view_node(node: Node, before: NodeView) -> NodeView:
     """
     primary = {family_of(address): address for address in reversed(before.addresses)}
     for kind in ("ExternalIP", "InternalIP"):
-        for address in reversed([a.address for a in node.status.addresses if a.type == kind]):
-            primary[family_of(address)] = address
+        for text in reversed([a.address for a in node.status.addresses if a.type == kind]):
+            for family in Family:
+                if (address := parse_address(text, family)) is not None:
+                    primary[family] = address
     addresses = tuple(primary[family] for family in Family if family in primary)
     return NodeView(before.name, node.metadata.labels.get(LABEL_ZONE, ""), addresses)
 

@@ -128,6 +128,7 @@ class _Loop:
     async def run(self, on_ready: Callable[[], None]) -> None:
         """Sync, and sync again when something came, when it failed, or to see whether the table is still there."""
         failures = await self._start()
+        log.info("ready services=%d", self._proxier.service_count)
         on_ready()
         gc.freeze()  # what is known now lives long: the collector need not walk it again and again
         while True:

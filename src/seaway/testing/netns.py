@@ -104,8 +104,9 @@ class EchoServers:
         self._thread.start()
 
     def close(self) -> None:
-        self._wake_up.send(b"x")
-        self._thread.join()
+        if self._thread.is_alive():
+            self._wake_up.send(b"x")
+            self._thread.join()
         for key in list(self._selector.get_map().values()):
             key.fileobj.close()  # type: ignore[union-attr]
         self._selector.close()

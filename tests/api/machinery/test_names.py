@@ -98,7 +98,12 @@ CASES: tuple[tuple[str, Callable[[str], list[str]], str, list[str]], ...] = (
     ("a port name does not end with a hyphen", validate_port_name, "a-", [EDGES]),
     ("all that is wrong with a port name is said", validate_port_name, "-A", [ALPHANUMERIC, ONE_LETTER, EDGES]),
     ("a path segment is not the parent", validate_path_segment, "..", ["may not be '..'"]),
-    ("a path segment has neither / nor %", validate_path_segment, "a/%", ["may not contain '/'", "may not contain '%'"]),
+    (
+        "a path segment has neither / nor %",
+        validate_path_segment,
+        "a/%",
+        ["may not contain '/'", "may not contain '%'"],
+    ),
     ("a config key may start with a dot", validate_config_key, ".dockercfg", []),
     ("a config key does not climb", validate_config_key, "..a", ["must not start with '..'"]),
     ("an environment name may be odd", validate_env_name, "a.b-c 1", []),

@@ -32,7 +32,8 @@ CREATE: tuple[tuple[str, Resource, dict[str, Any], list[str]], ...] = (
     ("annotations are limited", SERVICES, {"annotations": {"a": "x" * 262144}},
      ["metadata.annotations: Too long: may not be more than 262144 bytes"]),
     ("a finalizer is qualified", SERVICES, {"finalizers": ["example.com/a", "x"]},
-     ['metadata.finalizers[1]: Invalid value: "x": name is neither a standard finalizer name nor is it fully qualified']),
+     ['metadata.finalizers[1]: Invalid value: "x": '
+      "name is neither a standard finalizer name nor is it fully qualified"]),
     ("two ways of collecting exclude each other", SERVICES, {"finalizers": ["orphan", "foregroundDeletion"]},
      ['metadata.finalizers: Invalid value: ["orphan","foregroundDeletion"]: '
       "finalizer orphan and foregroundDeletion cannot be both set"]),

@@ -97,7 +97,8 @@ def test_default_on_read(spec: Json, expected: Json) -> None:
 
 
 OLD = {"type": "NodePort", "clusterIP": "10.0.0.1", "clusterIPs": ["10.0.0.1"],
-       "ports": [{"name": "a", "port": 80, "nodePort": 30001}, {"name": "b", "port": 81, "nodePort": 30002}]}  # fmt: skip
+       "ports": [{"name": "a", "port": 80, "nodePort": 30001}, {"name": "b", "port": 81, "nodePort": 30002}],
+       }  # fmt: skip
 TAKEN_OVER: list[tuple[str, Json, Json]] = [
     ("addresses", {"type": "ClusterIP"}, {"clusterIP": "10.0.0.1", "clusterIPs": ["10.0.0.1"]}),
     ("not by ExternalName", {"type": "ExternalName"}, {"clusterIP": None, "clusterIPs": None}),
@@ -111,7 +112,8 @@ TAKEN_OVER: list[tuple[str, Json, Json]] = [
     ("no node ports where they are not wanted",
      {"type": "LoadBalancer", "allocateLoadBalancerNodePorts": False, "ports": [{"name": "a", "port": 80}]},
      {"ports": [{"name": "a", "port": 80}]}),
-    ("clusterIPs follow a changed clusterIP", {"type": "ClusterIP", "clusterIP": "10.0.0.2", "clusterIPs": ["10.0.0.1"]},
+    ("clusterIPs follow a changed clusterIP",
+     {"type": "ClusterIP", "clusterIP": "10.0.0.2", "clusterIPs": ["10.0.0.1"]},
      {"clusterIPs": ["10.0.0.2"]}),
     ("both changed are left for validation",
      {"type": "ClusterIP", "clusterIP": "10.0.0.2", "clusterIPs": ["10.0.0.3"]}, {"clusterIPs": ["10.0.0.3"]}),
@@ -141,7 +143,8 @@ WIPED: list[tuple[str, Json, Json, Json]] = [
      {"type": "ClusterIP", "ports": [{"port": 80, "protocol": "TCP", "targetPort": 80, "nodePort": 30002}]},
      {"ports": [{"port": 80, "protocol": "TCP", "targetPort": 80, "nodePort": 30002}]}),
     ("what only a load balancer has",
-     {"type": "LoadBalancer", "externalTrafficPolicy": "Local", "healthCheckNodePort": 30009, "loadBalancerClass": "a/b"},
+     {"type": "LoadBalancer", "externalTrafficPolicy": "Local", "healthCheckNodePort": 30009,
+      "loadBalancerClass": "a/b"},
      {"type": "ClusterIP"}, {"healthCheckNodePort": None, "allocateLoadBalancerNodePorts": None,
                              "loadBalancerClass": None, "externalTrafficPolicy": None}),
     ("NodePort keeps the external policy", {"type": "LoadBalancer", "externalTrafficPolicy": "Local"},
@@ -190,7 +193,8 @@ WARNINGS: list[tuple[str, Json, list[str]]] = [
     ("host bits", {"type": "LoadBalancer", "loadBalancerSourceRanges": ["10.0.0.1/8"]},
      ['spec.loadBalancerSourceRanges[0]: CIDR value "10.0.0.1/8" is ambiguous in this context '
       '(should be "10.0.0.0/8" or "10.0.0.1/32"?)']),
-    ("ExternalName ignores external IPs", {"type": "ExternalName", "externalName": "1.2.3.4", "externalIPs": ["1.2.3.4"]},
+    ("ExternalName ignores external IPs",
+     {"type": "ExternalName", "externalName": "1.2.3.4", "externalIPs": ["1.2.3.4"]},
      ['spec.externalIPs is ignored when spec.type is "ExternalName"']),
     ("only ExternalName has one", {"externalName": "a.b"},
      ['spec.externalName is ignored when spec.type is not "ExternalName"']),

@@ -140,7 +140,7 @@ def test_incremental_equals_full(changes: list[tuple[dict[str, ServiceForwarding
             current.pop(key, None)
             if service is not None:
                 current[key] = service
-        assert kernel.read_whole(FAMILY, TABLE) == table.want()
+        assert kernel.read_whole(FAMILY, TABLE) == table.want() == render(table.services(), config)
         assert table.verify()
         sizes = {(name, len(elements)) for name, elements in table.want().elements.items()}
         assert sizes == {(name, len(elements)) for name, elements in render(current.values(), config).elements.items()}

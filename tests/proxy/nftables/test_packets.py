@@ -1,4 +1,4 @@
-"""Packets through the rendered rules. Rule: spec "proxy" §3.3, §13 (scenario numbers in the ids); m masqueraded, p not."""
+"""Packets through the rendered rules; `m` masqueraded, `p` not. Ids carry the numbers of spec "proxy" §13."""
 
 from __future__ import annotations
 

@@ -16,7 +16,7 @@ from seaway.proxy.forwarding import ServiceForwarding
 from seaway.proxy.nftables.diff import ABSENT, Absent, ElementChange, Transaction, diff, diff_parts
 from seaway.proxy.nftables.digest import STATE, STATE_KEY, digest_element, digest_structure, write_digest
 from seaway.proxy.nftables.objects import Comment, Ruleset, Value
-from seaway.proxy.nftables.render import RenderedService, arrange, render, render_node, render_service
+from seaway.proxy.nftables.render import RenderedService, arrange, render_node, render_service
 from seaway.proxy.nftables.structure import (
     CLUSTER_IPS,
     HAIRPINS,
@@ -26,12 +26,13 @@ from seaway.proxy.nftables.structure import (
     find_picks,
     render_structure,
 )
+from seaway.proxy.proxier import PlaneError
 
 SHARED_SETS = frozenset((CLUSTER_IPS, HAIRPINS))
 Entry = tuple[str, bytes]
 
 
-class NftError(Exception):
+class NftError(PlaneError):
     """The kernel refused a batch, or did not take it. `subject` names the object, `errno` the reason."""
 
     def __init__(self, table: str, subject: str, errno: int, reason: str) -> None:
@@ -73,9 +74,17 @@ class NftablesTable:
         """The kernel is believed to hold what is wanted."""
         return self._in_step
 
+    def services(self) -> tuple[ServiceForwarding, ...]:
+        """What is forwarded, each Service with its endpoints in the order of their slots."""
+        return tuple(self._arranged[key] for key in sorted(self._arranged))
+
     def want(self) -> Ruleset:
         """The whole wanted table. Cost: everything."""
-        return render(self._arranged.values(), self._config)
+        elements: dict[str, dict[bytes, Value]] = {STATE: {STATE_KEY: self._state()}}
+        for entries in (_node_entries(self._config), *self._rendered.values()):
+            for (name, key), value in entries.items():
+                elements.setdefault(name, {})[key] = value
+        return Ruleset(self._config.family, self._config.table, self._structure, elements)
 
     def sync(self, changed: Mapping[str, ServiceForwarding | None], config: RenderConfig) -> None:
         """Take these Services (None: gone) and this configuration, and bring the kernel in step.

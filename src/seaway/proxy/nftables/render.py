@@ -149,13 +149,11 @@ def _pick(lane: Lane, count: int, masquerade: bool) -> Verdict:
     return goto(Pick(lane, count, masquerade).chain)
 
 
-@functools.lru_cache(maxsize=65536)
 def pack_address(text: str) -> bytes:
-    """The address in network byte order."""
-    return ipaddress.ip_address(text).packed
+    """The address, which is in canonical form, in network byte order."""
+    return ipaddress.IPv6Address(text).packed if ":" in text else bytes(map(int, text.split(".")))
 
 
-@functools.lru_cache(maxsize=65536)
 def pack_target(target: Target) -> bytes:
     """Address and port as a slot's map holds them."""
     return pack_address(target.address) + target.port.to_bytes(2, "big") + b"\0\0"

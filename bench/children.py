@@ -1,0 +1,170 @@
+"""The processes that benchmarks measure: `python -m bench.children KIND OPTIONS`, ended by the end of their input.
+
+Each runs the product's own entry point, says one JSON line when it is ready, and further lines as its kind tells.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import socket
+import struct
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Awaitable, Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+Options = Mapping[str, Any]
+
+SOL_NETLINK, ADD_MEMBERSHIP, GROUP_NFTABLES = 270, 1, 7
+NEW_GENERATION = 10 << 8 | 15
+"""NFNL_SUBSYS_NFTABLES and NFT_MSG_NEWGEN: sent once per batch that the kernel has taken."""
+HEADER = struct.Struct("=IHHII")
+
+
+def say(**values: float) -> None:
+    """One line for the parent."""
+    sys.stdout.write(msgspec.json.encode(values).decode() + "\n")
+    sys.stdout.flush()
+
+
+def now() -> float:
+    """A clock that all processes share."""
+    return time.clock_gettime(time.CLOCK_MONOTONIC)
+
+
+async def run_apiserver(options: Options) -> None:
+    """The API server over SQLite, on TLS and on the unix socket of the folder. Says its port and start-up time."""
+    begun = now()
+    from bench.credentials import find_tls, find_token_key
+    from seaway.apiserver.run import ServerConfig, open_server
+    from seaway.apiserver.serve import TcpListener, UnixListener, serve
+    from seaway.app.api import make_token_verifier
+    from seaway.store.sqlite import open_sqlite
+
+    folder = Path(options["folder"])
+    store = await open_sqlite(folder / "seaway.db")
+    server = await open_server(ServerConfig(), store)
+    serving = await serve(
+        server,
+        tls=find_tls(folder),
+        listen=[TcpListener("127.0.0.1", 0), UnixListener(folder / "api.sock")],
+        tokens=make_token_verifier(find_token_key(folder)),
+    )
+    say(port=serving.addresses[0][1], seconds=now() - begun)
+    await input_ended()
+    await serving.close()
+    await server.close()
+    await store.close()
+
+
+async def run_dns(options: Options) -> None:
+    """Cluster DNS beside an API server. Says when it is ready."""
+    from seaway.dns.run import DnsConfig, run
+
+    config = DnsConfig(listen=(("127.0.0.1", options["port"]),))
+    await _run_client(options, lambda client, on_ready: run(config, client, on_ready=on_ready))
+
+
+async def run_proxy(options: Options) -> None:
+    """The proxy beside an API server, in the network namespace of its parent. Says when it is ready."""
+    from seaway.net.family import Family
+    from seaway.proxy.run import ProxyConfig, run
+
+    config = ProxyConfig(node_name="bench", families=(Family.IPV4,), service_cidrs=("10.96.0.0/16",))
+    await _run_client(options, lambda client, on_ready: run(config, client, on_ready=on_ready))
+
+
+async def _run_client(options: Options, start: Callable[[Any, Callable[[], None]], Awaitable[None]]) -> None:
+    from bench.credentials import socket_connection
+    from seaway.client.transport import open_client
+
+    begun = now()
+    client = open_client(socket_connection(Path(options["folder"]), options["token"]))
+    ended = asyncio.ensure_future(input_ended())
+    running = asyncio.ensure_future(start(client, lambda: say(pid=os.getpid(), seconds=now() - begun)))
+    await asyncio.wait((ended, running), return_when=asyncio.FIRST_COMPLETED)
+    if running.done():
+        running.result()
+    running.cancel()
+    await asyncio.gather(running, return_exceptions=True)
+    await client.close()
+
+
+async def run_proxy_host(options: Options) -> None:
+    """A host with a proxy on it: says the proxy's line, then the time of every batch that the kernel takes."""
+    subprocess.run(["ip", "link", "set", "lo", "up"], check=True)
+    proxy = subprocess.Popen(
+        [sys.executable, "-m", "bench.children", "proxy", msgspec.json.encode(options).decode()],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+    )
+    assert proxy.stdin is not None and proxy.stdout is not None
+    try:
+        line = await asyncio.to_thread(proxy.stdout.readline)
+        threading.Thread(target=_report_generations, args=(_open_monitor(),), daemon=True).start()
+        say(**msgspec.json.decode(line, type=dict[str, float]))
+        await input_ended()
+    finally:
+        proxy.stdin.close()
+        proxy.wait(10)
+        proxy.stdout.close()
+
+
+def _open_monitor() -> socket.socket:
+    monitor = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, 12)
+    monitor.bind((0, 0))
+    monitor.setsockopt(SOL_NETLINK, ADD_MEMBERSHIP, GROUP_NFTABLES)
+    return monitor
+
+
+def _report_generations(monitor: socket.socket) -> None:
+    while True:
+        with contextlib.suppress(OSError):  # an overflow: the generation that matters comes when all is quiet
+            packet = monitor.recv(1 << 20)
+            seen = now()
+            offset = 0
+            while offset + HEADER.size <= len(packet):
+                length, kind, _, _, _ = HEADER.unpack_from(packet, offset)
+                if kind == NEW_GENERATION:
+                    say(seen=seen)
+                offset += (length + 3) & ~3
+
+
+async def run_plane(options: Options) -> None:
+    """The proxy's core over the kernel, without an API: says the seconds of a full sync, then of single changes."""
+    from bench.planes import measure_plane
+
+    subprocess.run(["ip", "link", "set", "lo", "up"], check=True)
+    for values in measure_plane(options["services"], options["endpoints"], options["changes"]):
+        say(**values)
+
+
+async def input_ended() -> None:
+    """Returns when the parent has closed this process's input."""
+    await asyncio.get_running_loop().run_in_executor(None, sys.stdin.buffer.read)
+
+
+KINDS: Mapping[str, Callable[[Options], Awaitable[None]]] = {
+    "apiserver": run_apiserver,
+    "dns": run_dns,
+    "proxy": run_proxy,
+    "proxy-host": run_proxy_host,
+    "plane": run_plane,
+}
+
+
+async def _main(kind: str, options: Options) -> None:
+    await KINDS[kind](options)
+
+
+if __name__ == "__main__":
+    import uvloop
+
+    uvloop.run(_main(sys.argv[1], msgspec.json.decode(sys.argv[2])))

@@ -1,0 +1,130 @@
+"""Processes that are measured and processes that measure: started, pinned, read from /proc, ended."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from types import TracebackType
+
+import msgspec
+
+TICKS = os.sysconf("SC_CLK_TCK")
+PACKAGES = {"wrk": "wrk", "dnsperf": "dnsperf", "unshare": "util-linux"}
+
+
+class MissingTool(Exception):
+    """A program that a benchmark needs is not installed."""
+
+
+class Child:
+    """`python -m bench.children KIND …` in a process of its own. It says JSON lines, and ends when its input does."""
+
+    def __init__(
+        self, kind: str, options: Mapping[str, object], *, prefix: Sequence[str] = (), core: int | None = None
+    ) -> None:
+        command = [*prefix, sys.executable, "-m", "bench.children", kind, msgspec.json.encode(options).decode()]
+        self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, preexec_fn=_pin(core))
+        self.pid = self._process.pid
+
+    def read(self) -> dict[str, float]:
+        """The next line that it says. Raises RuntimeError when it has ended."""
+        assert self._process.stdout is not None
+        line = self._process.stdout.readline()
+        if not line:
+            raise RuntimeError(f"process {self._process.args!r} ended with exit code {self._process.wait(10)}")
+        return msgspec.json.decode(line, type=dict[str, float])
+
+    def close(self) -> None:
+        """Let it end; kill it when it does not within 10 s."""
+        assert self._process.stdin is not None and self._process.stdout is not None
+        with contextlib.suppress(OSError):
+            self._process.stdin.close()
+        try:
+            self._process.wait(10)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+        self._process.stdout.close()
+
+    def __enter__(self) -> Child:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+def run_tool(name: str, *arguments: str, core: int | None = None, timeout_seconds: float = 60) -> str:
+    """What the program prints. Raises MissingTool, and RuntimeError with its words when it fails."""
+    path = find_tool(name)
+    done = subprocess.run(
+        [path, *arguments], capture_output=True, text=True, timeout=timeout_seconds, preexec_fn=_pin(core), check=False
+    )
+    if done.returncode:
+        raise RuntimeError(f"{name}: {(done.stderr or done.stdout).strip()}")
+    return done.stdout
+
+
+def find_tool(name: str) -> str:
+    """The program's path. Raises MissingTool."""
+    path = shutil.which(name)
+    if path is None:
+        raise MissingTool(f"{name} is not installed; install the package {PACKAGES.get(name, name)}")
+    return path
+
+
+def choose_cores() -> tuple[int | None, int | None]:
+    """A core for what is measured and another for what measures; None where there is only one."""
+    cores = sorted(os.sched_getaffinity(0))
+    return (cores[0], cores[1]) if len(cores) > 1 else (None, None)
+
+
+def read_cpu_seconds(pid: int) -> float:
+    """User and system time of the process so far."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / TICKS
+
+
+def read_pss_mb(pid: int) -> float:
+    """The process's share of memory in MB: what it has alone, and its part of what it shares."""
+    for line in Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines():
+        if line.startswith("Pss:"):
+            return int(line.split()[1]) * 1024 / 1e6
+    raise RuntimeError(f"process {pid}: no Pss in smaps_rollup")
+
+
+def list_descendants(pid: int) -> list[int]:
+    """The process and all that descend from it."""
+    children: dict[int, list[int]] = {}
+    for other in _list_processes():
+        with contextlib.suppress(OSError, IndexError):
+            parent = int(Path(f"/proc/{other}/stat").read_text().rpartition(")")[2].split()[1])
+            children.setdefault(parent, []).append(other)
+    found = [pid]
+    for one in found:
+        found.extend(children.get(one, ()))
+    return found
+
+
+def _list_processes() -> Iterator[int]:
+    return (int(path.name) for path in Path("/proc").iterdir() if path.name.isdigit())
+
+
+def _pin(core: int | None) -> _Pin | None:
+    return None if core is None else _Pin(core)
+
+
+class _Pin:
+    """Called between fork and exec."""
+
+    def __init__(self, core: int) -> None:
+        self._core = core
+
+    def __call__(self) -> None:
+        os.sched_setaffinity(0, {self._core})
