@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -45,7 +44,6 @@ def run() -> list[Figure]:
         folder = Path(name)
         token = make_credentials(folder)
         start = median([_start(folder) for _ in range(ROUNDS)])
-        shutil.rmtree(folder / "spare", ignore_errors=True)
         for file in folder.glob("seaway.db*"):
             file.unlink()
         asyncio.run(fill_database(folder / "seaway.db", services=SERVICES, endpoints=ENDPOINTS))

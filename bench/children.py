@@ -86,7 +86,7 @@ async def _run_client(options: Options, start: Callable[[Any, Callable[[], None]
     from seaway.client.transport import open_client
 
     begun = now()
-    client = open_client(socket_connection(Path(options["folder"]), options["token"]))
+    client = open_client(socket_connection(Path(options["folder"])))
     ended = asyncio.ensure_future(input_ended())
     running = asyncio.ensure_future(start(client, lambda: say(pid=os.getpid(), seconds=now() - begun)))
     await asyncio.wait((ended, running), return_when=asyncio.FIRST_COMPLETED)
@@ -165,6 +165,9 @@ async def _main(kind: str, options: Options) -> None:
 
 
 if __name__ == "__main__":
+    import logging
+
     import uvloop
 
+    logging.basicConfig(level=logging.WARNING)
     uvloop.run(_main(sys.argv[1], msgspec.json.decode(sys.argv[2])))

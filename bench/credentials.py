@@ -12,7 +12,7 @@ from seaway.pki import certificates, tokens
 
 
 def make_credentials(folder: Path) -> str:
-    """Writes the files of `find_tls` and the token key; returns the token."""
+    """Writes the files of `find_tls`, the token and its key; returns the token."""
     now = datetime.now(UTC)
     authority = certificates.create_authority("bench", wall_now=now)
     server = certificates.issue_server(authority, names=["localhost"], addresses=["127.0.0.1"], wall_now=now)
@@ -25,7 +25,7 @@ def make_credentials(folder: Path) -> str:
     }
     for name, content in files.items():
         (folder / name).write_bytes(content)
-    return tokens.sign_token(
+    token = tokens.sign_token(
         key,
         subject="bench",
         audience=[TOKEN_ISSUER],
@@ -34,6 +34,8 @@ def make_credentials(folder: Path) -> str:
         expires_at=now + timedelta(hours=1),
         claims={"groups": ["system:masters"]},
     )
+    (folder / "token").write_text(token)
+    return token
 
 
 def find_tls(folder: Path) -> TlsFiles:
@@ -46,11 +48,11 @@ def find_token_key(folder: Path) -> bytes:
     return (folder / "tokens.key").read_bytes()
 
 
-def socket_connection(folder: Path, token: str) -> Connection:
+def socket_connection(folder: Path) -> Connection:
     """How clients of the benchmark reach the server in any network namespace."""
     return Connection(
         server="https://localhost",
         ca_pem=(folder / "ca.crt").read_text(),
-        token=token,
+        token=(folder / "token").read_text(),
         unix_socket=str(folder / "api.sock"),
     )

@@ -29,6 +29,7 @@ class Child:
     ) -> None:
         command = [*prefix, sys.executable, "-m", "bench.children", kind, msgspec.json.encode(options).decode()]
         self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, preexec_fn=_pin(core))
+        self._kind = kind
         self.pid = self._process.pid
 
     def read(self) -> dict[str, float]:
@@ -36,7 +37,7 @@ class Child:
         assert self._process.stdout is not None
         line = self._process.stdout.readline()
         if not line:
-            raise RuntimeError(f"process {self._process.args!r} ended with exit code {self._process.wait(10)}")
+            raise RuntimeError(f"{self._kind}: ended with exit code {self._process.wait(10)} before it answered")
         return msgspec.json.decode(line, type=dict[str, float])
 
     def close(self) -> None:

@@ -66,13 +66,13 @@ def _measure_writes(
 ) -> list[Figure]:
     with TemporaryDirectory(prefix="seaway-bench-") as name:
         folder = Path(name)
-        token = make_credentials(folder)
+        make_credentials(folder)
         asyncio.run(fill_database(folder / "seaway.db", services=services, endpoints=10))
         with Child("apiserver", {"folder": name}) as server:
             server.read()
-            with Child("proxy-host", {"folder": name, "token": token}, prefix=prefix) as host:
+            with Child("proxy-host", {"folder": name}, prefix=prefix) as host:
                 started = host.read()
-                delays = asyncio.run(_change_endpoints(folder, token, host, services))
+                delays = asyncio.run(_change_endpoints(folder, host, services))
                 figures = [_describe(write, delays)]
                 if ready is not None:
                     figures.append(Figure(ready, started["seconds"], "with imports and lists"))
@@ -86,9 +86,9 @@ def _describe(goal: Goal, delays: list[float]) -> Figure:
     return Figure(goal, percentile(delays, 0.99) * 1000, f"p50 {middle:.1f} ms of {len(delays)}, from before the PUT")
 
 
-async def _change_endpoints(folder: Path, token: str, host: Child, services: int) -> list[float]:
+async def _change_endpoints(folder: Path, host: Child, services: int) -> list[float]:
     """Seconds from before each write to the kernel's word that it took a batch."""
-    client = open_client(socket_connection(folder, token))
+    client = open_client(socket_connection(folder))
     try:
         return [await _change_endpoint(client, host, n * 997 % services, n) for n in range(CHANGES)]
     finally:

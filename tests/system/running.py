@@ -50,6 +50,7 @@ class Up:
     def start(self, *flags: str) -> Up:
         self.port = self.port or free_port()
         ready = self.data_dir / "ready"
+        ready.unlink(missing_ok=True)
         self.process = subprocess.Popen(
             [
                 *self.prefix,

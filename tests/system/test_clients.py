@@ -120,7 +120,11 @@ def test_the_python_client_creates_lists_watches_and_deletes(up: Up) -> None:
 
 def test_lightkube_creates_reads_and_deletes(up: Up) -> None:
     config = lightkube.KubeConfig.from_file(str(up.kubeconfig))
-    client = lightkube.Client(config=config)
+    with lightkube.Client(config=config) as client:
+        use_lightkube(client)
+
+
+def use_lightkube(client: lightkube.Client) -> None:
     made = client.create(
         Service(
             metadata=ObjectMeta(name="light", namespace="default"),
