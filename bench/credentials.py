@@ -15,7 +15,9 @@ def make_credentials(folder: Path) -> str:
     """Writes the files of `find_tls`, the token and its key; returns the token."""
     now = datetime.now(UTC)
     authority = certificates.create_authority("bench", wall_now=now)
-    server = certificates.issue_server(authority, names=["localhost"], addresses=["127.0.0.1"], wall_now=now)
+    server = certificates.issue_server(
+        authority, names=["kubernetes", "localhost"], addresses=["127.0.0.1"], wall_now=now
+    )
     key = tokens.create_signing_key()
     files = {
         "ca.crt": authority.certificate_pem,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import select
 import shutil
 import subprocess
 import sys
@@ -13,6 +14,7 @@ from types import TracebackType
 
 import msgspec
 
+PATIENCE_SECONDS = 30
 TICKS = os.sysconf("SC_CLK_TCK")
 PACKAGES = {"wrk": "wrk", "dnsperf": "dnsperf", "unshare": "util-linux"}
 
@@ -30,14 +32,21 @@ class Child:
         command = [*prefix, sys.executable, "-m", "bench.children", kind, msgspec.json.encode(options).decode()]
         self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, preexec_fn=_pin(core))
         self._kind = kind
+        self._said = b""
         self.pid = self._process.pid
 
     def read(self) -> dict[str, float]:
-        """The next line that it says. Raises RuntimeError when it has ended."""
+        """The next line that it says. Raises RuntimeError when it has ended, or says nothing for too long."""
         assert self._process.stdout is not None
-        line = self._process.stdout.readline()
-        if not line:
-            raise RuntimeError(f"{self._kind}: ended with exit code {self._process.wait(10)} before it answered")
+        descriptor = self._process.stdout.fileno()
+        while b"\n" not in self._said:
+            if not select.select([descriptor], [], [], PATIENCE_SECONDS)[0]:
+                raise RuntimeError(f"{self._kind}: no answer within {PATIENCE_SECONDS} s")
+            piece = os.read(descriptor, 1 << 16)
+            if not piece:
+                raise RuntimeError(f"{self._kind}: ended with exit code {self._process.wait(10)} before it answered")
+            self._said += piece
+        line, _, self._said = self._said.partition(b"\n")
         return msgspec.json.decode(line, type=dict[str, float])
 
     def close(self) -> None:

@@ -15,6 +15,7 @@ from tempfile import TemporaryDirectory
 
 from bench.figures import Figure, Goal, median
 from bench.processes import list_descendants, read_pss_mb
+from seaway.app.files import DataDir, find_state
 
 ROUNDS = 3
 PATIENCE_SECONDS = 30
@@ -38,11 +39,11 @@ def run() -> list[Figure]:
     memory: list[float] = []
     pieces = 0
     for number in range(ROUNDS):
-        with _up() as (process, seconds):
+        with _up() as (process, folder, seconds):
             starts.append(seconds)
             if number == ROUNDS - 1:
                 time.sleep(SETTLE_SECONDS)
-                pids = list_descendants(process.pid)
+                pids = _list_processes(process.pid, folder)
                 pieces = len(pids)
                 memory.append(sum(read_pss_mb(pid) for pid in pids))
             begun = time.monotonic()
@@ -57,8 +58,8 @@ def run() -> list[Figure]:
 
 
 @contextmanager
-def _up() -> Iterator[tuple[subprocess.Popen[str], float]]:
-    """The running command, and the seconds until it was ready. Raises RuntimeError with its words when it is not."""
+def _up() -> Iterator[tuple[subprocess.Popen[str], Path, float]]:
+    """The running command, its data directory, and the seconds until it was ready. Raises RuntimeError with its words when it is not."""
     with TemporaryDirectory(prefix="seaway-bench-") as name:
         ready = Path(name) / "ready"
         command = [sys.executable, "-m", "seaway", "up", "--network", "sandbox", "--node-name", "bench"]
@@ -72,7 +73,7 @@ def _up() -> Iterator[tuple[subprocess.Popen[str], float]]:
                 if process.poll() is not None or time.monotonic() - begun > PATIENCE_SECONDS:
                     raise RuntimeError(f"seaway up: not ready: {' '.join(log.read_text().split())}")
                 time.sleep(0.005)
-            yield process, time.monotonic() - begun
+            yield process, Path(name) / "data", time.monotonic() - begun
         finally:
             if process.poll() is None:
                 process.send_signal(signal.SIGTERM)
@@ -81,6 +82,13 @@ def _up() -> Iterator[tuple[subprocess.Popen[str], float]]:
                 except subprocess.TimeoutExpired:
                     os.kill(process.pid, signal.SIGKILL)
                     process.wait()
+
+
+def _list_processes(pid: int, data_dir: Path) -> list[int]:
+    """All processes of `up`: the sandbox's first process is a child of its own, adopted by the host's init."""
+    state = find_state(DataDir(data_dir))
+    holder = state.holder_pid if state is not None else 0
+    return sorted({*list_descendants(pid), *(list_descendants(holder) if holder else ())})
 
 
 def _find_free_port() -> int:

@@ -9,6 +9,7 @@ import asyncio
 import contextlib
 import json
 import signal
+import socket
 import sys
 import tempfile
 import time
@@ -61,7 +62,7 @@ class Demo:
         say("up", "seaway up --network sandbox")
         ready = self.data_dir / "ready"
         self.up = await asyncio.create_subprocess_exec(
-            *seaway("up", "--network", "sandbox", "--secure-port", "16443"),
+            *seaway("up", "--network", "sandbox", "--secure-port", str(find_free_port())),
             *("--data-dir", str(self.data_dir), "--ready-file", str(ready)),
         )
         await until(lambda: ready.exists() or (self.up and self.up.returncode is not None), "seaway up is not ready")
@@ -211,6 +212,11 @@ async def until(held: Any, words: str) -> None:
         if time.monotonic() > deadline:
             raise Failed(f"{words} after {READY_SECONDS:g} s")
         await asyncio.sleep(0.02)
+
+
+def find_free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        return int(server.getsockname()[1])
 
 
 def seaway(*arguments: str) -> tuple[str, ...]:

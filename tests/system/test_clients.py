@@ -137,3 +137,7 @@ def use_lightkube(client: lightkube.Client) -> None:
         "light"
     ]
     client.delete(Service, "light")
+
+
+def test_kubectl_works_inside_the_sandbox_by_the_service_kubernetes(up: Up) -> None:
+    assert "kubernetes" in up.inside("kubectl", "get", "services").stdout

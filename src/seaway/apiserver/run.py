@@ -28,11 +28,13 @@ from seaway.apiserver.record import Json, decode_object, encode_object
 from seaway.apiserver.state import ServerState
 from seaway.apiserver.watchcache import WatchCache
 from seaway.apiserver.writes import Target, create, update
-from seaway.store.contract import Compacted, Event, Store
+from seaway.store.contract import Compacted, Event, Store, StoreError
 
 __all__ = ["AsyncioEffects", "ServerConfig", "open_server"]
 
 NAMESPACE_SECONDS = 60.0
+COMPACTION_SECONDS = 300.0
+"""Upstream's: history is kept for one to two such spans, so that clients can resume and pages go on."""
 KUBERNETES_SERVICE_SECONDS = 10.0
 EVENT_EXPIRY_SECONDS = 60.0
 REPLAYED_REVISIONS = 5_000
@@ -99,6 +101,7 @@ async def open_server(
         tasks.append(asyncio.create_task(_every(NAMESPACE_SECONDS, lambda: _keep_namespaces(state))))
         tasks.append(asyncio.create_task(_every(KUBERNETES_SERVICE_SECONDS, lambda: _keep_kubernetes_service(state))))
         tasks.append(asyncio.create_task(_every(EVENT_EXPIRY_SECONDS, lambda: _expire_events(state))))
+        tasks.append(asyncio.create_task(_compact_forever(store)))
     return server
 
 
@@ -195,6 +198,18 @@ def _target(resource: Resource, namespace: str, name: str) -> Target:
 def _copy(obj: Json) -> Json:
     """A copy that shares nothing: writes may change what they are given."""
     return decode_object(encode_object(obj))
+
+
+async def _compact_forever(store: Store) -> None:
+    """Forget what was history already one span ago."""
+    while True:
+        revision = store.current_revision
+        await asyncio.sleep(COMPACTION_SECONDS)
+        try:
+            if revision > store.compacted_revision:
+                await store.compact(revision)
+        except StoreError as error:
+            _LOG.error("compaction=failed error=%r", str(error))
 
 
 async def _every(seconds: float, act: Callable[[], Awaitable[None]]) -> None:

@@ -34,7 +34,7 @@ def _become(data: DataDir, state: UpState, program: Sequence[str]) -> int:
                 return code if code >= 0 else 128 - code
             kernel.set_parent_death_signal(signal.SIGKILL)
             _use_cluster_dns(data, state)
-        os.environ["KUBECONFIG"] = str(data.admin_kubeconfig)
+        os.environ["KUBECONFIG"] = str(data.inside_kubeconfig if state.holder_pid else data.admin_kubeconfig)
         os.execvp(program[0], list(program))
     except FileNotFoundError:
         print(f"seaway: {program[0]}: program not found", flush=True)

@@ -18,7 +18,7 @@ from pathlib import Path
 import msgspec
 
 from seaway.app.errors import OperationalError
-from seaway.client.kubeconfig import Connection, render_kubeconfig
+from seaway.client.kubeconfig import Connection, KubeconfigError, parse_kubeconfig, render_kubeconfig
 from seaway.pki import certificates, tokens
 
 # Identities of the pieces, with upstream's names. Rule: spec "api-machinery" §10.4.
@@ -51,6 +51,11 @@ class DataDir:
     @property
     def admin_kubeconfig(self) -> Path:
         return self.root / "admin.kubeconfig"
+
+    @property
+    def inside_kubeconfig(self) -> Path:
+        """The administrator's, with the API's address inside of a sandbox."""
+        return self.root / "kubeconfig" / "inside.kubeconfig"
 
     @property
     def state_file(self) -> Path:
@@ -163,20 +168,23 @@ def ensure_serving(
     return ServingFiles(data.pki / "ca.crt", certificate, key, token_key)
 
 
-def ensure_kubeconfigs(data: DataDir, authority: certificates.Authority, *, server: str, node_name: str) -> None:
-    """One kubeconfig a piece (over the unix socket) and the administrator's (over TCP)."""
+def ensure_kubeconfigs(
+    data: DataDir, authority: certificates.Authority, *, server: str, inside: str, node_name: str
+) -> None:
+    """One kubeconfig a piece (over the unix socket), and the administrator's (over TCP, from here and from inside)."""
     identities = {**PIECE_IDENTITIES, "node": (f"system:node:{node_name}", ("system:nodes",))}
     socket_url = f"unix://{data.api_socket}"
     for piece, (user, groups) in identities.items():
         _ensure_kubeconfig(data.piece_kubeconfig(piece), authority, socket_url, user, groups)
     _ensure_kubeconfig(data.admin_kubeconfig, authority, server, *ADMIN)
+    _ensure_kubeconfig(data.inside_kubeconfig, authority, inside, *ADMIN)
 
 
 def _ensure_kubeconfig(
     path: Path, authority: certificates.Authority, server: str, user: str, groups: Sequence[str]
 ) -> None:
-    marker = f"# {server} {user}\n".encode()
-    if path.exists() and path.read_bytes().startswith(marker):
+    marker = f"# {server} {user}\n"
+    if _is_current(path, marker, authority):
         return
     pair = certificates.issue_client(authority, user=user, groups=groups, wall_now=datetime.now(UTC))
     connection = Connection(
@@ -185,7 +193,19 @@ def _ensure_kubeconfig(
         certificate_pem=pair.certificate_pem.decode(),
         key_pem=pair.key_pem.decode(),
     )
-    write_private(path, marker + render_kubeconfig(connection, user=user).encode())
+    write_private(path, (marker + render_kubeconfig(connection, user=user)).encode())
+
+
+def _is_current(path: Path, marker: str, authority: certificates.Authority) -> bool:
+    """Whether the file is for this server, user and CA, and its certificate good for a while."""
+    try:
+        text = path.read_text()
+        found = parse_kubeconfig(text)
+    except (OSError, UnicodeDecodeError, KubeconfigError):
+        return False
+    if not text.startswith(marker) or found.ca_pem != authority.certificate_pem.decode():
+        return False
+    return not certificates.needs_renewal(found.certificate_pem.encode(), wall_now=datetime.now(UTC))
 
 
 class UpState(msgspec.Struct, frozen=True):

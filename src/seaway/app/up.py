@@ -113,7 +113,9 @@ def make_plan(options: UpOptions, data: files.DataDir, choice: preflight.Choice)
     addresses = {"127.0.0.1", "::1", apiserver_ip(options), node_ip, options.bind_address} - {"", "0.0.0.0", "::"}
     serving = files.ensure_serving(data, authority, names=[*names, "localhost", node_name], addresses=sorted(addresses))
     plan = Plan(options, data, choice, node_name, node_ip, serving, compose.find_upstreams(Path("/etc/resolv.conf")))
-    files.ensure_kubeconfigs(data, authority, server=plan.url, node_name=node_name)
+    files.ensure_kubeconfigs(
+        data, authority, server=plan.url, inside=f"https://{apiserver_ip(options)}:443", node_name=node_name
+    )
     return plan
 
 

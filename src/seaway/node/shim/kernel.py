@@ -1,19 +1,26 @@
-"""Namespaces, mounts and credentials by system call: Python 3.11 has no functions for them."""
+"""What a container needs besides `seaway.net.kernel`: roots, mounts below, capabilities, credentials."""
 
 from __future__ import annotations
 
-import ctypes
 import os
 import struct
 from pathlib import Path
 
-CLONE_NEWNS = 0x00020000
-CLONE_NEWUTS = 0x04000000
-CLONE_NEWIPC = 0x08000000
-CLONE_NEWPID = 0x20000000
-CLONE_NEWNET = 0x40000000
+from seaway.net.kernel import CLONE_NEWIPC as CLONE_NEWIPC
+from seaway.net.kernel import CLONE_NEWNET as CLONE_NEWNET
+from seaway.net.kernel import CLONE_NEWNS as CLONE_NEWNS
+from seaway.net.kernel import CLONE_NEWPID as CLONE_NEWPID
+from seaway.net.kernel import CLONE_NEWUTS as CLONE_NEWUTS
+from seaway.net.kernel import MS_BIND, call
+from seaway.net.kernel import MS_NODEV as MS_NODEV
+from seaway.net.kernel import MS_NOEXEC as MS_NOEXEC
+from seaway.net.kernel import MS_NOSUID as MS_NOSUID
+from seaway.net.kernel import MS_PRIVATE as MS_PRIVATE
+from seaway.net.kernel import MS_REC as MS_REC
+from seaway.net.kernel import mount as mount
+from seaway.net.kernel import setns as setns
+from seaway.net.kernel import unshare as unshare
 
-MS_NOSUID, MS_NODEV, MS_NOEXEC, MS_BIND, MS_REC, MS_PRIVATE = 2, 4, 8, 4096, 16384, 1 << 18
 MNT_DETACH = 2
 MOUNT_ATTR_RDONLY, MOUNT_ATTR_NOSUID, MOUNT_ATTR_NODEV = 1, 2, 4
 
@@ -32,31 +39,6 @@ CAPABILITIES = {
 }  # fmt: skip
 """The numbers of the capabilities that a container may be given."""
 
-_libc = ctypes.CDLL(None, use_errno=True)
-
-
-def _call(name: str, *arguments: object) -> int:
-    result: int = getattr(_libc, name)(*arguments)
-    if result < 0:
-        code = ctypes.get_errno()
-        shown = ", ".join(repr(a) for a in arguments)
-        raise OSError(code, f"{name}({shown}): {os.strerror(code)}")
-    return result
-
-
-def unshare(flags: int) -> None:
-    _call("unshare", flags)
-
-
-def enter_namespace(handle: int, kind: int) -> None:
-    """setns(2): a PID namespace is entered by the next child, not by the caller."""
-    _call("setns", handle, kind)
-
-
-def mount(source: str, target: str, kind: str, flags: int = 0, options: str = "") -> None:
-    arguments = (source.encode(), target.encode(), kind.encode(), ctypes.c_ulong(flags), options.encode() or None)
-    _call("mount", *arguments)
-
 
 def bind(source: str, target: str) -> None:
     """A recursive bind mount: in a user namespace the mounts below must come along."""
@@ -66,29 +48,29 @@ def bind(source: str, target: str) -> None:
 def restrict_mount(target: str, attributes: int) -> None:
     """Adds attributes to a mount and all below it; those that are set stay, which a remount could not promise."""
     packed = struct.pack("=QQQQ", attributes, 0, 0, 0)
-    _call("syscall", _SYS_MOUNT_SETATTR, _AT_FDCWD, target.encode(), _AT_RECURSIVE, packed, len(packed))
+    call("syscall", _SYS_MOUNT_SETATTR, _AT_FDCWD, target.encode(), _AT_RECURSIVE, packed, len(packed))
 
 
 def unmount(target: str) -> None:
-    _call("umount2", target.encode(), MNT_DETACH)
+    call("umount2", target.encode(), MNT_DETACH)
 
 
 def pivot_root(new_root: str) -> None:
     """The new root in place of the old one, which is gone afterwards."""
     os.chdir(new_root)
-    _call("pivot_root", b".", b".")
+    call("pivot_root", b".", b".")
     unmount(".")
     os.chdir("/")
 
 
 def become_subreaper() -> None:
     """Orphans of our children become our children: their exit status comes here."""
-    _call("prctl", _PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+    call("prctl", _PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
 
 
 def forbid_inspection() -> None:
     """Others of the same user may not read /proc/PID/fd or attach, even with equal capabilities."""
-    _call("prctl", _PR_SET_DUMPABLE, 0, 0, 0, 0)
+    call("prctl", _PR_SET_DUMPABLE, 0, 0, 0, 0)
 
 
 def read_last_capability() -> int:
@@ -102,7 +84,7 @@ def become_user(user: int, group: int, keep: frozenset[int], last_capability: in
     """
     for capability in range(last_capability + 1):
         if capability not in keep:
-            _call("prctl", _PR_CAPBSET_DROP, capability, 0, 0, 0)
+            call("prctl", _PR_CAPBSET_DROP, capability, 0, 0, 0)
     if drop_groups:
         os.setgroups([])
     os.setresgid(group, group, group)
@@ -110,5 +92,5 @@ def become_user(user: int, group: int, keep: frozenset[int], last_capability: in
     kept = sum(1 << capability for capability in keep) if user == 0 else 0
     low, high = kept & 0xFFFFFFFF, kept >> 32
     header = struct.pack("=II", _LINUX_CAPABILITY_VERSION_3, 0)
-    _call("capset", header, struct.pack("=6I", low, low, 0, high, high, 0))
-    _call("prctl", _PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
+    call("capset", header, struct.pack("=6I", low, low, 0, high, high, 0))
+    call("prctl", _PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)

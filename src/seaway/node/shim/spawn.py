@@ -113,7 +113,7 @@ def spawn_container(
     try:
         os.setsid()
         for handle, kind in namespaces.handles():
-            kernel.enter_namespace(handle, kind)
+            kernel.setns(handle, kind)
         kernel.unshare(kernel.CLONE_NEWPID | kernel.CLONE_NEWNS)
         init = os.fork()
         if init:
@@ -151,7 +151,7 @@ def spawn_in_container(spec: Mapping[str, Any], init: int, *, output: int, repor
         )  # fmt: skip
         handles = [(os.open(f"/proc/{init}/ns/{name}", os.O_RDONLY), kind) for name, kind in kinds]
         for handle, kind in handles:
-            kernel.enter_namespace(handle, kind)
+            kernel.setns(handle, kind)
         program = os.fork()
         if program:
             _write(report, {"pid": program})
