@@ -59,7 +59,7 @@ def run() -> list[Figure]:
 
 @contextmanager
 def _up() -> Iterator[tuple[subprocess.Popen[str], Path, float]]:
-    """The running command, its data directory, and the seconds until it was ready. Raises RuntimeError with its words when it is not."""
+    """The running command, its data directory, the seconds until it was ready. Raises RuntimeError when it is not."""
     with TemporaryDirectory(prefix="seaway-bench-") as name:
         ready = Path(name) / "ready"
         command = [sys.executable, "-m", "seaway", "up", "--network", "sandbox", "--node-name", "bench"]

@@ -54,8 +54,8 @@ class Demo:
             await self.show_balancing(pods)
             await self.show_discovery()
             await self.show_failover()
-            await self.client.close()
         finally:
+            await self.client.close()
             await self.stop()
 
     async def start(self) -> None:

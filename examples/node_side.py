@@ -10,6 +10,7 @@ kill POD               ends the first process of the Pod, as a crash would
 from __future__ import annotations
 
 import collections
+import http.client
 import json
 import os
 import signal
@@ -24,7 +25,7 @@ def ask(url: str) -> str:
     try:
         with urllib.request.urlopen(url, timeout=2) as reply:
             return str(json.load(reply)["pod"])
-    except OSError as error:
+    except (OSError, http.client.HTTPException) as error:
         return f"error: {error}"
 
 

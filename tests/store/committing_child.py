@@ -41,10 +41,14 @@ async def main(path: Path, name: str, size_limit: int) -> None:
     say("start", store.current_revision)
     if size_limit:
         resource.setrlimit(resource.RLIMIT_FSIZE, (size_limit, resource.RLIM_INFINITY))
-    tasks = [commit_forever(store, f"{name}-{number}") for number in range(COMMITTERS)]
+    works = [commit_forever(store, f"{name}-{number}") for number in range(COMMITTERS)]
+    tasks = [asyncio.create_task(work) for work in (*works, compact_forever(store))]
     try:
-        await asyncio.gather(*tasks, compact_forever(store))
+        await asyncio.gather(*tasks)
     except StoreError as error:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
         say("refused", error)
         resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
         (revision,) = await store.commit((), [Write("/afterwards", b"")])

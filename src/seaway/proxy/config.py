@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 from dataclasses import dataclass
+from pathlib import Path
 
 from seaway.net.family import Family
 
@@ -21,7 +22,17 @@ class ProxyConfig:
     node_port_addresses: tuple[str, ...] | None = None
     """CIDRs of the node's addresses that serve node ports; None: its primary address of each family."""
     masquerade_all: bool = False
+    masquerade_outgoing: bool = False
+    """Hide Pods behind the node towards addresses that are neither Pods nor Services."""
+    serves_uplinks: bool = False
+    """Forward for the cluster, and only for it, on links to other machines that do not forward yet."""
+    uplink_state: Path | None = None
+    """Where it is kept which links forward because of us; needed to serve uplinks, and to stop serving them."""
     table: str = "seaway"
+
+    def __post_init__(self) -> None:
+        if self.serves_uplinks and self.uplink_state is None:
+            raise ValueError("serves_uplinks without uplink_state: what was changed could not be restored")
 
 
 @dataclass(frozen=True, slots=True)

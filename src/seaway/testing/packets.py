@@ -13,6 +13,7 @@ from collections.abc import Collection, Iterator
 from dataclasses import dataclass, replace
 
 from seaway.proxy.nftables.objects import (
+    ArrivesBy,
     Drop,
     Field,
     FlipMark,
@@ -23,8 +24,10 @@ from seaway.proxy.nftables.objects import (
     IsLocal,
     IsMarked,
     IsNew,
+    IsReply,
     IsTranslated,
     Jump,
+    LeavesBy,
     MasqueradeSource,
     Reject,
     Return,
@@ -40,13 +43,18 @@ from seaway.proxy.nftables.render import PROTOCOL_NUMBERS, pack_address
 
 @dataclass(frozen=True, slots=True)
 class Packet:
-    """The first packet of a connection. `mark` is what others put on it."""
+    """The first packet of a connection. `mark` is what others put on it.
+
+    arrives_by, leaves_by: names of links; what stays on the host leaves by `lo`.
+    """
 
     source: str
     destination: str
     port: int
     protocol: str = "TCP"
     mark: int = 0
+    arrives_by: str = ""
+    leaves_by: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,8 +188,15 @@ class _Walk:
                 return address in self._host or ipaddress.ip_address(address).is_loopback
             case IsNew():
                 return True
+            case IsReply():
+                return False
             case IsTranslated():
                 return state.is_translated
+            case ArrivesBy(link):
+                return packet.arrives_by == link
+            case LeavesBy(link, negate):
+                leaves_by = "lo" if packet.destination in self._host else packet.leaves_by
+                return (leaves_by == link) is not negate
             case IsMarked(mask):
                 return packet.mark & mask != 0
             case _:

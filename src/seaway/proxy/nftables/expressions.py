@@ -29,6 +29,7 @@ from seaway.proxy.nftables.elements import (
 )
 from seaway.proxy.nftables.objects import (
     FIELD_TYPES,
+    ArrivesBy,
     Drop,
     Field,
     FlipMark,
@@ -39,8 +40,10 @@ from seaway.proxy.nftables.objects import (
     IsLocal,
     IsMarked,
     IsNew,
+    IsReply,
     IsTranslated,
     Jump,
+    LeavesBy,
     MasqueradeSource,
     Reject,
     Return,
@@ -55,9 +58,10 @@ from seaway.proxy.nftables.objects import (
 NEWRULE, NEWSET, NEWSETELEM = 6, 9, 12
 TYPE_INTEGER = 4  # nft's number for a plain number
 _NETWORK, _TRANSPORT = 1, 2
-_META_MARK, _META_L4PROTO = 3, 16
+_META_MARK, _META_IIFNAME, _META_OIFNAME, _META_L4PROTO = 3, 6, 7, 16
+_LINK_NAME_BYTES = 16  # IFNAMSIZ
 _CT_STATE, _CT_STATUS = 0, 2
-_CT_STATE_NEW, _CT_STATUS_DNAT = 8, 0x20
+_CT_STATE_NEW, _CT_STATE_REPLY, _CT_STATUS_DNAT = 8, 2 | 4, 0x20
 
 
 def _register(slot: int) -> int:
@@ -143,8 +147,14 @@ class RuleEncoder:
                 ]
             case IsNew():
                 return _test_bit(_expression("ct", pack_u32(2, _CT_STATE), pack_u32(1, 1)), _CT_STATE_NEW)
+            case IsReply():
+                return _test_bit(_expression("ct", pack_u32(2, _CT_STATE), pack_u32(1, 1)), _CT_STATE_REPLY)
             case IsTranslated():
                 return _test_bit(_expression("ct", pack_u32(2, _CT_STATUS), pack_u32(1, 1)), _CT_STATUS_DNAT)
+            case ArrivesBy(link):
+                return _compare_link(_META_IIFNAME, link, equal=True)
+            case LeavesBy(link, negate):
+                return _compare_link(_META_OIFNAME, link, equal=not negate)
             case IsMarked(mask):
                 return _test_bit(_expression("meta", pack_u32(2, _META_MARK), pack_u32(1, 1)), mask)
             case SetMark(mask):
@@ -204,6 +214,11 @@ def _payload(register: int, base: int, offset: int, length: int) -> bytes:
 
 def _compare(value: bytes, *, equal: bool) -> bytes:
     return _expression("cmp", pack_u32(1, 1), pack_u32(2, 0 if equal else 1), _data(3, value))
+
+
+def _compare_link(key: int, link: str, *, equal: bool) -> list[bytes]:
+    name = link.encode().ljust(_LINK_NAME_BYTES, b"\0")
+    return [_expression("meta", pack_u32(2, key), pack_u32(1, 1)), _compare(name, equal=equal)]
 
 
 def _bitwise(mask: bytes, xor: bytes) -> bytes:

@@ -114,8 +114,28 @@ class IsNew:
 
 
 @dataclass(frozen=True, slots=True)
+class IsReply:
+    """The packet belongs to a flow that was answered, or to one that such a flow announced."""
+
+
+@dataclass(frozen=True, slots=True)
 class IsTranslated:
     """The flow's destination was replaced."""
+
+
+@dataclass(frozen=True, slots=True)
+class ArrivesBy:
+    """The packet came in by the link of this name."""
+
+    link: str
+
+
+@dataclass(frozen=True, slots=True)
+class LeavesBy:
+    """The packet goes out by the link of this name, or by another when negated."""
+
+    link: str
+    negate: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,8 +209,8 @@ class Reject:
 
 
 Statement = (
-    InSet | Vmap | InNetwork | IsLocal | IsNew | IsTranslated | IsMarked | SetMark | FlipMark | TranslateTo
-    | MasqueradeSource | GotoRandom | Jump | Goto | Return | Drop | Reject
+    InSet | Vmap | InNetwork | IsLocal | IsNew | IsReply | IsTranslated | ArrivesBy | LeavesBy | IsMarked | SetMark
+    | FlipMark | TranslateTo | MasqueradeSource | GotoRandom | Jump | Goto | Return | Drop | Reject
 )  # fmt: skip
 Rule = tuple[Statement, ...]
 

@@ -215,10 +215,12 @@ class NftablesPlane:
         family: Family,
         *,
         interface_addresses: Callable[[], tuple[str, ...]] = tuple,
+        guarded_links: Callable[[], tuple[str, ...]] = tuple,
     ) -> None:
         self._config = config
         self._family = family
         self._interface_addresses = interface_addresses
+        self._guarded_links = guarded_links
         self.table = NftablesTable(kernel, render_config(config, family))
 
     def sync(self, changed: Mapping[str, ServiceForwarding | None], node: NodeView) -> None:
@@ -232,10 +234,15 @@ class NftablesPlane:
     def _render_config(self, node: NodeView) -> RenderConfig:
         listed = self._interface_addresses() if self._config.node_port_addresses is not None else ()
         ports = choose_node_port_addresses(self._config, node, self._family, listed)
-        return render_config(self._config, self._family, ports)
+        return render_config(self._config, self._family, ports, self._guarded_links())
 
 
-def render_config(config: ProxyConfig, family: Family, node_ports: NodePortAddresses = NO_ADDRESSES) -> RenderConfig:
+def render_config(
+    config: ProxyConfig,
+    family: Family,
+    node_ports: NodePortAddresses = NO_ADDRESSES,
+    guarded_links: tuple[str, ...] = (),
+) -> RenderConfig:
     """What of the proxy's configuration concerns the rules of one family."""
     return RenderConfig(
         family=family,
@@ -243,5 +250,7 @@ def render_config(config: ProxyConfig, family: Family, node_ports: NodePortAddre
         cluster_cidrs=networks_of(config.cluster_cidrs, family),
         service_cidrs=networks_of(config.service_cidrs, family),
         masquerade_all=config.masquerade_all,
+        masquerade_outgoing=config.masquerade_outgoing,
         node_ports=node_ports,
+        guarded_links=guarded_links,
     )

@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import functools
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 
 from seaway.net.family import Family
 from seaway.proxy.config import NodePortAddresses
 from seaway.proxy.nftables.digest import STATE
 from seaway.proxy.nftables.objects import (
+    ArrivesBy,
     Chain,
     Drop,
     Field,
@@ -26,8 +27,10 @@ from seaway.proxy.nftables.objects import (
     IsLocal,
     IsMarked,
     IsNew,
+    IsReply,
     IsTranslated,
     Jump,
+    LeavesBy,
     MasqueradeSource,
     Reject,
     Return,
@@ -57,6 +60,7 @@ NODE_PORT_ADDRESSES = "node-port-addresses"
 RESTRICTED = "restricted"
 SOURCE_RANGES = "source-ranges"
 REJECT = goto("reject-all")
+GUARD = "guard"
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,7 +134,10 @@ class RenderConfig:
     cluster_cidrs: tuple[str, ...] = ()
     service_cidrs: tuple[str, ...] = ()
     masquerade_all: bool = False
+    masquerade_outgoing: bool = False
     node_ports: NodePortAddresses = NO_ADDRESSES
+    guarded_links: tuple[str, ...] = ()
+    """Links that forward because of us: what comes in by them is forwarded only if it is the cluster's."""
 
 
 def find_picks(value: Value) -> tuple[Pick, ...]:
@@ -193,6 +200,7 @@ def _static_chains(config: RenderConfig) -> dict[str, Chain]:
         BY_NODE_PORT.policy_chain: _local_policy(BY_NODE_PORT, config),
         "check-source": Chain(((InSet((*SERVICE_KEY, Field.SADDR), SOURCE_RANGES), Return()), (Drop(),))),
         "translate": _translate(config),
+        **({GUARD: _guard(config)} if config.guarded_links else {}),
         **_base_chains(config),
     }
 
@@ -249,18 +257,45 @@ def _base_chains(config: RenderConfig) -> dict[str, Chain]:
         "filter-prerouting-pre-dnat": Chain((firewall,), Hook("filter", "prerouting", -110)),
         "filter-output-pre-dnat": Chain((firewall,), Hook("filter", "output", -110)),
         "filter-input": Chain((refuse_node_port, refuse), Hook("filter", "input", 0)),
-        "filter-forward": Chain((refuse, *unclaimed), Hook("filter", "forward", 0)),
+        "filter-forward": Chain(
+            (refuse, *unclaimed, *((ArrivesBy(link), Jump(GUARD)) for link in config.guarded_links)),
+            Hook("filter", "forward", 0),
+        ),
         "filter-output": Chain((refuse, *unclaimed), Hook("filter", "output", 0)),
         "nat-postrouting": Chain(
             (
                 (IsMarked(MARK), FlipMark(MARK), MasqueradeSource()),
                 (IsTranslated(), InSet((Field.SADDR, *SERVICE_KEY), HAIRPINS), MasqueradeSource()),
+                *_masquerade_outgoing(config),
             ),
             Hook("nat", "postrouting", 100),
         ),
         "nat-prerouting": Chain(((Jump("translate"),),), Hook("nat", "prerouting", -100)),
         "nat-output": Chain(((Jump("translate"),),), Hook("nat", "output", -100)),
     }
+
+
+def _guard(config: RenderConfig) -> Chain:
+    """What may be forwarded from a guarded link; refusals of Services were made before. Rule: design.md §12."""
+    return Chain(
+        (
+            (IsReply(), Return()),
+            (IsTranslated(), Return()),
+            *((InNetwork(Field.DADDR, cidr), Return()) for cidr in config.cluster_cidrs),
+            (Drop(),),
+        )
+    )
+
+
+def _masquerade_outgoing(config: RenderConfig) -> Iterator[Rule]:
+    """Pods to what knows no way back to them, an endpoint outside the cluster too. Rule: spec "node" §4.4."""
+    if not config.masquerade_outgoing:
+        return
+    multicast = "224.0.0.0/4" if config.family is Family.IPV4 else "ff00::/8"
+    inside = (*config.cluster_cidrs, *config.service_cidrs, multicast)
+    outside = tuple(InNetwork(Field.DADDR, cidr, negate=True) for cidr in inside)
+    for cidr in config.cluster_cidrs:
+        yield (InNetwork(Field.SADDR, cidr), *outside, LeavesBy("lo", negate=True), MasqueradeSource())
 
 
 _PICK_NAME = re.compile(r"(masquerade-)?((?:local-)?(?:node-port-)?)pick-([0-9]+)")

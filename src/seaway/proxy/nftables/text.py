@@ -16,6 +16,7 @@ from seaway.proxy.nftables.diff import (
 )
 from seaway.proxy.nftables.elements import type_length
 from seaway.proxy.nftables.objects import (
+    ArrivesBy,
     Chain,
     Comment,
     Drop,
@@ -29,8 +30,10 @@ from seaway.proxy.nftables.objects import (
     IsLocal,
     IsMarked,
     IsNew,
+    IsReply,
     IsTranslated,
     Jump,
+    LeavesBy,
     MasqueradeSource,
     Reject,
     Return,
@@ -201,6 +204,10 @@ def _format_statement(statement: Statement, family: Family) -> str:
             return f"{_format_fields((field,), family)} {'!= ' if negate else ''}{_format_network(network)}"
         case IsLocal(field):
             return f"fib {field.value} type local"
+        case ArrivesBy(link):
+            return f'iifname "{link}"'
+        case LeavesBy(link, negate):
+            return f'oifname {"!= " if negate else ""}"{link}"'
         case IsMarked(mask):
             return f"meta mark & 0x{mask:08x} != 0x00000000"
         case SetMark(mask):
@@ -220,6 +227,7 @@ def _format_statement(statement: Statement, family: Family) -> str:
 
 _WORDS: dict[type[Statement], str] = {
     IsNew: "ct state new",
+    IsReply: "ct state established,related",
     IsTranslated: "ct status dnat",
     MasqueradeSource: "masquerade fully-random",
     Return: "return",
