@@ -30,7 +30,8 @@ def test_the_table_shows_what_is_missing_and_why() -> None:
     table = render_table([Figure(RATE, 54321.5), Figure(DELAY, None, "wrk is not installed; install the package wrk")])
     lines = table.splitlines()
     assert lines[0].split("  ")[0] == "what"
-    assert [c.strip() for c in lines[2].split("  ") if c] == [
+    cells = [cell.strip() for cell in lines[2].split("  ") if cell]
+    assert cells == [
         "rate",
         "≥ 1,000 /s",
         "54,322 /s",

@@ -11,15 +11,19 @@ from pathlib import Path
 
 import pytest
 
-from tests.system.running import Up, free_port, seaway, until
+from tests.system.running import EXAMPLES, Up, free_port, seaway, until
 
 SERVICE = json.dumps(
     {"apiVersion": "v1", "kind": "Service", "metadata": {"name": "kept"}, "spec": {"ports": [{"port": 80}]}}
 )
 
 
+def run(*arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(seaway(*arguments), capture_output=True, text=True, timeout=60)
+
+
 def run_up(*flags: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(seaway("up", *flags), capture_output=True, text=True, timeout=60)
+    return run("up", *flags)
 
 
 def test_a_stop_takes_less_than_five_seconds_and_the_next_start_finds_everything(tmp_path: Path) -> None:
@@ -34,6 +38,43 @@ def test_a_stop_takes_less_than_five_seconds_and_the_next_start_finds_everything
         assert up.cluster_ip("kept") == address
     finally:
         up.stop()
+
+
+def test_a_sandbox_starts_its_pods_again_with_the_addresses_they_had(tmp_path: Path) -> None:
+    def addresses() -> dict[str, str]:
+        return {p["metadata"]["name"]: p["status"]["podIP"] for p in up.get("pods")["items"]}
+
+    names = ("my-app-1", "my-app-2", "my-app-3")
+    up = Up(tmp_path).start()
+    up.kubectl("apply", "-f", str(EXAMPLES / "00-programs.yaml"), "-f", str(EXAMPLES / "01-selector.yaml"))
+    up.wait_pods(*names)
+    before = addresses()
+    assert up.stop()[0] == 0
+    up.start()
+    try:
+        vip = f"http://{up.cluster_ip('my-service')}/"
+        until(lambda: set(up.ask("fetch", vip, "20")) == set(names), "all three serve again")
+        assert addresses() == before
+    finally:
+        up.stop()
+
+
+def test_status_shell_kubeconfig_and_down_work_on_what_runs(tmp_path: Path) -> None:
+    data = ("--data-dir", str(tmp_path))
+    assert run("status", *data).returncode == 1
+    assert "start Seaway first" in run("kubeconfig", *data).stderr
+    up = Up(tmp_path).start()
+    state = json.loads(run("status", *data, "-o", "json").stdout)
+    assert (state["ready"], state["way"]) == (True, "sandbox")
+    assert set(state["pieces"]) == {"apiserver", "controllers", "relay", "proxy", "dns", "node"}
+    assert run("kubeconfig", *data, "--path").stdout.strip() == str(up.kubeconfig)
+    assert run("kubeconfig", *data).stdout == up.kubeconfig.read_text()
+    assert run("shell", *data, "--", "sh", "-c", "exit 7").returncode == 7
+    assert run("shell", *data, "--", "no-such-program").returncode == 127
+    assert "stopped" in run("down", *data).stdout
+    assert up.stop()[0] == 0
+    assert run("status", *data).returncode == 1
+    assert "nothing" not in run("down", *data).stdout
 
 
 def test_a_piece_that_is_killed_starts_again(tmp_path: Path) -> None:
