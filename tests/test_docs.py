@@ -1,4 +1,4 @@
-"""The pages say what is there: verbs, flags, examples, links, metrics and error texts, each compared with its source."""
+"""The pages say what is there: verbs, flags, examples, links, metrics and errors, each compared with its source."""
 
 from __future__ import annotations
 
@@ -43,12 +43,7 @@ def find_command(verb: str) -> click.Command:
     return command
 
 
-OPTIONS = [
-    (verb, option)
-    for verb in VERBS
-    for option in find_command(verb).get_params(click.Context(find_command(verb)))
-    if isinstance(option, click.Option)
-]
+OPTIONS = [(verb, option) for verb in VERBS for option in find_command(verb).params if isinstance(option, click.Option)]
 
 
 # The command line.
@@ -146,7 +141,7 @@ def test_every_metric_is_on_the_api_servers_page() -> None:
 
 
 def collect_texts() -> str:
-    """Every text of the code, f-strings by their parts, one a line."""
+    """Every text of the code, one a line; an f-string by the parts between its values."""
     texts: list[str] = []
     for path in CODE.rglob("*.py"):
         for node in ast.walk(ast.parse(path.read_text())):
@@ -161,7 +156,7 @@ ERRORS = re.findall(r"\*\*`([^`]+)`\*\*", (DOCS / "troubleshooting.md").read_tex
 
 @pytest.mark.parametrize("error", ERRORS)
 def test_an_error_that_is_explained_is_one_that_the_code_prints(error: str) -> None:
-    parts = [part for part in error.split("…") if part.strip(" :;,")]
+    parts = [part for text in error.split("…") if (part := text.strip(" :;,"))]
     assert parts
     assert [part for part in parts if part not in TEXTS] == []
 

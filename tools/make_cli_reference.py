@@ -15,7 +15,9 @@ WIDTH = 100
 PREFACE = """\
 # The command line
 
-Made by `tools/make_cli_reference.py` from `--help`; do not edit. Exit codes: 0 done, 1 refused or failed, 2 wrong usage.
+Made by `tools/make_cli_reference.py` from `--help`; do not edit.
+
+Exit codes: 0 done, 1 refused or failed, 2 wrong usage.
 `SEAWAY_DATA_DIR` stands in for `--data-dir`, and `KUBECONFIG` for `--kubeconfig`.
 """
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from seaway.app import files
-from seaway.app.errors import OperationalError
+from seaway.net.errors import OperationalError
 from seaway.pki.certificates import create_authority
 
 NOW = datetime.now(UTC)

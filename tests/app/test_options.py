@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from seaway.app.errors import OperationalError
 from seaway.app.options import UpOptions, apiserver_ip, check_options, dns_ip, pod_cidr
+from seaway.net.errors import OperationalError
 
 
 def make_options(**flags: Any) -> UpOptions:

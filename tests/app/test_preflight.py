@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from seaway.app.errors import OperationalError
 from seaway.app.preflight import Choice, Refusal, choose_way, find_overlaps
+from seaway.net.errors import OperationalError
 
 YES = None
 NO = Refusal("user 1000 found, root needed", "run it with sudo")

@@ -57,8 +57,13 @@ class World:
     pods: dict[str, Namespace]
     kernel: NftKernel
 
-    def start(self, config: ProxyConfig = CONFIG) -> Running:
-        planes = {f: NftablesPlane(self.kernel, config, f, interface_addresses=self.list_addresses) for f in Family}
+    def start(self, config: ProxyConfig = CONFIG, *, guarded_links: tuple[str, ...] = ()) -> Running:
+        planes = {
+            f: NftablesPlane(
+                self.kernel, config, f, interface_addresses=self.list_addresses, guarded_links=lambda: guarded_links
+            )
+            for f in Family
+        }
         return Running(self, planes, Proxier(planes, NodeView("node-1", "", (NODE, NODE6))))
 
     def list_addresses(self) -> tuple[str, ...]:
@@ -352,7 +357,7 @@ def fill(proxy: Running) -> None:
 
 @pytest.mark.parametrize("node_ports", [None, ("0.0.0.0/0", "::/0")], ids=["primary addresses", "all addresses"])
 def test_nft_lists_what_it_reloads_and_what_our_text_says(world: World, node_ports: tuple[str, ...] | None) -> None:
-    running = world.start(make_config(node_ports))
+    running = world.start(make_config(node_ports), guarded_links=("out", "eth0.100", "a-link_with=it+"))
     fill(running)
     running.sync()
     try:
@@ -370,6 +375,7 @@ def test_nft_lists_what_it_reloads_and_what_our_text_says(world: World, node_por
 
 def make_config(node_ports: tuple[str, ...] | None) -> ProxyConfig:
     return ProxyConfig(
+        masquerade_outgoing=True,
         node_name="node-1",
         cluster_cidrs=CONFIG.cluster_cidrs,
         service_cidrs=CONFIG.service_cidrs,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import subprocess
@@ -11,14 +12,24 @@ from pathlib import Path
 
 import pytest
 
-from tests.system.running import EXAMPLES, Up, free_port, seaway, until
+from tests.system.running import EXAMPLES, Up, free_port, seaway
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="the host way needs root; run the tests as root")
 
-HOST = "seaway-test-host"
+HOST, OUTSIDE = "seaway-test-host", "seaway-test-outside"
+OTHER_HOST, OTHER_OUTSIDE = "seaway-test-host-2", "seaway-test-outside-2"
 HOST_IP = "192.0.2.10"
 OUTSIDE_IP = "192.0.2.1"
-OUTSIDE = "seaway-test-outside"
+SAYS_WHO_ASKED = """
+import json, socket
+with socket.create_server(("", 7070)) as server:
+    print("listening", flush=True)
+    while True:
+        connection, peer = server.accept()
+        with connection:
+            connection.recv(4096)
+            connection.sendall(b"HTTP/1.0 200 OK\\r\\n\\r\\n" + json.dumps({"pod": peer[0]}).encode())
+"""
 
 
 def ip(*arguments: str) -> str:
@@ -27,22 +38,28 @@ def ip(*arguments: str) -> str:
     return done.stdout
 
 
+@contextlib.contextmanager
+def open_host(name: str, outside: str) -> Iterator[list[str]]:
+    """A host with an uplink to another machine; the prefix runs a command on it."""
+    for namespace in (name, outside):
+        ip("netns", "add", namespace)
+    try:
+        ip("link", "add", "up0", "netns", name, "type", "veth", "peer", "name", "up0", "netns", outside)
+        for namespace, address in ((name, HOST_IP), (outside, OUTSIDE_IP)):
+            ip("-n", namespace, "address", "add", f"{address}/24", "dev", "up0")
+            ip("-n", namespace, "link", "set", "up0", "up")
+            ip("-n", namespace, "link", "set", "lo", "up")
+        ip("-n", name, "route", "add", "default", "via", OUTSIDE_IP)
+        yield ["ip", "netns", "exec", name]
+    finally:
+        for namespace in (name, outside):
+            ip("netns", "del", namespace)
+
+
 @pytest.fixture(scope="module")
 def host() -> Iterator[list[str]]:
-    """A host with an uplink to another machine; the prefix runs a command on it."""
-    for name in (HOST, OUTSIDE):
-        ip("netns", "add", name)
-    try:
-        ip("link", "add", "up0", "netns", HOST, "type", "veth", "peer", "name", "up0", "netns", OUTSIDE)
-        for name, address in ((HOST, HOST_IP), (OUTSIDE, OUTSIDE_IP)):
-            ip("-n", name, "address", "add", f"{address}/24", "dev", "up0")
-            ip("-n", name, "link", "set", "up0", "up")
-            ip("-n", name, "link", "set", "lo", "up")
-        ip("-n", HOST, "route", "add", "default", "via", OUTSIDE_IP)
-        yield ["ip", "netns", "exec", HOST]
-    finally:
-        for name in (HOST, OUTSIDE):
-            ip("netns", "del", name)
+    with open_host(HOST, OUTSIDE) as prefix:
+        yield prefix
 
 
 @pytest.fixture(scope="module")
@@ -62,6 +79,20 @@ def fetch(up: Up, url: str, count: int = 30) -> dict[str, int]:
     return shares
 
 
+def fetch_from(namespace: str, url: str) -> set[str]:
+    """Who answers a program that knows nothing of Seaway."""
+    command = [sys.executable, str(EXAMPLES / "node_side.py"), "fetch", url, "30"]
+    done = subprocess.run(["ip", "netns", "exec", namespace, *command], capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done
+    return set(json.loads(done.stdout))
+
+
+def forwards(namespace: str) -> str:
+    """The forwarding switch of the uplink."""
+    command = ["ip", "netns", "exec", namespace, "cat", "/proc/sys/net/ipv4/conf/up0/forwarding"]
+    return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+
+
 APPS = {"my-app-1", "my-app-2", "my-app-3"}
 
 
@@ -71,9 +102,19 @@ def test_the_host_itself_reaches_the_virtual_ip_and_the_node_port(up: Up) -> Non
 
 
 def test_another_machine_reaches_the_node_port(up: Up) -> None:
-    command = [sys.executable, str(EXAMPLES / "node_side.py"), "fetch", f"http://{HOST_IP}:30007/", "30"]
-    done = subprocess.run(["ip", "netns", "exec", OUTSIDE, *command], capture_output=True, text=True, timeout=60)
-    assert set(json.loads(done.stdout)) == APPS, done
+    assert fetch_from(OUTSIDE, f"http://{HOST_IP}:30007/") == APPS
+
+
+def test_a_pod_reaches_another_machine_which_sees_the_host(up: Up) -> None:
+    client = up.get("pod", "client")["status"]["podIP"]
+    command = ["ip", "netns", "exec", OUTSIDE, sys.executable, "-c", SAYS_WHO_ASKED]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as server:
+        try:
+            assert server.stdout is not None and server.stdout.readline() == "listening\n"
+            seen = up.ask("get", f"http://{client}:8000/fetch?url=http://{OUTSIDE_IP}:7070/&count=3")
+        finally:
+            server.kill()
+    assert seen == {HOST_IP: 3}
 
 
 def test_a_pod_resolves_and_reaches_the_service_by_name(up: Up) -> None:
@@ -95,9 +136,8 @@ def test_stopping_leaves_pods_and_rules_and_the_next_start_finds_them(up: Up) ->
     code, seconds = up.stop()
     assert code == 0
     assert seconds < 5
-    command = [sys.executable, str(EXAMPLES / "node_side.py"), "fetch", f"http://{vip}/", "30"]
-    served = subprocess.run([*up.prefix, *command], capture_output=True, text=True, timeout=60)
-    assert set(json.loads(served.stdout)) == APPS, served
+    assert fetch_from(HOST, f"http://{vip}/") == APPS
+    assert fetch_from(OUTSIDE, f"http://{HOST_IP}:30007/") == APPS
     up.start()
     up.wait_pods(*APPS)
     pods = {p["metadata"]["name"]: p for p in up.get("pods")["items"]}
@@ -105,25 +145,32 @@ def test_stopping_leaves_pods_and_rules_and_the_next_start_finds_them(up: Up) ->
     assert all(p["status"]["containerStatuses"][0]["restartCount"] == 0 for p in pods.values())
 
 
-def test_down_removes_every_trace(host: list[str], tmp_path: Path) -> None:
+def test_down_removes_every_trace(tmp_path: Path) -> None:
     def traces() -> list[str]:
-        links = ip("-n", HOST, "-br", "link").split("\n")
-        routes = ip("-n", HOST, "route").split("\n")
-        tables = subprocess.run([*host, "nft", "list", "tables"], capture_output=True, text=True).stdout.split("\n")
+        links = ip("-n", OTHER_HOST, "-br", "link").split("\n")
+        routes = ip("-n", OTHER_HOST, "route").split("\n")
+        tables = ip("netns", "exec", OTHER_HOST, "nft", "list", "tables").split("\n")
         shims = [c for c in read_commands() if str(tmp_path) in c]
-        return sorted(line.split("@")[0] for line in (*links, *routes, *tables, *shims) if line)
+        switch = f"forwarding {forwards(OTHER_HOST)}"
+        return sorted(line.split("@")[0] for line in (*links, *routes, *tables, *shims, switch) if line)
 
-    before = traces()
-    up = Up(tmp_path, network="host", prefix=host).start(
-        "--service-cidr", "10.97.0.0/16", "--cluster-cidr", "10.245.0.0/16"
-    )
-    up.kubectl("apply", "-f", str(EXAMPLES / "00-programs.yaml"), "-f", str(EXAMPLES / "01-selector.yaml"))
-    up.wait_pods(*APPS)
-    assert traces() != before
-    up.run(*seaway("down", "--data-dir", str(tmp_path)))
-    until(lambda: up.process is not None and up.process.poll() is not None, "up has ended")
-    assert traces() == before
-    assert not (tmp_path / "node").exists()
+    with open_host(OTHER_HOST, OTHER_OUTSIDE) as prefix:
+        before = traces()
+        up = Up(tmp_path, network="host", prefix=prefix).start(
+            "--service-cidr", "10.97.0.0/16", "--cluster-cidr", "10.245.0.0/16"
+        )
+        try:
+            up.kubectl("apply", "-f", str(EXAMPLES / "00-programs.yaml"), "-f", str(EXAMPLES / "01-selector.yaml"))
+            up.wait_pods(*APPS)
+            assert forwards(OTHER_HOST) == "1"
+        finally:
+            down = up.run(*seaway("down", "--data-dir", str(tmp_path)), check=False)
+            up.stop()
+        assert down.returncode == 0, down.stderr
+        assert traces() == before
+        assert "forwarding 0" in before
+        assert not (tmp_path / "node").exists()
+        assert not (tmp_path / "uplinks.json").exists()
 
 
 def read_commands() -> list[str]:

@@ -69,7 +69,8 @@ def parse_write_options(request: Request, kind: str) -> WriteOptions:
         return NO_WRITE_OPTIONS
     _check_timeout(request)
     errors: list[FieldError] = []
-    if kind == "PatchOptions" and request.find_parameter("force") is not None:
+    is_apply = request.headers.get("content-type", "").startswith("application/apply-patch")
+    if kind == "PatchOptions" and not is_apply and request.find_parameter("force") is not None:
         errors.append(forbidden("force", "may not be specified for non-apply patch"))
     manager = request.find_parameter("fieldManager") or ""
     errors += _validate_manager(manager)

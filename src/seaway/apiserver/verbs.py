@@ -159,8 +159,8 @@ async def answer_update(call: Call) -> Response:
 async def answer_patch(call: Call) -> Response:
     """PATCH of an object or its status."""
     form = choose_form(call.request)
-    make = make_patcher(call.request, call.resource, parse_write_options(call.request, "PatchOptions"))
     options = parse_write_options(call.request, "PatchOptions")
+    make = make_patcher(call.request, call.resource, options)
     written = await update(call.state, call.target(dry_run=options.dry_run), make, is_patch=True)
     return _answer_written(call, written, form)
 

@@ -12,13 +12,11 @@ from seaway.api.machinery.http import Identity
 from seaway.apiserver.run import ServerConfig, open_server
 from seaway.apiserver.serve import Listener, TlsFiles, TokenVerifier, UnixListener, serve
 from seaway.app.cluster_dns import ensure_dns_service
-from seaway.app.errors import OperationalError
 from seaway.app.options import DNS_PORT, dns_ip
 from seaway.app.pieces import Ready
 from seaway.client.requests import Client
 from seaway.client.transport import InProcessTransport
 from seaway.pki.tokens import TokenError, derive_public_key, verify_token
-from seaway.store.contract import StoreError
 from seaway.store.sqlite import open_sqlite
 
 if TYPE_CHECKING:
@@ -32,10 +30,7 @@ _SELF = Identity("system:apiserver", ("system:authenticated", "system:masters"))
 async def run_apiserver(plan: Plan, listeners: Sequence[socket.socket], on_ready: Ready) -> None:
     """Serve until cancelled. listeners: sockets that listen already. Raises OperationalError."""
     options = plan.options
-    try:
-        store = await open_sqlite(plan.data.database)
-    except StoreError as error:
-        raise OperationalError(str(error)) from error
+    store = await open_sqlite(plan.data.database)
     config = ServerConfig(
         service_cidrs=(options.service_cidr,),
         cluster_domain=options.cluster_domain,

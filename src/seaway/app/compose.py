@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from seaway.app import options as addresses
 from seaway.app.options import DNS_PORT
 from seaway.app.pieces import Ready, Report, run_daemon, run_with_client
-from seaway.app.preflight import SANDBOX
+from seaway.app.preflight import HOST, SANDBOX
 
 if TYPE_CHECKING:
     from seaway.app.up import Plan
@@ -82,6 +82,9 @@ def _proxy(plan: Plan) -> Start:
         families=(Family.IPV4,),
         cluster_cidrs=(plan.options.cluster_cidr,),
         service_cidrs=(plan.options.service_cidr,),
+        masquerade_outgoing=plan.way == HOST,
+        serves_uplinks=plan.way == HOST,
+        uplink_state=plan.data.uplink_state if plan.way == HOST else None,
     )
     return lambda client, on_ready: run_proxy(config, client, on_ready=on_ready)
 

@@ -11,8 +11,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from seaway.app import files
-from seaway.app.errors import OperationalError
 from seaway.app.preflight import HOST
+from seaway.net.errors import OperationalError
 
 STOP_SECONDS = 10.0
 
@@ -38,16 +38,15 @@ def take_down(data_dir: Path) -> Iterator[str]:
 
 def _remove_from_host(data: files.DataDir) -> Iterator[str]:
     from seaway.node.run import remove_pods
-    from seaway.proxy.nftables.plane import NftError
-    from seaway.proxy.run import cleanup
+    from seaway.proxy.run import PlaneError, cleanup
 
     asyncio.run(remove_pods(data.node_state))
     yield "removed  Pods, links and routes"
     try:
-        cleanup()
-    except NftError as error:
+        cleanup(uplink_state=data.uplink_state)
+    except PlaneError as error:
         raise OperationalError(str(error)) from error
-    yield "removed  nftables table seaway"
+    yield "removed  nftables table seaway; forwarding on links is what it was"
 
 
 def _stop(pid: int) -> None:

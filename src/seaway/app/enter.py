@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 from collections.abc import Sequence
 
 from seaway.app import sandbox
-from seaway.app.errors import OperationalError
 from seaway.app.files import DataDir, UpState
 from seaway.net import kernel
+from seaway.net.errors import OperationalError
 
 
 def run_inside(data: DataDir, state: UpState, program: Sequence[str]) -> int:
@@ -37,10 +38,10 @@ def _become(data: DataDir, state: UpState, program: Sequence[str]) -> int:
         os.environ["KUBECONFIG"] = str(data.inside_kubeconfig if state.holder_pid else data.admin_kubeconfig)
         os.execvp(program[0], list(program))
     except FileNotFoundError:
-        print(f"seaway: {program[0]}: program not found", flush=True)
+        print(f"seaway: {program[0]}: program not found", file=sys.stderr)
         return 127
     except OSError as error:
-        print(f"seaway: shell: {error}; is it your own seaway up?", flush=True)
+        print(f"seaway: shell: {error}; is it your own seaway up?", file=sys.stderr)
         return 1
 
 

@@ -17,8 +17,8 @@ from pathlib import Path
 
 import msgspec
 
-from seaway.app.errors import OperationalError
 from seaway.client.kubeconfig import Connection, KubeconfigError, parse_kubeconfig, render_kubeconfig
+from seaway.net.errors import OperationalError
 from seaway.pki import certificates, tokens
 
 # Identities of the pieces, with upstream's names. Rule: spec "api-machinery" §10.4.
@@ -68,6 +68,10 @@ class DataDir:
     @property
     def node_state(self) -> Path:
         return self.root / "node"
+
+    @property
+    def uplink_state(self) -> Path:
+        return self.root / "uplinks.json"
 
     @property
     def pki(self) -> Path:

@@ -6,7 +6,7 @@ import ipaddress
 from dataclasses import dataclass
 from pathlib import Path
 
-from seaway.app.errors import OperationalError
+from seaway.net.errors import OperationalError
 
 # Private, and in neither default range; only ever on a dummy link inside a sandbox.
 SANDBOX_NODE_IP = "10.95.0.1"
@@ -38,7 +38,11 @@ def check_options(options: UpOptions) -> None:
         raise OperationalError(
             f"--service-cidr {service} and --cluster-cidr {cluster} overlap; choose ranges that do not"
         )
-    if ipaddress.ip_address(dns_ip(options)) not in service:
+    try:
+        inside = ipaddress.ip_address(dns_ip(options)) in service
+    except ValueError:
+        inside = False
+    if not inside:
         raise OperationalError(f"--dns-ip {options.dns_ip}: not in the service range {service}; choose one inside")
 
 

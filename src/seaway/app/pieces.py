@@ -12,10 +12,10 @@ import sys
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
-from seaway.app.errors import OperationalError
-from seaway.client.kubeconfig import KubeconfigError, parse_kubeconfig
+from seaway.client.kubeconfig import parse_kubeconfig
 from seaway.client.requests import Client, TransportError
 from seaway.client.transport import open_client
+from seaway.net.errors import OperationalError
 
 Report = Callable[[str], None]
 Ready = Callable[[], None]
@@ -36,8 +36,7 @@ def run_daemon(start: Callable[[Ready], Awaitable[None]], report: Report) -> int
     try:
         with asyncio.Runner(loop_factory=_find_loop_factory()) as runner:
             runner.run(_until_stopped(start(on_ready)))
-    except OPERATIONAL as error:
-        logging.getLogger("seaway").error("msg=%r", str(error))
+    except (OperationalError, OSError) as error:
         report(f"fatal {error}")
         return 1
     return 0
@@ -112,6 +111,3 @@ def run_with_client(
             await client.close()
 
     return run_daemon(run, report)
-
-
-OPERATIONAL: tuple[type[Exception], ...] = (OperationalError, KubeconfigError, OSError)

@@ -11,8 +11,8 @@ import secrets
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
-from seaway.app.errors import OperationalError
 from seaway.app.sandbox import make_namespaces
+from seaway.net.errors import OperationalError
 
 HOST, SANDBOX, NONE = "host", "sandbox", "none"
 WAYS = (HOST, SANDBOX, NONE)
@@ -37,7 +37,10 @@ class Refusal:
         return f"{self.missing}; {self.mend}"
 
 
-def choose_way(wanted: str | None, trials: dict[str, Callable[[], Refusal | None]]) -> Choice:
+Trial = Callable[[], Refusal | None]
+
+
+def choose_way(wanted: str | None, trials: dict[str, Trial]) -> Choice:
     """The wanted way, else the first that can be had. Raises OperationalError when the wanted one cannot.
 
     trials: a way's trial, in order of preference; `none` needs none.
@@ -56,17 +59,23 @@ def choose_way(wanted: str | None, trials: dict[str, Callable[[], Refusal | None
     return Choice(NONE, "; ".join(refusals))
 
 
-def try_host() -> Refusal | None:
-    """Needs root with the rights to links, tables and namespaces, in the host's own network."""
-    if os.geteuid() != 0:
-        return Refusal(f"user {os.geteuid()} found, root needed", "run it with sudo")
-    return _try_in_child(_make_host_parts, "run it as root with CAP_NET_ADMIN and CAP_SYS_ADMIN")
-
-
-def try_sandbox() -> Refusal | None:
-    """Needs user namespaces for ordinary users, with links and tables inside."""
+def begin_trial(way: str) -> Trial:
+    """Start trying a way in a child; what is returned waits for its end and says what was lacking."""
+    if way == HOST:
+        if os.geteuid() != 0:
+            return lambda: Refusal(f"user {os.geteuid()} found, root needed", "run it with sudo")
+        return _begin_in_child(_make_host_parts, "run it as root with CAP_NET_ADMIN and CAP_SYS_ADMIN")
     mend = "allow user namespaces (sysctl user.max_user_namespaces, kernel.apparmor_restrict_unprivileged_userns=0)"
-    return _try_in_child(_make_sandbox_parts, mend)
+    return _begin_in_child(_make_sandbox_parts, mend)
+
+
+def begin_trials(wanted: str | None) -> dict[str, Trial]:
+    """The likeliest way's trial is under way when this returns; another begins when it is asked for."""
+    if wanted == NONE:
+        return {}
+    first = wanted or (HOST if os.geteuid() == 0 else SANDBOX)
+    begun = begin_trial(first)
+    return {way: begun if way == first else lambda way=way: begin_trial(way)() for way in (HOST, SANDBOX)}  # type: ignore[misc]
 
 
 def find_overlaps(ranges: Sequence[str], routes: Iterable[tuple[str, str]]) -> list[str]:
@@ -150,7 +159,7 @@ def _make_table() -> None:
         nft.table("del", name=name)
 
 
-def _try_in_child(trial: Callable[[], None], mend: str) -> Refusal | None:
+def _begin_in_child(trial: Callable[[], None], mend: str) -> Trial:
     read, write = os.pipe()
     pid = os.fork()
     if pid == 0:
@@ -161,7 +170,11 @@ def _try_in_child(trial: Callable[[], None], mend: str) -> Refusal | None:
             os.write(write, f"{type(error).__name__}: {error}".encode()[:1000])
             os._exit(1)
     os.close(write)
-    with os.fdopen(read, "rb") as file:
-        words = file.read().decode(errors="replace")
-    _, status = os.waitpid(pid, 0)
-    return None if status == 0 else Refusal(f"tried and refused ({words})", mend)
+
+    def wait() -> Refusal | None:
+        with os.fdopen(read, "rb") as file:
+            words = file.read().decode(errors="replace")
+        _, status = os.waitpid(pid, 0)
+        return None if status == 0 else Refusal(f"tried and refused ({words})", mend)
+
+    return wait

@@ -16,8 +16,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from seaway.app.errors import OperationalError
 from seaway.net import kernel
+from seaway.net.errors import OperationalError
 
 if TYPE_CHECKING:
     from pyroute2 import IPRoute

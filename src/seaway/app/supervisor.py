@@ -144,7 +144,7 @@ class Supervisor:
             if self.lifeline is not None:
                 self.lifeline.close()
             _redirect_output(self.logs / f"{piece.name}.log")
-            return piece.main(lambda line: report(self.report_fd, piece.name, line))
+            return piece.main(self._make_report(piece.name))
         except BaseException:
             traceback.print_exc()
             last = traceback.format_exc().strip().rsplit("\n", 1)[-1]
@@ -153,6 +153,14 @@ class Supervisor:
         finally:
             sys.stdout.flush()
             sys.stderr.flush()
+
+    def _make_report(self, name: str) -> Report:
+        def tell(line: str) -> None:
+            if line != "ready":
+                print(line, file=sys.stderr, flush=True)  # into the piece's log too
+            report(self.report_fd, name, line)
+
+        return tell
 
     def _reap(self) -> None:
         while True:

@@ -18,7 +18,6 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from seaway.app import compose, files, preflight, sandbox
-from seaway.app.errors import OperationalError
 from seaway.app.options import (
     DNS_PORT,
     SANDBOX_NODE_IP,
@@ -30,6 +29,7 @@ from seaway.app.options import (
 )
 from seaway.app.preflight import HOST, NONE, SANDBOX
 from seaway.app.supervisor import Piece, Supervisor
+from seaway.net.errors import OperationalError
 
 # What the pieces share, imported once before they are forked.
 PRELOADED = (
@@ -82,7 +82,9 @@ def run_up(options: UpOptions, *, say: Callable[[str], None]) -> int:
     check_options(options)
     data = files.prepare(options.data_dir)
     lock = files.lock(data)
-    trials = {HOST: preflight.try_host, SANDBOX: preflight.try_sandbox}
+    trials = preflight.begin_trials(options.network)
+    for module in PRELOADED:
+        importlib.import_module(module)
     choice = preflight.choose_way(options.network, trials)
     say(f"way      {choice.way} ({choice.reason})")
     plan = make_plan(options, data, choice)
@@ -151,8 +153,6 @@ def bind_listeners(plan: Plan) -> list[socket.socket]:
 
 
 def _supervise(plan: Plan, listeners: list[socket.socket], say: Callable[[str], None], begun: float) -> str:
-    for module in PRELOADED:
-        importlib.import_module(module)
     inner = [Piece(name, compose.piece_main(name, plan)) for name in INNER_PIECES if plan.way != NONE or name == "dns"]
     outer = Supervisor((), plan.data.logs)
     holder = None

@@ -48,7 +48,7 @@ def group() -> None:
 
 def main() -> None:
     """The entry point: an operational error is one line on stderr and exit code 1."""
-    from seaway.app.errors import OperationalError
+    from seaway.net.errors import OperationalError
 
     try:
         group(prog_name="seaway")

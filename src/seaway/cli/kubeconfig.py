@@ -6,9 +6,9 @@ from pathlib import Path
 
 import click
 
-from seaway.app.errors import OperationalError
 from seaway.app.files import DataDir
 from seaway.cli.flags import data_dir_flag
+from seaway.net.errors import OperationalError
 
 
 @click.command("kubeconfig")

@@ -7,7 +7,9 @@ from pathlib import Path
 
 import click
 
+from seaway.app.files import default_data_dir
 from seaway.cli.flags import host_name_default, kubeconfig_flag, report_to_stderr, split_list
+from seaway.net.errors import OperationalError
 
 
 @click.command("proxy")
@@ -19,7 +21,16 @@ from seaway.cli.flags import host_name_default, kubeconfig_flag, report_to_stder
     "--nodeport-addresses", default="", help="CIDRs of this host that serve node ports.  [default: the primary]"
 )
 @click.option("--masquerade-all", is_flag=True, help="Hide every client behind the node.")
-@click.option("--cleanup", is_flag=True, help="Remove every rule of a proxy from the kernel, and end.")
+@click.option("--masquerade-outgoing", is_flag=True, help="Hide Pods behind the node when they leave the cluster.")
+@click.option("--serve-uplinks", is_flag=True, help="Forward on links to other machines, for the cluster only.")
+@click.option(
+    "--uplink-state",
+    type=click.Path(path_type=Path, dir_okay=False),
+    default=lambda: default_data_dir() / "uplinks.json",
+    show_default="uplinks.json in the data directory",
+    help="Where it is kept which links forward because of --serve-uplinks.",
+)
+@click.option("--cleanup", is_flag=True, help="Undo what a proxy did to the kernel, and end.")
 def command(
     kubeconfig: Path,
     node_name: str,
@@ -27,6 +38,9 @@ def command(
     service_cidr: str,
     nodeport_addresses: str,
     masquerade_all: bool,
+    masquerade_outgoing: bool,
+    serve_uplinks: bool,
+    uplink_state: Path,
     cleanup: bool,
 ) -> None:
     """Program this host's kernel for the Services of a kubeconfig's API server."""
@@ -34,7 +48,10 @@ def command(
     from seaway.proxy import run as proxy
 
     if cleanup:
-        proxy.cleanup()
+        try:
+            proxy.cleanup(uplink_state=uplink_state)
+        except proxy.PlaneError as error:
+            raise OperationalError(str(error)) from error
         return
     config = proxy.ProxyConfig(
         node_name=node_name,
@@ -42,6 +59,9 @@ def command(
         service_cidrs=split_list(service_cidr),
         node_port_addresses=split_list(nodeport_addresses) or None,
         masquerade_all=masquerade_all,
+        masquerade_outgoing=masquerade_outgoing,
+        serves_uplinks=serve_uplinks,
+        uplink_state=uplink_state,
     )
     sys.exit(
         run_with_client(

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import click
 
-from seaway.app.errors import OperationalError
 from seaway.app.files import DataDir, find_state
 from seaway.cli.flags import data_dir_flag
+from seaway.net.errors import OperationalError
 
 
 @click.command("shell", context_settings={"ignore_unknown_options": True})

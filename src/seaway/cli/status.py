@@ -14,7 +14,14 @@ from seaway.cli.flags import data_dir_flag
 
 @click.command("status")
 @data_dir_flag
-@click.option("-o", "output", type=click.Choice(["table", "json", "yaml"]), default="table", show_default=True)
+@click.option(
+    "-o",
+    "output",
+    type=click.Choice(["table", "json", "yaml"]),
+    default="table",
+    show_default=True,
+    help="How to print it.",
+)
 def command(data_dir: Path, output: str) -> None:
     """What runs, where, and whether it is ready. Exit code 1 when nothing runs."""
     state = find_state(DataDir(data_dir.absolute()))
@@ -28,4 +35,4 @@ def command(data_dir: Path, output: str) -> None:
         click.echo(msgspec.yaml.encode(fields).decode(), nl=False)
     else:
         for key, value in fields.items():
-            click.echo(f"{key.replace('_', '-'):13}{' '.join(value) if isinstance(value, list) else value}")
+            click.echo(f"{key.replace('_', '-'):16}{' '.join(value) if isinstance(value, list | tuple) else value}")

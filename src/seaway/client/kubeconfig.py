@@ -10,10 +10,12 @@ from typing import Any
 
 import yaml
 
+from seaway.net.errors import OperationalError
+
 UNIX_PREFIX = "unix://"
 
 
-class KubeconfigError(Exception):
+class KubeconfigError(OperationalError):
     """A kubeconfig that cannot be used. The message says what was found, and what to do."""
 
 

@@ -20,6 +20,7 @@ from seaway.controllers.endpointslice.run import EndpointSliceController
 from seaway.controllers.garbage.run import GarbageController
 from seaway.controllers.namespace.run import NamespaceController
 from seaway.controllers.nodes.run import NodeController
+from seaway.net.errors import OperationalError
 
 NAMES = ("binder", "endpointslice", "garbage", "namespace", "nodes")
 
@@ -47,12 +48,12 @@ class ControllersConfig:
 async def run(config: ControllersConfig, client: Client, *, on_ready: Callable[[], None]) -> None:
     """Run the enabled loops until cancelled. on_ready: called once, when all shared caches are filled.
 
-    A failed write is tried again; a bug in a loop ends all, so that the supervisor sees it. Raises ValueError for an
-    unknown name in `enabled`.
+    A failed write is tried again; a bug in a loop ends all, so that the supervisor sees it. Raises OperationalError
+    for an unknown name in `enabled`.
     """
     unknown = {name.removeprefix("-") for name in config.enabled} - {"*", *NAMES}
     if unknown:
-        raise ValueError(f"controllers: {', '.join(sorted(unknown))} found, {', '.join(NAMES)} or * allowed")
+        raise OperationalError(f"--controllers: {', '.join(sorted(unknown))} found, {', '.join(NAMES)} or * allowed")
     services = Informer(client, SERVICES, Service)
     pods = Informer(client, PODS, Pod)
     nodes = Informer(client, NODES, Node)

@@ -21,6 +21,7 @@ from seaway.dns.forward import Ask, Forwarder, ForwardError
 from seaway.dns.message import AD, CD, RD, encode_question
 from seaway.dns.records import RCode
 from seaway.dns.respond import Deferred, Responder
+from seaway.net.errors import OperationalError
 
 log = logging.getLogger(__name__)
 
@@ -35,7 +36,7 @@ MAX_PORT_DRAWS = 16
 Peer = tuple[str, int] | tuple[str, int, int, int]
 
 
-class DnsError(Exception):
+class DnsError(OperationalError):
     """The server cannot serve: which address, what was found, what to do."""
 
 

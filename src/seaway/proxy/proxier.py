@@ -9,6 +9,7 @@ from typing import Protocol
 from seaway.api.endpointslice.types import EndpointSlice
 from seaway.api.node.types import LABEL_ZONE, Node
 from seaway.api.service.types import Service
+from seaway.net.errors import OperationalError
 from seaway.net.family import Family, family_of
 from seaway.proxy.changes import Changes
 from seaway.proxy.claims import Claims
@@ -17,7 +18,7 @@ from seaway.proxy.conntrack import ServedUdp, collect_udp, has_udp_change
 from seaway.proxy.forwarding import ServiceForwarding, forward_service, parse_address
 
 
-class PlaneError(Exception):
+class PlaneError(OperationalError):
     """A data plane could not be brought in step. The next sync tries again."""
 
 
@@ -55,6 +56,11 @@ class Proxier:
     def service_count(self) -> int:
         """How many Services are known, forwarded or not."""
         return len(self._changes.services)
+
+    @property
+    def node(self) -> NodeView:
+        """What is known of this node."""
+        return self._node
 
     def set_service(self, key: str, service: Service | None) -> None:
         """The Service is now this; None: it is gone."""

@@ -10,6 +10,7 @@ import errno
 import gc
 import logging
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any
 
 from seaway.api.endpointslice.types import LABEL_HEADLESS, EndpointSlice
@@ -31,9 +32,10 @@ from seaway.proxy.kernel import (
 )
 from seaway.proxy.nftables.kernel import NftKernel
 from seaway.proxy.nftables.plane import NftablesPlane, NftError
-from seaway.proxy.proxier import Plane, Proxier, SyncReport
+from seaway.proxy.proxier import Plane, PlaneError, Proxier, SyncReport
+from seaway.proxy.uplinks.kernel import Uplinks, restore
 
-__all__ = ["ProxyConfig", "cleanup", "run"]
+__all__ = ["PlaneError", "ProxyConfig", "cleanup", "run"]
 
 log = logging.getLogger(__name__)
 
@@ -45,28 +47,35 @@ _HOPELESS = frozenset((errno.EPERM, errno.EACCES, errno.EOPNOTSUPP))
 async def run(config: ProxyConfig, client: Client, *, on_ready: Callable[[], None]) -> None:
     """Keep the kernel in step with Services until cancelled; `on_ready` is called once, after the first full sync.
 
-    Nothing is written before every list has arrived. Raises NftError at the start when the kernel will never do.
+    Nothing is written before every list has arrived. Raises PlaneError at the start when the kernel will never do, or
+    when it is not known what an earlier proxy changed.
     Rule: spec "proxy" §11.2 (what is watched), §11.3 (what stays).
     """
     for refused in apply_sysctls():
         log.warning("sysctl=%s", refused)
+    uplinks = _find_uplinks(config)
     kernel = NftKernel()
     try:
-        loop = _Loop(Proxier(_make_planes(config, kernel), NodeView(config.node_name)))
+        loop = _Loop(Proxier(_make_planes(config, kernel, uplinks), NodeView(config.node_name)), uplinks)
         informers = _make_informers(config, client, loop)
         async with asyncio.TaskGroup() as group:
             group.create_task(run_all(*informers))
             for informer in informers:
                 await informer.wait_synced()
             await loop.run(on_ready)
-    except* NftError as errors:
+    except* PlaneError as errors:
         raise errors.exceptions[0] from None
     finally:
         kernel.close()
 
 
-def cleanup(table: str = "seaway") -> None:
-    """Remove every rule that a proxy left. Raises NftError."""
+def cleanup(table: str = "seaway", *, uplink_state: Path | None = None) -> None:
+    """Turn off the forwarding that a proxy turned on, then remove every rule that it left, guards among them.
+
+    Raises PlaneError; the rules stay when forwarding could not be turned off.
+    """
+    if uplink_state is not None:
+        restore(uplink_state)
     kernel = NftKernel()
     try:
         for family in find_supported_families(Family):
@@ -75,10 +84,26 @@ def cleanup(table: str = "seaway") -> None:
         kernel.close()
 
 
-def _make_planes(config: ProxyConfig, kernel: NftKernel) -> Mapping[Family, Plane]:
+def _find_uplinks(config: ProxyConfig) -> Uplinks | None:
+    """The uplinks to serve; None: they are not served, and what an earlier proxy turned on is off."""
+    if config.uplink_state is None:
+        return None
+    if not config.serves_uplinks:
+        restore(config.uplink_state)
+        return None
+    return Uplinks(find_supported_families(config.families), config.uplink_state)
+
+
+def _make_planes(config: ProxyConfig, kernel: NftKernel, uplinks: Uplinks | None) -> Mapping[Family, Plane]:
     """The data planes of the families that the host has."""
-    families = find_supported_families(config.families)
-    return {f: NftablesPlane(kernel, config, f, interface_addresses=_InterfaceAddresses()) for f in families}
+
+    def make(family: Family) -> Plane:
+        def guarded() -> tuple[str, ...]:
+            return uplinks.guarded(family) if uplinks is not None else ()
+
+        return NftablesPlane(kernel, config, family, interface_addresses=_InterfaceAddresses(), guarded_links=guarded)
+
+    return {family: make(family) for family in find_supported_families(config.families)}
 
 
 def _make_informers(config: ProxyConfig, client: Client, loop: _Loop) -> list[Informer[Any]]:
@@ -109,8 +134,10 @@ class _InterfaceAddresses:
 class _Loop:
     """One sync at a time; what arrives meanwhile is the next one's."""
 
-    def __init__(self, proxier: Proxier) -> None:
+    def __init__(self, proxier: Proxier, uplinks: Uplinks | None) -> None:
         self._proxier = proxier
+        self._uplinks = uplinks
+        self._must_see_uplinks = True
         self._wake = asyncio.Event()
 
     def on_service(self, change: Change[Service]) -> None:
@@ -123,6 +150,7 @@ class _Loop:
 
     def on_node(self, change: Change[Node]) -> None:
         if self._proxier.set_node(change.new):
+            self._must_see_uplinks = True
             self._wake.set()
 
     async def run(self, on_ready: Callable[[], None]) -> None:
@@ -135,6 +163,7 @@ class _Loop:
             delay = RETRY_SECONDS[min(failures, len(RETRY_SECONDS)) - 1] if failures else VERIFY_SECONDS
             if not await self._sleep(delay):
                 self._proxier.verify()
+                self._must_see_uplinks = True
             failures = failures + 1 if (await self._sync()).failures else 0
 
     async def _start(self) -> int:
@@ -159,12 +188,25 @@ class _Loop:
 
     async def _sync(self) -> SyncReport:
         self._wake.clear()
+        self._prepare_uplinks()
         report = self._proxier.sync()
+        if self._uplinks is not None and not report.failures:
+            self._uplinks.turn_on()  # the guards are in the kernel now
         for error in report.failures:
             log.error("sync=failed error=%r", str(error))
         for family, served in report.stale_udp.items():
             await asyncio.to_thread(_forget_stale, family, served)
         return report
+
+    def _prepare_uplinks(self) -> None:
+        """Look at the host's links again if something may have changed; a failure is tried again with the next look."""
+        if self._uplinks is None or not self._must_see_uplinks:
+            return
+        self._must_see_uplinks = False
+        try:
+            self._uplinks.prepare(self._proxier.node.addresses)
+        except OSError as error:
+            log.warning("uplinks=unknown error=%r", str(error))
 
 
 def _forget_stale(family: Family, served: ServedUdp) -> None:

@@ -16,8 +16,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from seaway.net.errors import OperationalError
 
-class StoreError(Exception):
+
+class StoreError(OperationalError):
     """The store cannot do its work: full disk, unreadable file, another process holds it."""
 
 

@@ -41,6 +41,7 @@ CONFIGS = (
     PLAIN,
     RenderConfig(FAMILY, cluster_cidrs=("10.0.0.0/8",), node_ports=NodePortAddresses(addresses=("192.0.2.1",))),
     RenderConfig(FAMILY, masquerade_all=True, node_ports=NodePortAddresses(is_all=True)),
+    RenderConfig(FAMILY, cluster_cidrs=("10.0.0.0/8",), masquerade_outgoing=True, guarded_links=("eth0", "eth1")),
 )
 
 targets = st.lists(

@@ -36,11 +36,13 @@ CONDITIONS = {
 }
 
 
-def build(endpoints: str, spec: dict[str, Any], config: dict[str, Any]) -> Ruleset:
+def build(endpoints: str, spec: dict[str, Any], config: dict[str, Any], guarded_links: tuple[str, ...] = ()) -> Ruleset:
     """The ruleset of a node with one Service of every class. Endpoints as in §2.4, `L` 10.0.0.1N, `R` 10.0.1.2N."""
     settings: dict[str, Any] = {"cluster_cidrs": ("10.0.0.0/8",), "service_cidrs": ("172.30.0.0/16",)} | config
     kernel = FakeKernel()
-    plane = NftablesPlane(kernel, ProxyConfig(node_name="N", **settings), Family.IPV4)
+    plane = NftablesPlane(
+        kernel, ProxyConfig(node_name="N", **settings), Family.IPV4, guarded_links=lambda: guarded_links
+    )
     proxier = Proxier({Family.IPV4: plane}, NodeView("N", "", (NODE,)))
     wire = make_service(
         "web",
@@ -196,3 +198,84 @@ def test_fate(
 )
 def test_the_neighbourhood(packet: Packet, expected: Fate) -> None:
     assert trace(build("L+", {}, {}), packet, host=HOST | {"127.0.0.1"}) == {expected}
+
+
+POD, OUTSIDER, ELSEWHERE = "10.0.0.2", "203.0.113.2", "198.51.100.77"
+
+
+@pytest.mark.parametrize(
+    ("packet", "expected"),
+    [
+        (Packet(POD, ELSEWHERE, 443, leaves_by="up0"), Fate(f"{ELSEWHERE}:443", masqueraded=True)),
+        (Packet(POD, ELSEWHERE, 53, "UDP", 0x1, leaves_by="up0"), Fate(f"{ELSEWHERE}:53", True, mark=0x1)),
+        (Packet(POD, "10.0.1.2", 443, leaves_by="up0"), Fate("10.0.1.2:443")),
+        (Packet(POD, NODE, 22), Fate(f"{NODE}:22")),
+        (Packet(POD, "224.0.0.251", 5353, "UDP", leaves_by="up0"), Fate("224.0.0.251:5353")),
+        (Packet(OUTSIDER, "10.0.0.11", 8080, arrives_by="up0", leaves_by="veth1"), Fate("10.0.0.11:8080")),
+        (Packet(OUTSIDER, ELSEWHERE, 443, arrives_by="eth9", leaves_by="up0"), Fate(f"{ELSEWHERE}:443")),
+        (Packet(NODE, ELSEWHERE, 443, leaves_by="up0"), Fate(f"{ELSEWHERE}:443")),
+        (Packet("10.0.0.1", "10.0.0.1", 443, leaves_by="lo"), Fate("10.0.0.1:443")),
+        (Packet("10.0.0.1", ELSEWHERE, 443, leaves_by="lo"), Fate(f"{ELSEWHERE}:443")),
+        (Packet(POD, VIP, 80, leaves_by="veth1"), Fate("10.0.0.11:8080")),
+        (Packet("10.0.0.11", VIP, 80, leaves_by="veth1"), Fate("10.0.0.11:8080", masqueraded=True)),
+        (Packet(POD, "172.30.0.50", 80, leaves_by="up0"), DROPPED),
+    ],
+    ids=[
+        "a pod to another machine is masqueraded",
+        "and keeps the marks of others",
+        "a pod to a pod of another node keeps its address",
+        "a pod to the node keeps its address",
+        "multicast keeps its address",
+        "another machine to a pod keeps its address",
+        "traffic that is not a pod's keeps its address",
+        "the node's own traffic keeps its address",
+        "the node to itself by the gateway's address",
+        "what leaves by the loopback link keeps its address",
+        "a pod to an endpoint in the cluster keeps its address",
+        "a hairpin is masqueraded as before",
+        "an address that no Service has is dropped as before",
+    ],
+)
+def test_what_leaves_the_cluster_is_masqueraded(packet: Packet, expected: Fate) -> None:
+    """Rule: spec "node" §4.4."""
+    assert trace(build("L+", {}, {"masquerade_outgoing": True}), packet, host=HOST | {"10.0.0.1"}) == {expected}
+
+
+def test_an_endpoint_outside_the_cluster_sees_the_node() -> None:
+    outside = {"cluster_cidrs": ("10.0.0.0/24",), "masquerade_outgoing": True}
+    fates = trace(build("R+", {}, outside), Packet(POD, VIP, 80, leaves_by="up0"), host=HOST)
+    assert describe(fates) == "R1 m"
+
+
+@pytest.mark.parametrize(
+    ("packet", "expected"),
+    [
+        (Packet(OUTSIDER, ELSEWHERE, 443, arrives_by="up0", leaves_by="up1"), DROPPED),
+        (Packet(OUTSIDER, ELSEWHERE, 443, arrives_by="up1", leaves_by="up0"), DROPPED),
+        (Packet(OUTSIDER, ELSEWHERE, 443, arrives_by="up0", leaves_by="up0"), DROPPED),
+        (Packet(OUTSIDER, NODE, 3001, arrives_by="up0"), Fate("10.0.0.11:8080", masqueraded=True)),
+        (Packet(OUTSIDER, VIP, 80, arrives_by="up0"), Fate("10.0.0.11:8080", masqueraded=True)),
+        (Packet(OUTSIDER, "10.0.0.11", 8080, arrives_by="up0"), Fate("10.0.0.11:8080")),
+        (Packet(OUTSIDER, NODE, 22, arrives_by="up0"), Fate(f"{NODE}:22")),
+        (Packet(OUTSIDER, ELSEWHERE, 443, arrives_by="eth9"), Fate(f"{ELSEWHERE}:443")),
+        (Packet(POD, ELSEWHERE, 443, arrives_by="veth1", leaves_by="up0"), Fate(f"{ELSEWHERE}:443")),
+        (Packet(NODE, ELSEWHERE, 443, leaves_by="up0"), Fate(f"{ELSEWHERE}:443")),
+        (Packet(OUTSIDER, VIP, 443, arrives_by="up0"), REJECTED),
+    ],
+    ids=[
+        "another machine cannot use the node as a router",
+        "nor by another uplink",
+        "nor back to where it came from",
+        "a node port is forwarded to its endpoint",
+        "a cluster IP is forwarded to its endpoint",
+        "a pod is reached by its address",
+        "the node is reached as before",
+        "a link that forwarded before is left alone",
+        "a pod reaches another machine",
+        "the node reaches another machine",
+        "what a Service refuses is refused, not dropped",
+    ],
+)
+def test_a_guarded_link_forwards_for_the_cluster_only(packet: Packet, expected: Fate) -> None:
+    """Rule: design.md §12."""
+    assert trace(build("L+", {}, {}, ("up0", "up1")), packet, host=HOST) == {expected}

@@ -15,6 +15,7 @@ from typing import Any
 
 from pyroute2 import IPRoute, NetlinkError
 
+from seaway.net.errors import OperationalError
 from seaway.net.kernel import CLONE_NEWNET, setns
 from seaway.node.network.plan import Attachment, Network
 
@@ -28,7 +29,7 @@ PROTOCOL = 153
 _RT_SCOPE_LINK = 253
 
 
-class NetworkError(Exception):
+class NetworkError(OperationalError):
     """A link, address or route could not be made."""
 
 

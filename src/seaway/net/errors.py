@@ -1,4 +1,4 @@
-"""Errors that end a command with one line on stderr and exit code 1."""
+"""The base of errors that an operator can mend: a daemon that meets one at its start says it in one line and ends."""
 
 from __future__ import annotations
 

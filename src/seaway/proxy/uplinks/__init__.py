@@ -1,0 +1,1 @@
+"""Forwarding on the links to other machines: for the cluster only, and only until it is cleaned up."""
