@@ -49,6 +49,8 @@ def open_host(name: str, outside: str) -> Iterator[list[str]]:
             ip("-n", namespace, "address", "add", f"{address}/24", "dev", "up0")
             ip("-n", namespace, "link", "set", "up0", "up")
             ip("-n", namespace, "link", "set", "lo", "up")
+            # a new namespace takes over what this machine does
+            ip("netns", "exec", namespace, "sh", "-c", "echo 0 >/proc/sys/net/ipv4/ip_forward")
         ip("-n", name, "route", "add", "default", "via", OUTSIDE_IP)
         yield ["ip", "netns", "exec", name]
     finally:
