@@ -20,7 +20,7 @@ from seaway.pki.tokens import TokenError, derive_public_key, verify_token
 from seaway.store.sqlite import open_sqlite
 
 if TYPE_CHECKING:
-    from seaway.app.up import Plan
+    from seaway.app.plan import Plan
 
 TOKEN_ISSUER = "https://kubernetes.default.svc"
 SERVICE_ACCOUNT_PREFIX = "system:serviceaccount:"

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 import socket
 from collections.abc import Awaitable, Callable, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from seaway.app import options as addresses
@@ -14,7 +13,7 @@ from seaway.app.pieces import Ready, Report, run_daemon, run_with_client
 from seaway.app.preflight import HOST, SANDBOX
 
 if TYPE_CHECKING:
-    from seaway.app.up import Plan
+    from seaway.app.plan import Plan
     from seaway.client.requests import Client
 
 Main = Callable[[Report], int]
@@ -23,16 +22,6 @@ Start = Callable[["Client", Ready], Awaitable[None]]
 LEASE_RENEW_SECONDS = 1.0
 NODE_GRACE_SECONDS = 3.0
 """A node that says nothing this long counts as dead: design.md §8, the default of `up`."""
-
-
-def find_upstreams(resolv_conf: Path) -> tuple[str, ...]:
-    """The host's resolvers; none when the file is not there."""
-    from seaway.dns.upstreams import parse_resolv_conf
-
-    try:
-        return parse_resolv_conf(resolv_conf.read_text())
-    except OSError:
-        return ()
 
 
 def piece_main(name: str, plan: Plan) -> Main:

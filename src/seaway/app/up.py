@@ -13,20 +13,16 @@ import socket
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
-from datetime import UTC, datetime
-from pathlib import Path
 
 from seaway.app import compose, files, preflight, sandbox
 from seaway.app.options import (
     DNS_PORT,
-    SANDBOX_NODE_IP,
     UpOptions,
-    apiserver_ip,
     check_options,
     dns_ip,
     pod_cidr,
 )
+from seaway.app.plan import Plan, make_plan
 from seaway.app.preflight import HOST, NONE, SANDBOX
 from seaway.app.supervisor import Piece, Supervisor
 from seaway.net.errors import OperationalError
@@ -44,36 +40,6 @@ PRELOADED = (
     "seaway.store.sqlite",
 )
 INNER_PIECES = ("proxy", "dns", "node")
-
-
-@dataclass(frozen=True, slots=True)
-class Plan:
-    """Everything that the pieces need to know, decided before the first fork."""
-
-    options: UpOptions
-    data: files.DataDir
-    choice: preflight.Choice
-    node_name: str
-    node_ip: str
-    """Empty without a network of ours."""
-    serving: files.ServingFiles
-    upstreams: tuple[str, ...]
-
-    @property
-    def way(self) -> str:
-        return self.choice.way
-
-    @property
-    def dns_address(self) -> str:
-        """Where the DNS piece listens."""
-        return self.node_ip or "127.0.0.1"
-
-    @property
-    def url(self) -> str:
-        """The API's address as a user of this host reaches it."""
-        bind = self.options.bind_address
-        host = "127.0.0.1" if bind in ("0.0.0.0", "::") else bind
-        return f"https://{f'[{host}]' if ':' in host else host}:{self.options.secure_port}"
 
 
 def run_up(options: UpOptions, *, say: Callable[[str], None]) -> int:
@@ -103,34 +69,6 @@ def run_up(options: UpOptions, *, say: Callable[[str], None]) -> int:
     if fatal:
         raise OperationalError(fatal)
     return 0
-
-
-def make_plan(options: UpOptions, data: files.DataDir, choice: preflight.Choice) -> Plan:
-    """Addresses, certificates and kubeconfigs. Raises OperationalError."""
-    node_ip = _find_node_ip(options, choice.way)
-    node_name = options.node_name or files.host_name()
-    authority = files.ensure_authority(data, wall_now=datetime.now(UTC))
-    domain = options.cluster_domain
-    names = ["kubernetes", "kubernetes.default", "kubernetes.default.svc", f"kubernetes.default.svc.{domain}"]
-    addresses = {"127.0.0.1", "::1", apiserver_ip(options), node_ip, options.bind_address} - {"", "0.0.0.0", "::"}
-    serving = files.ensure_serving(data, authority, names=[*names, "localhost", node_name], addresses=sorted(addresses))
-    plan = Plan(options, data, choice, node_name, node_ip, serving, compose.find_upstreams(Path("/etc/resolv.conf")))
-    files.ensure_kubeconfigs(
-        data, authority, server=plan.url, inside=f"https://{apiserver_ip(options)}:443", node_name=node_name
-    )
-    return plan
-
-
-def _find_node_ip(options: UpOptions, way: str) -> str:
-    if way == SANDBOX:
-        return SANDBOX_NODE_IP
-    if way == NONE:
-        return ""
-    preflight.check_ranges((options.service_cidr, options.cluster_cidr))
-    found = preflight.find_primary_address()
-    if not found:
-        raise OperationalError("host: no IPv4 address found, one needed for the node; add one or use --network sandbox")
-    return found
 
 
 def bind_listeners(plan: Plan) -> list[socket.socket]:

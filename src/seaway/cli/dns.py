@@ -23,8 +23,8 @@ def command(
     kubeconfig: Path, listen: str, cluster_domain: str, upstreams: str, allowed_sources: str, pods: str
 ) -> None:
     """Answer for the cluster names of a kubeconfig's API server, and forward the rest."""
-    from seaway.app.compose import find_upstreams
     from seaway.app.pieces import run_with_client
+    from seaway.app.plan import find_upstreams
     from seaway.dns.run import DnsConfig, run
 
     is_file = upstreams.startswith("/")
