@@ -16,8 +16,8 @@ import pytest
 
 from seaway.api.registry import ENDPOINT_SLICES, NODES, SERVICES
 from seaway.net.family import Family
-from seaway.proxy.run import PlaneError, ProxyConfig, cleanup, run
-from seaway.proxy.uplinks.kernel import Uplinks, has_switch, read_record
+from seaway.proxy.run import ProxyConfig, cleanup, run
+from seaway.proxy.uplinks.kernel import UplinkError, Uplinks, has_switch, read_record
 from seaway.testing.builders import make_node, make_service, make_slice
 from seaway.testing.cluster import Cluster, open_cluster
 from seaway.testing.netns import EchoServers, Namespace, ask, connect
@@ -216,7 +216,7 @@ def test_a_torn_record_stops_the_cleanup_before_the_guards_go(world: World, tmp_
     state.write_text("{")
     with world.node.entered():
         world.node.run("nft", "add", "table", "ip", "seaway")
-        with pytest.raises(PlaneError, match="see which links forward"):
+        with pytest.raises(UplinkError, match="see which links forward"):
             cleanup(uplink_state=state)
         assert "seaway" in world.node.run("nft", "list", "tables")
 

@@ -12,9 +12,11 @@ from hypothesis import strategies as st
 from seaway.node.network.plan import (
     AddressesExhausted,
     AddressPool,
+    HostNetwork,
     allocate_address,
     choose_link_name,
     encode_pools,
+    find_incomplete,
     parse_pools,
     plan_attachment,
     release_address,
@@ -82,6 +84,23 @@ def test_two_families_go_in_pairs() -> None:
     assert [str(g) for g in found.gateways] == ["10.244.3.1", "fd10:244:3::1"]
     assert dict(found.host_sysctls)[f"net/ipv4/conf/{found.link}/forwarding"] == "1"
     assert not any("/all/" in path for path, _ in found.host_sysctls), "forwarding is enabled per interface"
+
+
+def test_what_lacks_an_address_or_a_route_on_the_host_is_found() -> None:
+    pools = parse_pools("10.244.3.0/24, fd10:244:3::/64")
+    for uid in ("a", "b"):
+        pools = tuple(allocate_address(pool, uid)[0] for pool in pools)
+    a, b = plan_attachment("a", pools), plan_attachment("b", pools)
+    addresses = {link: frozenset(a.gateways) for link in (a.link, b.link)}
+    routes = frozenset((address, want.link) for want in (a, b) for address in want.addresses)
+    assert find_incomplete((a, b), HostNetwork(addresses, routes)) == ()
+    for address in b.addresses:
+        assert find_incomplete((a, b), HostNetwork(addresses, routes - {(address, b.link)})) == (b,)
+        assert find_incomplete((a, b), HostNetwork(addresses, routes - {(address, b.link)} | {(address, "x")})) == (b,)
+    for gateway in a.gateways:
+        lacking = addresses | {a.link: addresses[a.link] - {gateway}}
+        assert find_incomplete((a, b), HostNetwork(lacking, routes)) == (a,)
+    assert find_incomplete((a, b), HostNetwork({}, frozenset())) == (a, b)
 
 
 @given(st.uuids())

@@ -38,14 +38,11 @@ def take_down(data_dir: Path) -> Iterator[str]:
 
 def _remove_from_host(data: files.DataDir) -> Iterator[str]:
     from seaway.node.run import remove_pods
-    from seaway.proxy.run import PlaneError, cleanup
+    from seaway.proxy.run import cleanup
 
     asyncio.run(remove_pods(data.node_state))
     yield "removed  Pods, links and routes"
-    try:
-        cleanup(uplink_state=data.uplink_state)
-    except PlaneError as error:
-        raise OperationalError(str(error)) from error
+    cleanup(uplink_state=data.uplink_state)
     yield "removed  nftables table seaway; forwarding on links is what it was"
 
 

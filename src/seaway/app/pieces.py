@@ -12,6 +12,7 @@ import sys
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
+from seaway.api.machinery.errors import ApiError
 from seaway.client.kubeconfig import parse_kubeconfig
 from seaway.client.requests import Client, TransportError
 from seaway.client.transport import open_client
@@ -19,6 +20,8 @@ from seaway.net.errors import OperationalError
 
 Report = Callable[[str], None]
 Ready = Callable[[], None]
+
+log = logging.getLogger("seaway")
 
 API_POLL_SECONDS = 0.01
 API_POLL_LONGEST_SECONDS = 2.0
@@ -85,12 +88,19 @@ def connect(kubeconfig: Path, *, user_agent: str) -> Client:
 
 
 async def wait_for_api(client: Client) -> None:
-    """Until the API server answers that it is ready; forever, with growing pauses (a piece may start first)."""
+    """Until the API server answers that it is ready; forever, with growing pauses (a piece may start first).
+
+    What goes on failing is said once in each of its forms.
+    """
     pause = API_POLL_SECONDS
+    said = ""
     while True:
         try:
             await client.send("GET", "/readyz")
-        except TransportError:
+        except (TransportError, ApiError) as error:
+            if pause == API_POLL_LONGEST_SECONDS and said != str(error):
+                said = str(error)
+                log.warning("api=unreachable error=%r", said)
             await asyncio.sleep(pause)
             pause = min(pause * 1.3, API_POLL_LONGEST_SECONDS)
         else:

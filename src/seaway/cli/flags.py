@@ -27,13 +27,22 @@ def data_dir_flag(function: F) -> F:
 
 def kubeconfig_flag(function: F) -> F:
     """`--kubeconfig`: which API server, and as whom."""
+    return _kubeconfig_option(required=True)(function)
+
+
+def optional_kubeconfig_flag(function: F) -> F:
+    """The same for a verb that has something to do without one."""
+    return _kubeconfig_option(required=False)(function)
+
+
+def _kubeconfig_option(*, required: bool) -> Callable[[F], F]:
     return click.option(
         "--kubeconfig",
         type=click.Path(path_type=Path, dir_okay=False),
-        required=True,
+        required=required,
         envvar="KUBECONFIG",
         help="Kubeconfig of the API server.",
-    )(function)
+    )
 
 
 def host_name_default() -> str:

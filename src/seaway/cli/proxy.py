@@ -8,12 +8,11 @@ from pathlib import Path
 import click
 
 from seaway.app.files import default_data_dir
-from seaway.cli.flags import host_name_default, kubeconfig_flag, report_to_stderr, split_list
-from seaway.net.errors import OperationalError
+from seaway.cli.flags import host_name_default, optional_kubeconfig_flag, report_to_stderr, split_list
 
 
 @click.command("proxy")
-@kubeconfig_flag
+@optional_kubeconfig_flag
 @click.option("--node-name", default=host_name_default, show_default="the host name", help="This host's Node.")
 @click.option("--cluster-cidr", default="", help="Addresses of Pods: a, or a,b for two families.")
 @click.option("--service-cidr", default="", help="Addresses of Services; unknown ones in it are dropped.")
@@ -32,7 +31,7 @@ from seaway.net.errors import OperationalError
 )
 @click.option("--cleanup", is_flag=True, help="Undo what a proxy did to the kernel, and end.")
 def command(
-    kubeconfig: Path,
+    kubeconfig: Path | None,
     node_name: str,
     cluster_cidr: str,
     service_cidr: str,
@@ -48,11 +47,10 @@ def command(
     from seaway.proxy import run as proxy
 
     if cleanup:
-        try:
-            proxy.cleanup(uplink_state=uplink_state)
-        except proxy.PlaneError as error:
-            raise OperationalError(str(error)) from error
+        proxy.cleanup(uplink_state=uplink_state)
         return
+    if kubeconfig is None:
+        raise click.UsageError("Missing option '--kubeconfig'.")
     config = proxy.ProxyConfig(
         node_name=node_name,
         cluster_cidrs=split_list(cluster_cidr),

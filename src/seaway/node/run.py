@@ -103,9 +103,11 @@ class _Agent:
     async def _adopt(self) -> None:
         """Take over what runs, end what nobody knows, and from then on follow the Pods."""
         await self._pods.wait_synced()
+        known = {pod.uid for pod in self._pods.objects.values()}
+        for uid in await self._runtime.mend_network(known):
+            log.info("pod=%s network=mended", uid)
         inventory = await self._runtime.read_inventory()
         sandboxes = {sandbox.uid: sandbox for sandbox in inventory.sandboxes}
-        known = {pod.uid for pod in self._pods.objects.values()}
         for uid in sorted((set(sandboxes) | set(self._runtime.held_pods())) - known):
             log.info("pod=%s orphan=removed", uid)
             runs = [run for run in inventory.runs if run.uid == uid and run.is_running]

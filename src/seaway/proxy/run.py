@@ -35,7 +35,7 @@ from seaway.proxy.nftables.plane import NftablesPlane, NftError
 from seaway.proxy.proxier import Plane, PlaneError, Proxier, SyncReport
 from seaway.proxy.uplinks.kernel import Uplinks, restore
 
-__all__ = ["PlaneError", "ProxyConfig", "cleanup", "run"]
+__all__ = ["ProxyConfig", "cleanup", "run"]
 
 log = logging.getLogger(__name__)
 

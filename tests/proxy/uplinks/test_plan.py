@@ -152,7 +152,12 @@ def test_a_record_survives_the_disk(enabled: tuple[Enabled, ...]) -> None:
     assert decode_record(encode_record(record)) == record
 
 
-@pytest.mark.parametrize("torn", [b"", b"{", b"[]", b'{"bootID": "x", "links": [{}]}', b'{"links": []}'])
+UNKNOWN_FAMILY = b'{"bootID": "x", "links": [{"family": "x", "name": "up0", "index": 2, "allForwarded": false}]}'
+
+
+@pytest.mark.parametrize(
+    "torn", [b"", b"{", b"[]", b'{"bootID": "x", "links": [{}]}', b'{"links": []}', UNKNOWN_FAMILY]
+)
 def test_what_is_no_record_is_refused(torn: bytes) -> None:
     with pytest.raises(ValueError, match="no record of uplinks"):
         decode_record(torn)

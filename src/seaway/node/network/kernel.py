@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import ipaddress
 import logging
 import os
+import socket
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
@@ -17,7 +19,7 @@ from pyroute2 import IPRoute, NetlinkError
 
 from seaway.net.errors import OperationalError
 from seaway.net.kernel import CLONE_NEWNET, setns
-from seaway.node.network.plan import Attachment, Network
+from seaway.node.network.plan import Address, Attachment, HostNetwork, Network
 
 log = logging.getLogger(__name__)
 
@@ -26,7 +28,8 @@ ALIAS = "seaway:"
 """Begins the alias of every link that is ours; what does not carry it is never touched."""
 PROTOCOL = 153
 """The protocol number of our routes: in the range that nobody has registered."""
-_RT_SCOPE_LINK = 253
+_RT_SCOPE_LINK, _RT_TABLE_MAIN = 253, 254
+_IFF_UP = 1
 
 
 class NetworkError(OperationalError):
@@ -75,6 +78,9 @@ def attach_pod(want: Attachment, netns: str) -> None:
 
 def _ensure_link(host: Any, want: Attachment, netns: str) -> int:
     found = host.link_lookup(ifname=want.link)
+    if found and not _has_pod_end(netns):  # it leads elsewhere
+        host.link("del", index=found[0])
+        found = []
     if not found:
         handle = os.open(netns, os.O_RDONLY)
         try:
@@ -87,6 +93,11 @@ def _ensure_link(host: Any, want: Attachment, netns: str) -> int:
         found = host.link_lookup(ifname=want.link)
     host.link("set", index=found[0], ifalias=ALIAS + want.uid)
     return int(found[0])
+
+
+def _has_pod_end(netns: str) -> bool:
+    with _inside(netns), IPRoute() as pod:
+        return bool(pod.link_lookup(ifname=POD_LINK))
 
 
 def _configure_pod(want: Attachment, netns: str) -> None:
@@ -127,6 +138,31 @@ def _write_sysctl(path: str, value: str) -> None:
         Path("/proc/sys", path).write_text(value)
     except OSError as error:
         log.warning("sysctl path=%s value=%s error=%s", path, value, error)
+
+
+def read_network() -> HostNetwork:
+    """What there is of the Pod network. Raises NetworkError."""
+    try:
+        with IPRoute() as host:
+            names = {
+                link["index"]: str(link.get_attr("IFLA_IFNAME"))
+                for link in host.get_links()
+                if str(link.get_attr("IFLA_IFALIAS") or "").startswith(ALIAS) and link["flags"] & _IFF_UP
+            }
+            addresses: dict[str, set[Address]] = {name: set() for name in names.values()}
+            for entry in host.get_addr():
+                if entry["index"] in names:
+                    text = entry.get_attr("IFA_LOCAL") or entry.get_attr("IFA_ADDRESS")
+                    addresses[names[entry["index"]]].add(ipaddress.ip_address(text))
+            routes = {
+                (ipaddress.ip_address(entry.get_attr("RTA_DST")), names[entry.get_attr("RTA_OIF")])
+                for family in (socket.AF_INET, socket.AF_INET6)
+                for entry in host.get_routes(family=family, table=_RT_TABLE_MAIN)
+                if entry["proto"] == PROTOCOL and entry.get_attr("RTA_OIF") in names
+            }
+    except (NetlinkError, OSError) as error:
+        raise NetworkError(f"Pod network: {error}") from error
+    return HostNetwork({name: frozenset(found) for name, found in addresses.items()}, frozenset(routes))
 
 
 def detach_pod(link: str) -> None:

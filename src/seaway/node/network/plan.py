@@ -146,6 +146,24 @@ class Attachment:
         return tuple(sysctls)
 
 
+@dataclass(frozen=True, slots=True)
+class HostNetwork:
+    """What of the Pod network the host has: addresses by link, of links that are up, and routes as (address, link)."""
+
+    addresses: Mapping[str, frozenset[Address]]
+    routes: frozenset[tuple[Address, str]]
+
+
+def find_incomplete(wanted: Iterable[Attachment], found: HostNetwork) -> tuple[Attachment, ...]:
+    """Those that lack something on the host, in their order. The host's route is made last: with it all is there."""
+    return tuple(
+        want
+        for want in wanted
+        if not found.addresses.get(want.link, frozenset()).issuperset(want.gateways)
+        or not found.routes.issuperset((address, want.link) for address in want.addresses)
+    )
+
+
 def plan_attachment(uid: str, pools: Iterable[AddressPool]) -> Attachment:
     """The connection of a Pod that holds an address in every pool."""
     pools = tuple(pools)

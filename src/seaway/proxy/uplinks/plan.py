@@ -126,9 +126,10 @@ def decode_record(packed: bytes) -> Record:
     """The record of a file. Raises ValueError when it is none."""
     try:
         read = json.loads(packed)
-        links = [
-            Enabled(str(e["family"]), str(e["name"]), int(e["index"]), bool(e["allForwarded"])) for e in read["links"]
-        ]
-        return Record(str(read["bootID"]), tuple(sorted(links)))
+        enabled = (
+            Enabled(Family(e["family"]).value, str(e["name"]), int(e["index"]), bool(e["allForwarded"]))
+            for e in read["links"]
+        )
+        return Record(str(read["bootID"]), tuple(sorted(enabled)))
     except (KeyError, TypeError, ValueError) as error:
         raise ValueError(f"no record of uplinks: {error!r}") from error

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
+import logging
 import os
 import pwd
 import secrets
 import shutil
 import signal
 import sys
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Collection
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -34,6 +36,8 @@ from seaway.node.state import ContainerRun, Sandbox
 from seaway.node.volumes import HostPath, PlannedVolume
 
 T = TypeVar("T")
+
+log = logging.getLogger(__name__)
 
 DEFAULT_USER = 65534
 """`nobody`: owns nothing on the host."""
@@ -98,6 +102,29 @@ class LocalRuntime:
             Sandbox(s["uid"], () if s["net"] is None else self._addresses_of(s["uid"])) for s in answer["sandboxes"]
         )
         return Inventory(sandboxes, tuple(self._make_run(c) for c in answer["containers"]))
+
+    async def mend_network(self, uids: Collection[str]) -> tuple[str, ...]:
+        """Connect those of the Pods whose namespaces stand without their link, address or route; their UIDs, sorted.
+
+        An agent that ended in the middle of a start left them so. A Pod that cannot be connected is logged.
+        """
+        from seaway.node.network import kernel
+
+        answer = await self._shim.ask("list")
+        handles = {s["uid"]: s["net"] for s in answer["sandboxes"] if s["net"] is not None and s["uid"] in uids}
+        mended = []
+        try:
+            for uid in sorted(handles):
+                self._reserve(uid)
+            wanted = [network_plan.plan_attachment(uid, self._pools) for uid in sorted(handles)]
+            found = await self._in_thread(kernel.read_network)
+            for lacking in network_plan.find_incomplete(wanted, found):
+                netns = f"/proc/{answer['pid']}/fd/{handles[lacking.uid]}"
+                await self._in_thread(functools.partial(kernel.attach_pod, lacking, netns))
+                mended.append(lacking.uid)
+        except (ContainerError, kernel.NetworkError) as error:
+            log.warning("network=incomplete error=%r", str(error))
+        return tuple(mended)
 
     def held_pods(self) -> tuple[str, ...]:
         """The UIDs that hold an address or a directory, sorted."""
