@@ -13,6 +13,7 @@ import subprocess
 import sys
 import time
 import traceback
+import urllib.request
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 from typing import Any
@@ -144,8 +145,9 @@ def find_waiting_reason(pod: Json) -> str:
 
 
 def fetch(address: str) -> str:
-    command = ["curl", "-s", "--max-time", "3", f"http://{address}/"]
-    return subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    with urllib.request.urlopen(f"http://{address}/", timeout=3) as reply:
+        body: bytes = reply.read()
+    return body.decode()
 
 
 def list_links() -> set[str]:

@@ -26,6 +26,7 @@ from seaway.api.registry import (
 )
 from seaway.client.requests import Client, TransportError
 from seaway.client.run import Change, Informer
+from seaway.net.errors import OperationalError
 from seaway.testing.builders import make_node, make_pod, make_service
 from seaway.testing.clock import run_virtually
 from seaway.testing.cluster import Cluster, open_cluster
@@ -433,7 +434,7 @@ def test_a_pod_that_fits_nowhere_says_why_and_is_bound_when_it_fits() -> None:
 
 def test_an_unknown_loop_is_refused() -> None:
     async def scenario(cluster: Cluster, client: Client) -> None:
-        with pytest.raises(ValueError, match="controllers: nonsense found"):
+        with pytest.raises(OperationalError, match="controllers: nonsense found"):
             await cluster.start_controllers(enabled=("*", "-nonsense"))
         cluster.tasks.clear()
 

@@ -22,12 +22,20 @@ def say(*words: object) -> None:
     sys.stdout.flush()
 
 
-async def commit_forever(store: SqliteStore, name: str) -> None:
+async def commit_on(store: SqliteStore, name: str, stop: asyncio.Event) -> None:
+    """Commit until told to stop; a commit under way is waited for: it could be written once the limit is lifted."""
     for number in itertools.count():
+        if stop.is_set():
+            return
         key = f"/{name}/{number % 20}"
         value = f"{name}-{number}".ljust(200, ".")
-        (revision,) = await store.commit((), [Write(key, value.encode())])
-        say(key, revision, value)
+        try:
+            (revision,) = await store.commit((), [Write(key, value.encode())])
+        except StoreError as error:
+            say("refused", error)
+            stop.set()
+        else:
+            say(key, revision, value)
 
 
 async def compact_forever(store: SqliteStore) -> None:
@@ -39,14 +47,12 @@ async def compact_forever(store: SqliteStore) -> None:
 async def main(path: Path, name: str, size_limit: int) -> None:
     store = await open_sqlite(path)
     say("start", store.current_revision)
-    if size_limit:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (size_limit, resource.RLIM_INFINITY))
-    works = [commit_forever(store, f"{name}-{number}") for number in range(COMMITTERS)]
-    # Each ends at its own refusal: a commit still under way could be written once the limit is lifted.
-    for outcome in await asyncio.gather(*works, compact_forever(store), return_exceptions=True):
-        if not isinstance(outcome, StoreError):
-            raise outcome
-        say("refused", outcome)
+    stop = asyncio.Event()
+    works = [commit_on(store, f"{name}-{number}", stop) for number in range(COMMITTERS)]
+    if not size_limit:
+        await asyncio.gather(*works, compact_forever(store))
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size_limit, resource.RLIM_INFINITY))
+    await asyncio.gather(*works)  # without compaction, which would make room again and again
     resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
     (revision,) = await store.commit((), [Write("/afterwards", b"")])
     say("afterwards", revision)
