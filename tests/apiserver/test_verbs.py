@@ -183,6 +183,9 @@ def test_answers_come_as_table_metadata_yaml_and_indented() -> None:
         }
         as_yaml = await ask("GET", f"{SERVICES}/web", headers={"accept": "application/yaml"})
         assert as_yaml.headers["Content-Type"] == "application/yaml" and b"\nkind: Service\n" in as_yaml.text
+        await ask("POST", CONFIG_MAPS, {**config_map(), "data": {"k": "y", "e": "1e3"}})
+        texts = await ask("GET", f"{CONFIG_MAPS}/a", headers={"accept": "application/yaml"})
+        assert texts.text.startswith(b"apiVersion: v1\ndata:\n  e: '1e3'\n  k: 'y'\nkind: ConfigMap\n")
         pretty = await ask("GET", f"{SERVICES}/web", headers={"user-agent": "curl/8"})
         assert pretty.text.startswith(b'{\n  "kind"') and b"\n  " not in (await ask("GET", f"{SERVICES}/web")).text
 

@@ -24,9 +24,10 @@ from seaway.node.lifecycle import (
     make_back_off_message,
     plan_pod,
     take_back_off,
+    take_start,
 )
-from seaway.node.state import ContainerState, PodState
-from tests.node.manifests import NOW, decode_pod, ended, make_state, running
+from seaway.node.state import ContainerState, PodState, Sandbox
+from tests.node.manifests import NOW, decode_pod, ended, make_run, make_state, running
 
 DELETED = {"deletionTimestamp": "2026-01-02T03:05:00Z", "deletionGracePeriodSeconds": 30}
 INIT = {"initContainers": [{"name": "first"}, {"name": "second"}]}
@@ -169,3 +170,40 @@ def test_a_container_overrides_its_pod() -> None:
         securityContext={"runAsUser": 1}, containers=[{"name": "main", "securityContext": {"runAsUser": 2}}]
     )
     assert choose_user(pod, pod.spec.containers[0], sandboxed=False) == ProcessUser(2, None)
+
+
+PROBE = {"tcpSocket": {"port": 80}}
+
+
+@pytest.mark.parametrize(
+    ("probes", "exit_code", "started", "ready"),
+    [
+        pytest.param({}, None, True, True, id="without probes a run is ready at once"),
+        pytest.param({"livenessProbe": PROBE}, None, True, True, id="liveness says nothing of readiness"),
+        pytest.param({"readinessProbe": PROBE}, None, True, False, id="a readiness probe must pass first"),
+        pytest.param({"startupProbe": PROBE}, None, False, False, id="a startup probe must pass before anything"),
+        pytest.param({}, 128, False, False, id="what could not begin is neither"),
+    ],
+)
+def test_a_begun_run(probes: dict[str, Any], exit_code: int | None, started: bool, ready: bool) -> None:
+    container = decode_pod(containers=[{"name": "main", **probes}]).spec.containers[0]
+    before = ended(1, waiting=("CrashLoopBackOff", ""), retry_at=NOW, stopping=True)
+    run = make_run(attempt=1, exit_code=exit_code)
+    after = take_start(container, before, run, wall_now=NOW)
+    assert (after.current, after.previous) == (run, before.current)
+    assert (after.started, after.ready, after.stopping, after.waiting, after.retry_at) == (
+        started, ready, False, None, None,
+    )  # fmt: skip
+    assert after.back_off_seconds == 10.0
+
+
+@pytest.mark.parametrize(
+    ("state", "kept"),
+    [
+        pytest.param(make_state(ended(0, "first")), set(), id="init containers run again before the others have begun"),
+        pytest.param(make_state(ended(0, "first"), ended(1)), {"first", "main"}, id="but not after"),
+    ],
+)
+def test_a_new_sandbox(state: PodState, kept: set[str]) -> None:
+    after = replace(state, retry_at=NOW).with_sandbox(decode_pod(**INIT), Sandbox("uid-1", ("10.244.0.9",)))
+    assert (set(after.containers), after.pod_ips, after.retry_at) == (kept, ("10.244.0.9",), None)

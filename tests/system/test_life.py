@@ -70,6 +70,7 @@ def test_status_shell_kubeconfig_and_down_work_on_what_runs(tmp_path: Path) -> N
     assert run("kubeconfig", *data, "--path").stdout.strip() == str(up.kubeconfig)
     assert run("kubeconfig", *data).stdout == up.kubeconfig.read_text()
     assert run("shell", *data, "--", "sh", "-c", "exit 7").returncode == 7
+    assert run("shell", *data, "--", "pwd").stdout.strip() == os.getcwd()
     assert run("shell", *data, "--", "no-such-program").returncode == 127
     assert "stopped" in run("down", *data).stdout
     assert up.stop()[0] == 0

@@ -14,11 +14,6 @@ from seaway.api.machinery.columns import NAME, Column
 from seaway.api.registry import Resource
 
 Json = dict[str, Any]
-# Kinds that are only stored and still have columns of their own.
-_FOLDERS = {
-    ("rbac.authorization.k8s.io", "RoleBinding"): "rbac",
-    ("rbac.authorization.k8s.io", "ClusterRoleBinding"): "rbac",
-}
 DEFAULT_COLUMNS = (NAME, Column(name="Created At", type="date", description="When the object was created."))
 
 
@@ -44,9 +39,8 @@ class Printer:
 @functools.cache
 def load_printer(resource: Resource) -> Printer:
     """The printer of the kind: `columns.py` of its folder exports COLUMNS, cells and, if rows have any, conditions."""
-    folder = resource.folder or _FOLDERS.get((resource.group, resource.kind), "")
-    module_name = f"seaway.api.{folder}.columns"
-    if not folder or importlib.util.find_spec(module_name) is None:
+    module_name = f"seaway.api.{resource.folder}.columns"
+    if not resource.folder or importlib.util.find_spec(module_name) is None:
         return Printer(DEFAULT_COLUMNS, default_cells)
     module = importlib.import_module(module_name)
     return Printer(module.COLUMNS, module.cells, getattr(module, "conditions", no_conditions))

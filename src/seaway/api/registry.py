@@ -23,7 +23,7 @@ class Resource:
     categories: tuple[str, ...] = ()
     subresources: tuple[str, ...] = ()
     folder: str = ""
-    """The folder under `seaway.api` that holds `strategy.py` and `columns.py`; empty: only stored."""
+    """The folder under `seaway.api` with `strategy.py` and, if the kind has any, `columns.py`; empty: only stored."""
     collection_deletable: bool = True
 
     @property

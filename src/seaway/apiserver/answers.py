@@ -14,12 +14,11 @@ from seaway.apiserver.encoding import (
     PLAIN,
     accepts_gzip,
     compress,
-    encode_yaml,
     is_pretty,
     prettify,
 )
 from seaway.apiserver.negotiation import YAML, Accepted
-from seaway.apiserver.record import encode_object
+from seaway.apiserver.record import decode_object, encode_object
 
 _JSON_HEADERS = (("Content-Type", "application/json"),)
 _YAML_HEADERS = (("Content-Type", "application/yaml"),)
@@ -34,7 +33,9 @@ def make_answer(
     """An answer of JSON text, in the form that was negotiated."""
     headers: tuple[tuple[str, str], ...] = _JSON_HEADERS
     if form.media == YAML:
-        headers, body = _YAML_HEADERS, encode_yaml(body)
+        from seaway.api.machinery.yaml_codec import encode_yaml  # rare, and PyYAML has weight
+
+        headers, body = _YAML_HEADERS, encode_yaml(decode_object(body), sort_keys=True)
     elif form.pretty or is_pretty(request):
         body = prettify(body) + b"\n"
     else:

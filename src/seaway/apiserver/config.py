@@ -12,6 +12,8 @@ class ServerConfig:
     service_cidrs: tuple[str, ...] = ("10.96.0.0/16",)
     node_port_range: tuple[int, int] = (30000, 32767)
     """Both ends included, as written in upstream's flag."""
+    external_ip_cidrs: tuple[str, ...] = ()
+    """Where Services may have external IPs. Empty: nowhere."""
     cluster_domain: str = "cluster.local"
     advertise_address: str | None = None
     secure_port: int = 6443

@@ -39,14 +39,6 @@ def prettify(body: bytes) -> bytes:
     return msgspec.json.format(body, indent=2)
 
 
-def encode_yaml(body: bytes) -> bytes:
-    """The JSON text as YAML."""
-    import yaml  # at the edge: most servers never need it
-
-    text: str = yaml.safe_dump(msgspec.json.decode(body), allow_unicode=True)
-    return text.encode()
-
-
 def accepts_gzip(request: Request) -> bool:
     return "gzip" in request.headers.get("accept-encoding", "")
 

@@ -73,7 +73,7 @@ class ApiServer:
         return Response(response.status, self._add_headers(request, response), response.body)
 
     async def close(self) -> None:
-        """End all watches, then the loops and the store. Safe to repeat."""
+        """End all watches, then the loops; the store stays open. Safe to repeat."""
         self.stop_accepting()
         self.end_streams()
         await self._on_close()

@@ -7,8 +7,17 @@ from typing import Protocol
 
 from seaway.api.machinery.errors import ServerTimeout
 from seaway.api.machinery.http import Identity
-from seaway.api.registry import CLUSTER_ROLE_BINDINGS, CLUSTER_ROLES, NAMESPACES, PODS, ROLE_BINDINGS, ROLES, Resource
-from seaway.apiserver.admission import find_node_refusal, node_name_of
+from seaway.api.registry import (
+    CLUSTER_ROLE_BINDINGS,
+    CLUSTER_ROLES,
+    NAMESPACES,
+    NODES,
+    PODS,
+    ROLE_BINDINGS,
+    ROLES,
+    Resource,
+)
+from seaway.apiserver.admission import find_external_ip_refusal, find_node_refusal, node_name_of
 from seaway.apiserver.allocate import ServiceAllocator
 from seaway.apiserver.config import ServerConfig
 from seaway.apiserver.effects import Effects
@@ -84,6 +93,12 @@ class ServerState:
         refusal = find_node_refusal(node, asked, subject, self.watch_cache.cache(PODS).select(asked.namespace))
         if refusal is not None:
             raise make_forbidden(asked.group, asked.resource, asked.name, refusal)
+
+    def admit_external_ips(self, service: Json, old: Json | None) -> None:
+        """A Service adds external IPs only where the configuration allows it. Raises Forbidden."""
+        refusal = find_external_ip_refusal(service, old, self.config, self.watch_cache.cache(NODES).select())
+        if refusal is not None:
+            raise refusal
 
     async def commit(self, preconditions: Sequence[Precondition], writes: Sequence[Write]) -> tuple[int, ...]:
         """Write, and return when every reader of this server sees it.

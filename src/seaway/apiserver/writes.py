@@ -122,7 +122,7 @@ async def create(state: ServerState, target: Target, decoded: Decoded) -> Writte
 
 
 def _prepare_create(state: ServerState, target: Target, obj: Json, now: str) -> tuple[Json, Claim]:
-    """The object as it will be stored. Raises Invalid."""
+    """The object as it will be stored. Raises Invalid, Forbidden."""
     resource, strategy = target.resource, target.resource.strategy
     claim = NO_CLAIM
     if resource is SERVICES:
@@ -132,6 +132,8 @@ def _prepare_create(state: ServerState, target: Target, obj: Json, now: str) -> 
         obj["metadata"]["generation"] = 1
     errors = strategy.validate_create(obj) or validate_create_meta(obj, resource)
     _raise_invalid(resource, obj["metadata"].get("name", ""), errors)
+    if resource is SERVICES:
+        state.admit_external_ips(obj, None)
     return obj, claim
 
 
@@ -211,6 +213,8 @@ def _plan_update(state: ServerState, target: Target, make: Make, record: Record,
         kind_errors = strategy.validate_update(obj, old)
         check_escalation(state.policy, target.identity, resource, obj, old)
     _raise_invalid(resource, target.name, [*validate_update_meta(obj, old, resource), *kind_errors])
+    if resource is SERVICES and not target.subresource:
+        state.admit_external_ips(obj, old)
     warnings = (*decoded.warnings, *owner_warnings, *strategy.warnings(obj, old))
     value = encode_stored(obj)
     unchanged = decode_object(value) == _without_revision(old)

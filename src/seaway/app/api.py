@@ -33,6 +33,7 @@ async def run_apiserver(plan: Plan, listeners: Sequence[socket.socket], on_ready
     store = await open_sqlite(plan.data.database)
     config = ServerConfig(
         service_cidrs=(options.service_cidr,),
+        external_ip_cidrs=options.external_ip_cidrs,
         cluster_domain=options.cluster_domain,
         advertise_address=plan.node_ip or None,
         secure_port=options.secure_port,

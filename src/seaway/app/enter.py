@@ -27,7 +27,9 @@ def run_inside(data: DataDir, state: UpState, program: Sequence[str]) -> int:
 def _become(data: DataDir, state: UpState, program: Sequence[str]) -> int:
     try:
         if state.holder_pid:
+            directory = os.getcwd()
             sandbox.enter(state.holder_pid)
+            os.chdir(directory)  # entering a mount namespace ends at its root
             inside = os.fork()  # a PID namespace counts for children only
             if inside:
                 signal.signal(signal.SIGINT, signal.SIG_IGN)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import fcntl
 import os
 import socket
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -28,6 +29,10 @@ PIECE_IDENTITIES: Mapping[str, tuple[str, tuple[str, ...]]] = {
     "proxy": ("system:kube-proxy", ()),
     "dns": ("seaway:dns", ()),
 }
+
+
+LOCK_PATIENCE_SECONDS = 10.0
+"""Longer than pieces take to end after their parent was killed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,21 +114,33 @@ def prepare(root: Path) -> DataDir:
     return data
 
 
-def lock(data: DataDir) -> int:
-    """Hold the directory until the returned descriptor is closed. Raises OperationalError when another does."""
+def lock(data: DataDir, *, patience_seconds: float = LOCK_PATIENCE_SECONDS) -> int:
+    """Hold the directory until the returned descriptor is closed. Raises OperationalError when another does.
+
+    Pieces whose parent was killed hold it until they have ended, which is waited for.
+    """
     fd = os.open(data.root / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    try:
-        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError as error:
-        holder = os.read(fd, 32).decode(errors="replace").strip() or "another process"
-        os.close(fd)
-        raise OperationalError(
-            f"data directory {data.root}: in use by process {holder}; stop it (seaway down) or choose another with "
-            "--data-dir"
-        ) from error
+    deadline = time.monotonic() + patience_seconds
+    while True:
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            break
+        except OSError as error:
+            holder = os.pread(fd, 32, 0).decode(errors="replace").strip()
+            if time.monotonic() > deadline or _is_alive(holder):
+                os.close(fd)
+                raise OperationalError(
+                    f"data directory {data.root}: in use by process {holder or '(unknown)'}; stop it (seaway down) or "
+                    "choose another with --data-dir"
+                ) from error
+            time.sleep(0.05)
     os.ftruncate(fd, 0)
-    os.write(fd, f"{os.getpid()}\n".encode())
+    os.pwrite(fd, f"{os.getpid()}\n".encode(), 0)
     return fd
+
+
+def _is_alive(pid: str) -> bool:
+    return pid.isdigit() and Path(f"/proc/{pid}").exists()
 
 
 def write_private(path: Path, content: bytes) -> None:

@@ -23,6 +23,7 @@ class UpOptions:
     node_name: str = ""
     service_cidr: str = "10.96.0.0/16"
     cluster_cidr: str = "10.244.0.0/16"
+    external_ip_cidrs: tuple[str, ...] = ()
     cluster_domain: str = "cluster.local"
     dns_ip: str = ""
     secure_port: int = 6443
@@ -38,6 +39,8 @@ def check_options(options: UpOptions) -> None:
         raise OperationalError(
             f"--service-cidr {service} and --cluster-cidr {cluster} overlap; choose ranges that do not"
         )
+    for text in options.external_ip_cidrs:
+        _check_external_range(text)
     try:
         inside = ipaddress.ip_address(dns_ip(options)) in service
     except ValueError:
@@ -55,6 +58,14 @@ def parse_range(flag: str, text: str, *, longest: int) -> ipaddress.IPv4Network:
     if network.prefixlen > longest:
         raise OperationalError(f"{flag} {text}: /{network.prefixlen} found, /{longest} or wider needed")
     return network
+
+
+def _check_external_range(text: str) -> None:
+    """A range of either family and of any size. Raises OperationalError."""
+    try:
+        ipaddress.ip_network(text)
+    except ValueError as error:
+        raise OperationalError(f"--external-ip-cidrs {text}: {error}; give ranges like 192.0.2.0/24") from error
 
 
 def dns_ip(options: UpOptions) -> str:

@@ -7,18 +7,26 @@ from pathlib import Path
 
 import click
 
-from seaway.cli.flags import data_dir_flag, report_to_stderr
+from seaway.cli.flags import data_dir_flag, external_ip_flag, report_to_stderr
 
 
 @click.command("apiserver")
 @data_dir_flag
 @click.option("--service-cidr", default="10.96.0.0/16", show_default=True, help="Addresses of Services.")
+@external_ip_flag
 @click.option("--cluster-domain", default="cluster.local", show_default=True, help="The zone of cluster names.")
 @click.option(
     "--secure-port", type=click.IntRange(1, 65535), default=6443, show_default=True, help="Port to listen on."
 )
 @click.option("--bind-address", default="127.0.0.1", show_default=True, help="Address to listen on.")
-def command(data_dir: Path, service_cidr: str, cluster_domain: str, secure_port: int, bind_address: str) -> None:
+def command(
+    data_dir: Path,
+    service_cidr: str,
+    external_ip_cidrs: tuple[str, ...],
+    cluster_domain: str,
+    secure_port: int,
+    bind_address: str,
+) -> None:
     """Serve the Kubernetes API from the data directory; admin.kubeconfig there is the way in."""
     from seaway.app.options import UpOptions
     from seaway.app.up import run_apiserver_alone
@@ -26,6 +34,7 @@ def command(data_dir: Path, service_cidr: str, cluster_domain: str, secure_port:
     options = UpOptions(
         data_dir=data_dir,
         service_cidr=service_cidr,
+        external_ip_cidrs=external_ip_cidrs,
         cluster_domain=cluster_domain,
         secure_port=secure_port,
         bind_address=bind_address,

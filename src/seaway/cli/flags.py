@@ -25,6 +25,16 @@ def data_dir_flag(function: F) -> F:
     )(function)
 
 
+def external_ip_flag(function: F) -> F:
+    """`--external-ip-cidrs`: what Services may take of the addresses outside."""
+    return click.option(
+        "--external-ip-cidrs",
+        default="",
+        callback=lambda _context, _option, text: split_list(text),
+        help="Where Services may have external IPs: a, or a,b.  [default: nowhere]",
+    )(function)
+
+
 def kubeconfig_flag(function: F) -> F:
     """`--kubeconfig`: which API server, and as whom."""
     return _kubeconfig_option(required=True)(function)

@@ -10,7 +10,7 @@ import click
 
 from seaway.app.options import UpOptions
 from seaway.app.preflight import WAYS
-from seaway.cli.flags import data_dir_flag
+from seaway.cli.flags import data_dir_flag, external_ip_flag
 
 
 @click.command("up")
@@ -21,6 +21,7 @@ from seaway.cli.flags import data_dir_flag
 @click.option("--node-name", default="", help="This host's name in the cluster.  [default: the host name]")
 @click.option("--service-cidr", default="10.96.0.0/16", show_default=True, help="Addresses of Services.")
 @click.option("--cluster-cidr", default="10.244.0.0/16", show_default=True, help="Addresses of Pods.")
+@external_ip_flag
 @click.option("--cluster-domain", default="cluster.local", show_default=True, help="The zone of cluster names.")
 @click.option("--dns-ip", default="", help="Address of the DNS Service.  [default: the tenth of --service-cidr]")
 @click.option("--secure-port", type=click.IntRange(1, 65535), default=6443, show_default=True, help="Port of the API.")

@@ -46,7 +46,7 @@ class Index:
         self.namespaces: set[str] = set()
         self._shards: dict[ServiceKey, Shard] = {}
         self._sole_owners: dict[str, ServiceKey] = {}  # one owner is the rule: no tuple around it
-        self._shared_owners: dict[str, tuple[ServiceKey, ...]] = {}
+        self._shared_owners: dict[str, set[ServiceKey]] = {}
         self._pods: dict[tuple[str, str], str] = {}
 
     def find(self, key: ServiceKey) -> Shard | None:
@@ -57,7 +57,7 @@ class Index:
     def owners_of(self, address: str) -> tuple[ServiceKey, ...]:
         """The Services that have the address, as cluster IP or as published endpoint, sorted. It is canonical."""
         sole = self._sole_owners.get(address)
-        return (sole,) if sole is not None else self._shared_owners.get(address, ())
+        return (sole,) if sole is not None else tuple(sorted(self._shared_owners.get(address, ())))
 
     def has_pod(self, namespace: str, address: str) -> bool:
         """A Pod of the namespace has the address."""
@@ -158,20 +158,25 @@ class Index:
         return {*gone, *come}
 
     def _own(self, address: str, key: ServiceKey) -> None:
-        self._set_owners(address, {*self.owners_of(address), key})
+        shared = self._shared_owners.get(address)
+        if shared is not None:
+            shared.add(key)
+            return
+        sole = self._sole_owners.setdefault(address, key)
+        if sole != key:
+            del self._sole_owners[address]
+            self._shared_owners[address] = {sole, key}
 
     def _disown(self, address: str, key: ServiceKey) -> None:
-        self._set_owners(address, {*self.owners_of(address)} - {key})
-
-    def _set_owners(self, address: str, owners: set[ServiceKey]) -> None:
-        if len(owners) == 1:
-            self._sole_owners[address] = next(iter(owners))
-        else:
-            self._sole_owners.pop(address, None)
-        if len(owners) > 1:
-            self._shared_owners[address] = tuple(sorted(owners))
-        else:
-            self._shared_owners.pop(address, None)
+        shared = self._shared_owners.get(address)
+        if shared is None:
+            if self._sole_owners.get(address) == key:
+                del self._sole_owners[address]
+            return
+        shared.discard(key)
+        if len(shared) == 1:
+            del self._shared_owners[address]
+            (self._sole_owners[address],) = shared
 
 
 def canonical_address(text: str) -> str:

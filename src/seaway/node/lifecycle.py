@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from seaway.node.podspec import Container, PodManifest
-from seaway.node.state import ContainerState, PodState
+from seaway.node.state import ContainerRun, ContainerState, PodState
 
 FIRST_BACK_OFF_SECONDS = 10.0
 MAX_BACK_OFF_SECONDS = 300.0
@@ -190,6 +190,22 @@ def take_back_off(own: ContainerState, *, wall_now: datetime) -> ContainerState:
     else:
         seconds = min(2 * own.back_off_seconds, MAX_BACK_OFF_SECONDS)
     return replace(own, back_off_seconds=seconds, backed_off_at=wall_now)
+
+
+def take_start(container: Container, own: ContainerState, run: ContainerRun, *, wall_now: datetime) -> ContainerState:
+    """The state after the run was begun. What no probe decides is decided."""
+    own = take_back_off(own, wall_now=wall_now)
+    started = container.startup_probe is None and run.is_running
+    return replace(
+        own,
+        current=run,
+        previous=own.current,
+        waiting=None,
+        retry_at=None,
+        stopping=False,
+        started=started,
+        ready=started and container.readiness_probe is None,
+    )
 
 
 def make_back_off_message(pod: PodManifest, own: ContainerState) -> str:

@@ -88,7 +88,6 @@ class PodState:
     stop_by: datetime | None = None
     failed: tuple[str, str] | None = None
     removed: bool = False
-    volumes_ready: bool = False
     retry_at: datetime | None = None
     is_adopted: bool = False
 
@@ -99,6 +98,15 @@ class PodState:
     def with_container(self, container: ContainerState) -> PodState:
         """The state with one container replaced."""
         return replace(self, containers=MappingProxyType({**self.containers, container.name: container}))
+
+    def with_sandbox(self, pod: PodManifest, sandbox: Sandbox) -> PodState:
+        """The state in a new sandbox. Before the first container has begun, the init containers run once more."""
+        init = {container.name for container in pod.spec.init_containers}
+        begun = any(self.find(container.name).current is not None for container in pod.spec.containers)
+        kept = {name: own for name, own in self.containers.items() if begun or name not in init}
+        return replace(
+            self, sandbox=sandbox, pod_ips=sandbox.addresses, retry_at=None, containers=MappingProxyType(kept)
+        )
 
     @property
     def is_anything_running(self) -> bool:

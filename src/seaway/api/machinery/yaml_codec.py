@@ -140,7 +140,7 @@ def _represent_text(dumper: Any, text: str) -> Any:
 _Dumper.add_representer(str, _represent_text)
 
 
-def encode_yaml(value: Any) -> bytes:
-    """The value as YAML, keys in the order given, UTF-8, without aliases."""
-    text: bytes = yaml.dump(value, Dumper=_Dumper, sort_keys=False, encoding="utf-8", allow_unicode=True)
+def encode_yaml(value: Any, *, sort_keys: bool = False) -> bytes:
+    """The value as YAML, keys in the order given or sorted, as kubectl prints them; UTF-8, without aliases."""
+    text: bytes = yaml.dump(value, Dumper=_Dumper, sort_keys=sort_keys, encoding="utf-8", allow_unicode=True)
     return text

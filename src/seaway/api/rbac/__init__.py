@@ -1,1 +1,1 @@
-"""Roles and their bindings: only stored; this folder knows how bindings are printed."""
+"""The rules that roles and their bindings share, and how bindings are printed."""

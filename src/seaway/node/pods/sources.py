@@ -1,4 +1,4 @@
-"""A container's whole specification, put together from the Pod, its state and the objects that it names."""
+"""Specifications of sandboxes and containers, put together from the Pod, its state and the objects that it names."""
 
 from __future__ import annotations
 
@@ -21,6 +21,7 @@ from seaway.node.podspec import Container, PodManifest
 from seaway.node.resolvconf import (
     NSSWITCH,
     HostNames,
+    PodResolver,
     Resolver,
     make_host_names,
     make_pod_resolver,
@@ -28,7 +29,7 @@ from seaway.node.resolvconf import (
     render_hosts,
     render_resolv_conf,
 )
-from seaway.node.runtime.contract import ContainerSpec, Mount
+from seaway.node.runtime.contract import ContainerSpec, Mount, SandboxSpec
 from seaway.node.state import PodState
 from seaway.node.volumes import PlannedVolume, VolumeError, find_unsupported_mounts, plan_volumes
 
@@ -61,6 +62,29 @@ def make_names(config: NodeConfig, pod: PodManifest, host: HostFiles) -> HostNam
     if pod.spec.host_network:
         return HostNames(host.hostname, "", host.hostname)
     return make_host_names(pod, cluster_domain=config.cluster_domain)
+
+
+def make_sandbox_spec(config: NodeConfig, pod: PodManifest, host: HostFiles) -> SandboxSpec:
+    """What the Pod's namespaces shall be. Raises ResolverError."""
+    security = pod.spec.security_context
+    return SandboxSpec(
+        uid=pod.uid,
+        namespace=pod.metadata.namespace,
+        name=pod.metadata.name,
+        hostname=make_names(config, pod, host).kernel,
+        host_network=pod.spec.host_network,
+        sysctls=tuple((s.name.replace(".", "/"), s.value) for s in (security.sysctls if security else ())),
+    )
+
+
+def find_resolver_warnings(config: NodeConfig, pod: PodManifest, host: HostFiles) -> tuple[tuple[str, str], ...]:
+    """What the Pod's resolv.conf had to leave out, as (reason, message). Raises ResolverError."""
+    return _make_resolver(config, pod, host).warnings
+
+
+def _make_resolver(config: NodeConfig, pod: PodManifest, host: HostFiles) -> PodResolver:
+    servers = tuple(address for address in config.dns_ip.split(",") if address)
+    return make_pod_resolver(pod, host.resolver, cluster_dns=servers, cluster_domain=config.cluster_domain)
 
 
 def make_volumes(config: NodeConfig, pod: PodManifest, state: PodState, sources: Sources) -> tuple[PlannedVolume, ...]:
@@ -134,12 +158,7 @@ def make_files(
     config: NodeConfig, pod: PodManifest, state: PodState, names: HostNames, host: HostFiles
 ) -> tuple[tuple[str, str], ...]:
     """Paths and texts of the files that every container of the Pod finds."""
-    resolver = make_pod_resolver(
-        pod,
-        host.resolver,
-        cluster_dns=tuple(a for a in config.dns_ip.split(",") if a),
-        cluster_domain=config.cluster_domain,
-    )
+    resolver = _make_resolver(config, pod, host)
     if pod.spec.host_network:
         hosts = render_host_network_hosts(host.hosts, pod.spec.host_aliases)
     else:

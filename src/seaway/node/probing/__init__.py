@@ -1,1 +1,1 @@
-"""Makes the network part of probes and hooks: one TCP connection, or one HTTP exchange."""
+"""Makes probes and hooks: when they are tried, and the one TCP connection or HTTP exchange of each."""

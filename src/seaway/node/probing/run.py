@@ -40,7 +40,7 @@ class Prober:
     async def attempt(
         self, container: Container, run: ContainerRun, probe: Probe, *, timeout_seconds: float, agent: str
     ) -> Outcome:
-        """Never raises but for RuntimeGone. agent: how the node names itself to HTTP servers, without a version."""
+        """Never raises. agent: how the node names itself to HTTP servers, without a version."""
         if probe.exec is not None:
             literal = {entry.name: entry.value for entry in container.env if entry.value_from is None}
             argv = tuple(expand(word, literal.get) for word in probe.exec.command)

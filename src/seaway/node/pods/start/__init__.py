@@ -1,1 +1,1 @@
-"""What the start of a Pod reads."""
+"""The start of a Pod: its sandbox, its volumes, its containers."""

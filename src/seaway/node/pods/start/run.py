@@ -1,4 +1,8 @@
-"""Reads what a container's start needs: the node's own files, and the objects that the Pod names."""
+"""Starts the sandbox and the containers of one Pod: reads what they need, and asks the runtime.
+
+What they need: the node's own files, the ConfigMaps and Secrets that the Pod names, and the Services of its namespace.
+Rule: spec "node" §2.4.
+"""
 
 from __future__ import annotations
 
@@ -9,13 +13,94 @@ from seaway.api.machinery.errors import NotFound
 from seaway.api.registry import CONFIG_MAPS, SECRETS
 from seaway.client.requests import Client
 from seaway.node.config import NodeConfig
-from seaway.node.pods.sources import HostFiles, Sources
-from seaway.node.podspec import ConfigMap, PodManifest, Secret, find_sources
-from seaway.node.resolvconf import parse_resolv_conf
+from seaway.node.envvars import EnvError
+from seaway.node.pods.context import AgentContext
+from seaway.node.pods.sources import (
+    HostFiles,
+    Sources,
+    find_resolver_warnings,
+    make_container_spec,
+    make_sandbox_spec,
+    make_volumes,
+)
+from seaway.node.podspec import ConfigMap, Container, PodManifest, Secret, find_sources
+from seaway.node.resolvconf import ResolverError, parse_resolv_conf
+from seaway.node.runtime.contract import ContainerError, RuntimeGone
+from seaway.node.state import ContainerRun, PodState, Sandbox
+from seaway.node.volumes import Content, VolumeError
 
 _HOSTS = Path("/etc/hosts")
 _STUB_ADDRESS = "127.0.0.53"
 _BEHIND_STUB = Path("/run/systemd/resolve/resolv.conf")
+
+
+class StartFailed(Exception):
+    """Why something of the Pod does not start, as an event or a waiting container says it."""
+
+    def __init__(self, reason: str, message: str) -> None:
+        super().__init__(f"{reason}: {message}")
+        self.reason = reason
+        self.message = message
+
+
+class Starter:
+    """Begins what one Pod consists of. Its methods raise StartFailed and RuntimeGone."""
+
+    def __init__(self, context: AgentContext, pod: PodManifest) -> None:
+        self._context = context
+        self._has_volumes = False
+        self._has_content = any(v.config_map or v.secret or v.downward_api or v.projected for v in pod.spec.volumes)
+
+    @property
+    def wants_refresh(self) -> bool:
+        """There are volumes, and what is in them may change."""
+        return self._has_volumes and self._has_content
+
+    async def create_sandbox(self, pod: PodManifest, state: PodState) -> tuple[Sandbox, tuple[tuple[str, str], ...]]:
+        """The Pod's namespaces and volumes; and what its resolv.conf had to leave out, as (reason, message)."""
+        config = self._context.config
+        try:
+            host = read_host_files(config)
+            spec = make_sandbox_spec(config, pod, host)
+            await self._write_volumes(pod, state, await read_sources(self._context.client, pod))
+            sandbox = await self._context.runtime.create_sandbox(spec)
+            return sandbox, find_resolver_warnings(config, pod, host)
+        except RuntimeGone:
+            raise
+        except VolumeError as error:
+            raise StartFailed("FailedMount", str(error)) from error
+        except (ContainerError, ResolverError) as error:
+            raise StartFailed("FailedCreatePodSandBox", f"Failed to create pod sandbox: {error}") from error
+
+    async def start_container(self, pod: PodManifest, container: Container, state: PodState) -> ContainerRun:
+        """The container's next run."""
+        try:
+            sources = await read_sources(self._context.client, pod)
+            if not self._has_volumes:
+                await self._write_volumes(pod, state, sources)
+            services = await self._context.read_services()
+            host = read_host_files(self._context.config)
+            spec = make_container_spec(
+                self._context.config, pod, container, state, services=services, sources=sources, host=host
+            )
+            return await self._context.runtime.start_container(spec)
+        except RuntimeGone:
+            raise
+        except ContainerError as error:
+            raise StartFailed("CreateContainerError", str(error)) from error
+        except (EnvError, VolumeError, ResolverError) as error:
+            raise StartFailed("CreateContainerConfigError", str(error)) from error
+
+    async def refresh_volumes(self, pod: PodManifest, state: PodState) -> None:
+        """Bring what ConfigMaps, Secrets and the Pod's own fields gave up to date; what is missing now stays."""
+        with contextlib.suppress(ContainerError, VolumeError):
+            await self._write_volumes(pod, state, await read_sources(self._context.client, pod))
+
+    async def _write_volumes(self, pod: PodManifest, state: PodState, sources: Sources) -> None:
+        volumes = make_volumes(self._context.config, pod, state, sources)
+        await self._context.runtime.write_volumes(pod.uid, volumes)
+        self._has_volumes = True
+        self._has_content = any(isinstance(volume, Content) for volume in volumes)
 
 
 def read_host_files(config: NodeConfig) -> HostFiles:

@@ -1,6 +1,6 @@
 """Ends the containers of one Pod, each within its grace: preStop, SIGTERM, the grace, SIGKILL. Runs hooks.
 
-Rule: spec "node" §2.10 step 3 (the order), §2.9 (hooks).
+Rule: spec "node" §2.10 step 3.
 """
 
 from __future__ import annotations
