@@ -38,12 +38,18 @@ def dies_once(report):
     signal.pause()
     return 0
 
+def stubborn(report):
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    report("ready")
+    while True:
+        signal.pause()
+
 def never_ready(report):
     report("fatal file x: broken; mend it")
     return 1
 
-mains = {"steady": steady, "dies-once": dies_once, "never-ready": never_ready}
-supervisor = Supervisor([Piece(n, mains[n]) for n in sys.argv[2:]], logs)
+mains = {"steady": steady, "stubborn": stubborn, "dies-once": dies_once, "never-ready": never_ready}
+supervisor = Supervisor([Piece(n, mains[n]) for n in sys.argv[2:]], logs, stop_seconds=0.3)
 supervisor.on_ready = lambda: print("all ready", flush=True)
 supervisor.on_death = lambda name, how: print("died", name, how.split(";")[0], flush=True)
 print("fatal:", supervisor.run(), flush=True)
@@ -68,6 +74,15 @@ def test_all_ready_is_said_once_and_a_signal_stops_all(tmp_path: Path) -> None:
     assert process.returncode == 0
     assert len(children) == 1
     assert not Path(f"/proc/{children[0]}").exists()
+
+
+def test_a_piece_that_does_not_stop_is_killed(tmp_path: Path) -> None:
+    with start(tmp_path, "steady", "stubborn") as process:
+        assert read_line(process) == "all ready"
+        children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
+        process.send_signal(signal.SIGTERM)
+        assert read_line(process) == "fatal:"
+    assert [Path(f"/proc/{child}").exists() for child in children] == [False, False]
 
 
 def test_a_piece_that_was_ready_and_dies_starts_again(tmp_path: Path) -> None:

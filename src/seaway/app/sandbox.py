@@ -72,7 +72,11 @@ def start_holder(wanted: Inside, inner: Callable[[socket.socket], None]) -> Hold
     return Holder(int(rest), socket.socket(fileno=fds[0]), ours)
 
 
-def end_holder(holder: Holder, *, seconds: float = 5.0) -> None:
+INNER_STOP_SECONDS = 1.5
+"""For the pieces inside, before they are killed: their Pods and rules end with the sandbox anyway."""
+
+
+def end_holder(holder: Holder, *, seconds: float = INNER_STOP_SECONDS + 0.5) -> None:
     """Let PID 1 stop what it runs, and kill it when it takes too long."""
     holder.lifeline.settimeout(seconds)
     try:

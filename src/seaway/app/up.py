@@ -126,7 +126,9 @@ def _run_inner(plan: Plan, pieces: list[Piece], report_fd: int, lifeline: socket
     def forward(line: str) -> None:
         os.write(report_fd, line.encode() + b"\n")
 
-    supervisor = Supervisor(pieces, plan.data.logs, forward=forward, lifeline=lifeline)
+    supervisor = Supervisor(
+        pieces, plan.data.logs, forward=forward, lifeline=lifeline, stop_seconds=sandbox.INNER_STOP_SECONDS
+    )
     supervisor.on_death = lambda name, how: print(f"seaway: {name}: {how}", file=sys.stderr, flush=True)
     supervisor.run()
 
