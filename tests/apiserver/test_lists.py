@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import gzip
+import json
 from typing import Any
 
 from seaway.store.memory import MemoryStore
@@ -173,5 +175,31 @@ def test_the_kept_list_is_never_older_than_the_objects() -> None:
         assert names(await ask("GET", CONFIG_MAPS)) == ["big", "more"]
         await ask("DELETE", f"{CONFIG_MAPS}/big")
         assert names(await ask("GET", CONFIG_MAPS)) == ["more"]
+
+    talk(conversation)
+
+
+def test_a_kept_compressed_list_equals_a_fresh_one() -> None:
+    async def conversation(ask: Conversation) -> None:
+        big = {"text": "x" * 3000}
+
+        async def add(name: str) -> None:
+            await ask("POST", CONFIG_MAPS, {"metadata": {"name": name}, "data": big})
+
+        async def read() -> Any:
+            reply = await ask("GET", CONFIG_MAPS, headers={"accept-encoding": "gzip"})
+            assert reply.headers["Content-Encoding"] == "gzip"
+            return json.loads(gzip.decompress(reply.text))
+
+        for number in range(60):
+            await add(f"m{number:02}")
+        plain = (await ask("GET", CONFIG_MAPS)).body
+        assert await read() == plain
+        assert await read() == plain
+        await add("later")
+        assert names(await ask("GET", CONFIG_MAPS))[0] == "later"
+        assert (await read())["items"][0]["metadata"]["name"] == "later"
+        await ask("POST", SERVICES, make_service())  # another kind: the same items at a later revision
+        assert (await read())["metadata"] == (await ask("GET", CONFIG_MAPS)).body["metadata"]
 
     talk(conversation)

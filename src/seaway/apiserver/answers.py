@@ -47,6 +47,16 @@ def make_answer(
     return Response(status, headers, body)
 
 
+def make_packed_answer(body: bytes) -> Response:
+    """An answer of compact JSON that was compressed before."""
+    return Response(200, (*_JSON_HEADERS, *_GZIP_HEADERS), body)
+
+
+def is_packed(answer: Response) -> bool:
+    """Whether its body was compressed."""
+    return _GZIP_HEADERS[0] in answer.headers
+
+
 def make_status(error: ApiError, request: Request) -> Response:
     """The Status of a refusal."""
     headers: tuple[tuple[str, str], ...] = ()

@@ -12,7 +12,7 @@ from seaway.api.machinery.errors import BadRequest, make_not_found
 from seaway.api.machinery.http import Identity, Request, Response
 from seaway.api.machinery.selectors import FieldRequirement, FieldSelector
 from seaway.api.registry import Resource
-from seaway.apiserver.answers import make_answer
+from seaway.apiserver.answers import is_packed, make_answer, make_packed_answer
 from seaway.apiserver.bodies import (
     decode_delete_body,
     decode_object_body,
@@ -22,7 +22,7 @@ from seaway.apiserver.bodies import (
 )
 from seaway.apiserver.deletes import delete, delete_collection
 from seaway.apiserver.effects import format_time
-from seaway.apiserver.encoding import PLAIN, choose_form
+from seaway.apiserver.encoding import PLAIN, accepts_gzip, choose_form, is_pretty
 from seaway.apiserver.fieldlabels import check_field_selector
 from seaway.apiserver.lists import TOO_NEW_WAIT_SECONDS, Page, make_matcher, make_too_new, read_page
 from seaway.apiserver.negotiation import Accepted
@@ -98,23 +98,35 @@ async def answer_list(call: Call) -> Response:
     if form.kind != "object" or page.continue_token or options.continue_token:
         wall_now = state.effects.wall_now()
         body = render_list(resource, page, form, include_object=call.include_object, wall_now=wall_now)
+    elif page.revision < state.watch_cache.cache(resource).changed_at:
+        body = render_list(resource, page, PLAIN, include_object="", wall_now=state.effects.wall_now())
     else:
-        body = _join_kept(call, page, options)
+        return _answer_kept(call, page, options, form)
     return make_answer(request, 200, body, form)
 
 
-def _join_kept(call: Call, page: Page, options: ListOptions) -> bytes:
-    """A whole list; its items are joined once for all who ask while nothing changes."""
+def _answer_kept(call: Call, page: Page, options: ListOptions, form: Accepted) -> Response:
+    """A whole list of the present: joined once while its kind does not change, compressed once while nothing does."""
+    bodies, revision = call.state.list_bodies, page.revision
+    key = (call.resource.store_prefix, call.namespace, options.labels, options.fields)
+    is_compact = form == PLAIN and not is_pretty(call.request) and accepts_gzip(call.request)
+    packed = bodies.get((key, "gzip"), revision) if is_compact else None
+    if packed is not None:
+        return make_packed_answer(packed)
+    answer = make_answer(call.request, 200, _join_kept(call, page, key), form)
+    if is_compact and isinstance(answer.body, bytes) and is_packed(answer):
+        bodies.put((key, "gzip"), revision, answer.body)
+    return answer
+
+
+def _join_kept(call: Call, page: Page, key: object) -> bytes:
     resource, changed_at = call.resource, call.state.watch_cache.cache(call.resource).changed_at
-    meta = {"resourceVersion": str(page.revision)}
-    if page.revision < changed_at:
-        return render_list(resource, page, PLAIN, include_object="", wall_now=call.state.effects.wall_now())
-    key = (resource.store_prefix, call.namespace, options.labels, options.fields)
     items = call.state.list_bodies.get(key, changed_at)
     if items is None:
         items = join_items(page.records)
         if len(items) >= _KEEP_LIST_FROM_BYTES:
             call.state.list_bodies.put(key, changed_at, items)
+    meta = {"resourceVersion": str(page.revision)}
     return join_list(f"{resource.kind}List", resource.api_version, meta, items)
 
 
