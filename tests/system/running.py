@@ -54,7 +54,7 @@ class Up:
         self.process = subprocess.Popen(
             [
                 *self.prefix,
-                *seaway("up", "--network", self.network, "--data-dir", str(self.data_dir)),
+                *seaway("up", *(("--network", self.network) if self.network else ()), "--data-dir", str(self.data_dir)),
                 *("--secure-port", str(self.port), "--ready-file", str(ready), *flags),
             ],
             stdout=subprocess.PIPE,

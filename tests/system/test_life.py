@@ -149,6 +149,20 @@ def test_bad_flags_are_refused_in_one_line(tmp_path: Path, flags: tuple[str, ...
     assert refused.stderr.count("\n") == 1
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="the host way needs root; run the tests as root")
+def test_a_host_without_an_address_is_no_host_way_but_still_a_sandbox(tmp_path: Path) -> None:
+    lonely = ["unshare", "-n", *seaway("up", "--data-dir", str(tmp_path), "--secure-port", str(free_port()))]
+    refused = subprocess.run([*lonely, "--network", "host"], capture_output=True, text=True, timeout=60)
+    assert refused.returncode == 1
+    assert "no IPv4 address found, one needed for the node" in refused.stderr
+    up = Up(tmp_path, network="", prefix=["unshare", "-n"])
+    up.start()
+    try:
+        assert json.loads(run("status", "--data-dir", str(tmp_path), "-o", "json").stdout)["way"] == "sandbox"
+    finally:
+        up.stop()
+
+
 def test_usage_errors_have_exit_code_2() -> None:
     assert run_up("--network", "elsewhere").returncode == 2
 

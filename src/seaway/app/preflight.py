@@ -131,6 +131,8 @@ def _list_foreign_routes() -> list[tuple[str, str]]:
 
 
 def _make_host_parts() -> None:
+    if find_primary_address() is None:
+        raise OSError("no IPv4 address found, one needed for the node")
     _make_veth()
     _make_table()
 
