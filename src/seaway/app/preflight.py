@@ -132,7 +132,7 @@ def _list_foreign_routes() -> list[tuple[str, str]]:
 
 def _make_host_parts() -> None:
     if find_primary_address() is None:
-        raise OSError("no IPv4 address found, one needed for the node")
+        raise _Lacking("no IPv4 address found, one needed for the node", "add one")
     _make_veth()
     _make_table()
 
@@ -161,6 +161,10 @@ def _make_table() -> None:
         nft.table("del", name=name)
 
 
+class _Lacking(Exception):
+    """What a trial lacks, and a mend of its own."""
+
+
 def _begin_in_child(trial: Callable[[], None], mend: str) -> Trial:
     read, write = os.pipe()
     pid = os.fork()
@@ -168,8 +172,11 @@ def _begin_in_child(trial: Callable[[], None], mend: str) -> Trial:
         try:
             trial()
             os._exit(0)
+        except _Lacking as lacking:
+            os.write(write, "\0".join(lacking.args).encode())
+            os._exit(1)
         except BaseException as error:
-            os.write(write, f"{type(error).__name__}: {error}".encode()[:1000])
+            os.write(write, f"tried and refused ({type(error).__name__}: {error})".encode()[:1000])
             os._exit(1)
     os.close(write)
 
@@ -177,6 +184,7 @@ def _begin_in_child(trial: Callable[[], None], mend: str) -> Trial:
         with os.fdopen(read, "rb") as file:
             words = file.read().decode(errors="replace")
         _, status = os.waitpid(pid, 0)
-        return None if status == 0 else Refusal(f"tried and refused ({words})", mend)
+        missing, _, own_mend = words.partition("\0")
+        return None if status == 0 else Refusal(missing, own_mend or mend)
 
     return wait
