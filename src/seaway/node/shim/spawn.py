@@ -8,14 +8,16 @@ The program gives up its privileges and is executed. Whatever fails before the e
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import json
 import os
+import resource
 import select
 import signal
 import socket
 import struct
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NoReturn
 
@@ -26,6 +28,11 @@ PASSED_SIGNALS = (
 )  # fmt: skip
 START_ERROR_CODE = 128
 """The exit code of a run that never began. Rule: spec "node" §2.5."""
+MAX_ARGUMENT_BYTES = 6 << 20
+"""The kernel's own bound (three quarters of its default stack), however large the stack limit."""
+LARGE_STACK_BYTES = 4 * MAX_ARGUMENT_BYTES
+RAISE_STACK_FROM_BYTES = 1 << 20
+"""Below this the usual limit does, and programs keep it: threads take it for the size of their stacks."""
 _SIOCGIFFLAGS, _SIOCSIFFLAGS, _IFF_UP = 0x8913, 0x8914, 1
 
 
@@ -166,6 +173,32 @@ def spawn_in_container(spec: Mapping[str, Any], init: int, *, output: int, repor
         os._exit(START_ERROR_CODE)
 
 
+def measure_arguments(argv: Sequence[str], environment: Mapping[str, str]) -> int:
+    """The bytes that execve(2) counts: each text with its end and its pointer, and the `=` of each variable."""
+    return sum(len(os.fsencode(text)) + 9 for text in argv) + sum(
+        len(os.fsencode(name)) + len(os.fsencode(value)) + 10 for name, value in environment.items()
+    )
+
+
+def choose_stack_limit(size: int, soft: int, hard: int) -> int | None:
+    """The soft stack limit, in bytes, that lets `size` bytes of arguments pass; None: the present one does, or must.
+
+    A program may be given a quarter of its stack limit, and 6 MiB at most: the usual 8 MiB are too little for the
+    variables of some six thousand Services. Rule: execve(2), "Limits on size of arguments and environment".
+    """
+    if size < RAISE_STACK_FROM_BYTES or soft == resource.RLIM_INFINITY or soft >= LARGE_STACK_BYTES:
+        return None
+    wanted = LARGE_STACK_BYTES if hard == resource.RLIM_INFINITY else min(LARGE_STACK_BYTES, hard)
+    return wanted if wanted > soft else None
+
+
+def _make_room(size: int) -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_STACK)
+    wanted = choose_stack_limit(size, soft, hard)
+    if wanted is not None:
+        resource.setrlimit(resource.RLIMIT_STACK, (wanted, hard))
+
+
 def _execute(spec: Mapping[str, Any], report: int, last_capability: int) -> NoReturn:
     try:
         os.setsid()
@@ -176,7 +209,15 @@ def _execute(spec: Mapping[str, Any], report: int, last_capability: int) -> NoRe
         keep = frozenset(kernel.CAPABILITIES[name] for name in spec["capabilities"])
         kernel.become_user(spec["user"], spec["group"], keep, last_capability, drop_groups=not spec["is_sandboxed"])
         os.chdir(spec["working_dir"] or "/")
+        _make_room(measure_arguments(spec["argv"], spec["environment"]))
         os.execvpe(spec["argv"][0], spec["argv"], spec["environment"])
+    except OSError as error:
+        text = f"exec: {spec['argv'][0]!r}: {error}"
+        if error.errno == errno.E2BIG:
+            size = measure_arguments(spec["argv"], spec["environment"])
+            text += f"; {size} bytes of arguments and environment found, {MAX_ARGUMENT_BYTES} allowed at most: "
+            text += "set enableServiceLinks to false in the Pod to leave the variables of Services out"
+        _write(report, {"error": text})
     except BaseException as error:
         _write(report, {"error": f"exec: {spec['argv'][0]!r}: {error}"})
     finally:
