@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import importlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from seaway.api.machinery.strategy import Strategy
 
@@ -25,6 +25,8 @@ class Resource:
     folder: str = ""
     """The folder under `seaway.api` with `strategy.py` and, if the kind has any, `columns.py`; empty: only stored."""
     collection_deletable: bool = True
+    stored_as: Resource | None = None
+    """The row whose stored objects these are, in a form of this row's own (`conversion.py` of the folder)."""
 
     @property
     def api_version(self) -> str:
@@ -39,7 +41,13 @@ class Resource:
     @property
     def store_prefix(self) -> str:
         """Where the store keeps objects: `/registry/core/services/`, then `namespace/name` or `name`."""
-        return f"/registry/{self.group or 'core'}/{self.plural}/"
+        home = self.stored_as or self
+        return f"/registry/{home.group or 'core'}/{home.plural}/"
+
+    @property
+    def storage(self) -> Resource:
+        """The row that is written to: itself, or that of another group with the rules of this one."""
+        return self if self.stored_as is None else _storage_row(self)
 
     @property
     def strategy(self) -> Strategy:
@@ -58,6 +66,12 @@ class Resource:
     def store_key(self, namespace: str, name: str) -> str:
         """The key of one object in the store."""
         return f"{self.store_prefix}{namespace}/{name}" if self.namespaced else f"{self.store_prefix}{name}"
+
+
+@functools.cache
+def _storage_row(resource: Resource) -> Resource:
+    assert resource.stored_as is not None
+    return replace(resource.stored_as, folder=resource.folder)
 
 
 @functools.cache
@@ -87,6 +101,8 @@ SERVICE_ACCOUNTS = Resource(kind="ServiceAccount", plural="serviceaccounts", sin
                             short_names=("sa",), folder="serviceaccount")  # fmt: skip
 ENDPOINT_SLICES = Resource(group="discovery.k8s.io", kind="EndpointSlice", plural="endpointslices",
                            singular="endpointslice", folder="endpointslice")  # fmt: skip
+EVENTS_OF_GROUP = Resource(group="events.k8s.io", kind="Event", plural="events", singular="event", short_names=("ev",),
+                           folder="events_k8s_io", stored_as=EVENTS)  # fmt: skip
 LEASES = Resource(group="coordination.k8s.io", kind="Lease", plural="leases", singular="lease", folder="lease")
 IP_ADDRESSES = Resource(group="networking.k8s.io", kind="IPAddress", plural="ipaddresses", singular="ipaddress",
                         namespaced=False, short_names=("ip",), folder="ipaddress")  # fmt: skip
@@ -101,7 +117,7 @@ ROLE_BINDINGS = Resource(group="rbac.authorization.k8s.io", kind="RoleBinding", 
 
 RESOURCES: tuple[Resource, ...] = (
     SERVICES, PODS, NODES, NAMESPACES, ENDPOINTS, EVENTS, CONFIG_MAPS, SECRETS, SERVICE_ACCOUNTS,
-    ENDPOINT_SLICES, LEASES, IP_ADDRESSES, CLUSTER_ROLES, CLUSTER_ROLE_BINDINGS, ROLES, ROLE_BINDINGS,
+    ENDPOINT_SLICES, EVENTS_OF_GROUP, LEASES, IP_ADDRESSES, CLUSTER_ROLES, CLUSTER_ROLE_BINDINGS, ROLES, ROLE_BINDINGS,
 )  # fmt: skip
 
 _BY_PATH = {(r.group, r.version, r.plural): r for r in RESOURCES}

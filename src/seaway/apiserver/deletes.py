@@ -64,14 +64,16 @@ async def _delete_once(
             return _answer_removed(resource, record, record.body)
         revision = await remove(state, resource, record)
         return _answer_removed(resource, record, replace_revision(record.body, revision))
+    # Upstream's one 202: the old way of asking for a cascade, and an object that is still there.
+    status = 202 if options.orphan_dependents is False else 200
     if begun == obj:
-        return Written(200, record.body)
+        return Written(status, record.body)
     value = encode_stored(begun)
     if target.dry_run:
-        return Written(200, splice_revision(value, record.revision))
+        return Written(status, splice_revision(value, record.revision))
     key = resource.store_key(record.namespace, record.name)
     revision = (await state.commit([Precondition(key, record.revision)], [Write(key, value)]))[-1]
-    return Written(200, splice_revision(value, revision))
+    return Written(status, splice_revision(value, revision))
 
 
 def plan_deletion(obj: Json, resource: Resource, options: DeleteOptions, *, wall_now: datetime) -> Json | None:
@@ -79,7 +81,7 @@ def plan_deletion(obj: Json, resource: Resource, options: DeleteOptions, *, wall
 
     Equal to `obj` when an earlier delete has done all that this one asks for.
     """
-    obj = _with_propagation(obj, options)
+    obj = _with_propagation(obj, options, resource.strategy.default_propagation)
     meta = obj["metadata"]
     if resource is NAMESPACES:
         return _plan_namespace(obj, wall_now)
@@ -120,14 +122,21 @@ def _is_sooner(timestamp: str, grace: int, wall_now: datetime) -> bool:
     return (planned - wall_now).total_seconds() > grace
 
 
-def _with_propagation(obj: Json, options: DeleteOptions) -> Json:
-    """The object with the garbage collector's finalizers that the policy asks for."""
+def _with_propagation(obj: Json, options: DeleteOptions, default: str) -> Json:
+    """The object with the garbage collector's finalizers that the policy asks for.
+
+    What the request says counts, then what the object has, then what its kind does by itself.
+    """
     policy = options.propagation
     if options.orphan_dependents is not None:
         policy = "Orphan" if options.orphan_dependents else "Background"
-    if not policy:
-        return obj
     had = obj["metadata"].get("finalizers") or []
+    if default == "Unsupported":
+        policy = "Background"
+    elif not policy:
+        if _FOREGROUND in had or _ORPHAN in had:
+            return obj
+        policy = default
     kept = [finalizer for finalizer in had if finalizer not in (_FOREGROUND, _ORPHAN)]
     added = {"Foreground": [_FOREGROUND], "Orphan": [_ORPHAN]}.get(policy, [])
     wanted = had if set(had) == {*kept, *added} else [*kept, *added]
@@ -178,4 +187,4 @@ def _answer_removed(resource: Resource, record: Record, body: bytes) -> Written:
         details["group"] = resource.group
     details |= {"kind": resource.plural, "uid": record.uid}
     status: Json = {"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success", "details": details}
-    return Written(200, encode_object(status))
+    return Written(200, encode_object(status), is_status=True)

@@ -24,6 +24,7 @@ from seaway.apiserver.deletes import delete, delete_collection
 from seaway.apiserver.effects import format_time
 from seaway.apiserver.encoding import PLAIN, accepts_gzip, choose_form, is_pretty
 from seaway.apiserver.fieldlabels import check_field_selector
+from seaway.apiserver.forms import show, store, store_made
 from seaway.apiserver.lists import TOO_NEW_WAIT_SECONDS, Page, make_matcher, make_too_new, read_page
 from seaway.apiserver.negotiation import Accepted
 from seaway.apiserver.options import ListOptions, parse_get_version, parse_list_options, parse_write_options
@@ -58,7 +59,7 @@ class Call:
         """What a write of this request is about."""
         namespace = self.route.namespace if self.resource.namespaced else ""
         return Target(
-            self.resource,
+            self.resource.storage,
             namespace,
             self.route.name,
             self.identity,
@@ -82,11 +83,8 @@ async def answer_get(call: Call) -> Response:
             raise make_too_new(wanted, state.watch_cache.revision)
     record = state.find(resource, call.namespace, route.name)
     if record is None:
-        raise make_not_found(resource.plural, resource.group, route.name)
-    if form.kind == "object":
-        return make_answer(request, 200, record.body, form)
-    body = _render(call, record.body, form)
-    return make_answer(request, 200, body, form)
+        raise make_not_found(resource.plural, resource.storage.group, route.name)
+    return make_answer(request, 200, _render(call, record.body, form), form)
 
 
 async def answer_list(call: Call) -> Response:
@@ -108,7 +106,7 @@ async def answer_list(call: Call) -> Response:
 def _answer_kept(call: Call, page: Page, options: ListOptions, form: Accepted) -> Response:
     """A whole list of the present: joined once while its kind does not change, compressed once while nothing does."""
     bodies, revision = call.state.list_bodies, page.revision
-    key = (call.resource.store_prefix, call.namespace, options.labels, options.fields)
+    key = (call.resource.path_prefix, call.resource.plural, call.namespace, options.labels, options.fields)
     is_compact = form == PLAIN and not is_pretty(call.request) and accepts_gzip(call.request)
     packed = bodies.get((key, "gzip"), revision) if is_compact else None
     if packed is not None:
@@ -123,7 +121,7 @@ def _join_kept(call: Call, page: Page, key: object) -> bytes:
     resource, changed_at = call.resource, call.state.watch_cache.cache(call.resource).changed_at
     items = call.state.list_bodies.get(key, changed_at)
     if items is None:
-        items = join_items(page.records)
+        items = join_items(resource, page.records)
         if len(items) >= _KEEP_LIST_FROM_BYTES:
             call.state.list_bodies.put(key, changed_at, items)
     meta = {"resourceVersion": str(page.revision)}
@@ -152,7 +150,7 @@ async def answer_create(call: Call) -> Response:
     form = choose_form(call.request)
     options = parse_write_options(call.request, "CreateOptions")
     decoded = decode_object_body(call.request, call.resource, options)
-    written = await create(call.state, call.target(dry_run=options.dry_run), decoded)
+    written = await create(call.state, call.target(dry_run=options.dry_run), store(call.resource, decoded))
     return _answer_written(call, written, form)
 
 
@@ -162,7 +160,7 @@ async def answer_update(call: Call) -> Response:
     options = parse_write_options(call.request, "UpdateOptions")
     decoded = decode_object_body(call.request, call.resource, options)
     creates = call.resource.strategy.creates_on_update and not call.route.subresource
-    make = make_replacement(decoded)
+    make = store_made(call.resource, make_replacement(decoded))
     target = call.target(dry_run=options.dry_run)
     written = await update(call.state, target, make, is_patch=False, creates=creates)
     return _answer_written(call, written, form)
@@ -172,7 +170,7 @@ async def answer_patch(call: Call) -> Response:
     """PATCH of an object or its status."""
     form = choose_form(call.request)
     options = parse_write_options(call.request, "PatchOptions")
-    make = make_patcher(call.request, call.resource, options)
+    make = store_made(call.resource, make_patcher(call.request, call.resource, options))
     written = await update(call.state, call.target(dry_run=options.dry_run), make, is_patch=True)
     return _answer_written(call, written, form)
 
@@ -182,7 +180,7 @@ async def answer_delete(call: Call) -> Response:
     form = choose_form(call.request)
     options = decode_delete_body(call.request)
     written = await delete(call.state, call.target(dry_run=options.dry_run), options)
-    return make_answer(call.request, written.status, written.body, replace(PLAIN, media=form.media))
+    return _answer_written(call, written, form)
 
 
 async def answer_delete_collection(call: Call) -> Response:
@@ -225,11 +223,15 @@ def _check_options(call: Call, options: ListOptions) -> ListOptions:
 
 
 def _answer_written(call: Call, written: Written, form: Accepted) -> Response:
-    body = _render(call, written.body, form) if form.kind != "object" else written.body
+    if written.is_status:
+        return make_answer(call.request, written.status, written.body, replace(PLAIN, media=form.media))
+    body = _render(call, written.body, form)
     return make_answer(call.request, written.status, body, form, warnings=written.warnings)
 
 
 def _render(call: Call, body: bytes, form: Accepted) -> bytes:
+    if form.kind == "object":
+        return show(call.resource, body)
     wall_now = call.state.effects.wall_now()
     return render_object(call.resource, body, form, include_object=call.include_object, wall_now=wall_now)
 

@@ -8,7 +8,7 @@ Rule: spec "api-machinery" §4.3-4.6, "service-api" §0.2.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from seaway.api.machinery.codec import Decoded
 from seaway.api.machinery.errors import ApiError, InternalError, make_already_exists, make_invalid, make_not_found
@@ -69,6 +69,8 @@ class Written:
     status: int
     body: bytes
     warnings: tuple[str, ...] = ()
+    is_status: bool = False
+    """The body is a Status: a delete has left nothing to show."""
 
 
 Make = Callable[[Json], Decoded]
@@ -225,7 +227,7 @@ def _plan_update(state: ServerState, target: Target, make: Make, record: Record,
 async def _create_by_update(state: ServerState, target: Target, make: Make) -> Written:
     """PUT of a missing object. A resourceVersion in the body is ignored; a uid names an object that is not there."""
     resource = target.resource
-    attributes = Attributes("create", resource.group, resource.plural, target.subresource, target.namespace)
+    attributes = replace(target.attributes, verb="create", name="")
     state.authorize(target.identity, attributes)
     decoded = make({})
     check_identity(decoded.obj, resource, namespace=target.namespace, name=target.name)

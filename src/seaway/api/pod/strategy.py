@@ -62,6 +62,7 @@ STRATEGY = Strategy(
     validate_update=validate_pod_update,
     validate_status_update=validate_pod_status,
     fields=fields,
+    field_aliases={"spec.host": "spec.nodeName"},
     has_generation=True,
     deletes_gracefully=True,
     answers_delete_with_object=True,
