@@ -204,4 +204,5 @@ class KindOfItsOwn:
 
 
 def of_default(propagation: str) -> Resource:
-    return cast(Resource, KindOfItsOwn(Strategy(default_propagation=propagation)))
+    flags = {"has_dependents": propagation != "Unsupported", "orphans_dependents": propagation == "Orphan"}
+    return cast(Resource, KindOfItsOwn(Strategy(**flags)))

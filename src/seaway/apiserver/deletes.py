@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from seaway.api.machinery.errors import InternalError, NotFound, make_conflict, make_not_found
+from seaway.api.machinery.strategy import Strategy
 from seaway.api.registry import NAMESPACES, Resource
 from seaway.apiserver.admission import IMMORTAL_NAMESPACES, make_immortal_refusal
 from seaway.apiserver.lists import Matcher
@@ -81,7 +82,7 @@ def plan_deletion(obj: Json, resource: Resource, options: DeleteOptions, *, wall
 
     Equal to `obj` when an earlier delete has done all that this one asks for.
     """
-    obj = _with_propagation(obj, options, resource.strategy.default_propagation)
+    obj = _with_propagation(obj, options, resource.strategy)
     meta = obj["metadata"]
     if resource is NAMESPACES:
         return _plan_namespace(obj, wall_now)
@@ -98,11 +99,10 @@ def plan_deletion(obj: Json, resource: Resource, options: DeleteOptions, *, wall
 
 
 def _plan_namespace(obj: Json, wall_now: datetime) -> Json | None:
+    """The first delete only marks, whatever the finalizers; it is for the controller or another delete to finish."""
     if obj["metadata"].get("deletionTimestamp"):
         return None if may_vanish(obj) else obj
     marked = mark_deleted(obj, wall_now, None)
-    if may_vanish(marked):
-        return None
     return {**marked, "status": {**obj.get("status", {}), "phase": "Terminating"}}
 
 
@@ -122,7 +122,7 @@ def _is_sooner(timestamp: str, grace: int, wall_now: datetime) -> bool:
     return (planned - wall_now).total_seconds() > grace
 
 
-def _with_propagation(obj: Json, options: DeleteOptions, default: str) -> Json:
+def _with_propagation(obj: Json, options: DeleteOptions, strategy: Strategy) -> Json:
     """The object with the garbage collector's finalizers that the policy asks for.
 
     What the request says counts, then what the object has, then what its kind does by itself.
@@ -131,12 +131,12 @@ def _with_propagation(obj: Json, options: DeleteOptions, default: str) -> Json:
     if options.orphan_dependents is not None:
         policy = "Orphan" if options.orphan_dependents else "Background"
     had = obj["metadata"].get("finalizers") or []
-    if default == "Unsupported":
+    if not strategy.has_dependents:
         policy = "Background"
     elif not policy:
-        if _FOREGROUND in had or _ORPHAN in had:
+        if _FOREGROUND in had or _ORPHAN in had or not strategy.orphans_dependents:
             return obj
-        policy = default
+        policy = "Orphan"
     kept = [finalizer for finalizer in had if finalizer not in (_FOREGROUND, _ORPHAN)]
     added = {"Foreground": [_FOREGROUND], "Orphan": [_ORPHAN]}.get(policy, [])
     wanted = had if set(had) == {*kept, *added} else [*kept, *added]

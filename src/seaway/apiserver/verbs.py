@@ -14,6 +14,8 @@ from seaway.api.machinery.selectors import FieldRequirement, FieldSelector
 from seaway.api.registry import Resource
 from seaway.apiserver.answers import is_packed, make_answer, make_packed_answer
 from seaway.apiserver.bodies import (
+    check_body_type,
+    check_patch_type,
     decode_delete_body,
     decode_object_body,
     make_binder,
@@ -148,6 +150,7 @@ async def answer_watch(call: Call) -> Response:
 async def answer_create(call: Call) -> Response:
     """POST to a collection."""
     form = choose_form(call.request)
+    check_body_type(call.request)
     options = parse_write_options(call.request, "CreateOptions")
     decoded = decode_object_body(call.request, call.resource, options)
     written = await create(call.state, call.target(dry_run=options.dry_run), store(call.resource, decoded))
@@ -157,6 +160,7 @@ async def answer_create(call: Call) -> Response:
 async def answer_update(call: Call) -> Response:
     """PUT of an object, its status, or a Namespace's finalizers."""
     form = choose_form(call.request)
+    check_body_type(call.request)
     options = parse_write_options(call.request, "UpdateOptions")
     decoded = decode_object_body(call.request, call.resource, options)
     creates = call.resource.strategy.creates_on_update and not call.route.subresource
@@ -168,6 +172,7 @@ async def answer_update(call: Call) -> Response:
 
 async def answer_patch(call: Call) -> Response:
     """PATCH of an object or its status."""
+    check_patch_type(call.request)
     form = choose_form(call.request)
     options = parse_write_options(call.request, "PatchOptions")
     make = store_made(call.resource, make_patcher(call.request, call.resource, options))

@@ -28,5 +28,5 @@ STRATEGY = Strategy(
     validate_update=validate_event,
     fields=fields,
     creates_on_update=True,
-    default_propagation="Unsupported",
+    has_dependents=False,
 )

@@ -71,5 +71,7 @@ class Strategy:
     allows_unconditional_update: bool = True
     deletes_gracefully: bool = False
     answers_delete_with_object: bool = False
-    default_propagation: str = "Background"
-    """What a delete does with dependents when nobody says: `Background`, `Orphan`, or `Unsupported`."""
+    orphans_dependents: bool = False
+    """A delete that names no policy leaves what the object owns."""
+    has_dependents: bool = True
+    """False: nothing may be owned by the kind, so that propagation policies leave no finalizer."""
