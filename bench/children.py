@@ -45,7 +45,7 @@ async def run_apiserver(options: Options) -> None:
     from bench.credentials import find_tls, find_token_key
     from seaway.apiserver.run import ServerConfig, open_server
     from seaway.apiserver.serve import TcpListener, UnixListener, serve
-    from seaway.app.api import make_token_verifier
+    from seaway.app.api import calm_collector, make_token_verifier
     from seaway.store.sqlite import open_sqlite
 
     folder = Path(options["folder"])
@@ -57,6 +57,7 @@ async def run_apiserver(options: Options) -> None:
         listen=[TcpListener("127.0.0.1", 0), UnixListener(folder / "api.sock")],
         tokens=make_token_verifier(find_token_key(folder)),
     )
+    calm_collector()
     say(port=serving.addresses[0][1], seconds=now() - begun)
     await input_ended()
     await serving.close()
