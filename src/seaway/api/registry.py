@@ -89,7 +89,7 @@ def _load_strategy(folder: str) -> Strategy:
 SERVICES = Resource(kind="Service", plural="services", singular="service", short_names=("svc",), categories=("all",),
                     subresources=("status",), folder="service")  # fmt: skip
 PODS = Resource(kind="Pod", plural="pods", singular="pod", short_names=("po",), categories=("all",),
-                subresources=("status", "binding"), folder="pod")  # fmt: skip
+                subresources=("status", "binding", "eviction", "ephemeralcontainers"), folder="pod")  # fmt: skip
 NODES = Resource(kind="Node", plural="nodes", singular="node", namespaced=False, short_names=("no",),
                  subresources=("status",), folder="node")  # fmt: skip
 NAMESPACES = Resource(kind="Namespace", plural="namespaces", singular="namespace", namespaced=False,
@@ -167,6 +167,11 @@ CUSTOM_RESOURCE_DEFINITIONS = Resource(group="apiextensions.k8s.io", kind="Custo
                                        namespaced=False, short_names=("crd", "crds"), categories=("api-extensions",),
                                        verbs=READ_VERBS)  # fmt: skip
 
+SCALES = Resource(group="autoscaling", kind="Scale", plural="scales", singular="scale", verbs=(), folder="scale")
+EVICTIONS = Resource(group="policy", kind="Eviction", plural="evictions", singular="eviction", verbs=())
+BINDINGS = Resource(kind="Binding", plural="bindings", singular="binding", verbs=("create",))
+"""What subresources speak of. Nothing of these kinds is stored, so they are no rows of the list."""
+
 RESOURCES: tuple[Resource, ...] = (
     SERVICES, PODS, NODES, NAMESPACES, ENDPOINTS, EVENTS, CONFIG_MAPS, SECRETS, SERVICE_ACCOUNTS,
     REPLICATION_CONTROLLERS, RESOURCE_QUOTAS, LIMIT_RANGES, POD_TEMPLATES, PERSISTENT_VOLUMES,
@@ -186,7 +191,10 @@ RESOURCES: tuple[Resource, ...] = (
 )  # fmt: skip
 """Groups stand in the order in which clients try them for a bare name, as upstream orders them."""
 
-_BY_PATH = {(r.group, r.version, r.plural): r for r in RESOURCES}
+SERVED: tuple[Resource, ...] = (*RESOURCES, BINDINGS)
+"""What the API has paths for: the kinds of the store, and what is said and not kept."""
+
+_BY_PATH = {(r.group, r.version, r.plural): r for r in SERVED}
 
 
 def find_resource(group: str, version: str, plural: str) -> Resource | None:

@@ -83,15 +83,30 @@ def make_patcher(request: Request, resource: Resource, options: WriteOptions) ->
     return make
 
 
+def _find_binding_refusal(claims: Json, pod: Json, name: str) -> str:
+    """Why the Pod cannot get a node now. claims: the binding's metadata."""
+    meta, spec = pod["metadata"], pod.get("spec") or {}
+    for field, words in (("uid", "UID"), ("resourceVersion", "ResourceVersion")):
+        if claims.get(field) and claims[field] != meta.get(field):
+            return (
+                f"Precondition failed: {words} in precondition: {claims[field]}, {words} in object meta: {meta[field]}"
+            )
+    if meta.get("deletionTimestamp"):
+        return f"pod {name} is being deleted, cannot be assigned to a host"
+    if spec.get("nodeName"):
+        return f'pod {name} is already assigned to node "{spec["nodeName"]}"'
+    return f"pod {name} has non-empty .spec.schedulingGates" if spec.get("schedulingGates") else ""
+
+
 def make_binder(binding: Json, resource: Resource, name: str, wall_now: str) -> Make:
     """POST of a Binding: the Pod goes to the node, once. Raises Conflict when it is on another already."""
     node = (binding.get("target") or {}).get("name", "")
 
     def make(current: Json) -> Decoded:
         spec = current.get("spec") or {}
-        if spec.get("nodeName"):
-            why = f'pod {name} is already assigned to node "{spec["nodeName"]}"'
-            raise make_conflict("pods/binding", "", name, why)
+        refusal = _find_binding_refusal(binding["metadata"], current, name)
+        if refusal:
+            raise make_conflict("pods/binding", "", name, refusal)
         status = current.get("status") or {}
         others = [c for c in status.get("conditions") or () if c.get("type") != "PodScheduled"]
         scheduled = {"type": "PodScheduled", "status": "True", "lastTransitionTime": wall_now}

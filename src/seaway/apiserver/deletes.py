@@ -43,7 +43,7 @@ async def delete(state: ServerState, target: Target, options: DeleteOptions) -> 
         record = state.find(resource, target.namespace, target.name)
         if record is None:
             raise make_not_found(resource.plural, resource.group, target.name)
-        _check_preconditions(resource, record, options)
+        check_preconditions(resource, record, options)
         obj = decode_object(record.body)
         state.admit_node(target.identity, target.attributes, obj)
         try:
@@ -163,8 +163,8 @@ async def delete_collection(
     return tuple(selected)
 
 
-def _check_preconditions(resource: Resource, record: Record, options: DeleteOptions) -> None:
-    """Here the error names the Kind, not the plural (spec "api-machinery" trap 10)."""
+def check_preconditions(resource: Resource, record: Record, options: DeleteOptions) -> None:
+    """Raises Conflict. Here the error names the Kind, not the plural (spec "api-machinery" trap 10)."""
     if options.uid is not None and options.uid != record.uid:
         why = (
             f"the UID in the precondition ({options.uid}) does not match the UID in record ({record.uid}). "

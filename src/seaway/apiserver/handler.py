@@ -27,7 +27,8 @@ from seaway.apiserver.options import check_timeout
 from seaway.apiserver.rbac import MASTERS, attributes_of
 from seaway.apiserver.routes import Route, route_request
 from seaway.apiserver.state import ServerState
-from seaway.apiserver.verbs import VERBS, Call
+from seaway.apiserver.subresources import find_verb
+from seaway.apiserver.verbs import Call
 
 MAX_BODY_BYTES = 3 << 20
 _READS = frozenset(("GET", "HEAD", "OPTIONS"))
@@ -160,7 +161,7 @@ async def _call_verb(call: Call) -> Response:
         raise NotFound("the server could not find the requested resource", {})
     if not resource.namespaced and route.namespace and resource.plural != "namespaces":
         raise NotFound("the server could not find the requested resource", {})
-    verb = VERBS.get((route.verb, route.subresource))
+    verb = find_verb(resource, route.verb, route.subresource)
     method = call.request.method
     if verb is not None and not route.subresource and route.verb not in resource.verbs:
         raise MethodNotAllowed(_describe_refused_verb(resource), {})
@@ -206,7 +207,11 @@ def _labels_of(route: Route) -> tuple[str, str, str, str, str, str]:
         return (route.verb.upper(), "", "", "", "", "")  # a stranger's words must not become label values
     scope = "resource" if route.name else "namespace" if route.namespace else "cluster"
     verb = _METRIC_VERBS.get(route.verb, "OTHER")
-    subresource = route.subresource if route.subresource in ("", "status", "binding", "finalize") else "other"
+    subresource = (
+        route.subresource
+        if route.subresource in ("", "status", "binding", "finalize", "scale", "eviction", "ephemeralcontainers")
+        else "other"
+    )
     return (verb, route.group, route.version, route.plural, subresource, scope)
 
 

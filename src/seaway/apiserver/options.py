@@ -87,8 +87,11 @@ def parse_write_options(request: Request, kind: str) -> WriteOptions:
 
 def parse_delete_options(request: Request, body_options: Mapping[str, Any] | None) -> DeleteOptions:
     """body_options: what the body held, None when it was empty. Raises BadRequest, Invalid."""
-    if body_options is None:
-        body_options = _delete_options_of_query(request)
+    return read_delete_options(_delete_options_of_query(request) if body_options is None else body_options)
+
+
+def read_delete_options(body_options: Mapping[str, Any]) -> DeleteOptions:
+    """A DeleteOptions object, checked. Raises Invalid."""
     errors: list[FieldError] = []
     dry_run = [str(value) for value in body_options.get("dryRun") or ()]
     errors += _validate_dry_run(dry_run)

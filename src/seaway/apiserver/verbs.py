@@ -18,12 +18,10 @@ from seaway.apiserver.bodies import (
     check_patch_type,
     decode_delete_body,
     decode_object_body,
-    make_binder,
     make_patcher,
     make_replacement,
 )
 from seaway.apiserver.deletes import delete, delete_collection
-from seaway.apiserver.effects import format_time
 from seaway.apiserver.encoding import PLAIN, accepts_gzip, choose_form, is_pretty
 from seaway.apiserver.fieldlabels import check_field_selector
 from seaway.apiserver.forms import show, store, store_made
@@ -31,7 +29,6 @@ from seaway.apiserver.lists import TOO_NEW_WAIT_SECONDS, Page, make_matcher, mak
 from seaway.apiserver.negotiation import Accepted
 from seaway.apiserver.options import ListOptions, parse_get_version, parse_list_options, parse_write_options
 from seaway.apiserver.rbac import attributes_of
-from seaway.apiserver.record import encode_object
 from seaway.apiserver.render import EventEncoder, join_items, join_list, render_list, render_object
 from seaway.apiserver.routes import Route
 from seaway.apiserver.state import ServerState
@@ -154,7 +151,7 @@ async def answer_create(call: Call) -> Response:
     options = parse_write_options(call.request, "CreateOptions")
     decoded = decode_object_body(call.request, call.resource, options)
     written = await create(call.state, call.target(dry_run=options.dry_run), store(call.resource, decoded))
-    return _answer_written(call, written, form)
+    return answer_written(call, written, form)
 
 
 async def answer_update(call: Call) -> Response:
@@ -167,7 +164,7 @@ async def answer_update(call: Call) -> Response:
     make = store_made(call.resource, make_replacement(decoded))
     target = call.target(dry_run=options.dry_run)
     written = await update(call.state, target, make, is_patch=False, creates=creates)
-    return _answer_written(call, written, form)
+    return answer_written(call, written, form)
 
 
 async def answer_patch(call: Call) -> Response:
@@ -177,7 +174,7 @@ async def answer_patch(call: Call) -> Response:
     options = parse_write_options(call.request, "PatchOptions")
     make = store_made(call.resource, make_patcher(call.request, call.resource, options))
     written = await update(call.state, call.target(dry_run=options.dry_run), make, is_patch=True)
-    return _answer_written(call, written, form)
+    return answer_written(call, written, form)
 
 
 async def answer_delete(call: Call) -> Response:
@@ -185,7 +182,7 @@ async def answer_delete(call: Call) -> Response:
     form = choose_form(call.request)
     options = decode_delete_body(call.request)
     written = await delete(call.state, call.target(dry_run=options.dry_run), options)
-    return _answer_written(call, written, form)
+    return answer_written(call, written, form)
 
 
 async def answer_delete_collection(call: Call) -> Response:
@@ -202,20 +199,6 @@ async def answer_delete_collection(call: Call) -> Response:
     return make_answer(call.request, 200, body, form)
 
 
-async def answer_binding(call: Call) -> Response:
-    """POST of a Binding: the Pod gets its node."""
-    form = choose_form(call.request)
-    options = parse_write_options(call.request, "CreateOptions")
-    binding = decode_object_body(call.request, call.resource, options, "binding").obj
-    if not (binding.get("target") or {}).get("name"):
-        raise BadRequest("binding target name is required")
-    now = format_time(call.state.effects.wall_now())
-    make = make_binder(binding, call.resource, call.route.name, now)
-    await update(call.state, call.target(dry_run=options.dry_run), make, is_patch=True)
-    status = {"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success", "code": 201}
-    return make_answer(call.request, 201, encode_object(status), replace(PLAIN, media=form.media))
-
-
 def _check_options(call: Call, options: ListOptions) -> ListOptions:
     """The options with the field selector of the path: `/watch/…/name` is a watch of one name. Raises BadRequest."""
     fields = check_field_selector(call.resource, options.fields)
@@ -227,7 +210,8 @@ def _check_options(call: Call, options: ListOptions) -> ListOptions:
     return options if fields is options.fields else replace(options, fields=fields)
 
 
-def _answer_written(call: Call, written: Written, form: Accepted) -> Response:
+def answer_written(call: Call, written: Written, form: Accepted) -> Response:
+    """What a write left, in the form that the client asked for."""
     if written.is_status:
         return make_answer(call.request, written.status, written.body, replace(PLAIN, media=form.media))
     body = _render(call, written.body, form)
@@ -248,7 +232,6 @@ VERBS: dict[tuple[str, str], Verb] = {
     ("list", ""): answer_list,
     ("watch", ""): answer_watch,
     ("create", ""): answer_create,
-    ("create", "binding"): answer_binding,
     ("update", ""): answer_update,
     ("update", "status"): answer_update,
     ("update", "finalize"): answer_update,

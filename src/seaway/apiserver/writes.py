@@ -23,6 +23,7 @@ from seaway.api.machinery.field import FieldError, invalid
 from seaway.api.machinery.http import Identity
 from seaway.api.machinery.objectmeta import validate_create_meta, validate_update_meta
 from seaway.api.machinery.strategy import Context, Json
+from seaway.api.pod.ephemeral import validate_ephemeral_update
 from seaway.api.registry import ENDPOINTS, SERVICES, Resource
 from seaway.apiserver.admission import find_namespace_refusal
 from seaway.apiserver.allocate import Claim
@@ -218,6 +219,9 @@ def _plan_update(state: ServerState, target: Target, make: Make, record: Record,
         finalizers = (obj.get("spec") or {}).get("finalizers", [])
         obj = {**old, "metadata": obj["metadata"], "spec": {**old.get("spec", {}), "finalizers": finalizers}}
         kind_errors = strategy.validate_create(obj)
+    elif target.subresource == "ephemeralcontainers":
+        grow_generation(obj, old, resource)
+        kind_errors = validate_ephemeral_update(obj, old)
     else:
         obj = strategy.prepare_update(obj, old, context)
         grow_generation(obj, old, resource)
