@@ -17,7 +17,7 @@ import msgspec
 
 from seaway.api.machinery.errors import NotFound
 from seaway.api.machinery.http import Request, Response
-from seaway.api.registry import RESOURCES, Resource
+from seaway.api.registry import RESOURCES, SERVED, Resource
 from seaway.apiserver.negotiation import parse_accept
 
 # The Kubernetes release whose behaviour is served: clients choose what they send by it.
@@ -197,7 +197,7 @@ def _resource_list(group: str, version: str) -> bytes:
 
 
 def _served(group: str, version: str) -> list[Resource]:
-    found = [r for r in RESOURCES if (r.group, r.version) == (group, version)]
+    found = [r for r in SERVED if (r.group, r.version) == (group, version)]
     return sorted(found, key=lambda resource: resource.plural)
 
 

@@ -8,6 +8,7 @@ Rule: spec "api-machinery" §1, §2, §10, §11.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 
 from seaway.api.machinery.errors import (
     ApiError,
@@ -22,10 +23,12 @@ from seaway.apiserver.answers import make_status, make_text
 from seaway.apiserver.health import answer_health
 from seaway.apiserver.identity import impersonate
 from seaway.apiserver.metrics import Gauges, Metrics
+from seaway.apiserver.options import check_timeout
 from seaway.apiserver.rbac import MASTERS, attributes_of
 from seaway.apiserver.routes import Route, route_request
 from seaway.apiserver.state import ServerState
-from seaway.apiserver.verbs import VERBS, Call
+from seaway.apiserver.subresources import find_verb
+from seaway.apiserver.verbs import Call
 
 MAX_BODY_BYTES = 3 << 20
 _READS = frozenset(("GET", "HEAD", "OPTIONS"))
@@ -93,6 +96,8 @@ class ApiServer:
             raise RequestEntityTooLarge(f"Request entity too large: limit is {MAX_BODY_BYTES}")
         if "impersonate-user" in request.headers or any(key.startswith("impersonate-") for key in request.headers):
             identity = impersonate(request.headers, identity, state.authorize)
+        if request.query and route.verb != "watch":
+            check_timeout(request)
         state.authorize(identity, attributes_of(route))
         if not route.is_resource:
             return self._answer_path(request, route)
@@ -118,6 +123,8 @@ class ApiServer:
             )
             if found is not None:
                 return found
+        elif discovery.answer(replace(request, method="GET"), address=self._address) is not None:
+            raise MethodNotAllowed("the server does not allow this method on the requested resource", {})
         if path.startswith(("/api/", "/apis/")) and path.count("/") <= 3:
             group = path.split("/")[2] if path.startswith("/apis/") else ""
             if group in _KNOWN_GROUPS:
@@ -154,10 +161,11 @@ async def _call_verb(call: Call) -> Response:
         raise NotFound("the server could not find the requested resource", {})
     if not resource.namespaced and route.namespace and resource.plural != "namespaces":
         raise NotFound("the server could not find the requested resource", {})
-    verb = VERBS.get((route.verb, route.subresource))
+    verb = find_verb(resource, route.verb, route.subresource)
+    method = call.request.method
     if verb is not None and not route.subresource and route.verb not in resource.verbs:
         raise MethodNotAllowed(_describe_refused_verb(resource), {})
-    if verb is None or call.request.method in ("HEAD", "OPTIONS") or not _fits(call):
+    if verb is None or method in ("HEAD", "OPTIONS") or (route.is_watch_path and method != "GET") or not _fits(call):
         raise MethodNotAllowed("the server does not allow this method on the requested resource", {})
     return await verb(call)
 
@@ -199,7 +207,11 @@ def _labels_of(route: Route) -> tuple[str, str, str, str, str, str]:
         return (route.verb.upper(), "", "", "", "", "")  # a stranger's words must not become label values
     scope = "resource" if route.name else "namespace" if route.namespace else "cluster"
     verb = _METRIC_VERBS.get(route.verb, "OTHER")
-    subresource = route.subresource if route.subresource in ("", "status", "binding", "finalize") else "other"
+    subresource = (
+        route.subresource
+        if route.subresource in ("", "status", "binding", "finalize", "scale", "eviction", "ephemeralcontainers")
+        else "other"
+    )
     return (verb, route.group, route.version, route.plural, subresource, scope)
 
 

@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 from seaway.api.machinery.codec import Decoded
 from seaway.api.machinery.errors import AlreadyExists, ApiError, NotFound
 from seaway.api.machinery.http import Identity
-from seaway.api.registry import EVENTS, NAMESPACES, RESOURCES, Resource
+from seaway.api.registry import EVENTS, NAMESPACES, Resource
 from seaway.apiserver import bootstrap
 from seaway.apiserver.allocate import PORT_PREFIX, ServiceAllocator
 from seaway.apiserver.config import ServerConfig
@@ -118,7 +118,8 @@ async def _fill(store: Store, watch_cache: WatchCache, allocator: ServiceAllocat
         allocator.observe(event.key, event.value, event.revision)
 
     watch_cache.listen(show_allocator)
-    for resource in RESOURCES:
+    for cache in watch_cache:
+        resource = cache.resource
         page = await store.list(resource.store_prefix, revision=revision)
         watch_cache.load(resource, page.entries, revision, horizon)
         for entry in page.entries:

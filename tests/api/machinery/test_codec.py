@@ -330,7 +330,7 @@ class TestPatched:
         obj = {"kind": "Service", "apiVersion": "v1", "spec": {"ports": "x"}}
         with pytest.raises(Invalid) as refused:
             prune_patched(SERVICES, obj, field_validation="Warn")
-        shown = '"{\\"kind\\":\\"Service\\",\\"apiVersion\\":\\"v1\\",\\"spec\\":{\\"ports\\":\\"x\\"}}"'
+        shown = '"{\\"apiVersion\\":\\"v1\\",\\"kind\\":\\"Service\\",\\"spec\\":{\\"ports\\":\\"x\\"}}"'
         assert refused.value.message == (
             f' "" is invalid: patch: Invalid value: {shown}: json: cannot unmarshal string into Go struct field '
             "ServiceSpec.spec.ports of type []v1.ServicePort"

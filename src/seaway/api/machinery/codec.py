@@ -46,8 +46,9 @@ SUBRESOURCE_KINDS = {
 _SCHEME = 'in scheme "pkg/api/legacyscheme/scheme.go:30"'
 # Packages that upstream's messages name, where the name is not the first part of the group.
 _INTERNAL_PACKAGES = {"": "core", "events.k8s.io": "core", "rbac.authorization.k8s.io": "rbac"}
-_UNKNOWN_FORMAT = "the body of the request was in an unknown format - accepted media types include: " + ", ".join(
-    (JSON, YAML, PROTOBUF)
+BODY_TYPES = (JSON, YAML, PROTOBUF)
+UNKNOWN_FORMAT = (
+    f"the body of the request was in an unknown format - accepted media types include: {', '.join(BODY_TYPES)}"
 )
 _SHOWN_BYTES = 30
 
@@ -113,21 +114,31 @@ def decode_delete_options(content_type: str, body: bytes) -> Json:
 
 
 def prune_patched(
-    resource: Resource, obj: Json, *, field_validation: str = "", subresource: str = "", patch: object = None
+    resource: Resource,
+    obj: Json,
+    *,
+    field_validation: str = "",
+    subresource: str = "",
+    patch: object = None,
+    findings: tuple[str, ...] = (),
 ) -> Decoded:
     """The object that a patch made, in canonical form. `obj` is not modified.
 
-    patch: the strategic merge patch; errors quote it instead of the object. Raises Invalid (and BadRequest for a
-    changed kind).
+    patch: the strategic merge patch; errors quote it instead of the object. findings: what was found in the patch
+    itself. Raises Invalid (and BadRequest for a changed kind).
     """
     target = _find_target(resource, subresource)
     _check_kind(target, obj)
-    shown = json.dumps(obj, ensure_ascii=False, separators=(",", ":")) if patch is None else render_go(patch)
+    shown = (
+        json.dumps(obj, ensure_ascii=False, separators=(",", ":"), sort_keys=True)
+        if patch is None
+        else render_go(patch)
+    )
     try:
         pruned, unknown = _prune_kind(obj, target)
     except DecodeError as error:
         raise make_invalid("", "", "", [invalid("patch", shown, str(error))]) from None
-    texts = _describe_findings(unknown, ())
+    texts = [*findings, *_describe_findings(unknown, ())]
     if texts and field_validation == STRICT:
         detail = f"strict decoding error: {', '.join(texts)}"
         raise make_invalid("", "", "", [invalid("patch", shown, detail)])
@@ -170,7 +181,7 @@ def _parse(content_type: str, body: bytes, target: _Target) -> tuple[Json, tuple
     elif media == PROTOBUF:
         value, findings = _parse_protobuf(body, target), ()
     else:
-        raise UnsupportedMediaType(_UNKNOWN_FORMAT)
+        raise UnsupportedMediaType(UNKNOWN_FORMAT)
     if value is None:
         value = {}
     if not isinstance(value, dict):
@@ -216,7 +227,7 @@ def _parse_protobuf(body: bytes, target: _Target) -> Json:
         _check_kind(target, value)
         definition = find_definition(target.group, target.version, target.kind)
     if definition is None:
-        raise UnsupportedMediaType(_UNKNOWN_FORMAT)
+        raise UnsupportedMediaType(UNKNOWN_FORMAT)
     try:
         return {**decode_message(envelope.raw, definition), **value}
     except ProtobufError as error:
