@@ -11,6 +11,7 @@ Rule: spec "api-machinery" §1.4, §2.1, §2.5, §4.6.
 
 from __future__ import annotations
 
+import functools
 import json
 from dataclasses import dataclass
 from typing import Any
@@ -163,6 +164,7 @@ def _prune_kind(value: Json, target: _Target) -> tuple[Json, list[str]]:
     return {**typed, **pruned}, unknown
 
 
+@functools.cache
 def _metadata_only() -> Definition:
     """A struct with metadata alone, for kinds of which nothing else is known."""
     field = Field(name="metadata", type=Type(Shape.STRUCT, None, OBJECT_META))
