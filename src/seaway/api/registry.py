@@ -25,6 +25,8 @@ class Resource:
     folder: str = ""
     """The folder under `seaway.api` with `strategy.py` and, if the kind has any, `columns.py`; empty: only stored."""
     collection_deletable: bool = True
+    is_stored: bool = True
+    """False: a question. It is POSTed, answered and forgotten; no other verb, no store, no watch."""
 
     @property
     def api_version(self) -> str:
@@ -84,7 +86,7 @@ CONFIG_MAPS = Resource(kind="ConfigMap", plural="configmaps", singular="configma
                        folder="configmap")  # fmt: skip
 SECRETS = Resource(kind="Secret", plural="secrets", singular="secret", folder="secret")
 SERVICE_ACCOUNTS = Resource(kind="ServiceAccount", plural="serviceaccounts", singular="serviceaccount",
-                            short_names=("sa",), folder="serviceaccount")  # fmt: skip
+                            short_names=("sa",), subresources=("token",), folder="serviceaccount")  # fmt: skip
 ENDPOINT_SLICES = Resource(group="discovery.k8s.io", kind="EndpointSlice", plural="endpointslices",
                            singular="endpointslice", folder="endpointslice")  # fmt: skip
 LEASES = Resource(group="coordination.k8s.io", kind="Lease", plural="leases", singular="lease", folder="lease")
@@ -104,7 +106,27 @@ RESOURCES: tuple[Resource, ...] = (
     ENDPOINT_SLICES, LEASES, IP_ADDRESSES, CLUSTER_ROLES, CLUSTER_ROLE_BINDINGS, ROLES, ROLE_BINDINGS,
 )  # fmt: skip
 
-_BY_PATH = {(r.group, r.version, r.plural): r for r in RESOURCES}
+
+def _review(group: str, kind: str, *, namespaced: bool = False) -> Resource:
+    name = kind.lower()
+    return Resource(group=group, kind=kind, plural=f"{name}s", singular=name, namespaced=namespaced, is_stored=False)
+
+
+TOKEN_REVIEWS = _review("authentication.k8s.io", "TokenReview")
+SELF_SUBJECT_REVIEWS = _review("authentication.k8s.io", "SelfSubjectReview")
+SUBJECT_ACCESS_REVIEWS = _review("authorization.k8s.io", "SubjectAccessReview")
+SELF_SUBJECT_ACCESS_REVIEWS = _review("authorization.k8s.io", "SelfSubjectAccessReview")
+LOCAL_SUBJECT_ACCESS_REVIEWS = _review("authorization.k8s.io", "LocalSubjectAccessReview", namespaced=True)
+SELF_SUBJECT_RULES_REVIEWS = _review("authorization.k8s.io", "SelfSubjectRulesReview")
+
+REVIEWS: tuple[Resource, ...] = (
+    TOKEN_REVIEWS, SELF_SUBJECT_REVIEWS, SUBJECT_ACCESS_REVIEWS, SELF_SUBJECT_ACCESS_REVIEWS,
+    LOCAL_SUBJECT_ACCESS_REVIEWS, SELF_SUBJECT_RULES_REVIEWS,
+)  # fmt: skip
+SERVED: tuple[Resource, ...] = RESOURCES + REVIEWS
+"""What the API has paths for: the kinds of the store, and the questions."""
+
+_BY_PATH = {(r.group, r.version, r.plural): r for r in SERVED}
 
 
 def find_resource(group: str, version: str, plural: str) -> Resource | None:

@@ -17,20 +17,24 @@ from seaway.api.machinery.errors import (
     RequestEntityTooLarge,
 )
 from seaway.api.machinery.http import Identity, Request, Response
-from seaway.api.registry import RESOURCES, find_resource
+from seaway.api.registry import SERVED, find_resource
 from seaway.apiserver.answers import make_status, make_text
 from seaway.apiserver.health import answer_health
 from seaway.apiserver.identity import impersonate
 from seaway.apiserver.metrics import Gauges, Metrics
 from seaway.apiserver.rbac import MASTERS, attributes_of
+from seaway.apiserver.record import encode_object
 from seaway.apiserver.routes import Route, route_request
 from seaway.apiserver.state import ServerState
-from seaway.apiserver.verbs import VERBS, Call
+from seaway.apiserver.verbs import VERBS, Call, answer_question
+from seaway.pki.issuer import TokenIssuer
+from seaway.pki.tokens import ALGORITHM
 
 MAX_BODY_BYTES = 3 << 20
 _READS = frozenset(("GET", "HEAD", "OPTIONS"))
-_KNOWN_GROUPS = frozenset(resource.group for resource in RESOURCES)
+_KNOWN_GROUPS = frozenset(resource.group for resource in SERVED)
 _TOO_MANY = b"Too many requests, please try again later.\n"
+_KEY_SET_CACHING = "public, max-age=3600"
 _COMMON = (("Cache-Control", "no-cache, private"),)
 
 
@@ -71,6 +75,15 @@ class ApiServer:
             running[kind] -= 1
         self.metrics.observe(_labels_of(route), response.status, self.state.effects.monotonic() - started)
         return Response(response.status, self._add_headers(request, response), response.body)
+
+    @property
+    def allows_anonymous(self) -> bool:
+        """Whether a request without credentials is answered as the anonymous user's; else it is 401."""
+        return self.state.authenticator.credentials.allows_anonymous
+
+    def find_identity(self, token: str) -> Identity | None:
+        """Whom a bearer token stands for, None when it is not good."""
+        return self.state.authenticator.find_identity(token)
 
     async def close(self) -> None:
         """End all watches, then the loops; the store stays open. Safe to repeat."""
@@ -113,6 +126,7 @@ class ApiServer:
                 return make_text(200, self.metrics.render(), content_type="text/plain; version=0.0.4; charset=utf-8")
             found = (
                 answer_health(request, path, self._checks())
+                or _answer_issuer(path, self.state.authenticator.issuer, self._address)
                 or discovery.answer(request, address=self._address)
                 or openapi.answer(request)
             )
@@ -145,6 +159,24 @@ class ApiServer:
         return Gauges(objects, watchers, self.state.watch_cache.revision)
 
 
+def _answer_issuer(path: str, issuer: TokenIssuer, address: str) -> Response | None:
+    """By which others verify tokens of ours; None for other paths. Rule: spec "api-machinery" §10.3."""
+    if path == "/openid/v1/jwks":
+        headers = (("Content-Type", "application/jwk-set+json"), ("Cache-Control", _KEY_SET_CACHING))
+        return Response(200, headers, encode_object(issuer.make_key_set()))
+    if path != "/.well-known/openid-configuration":
+        return None
+    document = {
+        "issuer": issuer.url,
+        "jwks_uri": f"https://{address}/openid/v1/jwks",
+        "response_types_supported": ["id_token"],
+        "subject_types_supported": ["public"],
+        "id_token_signing_alg_values_supported": [ALGORITHM],
+    }
+    headers = (("Content-Type", "application/json"), ("Cache-Control", _KEY_SET_CACHING))
+    return Response(200, headers, encode_object(document))
+
+
 async def _call_verb(call: Call) -> Response:
     """Raises NotFound for an unknown subresource, MethodNotAllowed for what the path does not do."""
     resource, route = call.resource, call.route
@@ -154,7 +186,7 @@ async def _call_verb(call: Call) -> Response:
         raise NotFound("the server could not find the requested resource", {})
     if not resource.namespaced and route.namespace and resource.plural != "namespaces":
         raise NotFound("the server could not find the requested resource", {})
-    verb = VERBS.get((route.verb, route.subresource))
+    verb = VERBS.get((route.verb, route.subresource)) if resource.is_stored else _QUESTIONS.get(route.verb)
     if verb is None or call.request.method in ("HEAD", "OPTIONS") or not _fits(call):
         raise MethodNotAllowed("the server does not allow this method on the requested resource", {})
     return await verb(call)
@@ -176,6 +208,7 @@ def _fits(call: Call) -> bool:
 
 
 _NO_ROUTE = Route("")
+_QUESTIONS = {"create": answer_question}
 
 
 def _labels_of(route: Route) -> tuple[str, str, str, str, str, str]:

@@ -30,8 +30,10 @@ from seaway.apiserver.options import ListOptions, parse_get_version, parse_list_
 from seaway.apiserver.rbac import attributes_of
 from seaway.apiserver.record import encode_object
 from seaway.apiserver.render import EventEncoder, join_items, join_list, render_list, render_object
+from seaway.apiserver.reviews import Asker, answer_review
 from seaway.apiserver.routes import Route
 from seaway.apiserver.state import ServerState
+from seaway.apiserver.tokenrequests import issue_token
 from seaway.apiserver.watch import WatchStream
 from seaway.apiserver.writes import Target, Written, create, update
 
@@ -213,6 +215,34 @@ async def answer_binding(call: Call) -> Response:
     return make_answer(call.request, 201, encode_object(status), replace(PLAIN, media=form.media))
 
 
+async def answer_token(call: Call) -> Response:
+    """POST of a TokenRequest: a token of the service account. A rehearsal gets one too: nothing is stored anyway."""
+    state, route = call.state, call.route
+    form = choose_form(call.request)
+    options = parse_write_options(call.request, "CreateOptions")
+    request = decode_object_body(call.request, call.resource, options, "token").obj
+    token = issue_token(state, call.identity, route.namespace, route.name, request)
+    return make_answer(call.request, 201, encode_object(token), replace(PLAIN, media=form.media))
+
+
+async def answer_question(call: Call) -> Response:
+    """POST of a review: its answer, and nothing is kept."""
+    form = choose_form(call.request)
+    options = parse_write_options(call.request, "CreateOptions")
+    decoded = decode_object_body(call.request, call.resource, options)
+    state = call.state
+    asker = Asker(
+        identity=call.identity,
+        namespace=call.namespace,
+        wall_now=format_time(state.effects.wall_now()),
+        decide=state.decide,
+        rules_of=state.read_policy().rules_of,
+        authenticator=state.authenticator,
+    )
+    body = encode_object(answer_review(call.resource, decoded.obj, asker))
+    return make_answer(call.request, 201, body, replace(PLAIN, media=form.media), warnings=decoded.warnings)
+
+
 def _check_options(call: Call, options: ListOptions) -> ListOptions:
     """The options with the field selector of the path: `/watch/…/name` is a watch of one name. Raises BadRequest."""
     fields = check_field_selector(call.resource, options.fields)
@@ -242,6 +272,7 @@ VERBS: dict[tuple[str, str], Verb] = {
     ("watch", ""): answer_watch,
     ("create", ""): answer_create,
     ("create", "binding"): answer_binding,
+    ("create", "token"): answer_token,
     ("update", ""): answer_update,
     ("update", "status"): answer_update,
     ("update", "finalize"): answer_update,
