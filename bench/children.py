@@ -45,6 +45,7 @@ async def run_apiserver(options: Options) -> None:
     from bench.credentials import find_credentials, find_tls
     from seaway.apiserver.run import ServerConfig, open_server
     from seaway.apiserver.serve import TcpListener, UnixListener, serve
+    from seaway.app.api import calm_collector
     from seaway.store.sqlite import open_sqlite
 
     folder = Path(options["folder"])
@@ -55,6 +56,7 @@ async def run_apiserver(options: Options) -> None:
         tls=find_tls(folder),
         listen=[TcpListener("127.0.0.1", 0), UnixListener(folder / "api.sock")],
     )
+    calm_collector()
     say(port=serving.addresses[0][1], seconds=now() - begun)
     await input_ended()
     await serving.close()

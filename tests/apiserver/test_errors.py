@@ -470,7 +470,7 @@ def test_a_refusal(case: Case) -> None:
 
 def test_a_group_that_is_not_served_is_plain_text() -> None:
     async def conversation(ask: Conversation) -> None:
-        for path in ("/apis/apps/v1/deployments", "/apis/apps", "/nowhere"):
+        for path in ("/apis/example.com/v1/widgets", "/apis/example.com", "/nowhere"):
             answer = await ask("GET", path)
             assert (answer.status, answer.text) == (404, b"404 page not found\n"), path
 

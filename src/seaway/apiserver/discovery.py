@@ -38,7 +38,6 @@ VERSION = {
 }
 AGGREGATED_GROUP = "apidiscovery.k8s.io"
 AGGREGATED_VERSIONS = ("v2", "v2beta1")
-_VERBS = ("create", "delete", "deletecollection", "get", "list", "patch", "update", "watch")
 _READ_WRITE = ("get", "patch", "update")
 _CONNECT = ("create", "get")
 Json = dict[str, Any]
@@ -202,13 +201,6 @@ def _served(group: str, version: str) -> list[Resource]:
     return sorted(found, key=lambda resource: resource.plural)
 
 
-def resource_verbs(resource: Resource) -> list[str]:
-    """The verbs of the resource itself, sorted."""
-    if not resource.is_stored:
-        return ["create"]
-    return [verb for verb in _VERBS if verb != "deletecollection" or resource.collection_deletable]
-
-
 def subresource_facts(resource: Resource, name: str) -> SubresourceFacts:
     """What discovery says of the subresource; a proxy's kind is named after its resource."""
     if name == "proxy":
@@ -222,7 +214,7 @@ def _describe_resource(resource: Resource) -> Json:
         "singularName": resource.singular,
         "namespaced": resource.namespaced,
         "kind": resource.kind,
-        "verbs": resource_verbs(resource),
+        "verbs": list(resource.verbs),
     }
     if resource.short_names:
         entry["shortNames"] = list(resource.short_names)
@@ -276,7 +268,7 @@ def _aggregate_resource(resource: Resource) -> Json:
         "responseKind": {"group": "", "version": "", "kind": resource.kind},
         "scope": "Namespaced" if resource.namespaced else "Cluster",
         "singularResource": resource.singular,
-        "verbs": resource_verbs(resource),
+        "verbs": list(resource.verbs),
     }
     if resource.short_names:
         entry["shortNames"] = list(resource.short_names)

@@ -17,7 +17,7 @@ from seaway.api.machinery.errors import (
     RequestEntityTooLarge,
 )
 from seaway.api.machinery.http import Identity, Request, Response
-from seaway.api.registry import SERVED, find_resource
+from seaway.api.registry import SERVED, Resource, find_resource
 from seaway.apiserver.answers import make_status, make_text
 from seaway.apiserver.health import answer_health
 from seaway.apiserver.identity import impersonate
@@ -187,9 +187,23 @@ async def _call_verb(call: Call) -> Response:
     if not resource.namespaced and route.namespace and resource.plural != "namespaces":
         raise NotFound("the server could not find the requested resource", {})
     verb = VERBS.get((route.verb, route.subresource)) if resource.is_stored else _QUESTIONS.get(route.verb)
+    if verb is not None and not route.subresource and route.verb not in resource.verbs:
+        raise MethodNotAllowed(_describe_refused_verb(resource), {})
     if verb is None or call.request.method in ("HEAD", "OPTIONS") or not _fits(call):
         raise MethodNotAllowed("the server does not allow this method on the requested resource", {})
     return await verb(call)
+
+
+def _describe_refused_verb(resource: Resource) -> str:
+    """Upstream's words, and why: a client that gets this for a kind that it knows wants to know."""
+    text = "the server does not allow this method on the requested resource"
+    if "create" in resource.verbs:
+        return text
+    return f"{text}: this server keeps no {resource.plural}.{resource.group}, it only answers {_list(resource.verbs)}"
+
+
+def _list(words: tuple[str, ...]) -> str:
+    return f"{', '.join(words[:-1])} and {words[-1]}"
 
 
 def _fits(call: Call) -> bool:
@@ -203,7 +217,7 @@ def _fits(call: Call) -> bool:
         case "create":
             return not route.name and (not resource.namespaced or bool(route.namespace))
         case "deletecollection":
-            return resource.collection_deletable and (not resource.namespaced or bool(route.namespace))
+            return not resource.namespaced or bool(route.namespace)
     return True
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import socket
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
@@ -52,6 +53,7 @@ async def run_apiserver(plan: Plan, listeners: Sequence[socket.socket], on_ready
                     node_name=plan.node_name,
                     port=DNS_PORT,
                 )
+            calm_collector()
             on_ready()
             await asyncio.get_running_loop().create_future()
         finally:
@@ -59,6 +61,17 @@ async def run_apiserver(plan: Plan, listeners: Sequence[socket.socket], on_ready
             await server.close()
     finally:
         await store.close()
+
+
+def calm_collector() -> None:
+    """Let the garbage collector look less often, and only at what is made from now on. For a process that only serves.
+
+    Requests leave next to nothing behind that counting references does not free: with Python's own 700 the collector
+    took a tenth of all CPU, and stopped everything for 50 to 140 ms to walk what had been there from the start.
+    """
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(10_000, 10, 10)
 
 
 def make_credentials(plan: Plan) -> Credentials:
