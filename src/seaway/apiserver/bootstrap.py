@@ -10,7 +10,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from seaway.api.registry import CLUSTER_ROLE_BINDINGS, CLUSTER_ROLES, Resource
+from seaway.api.namespace.objects import make_default_account, make_root_ca
+from seaway.api.registry import CLUSTER_ROLE_BINDINGS, CLUSTER_ROLES, CONFIG_MAPS, SERVICE_ACCOUNTS, Resource
 from seaway.apiserver.aggregation import plan_aggregation
 from seaway.apiserver.escalation import find_missing
 from seaway.apiserver.kubernetes_service import ObjectWrite
@@ -23,7 +24,6 @@ Json = dict[str, Any]
 Find = Callable[[Resource, str, str], Record | None]
 
 NAMESPACES = ("default", "kube-node-lease", "kube-public", "kube-system")
-DEFAULT_ACCOUNT = "default"
 AUTOUPDATE = "rbac.authorization.kubernetes.io/autoupdate"
 _ACCOUNTS_NAMESPACE = "kube-system"
 
@@ -84,10 +84,10 @@ def make_namespace(name: str) -> Json:
     return {"kind": "Namespace", "apiVersion": "v1", "metadata": {"name": name}}
 
 
-def make_default_account(namespace: str, *, uid: str, wall_now: str) -> Json:
-    """The account that Pods run as which name none, as it is stored with its namespace."""
-    meta = {"name": DEFAULT_ACCOUNT, "namespace": namespace, "uid": uid, "creationTimestamp": wall_now}
-    return {"kind": "ServiceAccount", "apiVersion": "v1", "metadata": meta}
+def make_first_objects(namespace: str, *, ca_pem: str) -> list[tuple[Resource, Json]]:
+    """What a namespace is born with. Without a CA to tell of (a server without TLS), the account alone."""
+    found: list[tuple[Resource, Json]] = [(SERVICE_ACCOUNTS, make_default_account(namespace))]
+    return [*found, (CONFIG_MAPS, make_root_ca(namespace, ca_pem))] if ca_pem else found
 
 
 def _make_role(name: str) -> Json:

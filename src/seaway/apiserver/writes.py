@@ -16,10 +16,10 @@ from seaway.api.machinery.field import FieldError, invalid
 from seaway.api.machinery.http import Identity
 from seaway.api.machinery.objectmeta import validate_create_meta, validate_update_meta
 from seaway.api.machinery.strategy import Context, Json
-from seaway.api.registry import ENDPOINTS, NAMESPACES, PODS, SERVICE_ACCOUNTS, SERVICES, Resource
+from seaway.api.registry import ENDPOINTS, NAMESPACES, PODS, SERVICES, Resource
 from seaway.apiserver.admission import find_namespace_refusal
 from seaway.apiserver.allocate import Claim
-from seaway.apiserver.bootstrap import DEFAULT_ACCOUNT, make_default_account
+from seaway.apiserver.bootstrap import make_first_objects
 from seaway.apiserver.effects import format_time
 from seaway.apiserver.escalation import GRANTING, check_escalation
 from seaway.apiserver.rbac import Attributes
@@ -133,7 +133,7 @@ def _prepare_create(state: ServerState, target: Target, obj: Json, now: str) -> 
     if resource is SERVICES:
         obj, claim = state.allocator.plan_create(obj, wall_now=now)
     elif resource is NAMESPACES:
-        claim = _claim_account(state, obj["metadata"]["name"], now)
+        claim = _claim_first_objects(state, obj["metadata"]["name"], now)
     obj = strategy.prepare_create(obj, Context(now, target.identity.user))
     if strategy.has_generation:
         obj["metadata"]["generation"] = 1
@@ -144,14 +144,17 @@ def _prepare_create(state: ServerState, target: Target, obj: Json, now: str) -> 
     return obj, claim
 
 
-def _claim_account(state: ServerState, namespace: str, now: str) -> Claim:
+def _claim_first_objects(state: ServerState, namespace: str, now: str) -> Claim:
     """A namespace is born with the account that Pods run as: nobody can be too early for it.
 
-    Upstream leaves that to a controller, and refuses Pods until it has come by. Ours keeps the account from then on.
+    Upstream leaves that to a controller, and refuses Pods until it has come by. Ours keeps them from then on.
     """
-    account = make_default_account(namespace, uid=state.effects.new_uid(), wall_now=now)
-    key = SERVICE_ACCOUNTS.store_key(namespace, DEFAULT_ACCOUNT)
-    return Claim(writes=(Write(key, encode_stored(account)),))
+    writes = []
+    for resource, obj in make_first_objects(namespace, ca_pem=state.authenticator.credentials.root_ca_pem):
+        meta = {**obj["metadata"], "uid": state.effects.new_uid(), "creationTimestamp": now}
+        key = resource.store_key(namespace, meta["name"])
+        writes.append(Write(key, encode_stored({**obj, "metadata": meta})))
+    return Claim(writes=tuple(writes))
 
 
 async def update(state: ServerState, target: Target, make: Make, *, is_patch: bool, creates: bool = False) -> Written:
