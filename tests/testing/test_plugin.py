@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 import textwrap
+from importlib.metadata import entry_points
 from pathlib import Path
 
 import pytest
@@ -13,18 +15,23 @@ STRICT = """
 [pytest]
 filterwarnings = error
 addopts = --strict-markers --strict-config -p no:cacheprovider
-asyncio_default_fixture_loop_scope = function
 """
 HEAVY = ("aiohttp", "cryptography", "uvloop", "msgspec", "yaml", "ssl", "seaway.apiserver", "seaway.testing.server")
 
 
-def run_pytest(folder: Path, source: str, *arguments: str, ini: str = STRICT) -> str:
-    """What pytest printed over a project with that one module; a test that failed fails this one."""
+def run_pytest(folder: Path, source: str, *arguments: str, ini: str = STRICT, fails: bool = False) -> str:
+    """What pytest printed over a project with that one module and the plugin, by the name of its entry point.
+
+    Others are named by the test: those that this project's own tests need are slow to load.
+    """
     (folder / "pytest.ini").write_text(ini)
     (folder / "test_operator.py").write_text(textwrap.dedent(source))
-    command = [sys.executable, "-m", "pytest", "-q", *arguments, str(folder)]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=120, cwd=folder, check=False)
-    assert done.returncode == 0, done.stdout + done.stderr
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "seaway", *arguments, str(folder)]
+    environment = {**os.environ, "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}
+    done = subprocess.run(
+        command, capture_output=True, text=True, timeout=120, cwd=folder, check=False, env=environment
+    )
+    assert (done.returncode != 0) == fails, done.stdout + done.stderr
     return done.stdout
 
 
@@ -100,7 +107,7 @@ def test_after_the_run_no_thread_no_file_and_no_socket_is_left(tmp_path: Path, s
             seaway.make_pod("web-1", ready=True)
             seaway.wait_endpoints("web")
         """
-    printed = run_pytest(project, source, "-p", "no:xdist", "-s")
+    printed = run_pytest(project, source, "-s")
     assert "threads []" in printed
     assert "files []" in printed
     assert "sockets 0" in printed
@@ -120,7 +127,9 @@ def test_async_tests_of_pytest_asyncio(tmp_path: Path) -> None:
         async def test_sync_form_in_a_thread(seaway):
             await asyncio.to_thread(seaway.make_service, "web")
         """,
-        ini=STRICT + "asyncio_mode = auto\n",
+        "-p",
+        "asyncio",
+        ini=STRICT + "asyncio_mode = auto\nasyncio_default_fixture_loop_scope = function\n",
     )
 
 
@@ -141,8 +150,7 @@ def test_async_tests_of_anyio(tmp_path: Path) -> None:
             assert await async_seaway.get("service", "web")
         """,
         "-p",
-        "no:asyncio",
-        ini=STRICT.replace("asyncio_default_fixture_loop_scope = function\n", ""),
+        "anyio",
     )
 
 
@@ -170,6 +178,8 @@ def test_each_worker_of_xdist_has_a_server(tmp_path: Path) -> None:
             folder = pathlib.Path(__file__).parent
             (folder / f"{os.environ['PYTEST_XDIST_WORKER']}-{seaway.server.port}").touch()
         """,
+        "-p",
+        "xdist",
         "-n",
         "2",
         "--dist",
@@ -198,12 +208,21 @@ def test_options_are_the_projects_own(tmp_path: Path) -> None:
 
 
 def test_a_server_that_is_no_word_of_the_marker_is_told(tmp_path: Path) -> None:
-    (tmp_path / "pytest.ini").write_text(STRICT)
-    (tmp_path / "test_it.py").write_text(
-        "import pytest\n\n\n@pytest.mark.seaway(server='mine')\ndef test_it(seaway):\n    pass\n"
+    printed = run_pytest(
+        tmp_path,
+        """
+        import pytest
+
+        @pytest.mark.seaway(server="mine")
+        def test_it(seaway):
+            pass
+        """,
+        fails=True,
     )
-    done = subprocess.run(
-        [sys.executable, "-m", "pytest", "-q", str(tmp_path)],
-        capture_output=True, text=True, timeout=60, cwd=tmp_path, check=False,
-    )  # fmt: skip
-    assert "server='mine' found, one of ['module', 'session', 'test'] allowed" in done.stdout
+    assert "server='mine' found, one of ['module', 'session', 'test'] allowed" in printed
+
+
+def test_pytest_finds_the_plugin_by_itself() -> None:
+    (found,) = [entry for entry in entry_points(group="pytest11") if entry.name == "seaway"]
+    assert found.value == "seaway.testing.plugin"
+    assert found.load()
