@@ -33,6 +33,11 @@ class Resource:
     """The row whose stored objects these are, in a form of this row's own (`conversion.py` of the folder)."""
 
     @property
+    def is_stored(self) -> bool:
+        """False for a question: it is POSTed, answered and forgotten, with no store and no watch behind it."""
+        return self.verbs != ("create",)
+
+    @property
     def api_version(self) -> str:
         """`v1` or `discovery.k8s.io/v1`."""
         return f"{self.group}/{self.version}" if self.group else self.version
@@ -102,7 +107,7 @@ CONFIG_MAPS = Resource(kind="ConfigMap", plural="configmaps", singular="configma
                        folder="configmap")  # fmt: skip
 SECRETS = Resource(kind="Secret", plural="secrets", singular="secret", folder="secret")
 SERVICE_ACCOUNTS = Resource(kind="ServiceAccount", plural="serviceaccounts", singular="serviceaccount",
-                            short_names=("sa",), folder="serviceaccount")  # fmt: skip
+                            short_names=("sa",), subresources=("token",), folder="serviceaccount")  # fmt: skip
 ENDPOINT_SLICES = Resource(group="discovery.k8s.io", kind="EndpointSlice", plural="endpointslices",
                            singular="endpointslice", folder="endpointslice")  # fmt: skip
 EVENTS_OF_GROUP = Resource(group="events.k8s.io", kind="Event", plural="events", singular="event", short_names=("ev",),
@@ -169,6 +174,8 @@ CUSTOM_RESOURCE_DEFINITIONS = Resource(group="apiextensions.k8s.io", kind="Custo
 
 SCALES = Resource(group="autoscaling", kind="Scale", plural="scales", singular="scale", verbs=(), folder="scale")
 EVICTIONS = Resource(group="policy", kind="Eviction", plural="evictions", singular="eviction", verbs=())
+TOKEN_REQUESTS = Resource(group="authentication.k8s.io", kind="TokenRequest", plural="tokenrequests",
+                          singular="tokenrequest", verbs=())  # fmt: skip
 BINDINGS = Resource(kind="Binding", plural="bindings", singular="binding", verbs=("create",))
 """What subresources speak of. Nothing of these kinds is stored, so they are no rows of the list."""
 
@@ -191,8 +198,25 @@ RESOURCES: tuple[Resource, ...] = (
 )  # fmt: skip
 """Groups stand in the order in which clients try them for a bare name, as upstream orders them."""
 
-SERVED: tuple[Resource, ...] = (*RESOURCES, BINDINGS)
-"""What the API has paths for: the kinds of the store, and what is said and not kept."""
+
+def _review(group: str, kind: str, *, namespaced: bool = False) -> Resource:
+    name = kind.lower()
+    return Resource(group=group, kind=kind, plural=f"{name}s", singular=name, namespaced=namespaced, verbs=("create",))
+
+
+TOKEN_REVIEWS = _review("authentication.k8s.io", "TokenReview")
+SELF_SUBJECT_REVIEWS = _review("authentication.k8s.io", "SelfSubjectReview")
+SUBJECT_ACCESS_REVIEWS = _review("authorization.k8s.io", "SubjectAccessReview")
+SELF_SUBJECT_ACCESS_REVIEWS = _review("authorization.k8s.io", "SelfSubjectAccessReview")
+LOCAL_SUBJECT_ACCESS_REVIEWS = _review("authorization.k8s.io", "LocalSubjectAccessReview", namespaced=True)
+SELF_SUBJECT_RULES_REVIEWS = _review("authorization.k8s.io", "SelfSubjectRulesReview")
+
+REVIEWS: tuple[Resource, ...] = (
+    TOKEN_REVIEWS, SELF_SUBJECT_REVIEWS, SUBJECT_ACCESS_REVIEWS, SELF_SUBJECT_ACCESS_REVIEWS,
+    LOCAL_SUBJECT_ACCESS_REVIEWS, SELF_SUBJECT_RULES_REVIEWS,
+)  # fmt: skip
+SERVED: tuple[Resource, ...] = (*RESOURCES, BINDINGS, *REVIEWS)
+"""What the API has paths for: the kinds of the store, and what is said or asked and not kept."""
 
 _BY_PATH = {(r.group, r.version, r.plural): r for r in SERVED}
 

@@ -45,14 +45,13 @@ def check_patch_type(request: Request) -> str:
     return patch_type
 
 
-def decode_object_body(request: Request, resource: Resource, options: WriteOptions, subresource: str = "") -> Decoded:
+def decode_object_body(request: Request, resource: Resource, options: WriteOptions) -> Decoded:
     """The object of a POST or PUT. Raises BadRequest, UnsupportedMediaType."""
     return decode_body(
         resource,
         content_type_of(request),
         request.body,
         field_validation=options.field_validation,
-        subresource=subresource,
     )
 
 

@@ -46,7 +46,7 @@ async def delete(state: ServerState, target: Target, options: DeleteOptions) -> 
             raise make_not_found(resource.plural, resource.group, target.name)
         check_preconditions(resource, record, options)
         obj = decode_object(record.body)
-        state.admit_node(target.identity, target.attributes, obj)
+        state.admit_node(target.identity, target.attributes, obj, None)
         try:
             written = await _delete_once(state, target, record, obj, options)
         except PreconditionFailed:

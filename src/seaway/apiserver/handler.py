@@ -18,22 +18,26 @@ from seaway.api.machinery.errors import (
     RequestEntityTooLarge,
 )
 from seaway.api.machinery.http import Identity, Request, Response
-from seaway.api.registry import RESOURCES, Resource, find_resource
+from seaway.api.registry import SERVED, Resource, find_resource
 from seaway.apiserver.answers import make_status, make_text
 from seaway.apiserver.health import answer_health
 from seaway.apiserver.identity import impersonate
 from seaway.apiserver.metrics import Gauges, Metrics
 from seaway.apiserver.options import check_timeout
 from seaway.apiserver.rbac import MASTERS, attributes_of
+from seaway.apiserver.record import encode_object
 from seaway.apiserver.routes import Route, route_request
 from seaway.apiserver.state import ServerState
 from seaway.apiserver.subresources import find_verb
 from seaway.apiserver.verbs import Call
+from seaway.pki.issuer import TokenIssuer
+from seaway.pki.tokens import ALGORITHM
 
 MAX_BODY_BYTES = 3 << 20
 _READS = frozenset(("GET", "HEAD", "OPTIONS"))
-_KNOWN_GROUPS = frozenset(resource.group for resource in RESOURCES)
+_KNOWN_GROUPS = frozenset(resource.group for resource in SERVED)
 _TOO_MANY = b"Too many requests, please try again later.\n"
+_KEY_SET_CACHING = "public, max-age=3600"
 _COMMON = (("Cache-Control", "no-cache, private"),)
 
 
@@ -74,6 +78,15 @@ class ApiServer:
             running[kind] -= 1
         self.metrics.observe(_labels_of(route), response.status, self.state.effects.monotonic() - started)
         return Response(response.status, self._add_headers(request, response), response.body)
+
+    @property
+    def allows_anonymous(self) -> bool:
+        """Whether a request without credentials is answered as the anonymous user's; else it is 401."""
+        return self.state.authenticator.credentials.allows_anonymous
+
+    def find_identity(self, token: str) -> Identity | None:
+        """Whom a bearer token stands for, None when it is not good."""
+        return self.state.authenticator.find_identity(token)
 
     async def close(self) -> None:
         """End all watches, then the loops; the store stays open. Safe to repeat."""
@@ -118,6 +131,7 @@ class ApiServer:
                 return make_text(200, self.metrics.render(), content_type="text/plain; version=0.0.4; charset=utf-8")
             found = (
                 answer_health(request, path, self._checks())
+                or _answer_issuer(path, self.state.authenticator.issuer, self._address)
                 or discovery.answer(request, address=self._address)
                 or openapi.answer(request)
             )
@@ -150,6 +164,24 @@ class ApiServer:
         objects = {(resource.group, resource.plural): len(cache) for resource, cache in caches}
         watchers = {(resource.group, resource.plural): cache.watcher_count for resource, cache in caches}
         return Gauges(objects, watchers, self.state.watch_cache.revision)
+
+
+def _answer_issuer(path: str, issuer: TokenIssuer, address: str) -> Response | None:
+    """By which others verify tokens of ours; None for other paths. Rule: spec "api-machinery" §10.3."""
+    if path == "/openid/v1/jwks":
+        headers = (("Content-Type", "application/jwk-set+json"), ("Cache-Control", _KEY_SET_CACHING))
+        return Response(200, headers, encode_object(issuer.make_key_set()))
+    if path != "/.well-known/openid-configuration":
+        return None
+    document = {
+        "issuer": issuer.url,
+        "jwks_uri": f"https://{address}/openid/v1/jwks",
+        "response_types_supported": ["id_token"],
+        "subject_types_supported": ["public"],
+        "id_token_signing_alg_values_supported": [ALGORITHM],
+    }
+    headers = (("Content-Type", "application/json"), ("Cache-Control", _KEY_SET_CACHING))
+    return Response(200, headers, encode_object(document))
 
 
 async def _call_verb(call: Call) -> Response:

@@ -1,6 +1,7 @@
-"""Verbs of subresources that speak of another kind than their resource: scale, eviction, binding; and the table of all.
+"""Verbs that speak of another kind than the resource, or of nothing that is kept: scale, eviction, binding, token,
+reviews; and the table of all verbs.
 
-Rule: spec "api-machinery" §9.1, §9.2, §9.6.
+Rule: spec "api-machinery" §9.1, §9.2, §9.6, §10.3, §10.4.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from seaway.api.machinery.errors import BadRequest, make_invalid, make_not_found
 from seaway.api.machinery.field import FieldError, not_supported, required
 from seaway.api.machinery.http import Response
 from seaway.api.pod.ephemeral import take_ephemeral_containers
-from seaway.api.registry import BINDINGS, EVICTIONS, PODS, SCALES, Resource
+from seaway.api.registry import BINDINGS, EVICTIONS, PODS, SCALES, TOKEN_REQUESTS, Resource
 from seaway.apiserver.answers import make_answer
 from seaway.apiserver.bodies import (
     check_body_type,
@@ -30,8 +31,10 @@ from seaway.apiserver.negotiation import Accepted
 from seaway.apiserver.options import WriteOptions, parse_write_options, read_delete_options
 from seaway.apiserver.record import Json, decode_object, encode_object
 from seaway.apiserver.render import render_object
+from seaway.apiserver.reviews import Asker, answer_review
 from seaway.apiserver.scale import make_scaler, read_scale
 from seaway.apiserver.systemfields import check_identity, settle_namespace
+from seaway.apiserver.tokenrequests import issue_token
 from seaway.apiserver.verbs import VERBS, Call, Verb, answer_get, answer_written
 from seaway.apiserver.writes import update
 
@@ -163,6 +166,36 @@ def _read_named(call: Call, kind: Resource) -> tuple[Accepted, WriteOptions, Jso
     return form, options, obj
 
 
+async def answer_token(call: Call) -> Response:
+    """POST of a TokenRequest: a token of the service account. A rehearsal gets one too: nothing is stored anyway."""
+    state, route = call.state, call.route
+    form = choose_form(call.request)
+    check_body_type(call.request)
+    options = parse_write_options(call.request, "CreateOptions")
+    request = decode_object_body(call.request, TOKEN_REQUESTS, options).obj
+    token = issue_token(state, call.identity, route.namespace, route.name, request)
+    return make_answer(call.request, 201, encode_object(token), replace(PLAIN, media=form.media))
+
+
+async def answer_question(call: Call) -> Response:
+    """POST of a review: its answer, and nothing is kept."""
+    form = choose_form(call.request)
+    check_body_type(call.request)
+    options = parse_write_options(call.request, "CreateOptions")
+    decoded = decode_object_body(call.request, call.resource, options)
+    state = call.state
+    asker = Asker(
+        identity=call.identity,
+        namespace=call.namespace,
+        wall_now=format_time(state.effects.wall_now()),
+        decide=state.decide,
+        rules_of=state.read_policy().rules_of,
+        authenticator=state.authenticator,
+    )
+    body = encode_object(answer_review(call.resource, decoded.obj, asker))
+    return make_answer(call.request, 201, body, replace(PLAIN, media=form.media), warnings=decoded.warnings)
+
+
 def _answer_success(call: Call, form: Accepted) -> Response:
     status = {"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success", "code": 201}
     return make_answer(call.request, 201, encode_object(status), replace(PLAIN, media=form.media))
@@ -174,6 +207,7 @@ _SUBRESOURCE_VERBS: dict[tuple[str, str], Verb] = {
     ("patch", "scale"): patch_scale,
     ("create", "eviction"): answer_eviction,
     ("create", "binding"): answer_binding,
+    ("create", "token"): answer_token,
     ("get", "ephemeralcontainers"): answer_get,
     ("update", "ephemeralcontainers"): update_ephemeral_containers,
     ("patch", "ephemeralcontainers"): patch_ephemeral_containers,
@@ -182,6 +216,7 @@ _SUBRESOURCE_VERBS: dict[tuple[str, str], Verb] = {
 
 def find_verb(resource: Resource, verb: str, subresource: str) -> Verb | None:
     """The function that answers, None where the resource has no such verb."""
-    if resource is BINDINGS:
-        return answer_binding if (verb, subresource) == ("create", "") else None
+    if not resource.is_stored:
+        answer = answer_binding if resource is BINDINGS else answer_question
+        return answer if (verb, subresource) == ("create", "") else None
     return VERBS.get((verb, subresource)) or _SUBRESOURCE_VERBS.get((verb, subresource))

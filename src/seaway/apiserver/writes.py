@@ -24,11 +24,12 @@ from seaway.api.machinery.http import Identity
 from seaway.api.machinery.objectmeta import validate_create_meta, validate_update_meta
 from seaway.api.machinery.strategy import Context, Json
 from seaway.api.pod.ephemeral import validate_ephemeral_update
-from seaway.api.registry import ENDPOINTS, SERVICES, Resource
+from seaway.api.registry import ENDPOINTS, NAMESPACES, PODS, SERVICES, Resource
 from seaway.apiserver.admission import find_namespace_refusal
 from seaway.apiserver.allocate import Claim
+from seaway.apiserver.bootstrap import make_first_objects
 from seaway.apiserver.effects import format_time
-from seaway.apiserver.escalation import check_escalation
+from seaway.apiserver.escalation import GRANTING, check_escalation
 from seaway.apiserver.rbac import Attributes
 from seaway.apiserver.record import Record, decode_object, encode_stored, splice_revision
 from seaway.apiserver.state import ServerState
@@ -97,8 +98,12 @@ async def create(state: ServerState, target: Target, decoded: Decoded) -> Writte
     refusal = find_namespace_refusal(resource, target.namespace, meta.get("name", ""), holder)
     if refusal is not None:
         raise refusal
-    state.admit_node(target.identity, target.attributes, obj)
-    check_escalation(state.policy, target.identity, resource, obj, None)
+    state.admit_node(target.identity, target.attributes, None, obj)
+    if resource in GRANTING:
+        check_escalation(state.read_policy, target.identity, resource, obj, None)
+    if resource is PODS:
+        obj = state.admit_pod(obj, target.namespace)
+        meta = obj["metadata"]
     generates = not meta.get("name") and bool(meta.get("generateName"))
     names, races = 0, 0
     while True:
@@ -139,6 +144,8 @@ def _prepare_create(state: ServerState, target: Target, obj: Json, now: str) -> 
     claim = NO_CLAIM
     if resource is SERVICES:
         obj, claim = state.allocator.plan_create(obj, wall_now=now)
+    elif resource is NAMESPACES:
+        claim = _claim_first_objects(state, obj["metadata"]["name"], now)
     obj = strategy.prepare_create(obj, Context(now, target.identity.user))
     if strategy.has_generation:
         obj["metadata"]["generation"] = 1
@@ -147,6 +154,19 @@ def _prepare_create(state: ServerState, target: Target, obj: Json, now: str) -> 
     if resource is SERVICES:
         state.admit_external_ips(obj, None)
     return obj, claim
+
+
+def _claim_first_objects(state: ServerState, namespace: str, now: str) -> Claim:
+    """A namespace is born with the account that Pods run as: nobody can be too early for it.
+
+    Upstream leaves that to a controller, and refuses Pods until it has come by. Ours keeps them from then on.
+    """
+    writes = []
+    for resource, obj in make_first_objects(namespace, ca_pem=state.authenticator.credentials.root_ca_pem):
+        meta = {**obj["metadata"], "uid": state.effects.new_uid(), "creationTimestamp": now}
+        key = resource.store_key(namespace, meta["name"])
+        writes.append(Write(key, encode_stored({**obj, "metadata": meta})))
+    return Claim(writes=tuple(writes))
 
 
 async def update(state: ServerState, target: Target, make: Make, *, is_patch: bool, creates: bool = False) -> Written:
@@ -196,9 +216,9 @@ def _plan_update(state: ServerState, target: Target, make: Make, record: Record,
     """What this update does to the record as it is now. Raises ApiError."""
     resource, strategy = target.resource, target.resource.strategy
     old = decode_object(record.body)
-    state.admit_node(target.identity, target.attributes, old)
     decoded = make(decode_object(record.body))
     obj = decoded.obj if target.subresource == "binding" else strategy.default(decoded.obj)
+    state.admit_node(target.identity, target.attributes, old, obj)
     check_identity(obj, resource, namespace=target.namespace, name=target.name)
     if not is_patch:
         check_uid(obj, old, resource, target.key)
@@ -226,7 +246,8 @@ def _plan_update(state: ServerState, target: Target, make: Make, record: Record,
         obj = strategy.prepare_update(obj, old, context)
         grow_generation(obj, old, resource)
         kind_errors = strategy.validate_update(obj, old)
-        check_escalation(state.policy, target.identity, resource, obj, old)
+        if resource in GRANTING:
+            check_escalation(state.read_policy, target.identity, resource, obj, old)
     _raise_invalid(resource, target.name, [*validate_update_meta(obj, old, resource), *kind_errors])
     if resource is SERVICES and not target.subresource:
         state.admit_external_ips(obj, old)

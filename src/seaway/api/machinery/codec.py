@@ -36,13 +36,6 @@ from seaway.api.schema import (
 Json = dict[str, Any]
 JSON, YAML, PROTOBUF = "application/json", "application/yaml", "application/vnd.kubernetes.protobuf"
 STRICT, WARN, IGNORE = "Strict", "Warn", "Ignore"
-# The kinds that subresources take where it is not that of the resource: group, version, kind.
-SUBRESOURCE_KINDS = {
-    "binding": ("", "v1", "Binding"),
-    "eviction": ("policy", "v1", "Eviction"),
-    "scale": ("autoscaling", "v1", "Scale"),
-    "token": ("authentication.k8s.io", "v1", "TokenRequest"),
-}
 _SCHEME = 'in scheme "pkg/api/legacyscheme/scheme.go:30"'
 # Packages that upstream's messages name, where the name is not the first part of the group.
 _INTERNAL_PACKAGES = {"": "core", "events.k8s.io": "core", "rbac.authorization.k8s.io": "rbac"}
@@ -74,14 +67,12 @@ class _Target:
         return f"{self.group}/{self.version}" if self.group else self.version
 
 
-def decode_body(
-    resource: Resource, content_type: str, body: bytes, *, field_validation: str = "", subresource: str = ""
-) -> Decoded:
+def decode_body(resource: Resource, content_type: str, body: bytes, *, field_validation: str = "") -> Decoded:
     """The object in the body of a POST or PUT. Absent kind and apiVersion come from the endpoint.
 
     Raises BadRequest and UnsupportedMediaType.
     """
-    target = _find_target(resource, subresource)
+    target = _find_target(resource)
     value, findings = _parse(content_type, body, target)
     _check_kind(target, value)
     try:
@@ -118,7 +109,6 @@ def prune_patched(
     obj: Json,
     *,
     field_validation: str = "",
-    subresource: str = "",
     patch: object = None,
     findings: tuple[str, ...] = (),
 ) -> Decoded:
@@ -127,7 +117,7 @@ def prune_patched(
     patch: the strategic merge patch; errors quote it instead of the object. findings: what was found in the patch
     itself. Raises Invalid (and BadRequest for a changed kind).
     """
-    target = _find_target(resource, subresource)
+    target = _find_target(resource)
     _check_kind(target, obj)
     shown = (
         json.dumps(obj, ensure_ascii=False, separators=(",", ":"), sort_keys=True)
@@ -145,9 +135,8 @@ def prune_patched(
     return Decoded(pruned, () if field_validation == IGNORE else tuple(texts))
 
 
-def _find_target(resource: Resource, subresource: str) -> _Target:
-    known = SUBRESOURCE_KINDS.get(subresource)
-    return _Target(*known) if known else _Target(resource.group, resource.version, resource.kind)
+def _find_target(resource: Resource) -> _Target:
+    return _Target(resource.group, resource.version, resource.kind)
 
 
 def _prune_kind(value: Json, target: _Target) -> tuple[Json, list[str]]:
