@@ -42,20 +42,19 @@ def now() -> float:
 async def run_apiserver(options: Options) -> None:
     """The API server over SQLite, on TLS and on the unix socket of the folder. Says its port and start-up time."""
     begun = now()
-    from bench.credentials import find_tls, find_token_key
+    from bench.credentials import find_credentials, find_tls
     from seaway.apiserver.run import ServerConfig, open_server
     from seaway.apiserver.serve import TcpListener, UnixListener, serve
-    from seaway.app.api import calm_collector, make_token_verifier
+    from seaway.app.api import calm_collector
     from seaway.store.sqlite import open_sqlite
 
     folder = Path(options["folder"])
     store = await open_sqlite(folder / "seaway.db")
-    server = await open_server(ServerConfig(), store)
+    server = await open_server(ServerConfig(), store, credentials=find_credentials(folder))
     serving = await serve(
         server,
         tls=find_tls(folder),
         listen=[TcpListener("127.0.0.1", 0), UnixListener(folder / "api.sock")],
-        tokens=make_token_verifier(find_token_key(folder)),
     )
     calm_collector()
     say(port=serving.addresses[0][1], seconds=now() - begun)

@@ -204,7 +204,9 @@ class WatchCache:
     def __init__(self, effects: Effects, resources: Sequence[Resource] = RESOURCES) -> None:
         self.revision = 0
         self._effects = effects
-        self._by_resource = {resource.store_prefix: ResourceCache(resource, 0) for resource in resources}
+        self._by_resource = {
+            resource.store_prefix: ResourceCache(resource, 0) for resource in resources if resource.stored_as is None
+        }
         self._listeners: list[Callable[[Event], None]] = []
         self._waiters: list[tuple[int, Wakeup]] = []
 
