@@ -26,7 +26,7 @@ def remember_short(
     def decorate(function: Callable[Concatenate[str, P], R]) -> Callable[Concatenate[str, P], R]:
         remembered = cast(Callable[Concatenate[str, P], R], functools.lru_cache(maxsize=size)(function))
 
-        def call(text: str, *arguments: P.args, **named: P.kwargs) -> R:
+        def call(text: str, /, *arguments: P.args, **named: P.kwargs) -> R:
             if len(text) > length:
                 return function(text, *arguments, **named)
             return remembered(text, *arguments, **named)
