@@ -79,7 +79,7 @@ def plan_deletion(obj: Json, resource: Resource, options: DeleteOptions, *, wall
 
     Equal to `obj` when an earlier delete has done all that this one asks for.
     """
-    obj = _with_propagation(obj, options)
+    obj = _with_propagation(obj, options, resource.strategy.orphans_dependents)
     meta = obj["metadata"]
     if resource is NAMESPACES:
         return _plan_namespace(obj, wall_now)
@@ -120,14 +120,20 @@ def _is_sooner(timestamp: str, grace: int, wall_now: datetime) -> bool:
     return (planned - wall_now).total_seconds() > grace
 
 
-def _with_propagation(obj: Json, options: DeleteOptions) -> Json:
-    """The object with the garbage collector's finalizers that the policy asks for."""
+def _with_propagation(obj: Json, options: DeleteOptions, orphans_by_default: bool) -> Json:
+    """The object with the garbage collector's finalizers that the policy asks for.
+
+    Without a policy those stay that are there already; only then the kind's own habit counts.
+    """
     policy = options.propagation
     if options.orphan_dependents is not None:
         policy = "Orphan" if options.orphan_dependents else "Background"
+    had = obj["metadata"].get("finalizers") or []
+    begun = bool(obj["metadata"].get("deletionTimestamp"))
+    if not policy and orphans_by_default and not begun and not {_FOREGROUND, _ORPHAN} & set(had):
+        policy = "Orphan"
     if not policy:
         return obj
-    had = obj["metadata"].get("finalizers") or []
     kept = [finalizer for finalizer in had if finalizer not in (_FOREGROUND, _ORPHAN)]
     added = {"Foreground": [_FOREGROUND], "Orphan": [_ORPHAN]}.get(policy, [])
     wanted = had if set(had) == {*kept, *added} else [*kept, *added]
