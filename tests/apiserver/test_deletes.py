@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, cast
 
 import pytest
 
-from seaway.api.registry import PODS
+from seaway.api.machinery.strategy import Strategy
+from seaway.api.registry import PODS, Resource
 from seaway.apiserver.deletes import plan_deletion
 from seaway.apiserver.options import DeleteOptions
 from seaway.testing.builders import make_pod, make_service
@@ -145,3 +147,62 @@ def test_a_namespace_ends_when_its_finalizers_are_gone() -> None:
         assert (await ask("GET", "/api/v1/namespaces/n")).status == 404
 
     talk(conversation)
+
+
+@pytest.mark.parametrize(
+    ("finalizers", "options", "status"),
+    [
+        pytest.param(["x/y"], {"orphanDependents": False}, 202, id="held, and a cascade asked for in the old way"),
+        pytest.param(["x/y"], {"orphanDependents": True}, 200, id="held, without a cascade"),
+        pytest.param(["x/y"], {"propagationPolicy": "Background"}, 200, id="held, the new way"),
+        pytest.param([], {"orphanDependents": False}, 200, id="removed at once"),
+    ],
+)
+def test_a_delete_is_only_accepted_when_it_is_asked_in_the_old_way_and_held(
+    finalizers: list[str], options: Json, status: int
+) -> None:
+    async def conversation(ask: Conversation) -> None:
+        await ask("POST", CONFIG_MAPS, {"metadata": {"name": "a", "finalizers": finalizers}})
+        assert (await ask("DELETE", f"{CONFIG_MAPS}/a", options)).status == status
+
+    talk(conversation)
+
+
+def with_finalizers(*finalizers: str) -> Json:
+    return {"kind": "ConfigMap", "apiVersion": "v1", "metadata": {"name": "a", "finalizers": list(finalizers)}}
+
+
+@pytest.mark.parametrize(
+    ("had", "options", "default", "kept"),
+    [
+        pytest.param([], DeleteOptions(), "Background", None, id="nobody says anything: in the background"),
+        pytest.param([], DeleteOptions(), "Orphan", ["orphan"], id="or as the kind does it by itself"),
+        pytest.param(["foregroundDeletion"], DeleteOptions(), "Orphan", ["foregroundDeletion"],
+                     id="what the object has counts before its kind"),
+        pytest.param(["orphan"], DeleteOptions(propagation="Foreground"), "Background", ["foregroundDeletion"],
+                     id="what the request says counts before both"),
+        pytest.param(["orphan", "a/b"], DeleteOptions(propagation="Background"), "Orphan", ["a/b"],
+                     id="in the background takes both away and leaves others"),
+        pytest.param([], DeleteOptions(orphan_dependents=True), "Background", ["orphan"], id="the old way to orphan"),
+        pytest.param([], DeleteOptions(orphan_dependents=False), "Orphan", None, id="the old way not to"),
+        pytest.param(["orphan"], DeleteOptions(propagation="Foreground"), "Unsupported", None,
+                     id="a kind without dependents keeps neither"),
+    ],
+)  # fmt: skip
+def test_who_decides_about_dependents(
+    had: list[str], options: DeleteOptions, default: str, kept: list[str] | None
+) -> None:
+    planned = plan_deletion(with_finalizers(*had), of_default(default), options, wall_now=NOON)
+    assert (None if planned is None else planned["metadata"]["finalizers"]) == kept
+
+
+@dataclass(frozen=True)
+class KindOfItsOwn:
+    """What a plan asks of a row of the registry."""
+
+    strategy: Strategy
+
+
+def of_default(propagation: str) -> Resource:
+    flags = {"has_dependents": propagation != "Unsupported", "orphans_dependents": propagation == "Orphan"}
+    return cast(Resource, KindOfItsOwn(Strategy(**flags)))

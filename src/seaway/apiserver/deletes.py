@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from seaway.api.machinery.errors import InternalError, NotFound, make_conflict, make_not_found
+from seaway.api.machinery.strategy import Strategy
 from seaway.api.registry import NAMESPACES, Resource
 from seaway.apiserver.admission import IMMORTAL_NAMESPACES, make_immortal_refusal
 from seaway.apiserver.lists import Matcher
@@ -42,9 +43,9 @@ async def delete(state: ServerState, target: Target, options: DeleteOptions) -> 
         record = state.find(resource, target.namespace, target.name)
         if record is None:
             raise make_not_found(resource.plural, resource.group, target.name)
-        _check_preconditions(resource, record, options)
+        check_preconditions(resource, record, options)
         obj = decode_object(record.body)
-        state.admit_node(target.identity, target.attributes, obj)
+        state.admit_node(target.identity, target.attributes, obj, None)
         try:
             written = await _delete_once(state, target, record, obj, options)
         except PreconditionFailed:
@@ -64,14 +65,16 @@ async def _delete_once(
             return _answer_removed(resource, record, record.body)
         revision = await remove(state, resource, record)
         return _answer_removed(resource, record, replace_revision(record.body, revision))
+    # Upstream's one 202: the old way of asking for a cascade, and an object that is still there.
+    status = 202 if options.orphan_dependents is False else 200
     if begun == obj:
-        return Written(200, record.body)
+        return Written(status, record.body)
     value = encode_stored(begun)
     if target.dry_run:
-        return Written(200, splice_revision(value, record.revision))
+        return Written(status, splice_revision(value, record.revision))
     key = resource.store_key(record.namespace, record.name)
     revision = (await state.commit([Precondition(key, record.revision)], [Write(key, value)]))[-1]
-    return Written(200, splice_revision(value, revision))
+    return Written(status, splice_revision(value, revision))
 
 
 def plan_deletion(obj: Json, resource: Resource, options: DeleteOptions, *, wall_now: datetime) -> Json | None:
@@ -79,7 +82,7 @@ def plan_deletion(obj: Json, resource: Resource, options: DeleteOptions, *, wall
 
     Equal to `obj` when an earlier delete has done all that this one asks for.
     """
-    obj = _with_propagation(obj, options, resource.strategy.orphans_dependents)
+    obj = _with_propagation(obj, options, resource.strategy)
     meta = obj["metadata"]
     if resource is NAMESPACES:
         return _plan_namespace(obj, wall_now)
@@ -96,11 +99,10 @@ def plan_deletion(obj: Json, resource: Resource, options: DeleteOptions, *, wall
 
 
 def _plan_namespace(obj: Json, wall_now: datetime) -> Json | None:
+    """The first delete only marks, whatever the finalizers; it is for the controller or another delete to finish."""
     if obj["metadata"].get("deletionTimestamp"):
         return None if may_vanish(obj) else obj
     marked = mark_deleted(obj, wall_now, None)
-    if may_vanish(marked):
-        return None
     return {**marked, "status": {**obj.get("status", {}), "phase": "Terminating"}}
 
 
@@ -120,20 +122,22 @@ def _is_sooner(timestamp: str, grace: int, wall_now: datetime) -> bool:
     return (planned - wall_now).total_seconds() > grace
 
 
-def _with_propagation(obj: Json, options: DeleteOptions, orphans_by_default: bool) -> Json:
+def _with_propagation(obj: Json, options: DeleteOptions, strategy: Strategy) -> Json:
     """The object with the garbage collector's finalizers that the policy asks for.
 
-    Without a policy those stay that are there already; only then the kind's own habit counts.
+    What the request says counts, then what the object has, then what its kind does by itself.
     """
     policy = options.propagation
     if options.orphan_dependents is not None:
         policy = "Orphan" if options.orphan_dependents else "Background"
     had = obj["metadata"].get("finalizers") or []
-    begun = bool(obj["metadata"].get("deletionTimestamp"))
-    if not policy and orphans_by_default and not begun and not {_FOREGROUND, _ORPHAN} & set(had):
+    if not strategy.has_dependents:
+        policy = "Background"
+    elif not policy:
+        is_begun = "deletionTimestamp" in obj["metadata"]
+        if is_begun or _FOREGROUND in had or _ORPHAN in had or not strategy.orphans_dependents:
+            return obj
         policy = "Orphan"
-    if not policy:
-        return obj
     kept = [finalizer for finalizer in had if finalizer not in (_FOREGROUND, _ORPHAN)]
     added = {"Foreground": [_FOREGROUND], "Orphan": [_ORPHAN]}.get(policy, [])
     wanted = had if set(had) == {*kept, *added} else [*kept, *added]
@@ -160,8 +164,8 @@ async def delete_collection(
     return tuple(selected)
 
 
-def _check_preconditions(resource: Resource, record: Record, options: DeleteOptions) -> None:
-    """Here the error names the Kind, not the plural (spec "api-machinery" trap 10)."""
+def check_preconditions(resource: Resource, record: Record, options: DeleteOptions) -> None:
+    """Raises Conflict. Here the error names the Kind, not the plural (spec "api-machinery" trap 10)."""
     if options.uid is not None and options.uid != record.uid:
         why = (
             f"the UID in the precondition ({options.uid}) does not match the UID in record ({record.uid}). "
@@ -184,4 +188,4 @@ def _answer_removed(resource: Resource, record: Record, body: bytes) -> Written:
         details["group"] = resource.group
     details |= {"kind": resource.plural, "uid": record.uid}
     status: Json = {"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success", "details": details}
-    return Written(200, encode_object(status))
+    return Written(200, encode_object(status), is_status=True)
