@@ -60,8 +60,13 @@ def test_a_repeated_delete_may_only_shorten_the_grace() -> None:
         assert first.body["metadata"]["generation"] == 2
         longer = await ask("DELETE", f"{PODS_PATH}/web-1", {"gracePeriodSeconds": 60})
         assert longer.body == first.body
+        await ask.effects.advance(4)
         shorter = await ask("DELETE", f"{PODS_PATH}/web-1", {"gracePeriodSeconds": 10})
-        assert shorter.body["metadata"]["deletionTimestamp"] == "2026-01-02T12:00:10Z"
+        assert shorter.body["metadata"]["deletionTimestamp"] == "2026-01-02T12:00:10Z", "from the first delete on"
+        assert shorter.body["metadata"]["generation"] == 2, "which alone counts as a change"
+        await ask("PUT", f"{PODS_PATH}/web-1/status", make_pod(status={"phase": "Succeeded"}))
+        plain = await ask("DELETE", f"{PODS_PATH}/web-1")
+        assert plain.body["metadata"]["deletionGracePeriodSeconds"] == 10, "who asks for nothing changes nothing"
         assert (await ask("DELETE", f"{PODS_PATH}/web-1", {"gracePeriodSeconds": 0})).status == 200
         assert (await ask("GET", f"{PODS_PATH}/web-1")).status == 404
 
@@ -125,6 +130,34 @@ def test_a_collection_is_deleted_by_selection_and_answered_as_a_list() -> None:
         assert [item["metadata"]["name"] for item in gone.body["items"]] == ["a", "b"]
         left = await ask("GET", CONFIG_MAPS)
         assert [item["metadata"]["name"] for item in left.body["items"]] == ["c"]
+
+    talk(conversation)
+
+
+def test_a_page_of_a_collection_is_deleted_and_the_rest_can_follow() -> None:
+    async def conversation(ask: Conversation) -> None:
+        for name in "abc":
+            await ask("POST", CONFIG_MAPS, {"metadata": {"name": name}})
+        gone = (await ask("DELETE", f"{CONFIG_MAPS}?limit=2")).body
+        assert [item["metadata"]["name"] for item in gone["items"]] == ["a", "b"]
+        assert gone["metadata"]["continue"] and gone["metadata"]["remainingItemCount"] == 1
+        rest = await ask("DELETE", f"{CONFIG_MAPS}?limit=2&continue={gone['metadata']['continue']}")
+        assert [item["metadata"]["name"] for item in rest.body["items"]] == ["c"]
+        assert (await ask("GET", CONFIG_MAPS)).body["items"] == []
+
+    talk(conversation)
+
+
+def test_a_collection_is_held_by_finalizers_and_preconditions_one_by_one() -> None:
+    async def conversation(ask: Conversation) -> None:
+        for name, finalizers in (("a", ["x/y"]), ("b", [])):
+            await ask("POST", CONFIG_MAPS, {"metadata": {"name": name, "finalizers": finalizers}})
+        refused = await ask("DELETE", CONFIG_MAPS, {"preconditions": {"uid": "x"}})
+        assert (refused.status, refused.body["details"]["kind"]) == (409, "ConfigMap")
+        await ask("DELETE", CONFIG_MAPS, {"propagationPolicy": "Foreground"})
+        left = (await ask("GET", CONFIG_MAPS)).body["items"]
+        assert [item["metadata"]["name"] for item in left] == ["a", "b"]
+        assert [item["metadata"]["finalizers"][-1] for item in left] == ["foregroundDeletion"] * 2
 
     talk(conversation)
 

@@ -6,7 +6,7 @@ import json
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 
 from seaway.api.event.defaults import default_event
 from seaway.api.events_k8s_io.conversion import from_stored, to_stored
@@ -68,6 +68,7 @@ def of_definition(group: str) -> Any:
     return definition
 
 
+@settings(deadline=None)
 @given(draw_objects(of_definition("")))
 def test_showing_and_storing_again_is_the_same_event(drawn: Json) -> None:
     event = default_event({"kind": "Event", "apiVersion": "v1", "metadata": {}, **drawn})
@@ -76,6 +77,7 @@ def test_showing_and_storing_again_is_the_same_event(drawn: Json) -> None:
     assert json.dumps(event) == before, "the stored Event is shared"
 
 
+@settings(deadline=None)
 @given(draw_objects(of_definition("events.k8s.io")))
 def test_storing_loses_nothing(drawn: Json) -> None:
     event = {"kind": "Event", "apiVersion": "events.k8s.io/v1", "metadata": {}, **drawn}

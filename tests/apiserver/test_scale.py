@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from seaway.api.machinery.selectors import (
@@ -164,6 +164,7 @@ def _draw_requirement(key: str) -> st.SearchStrategy[Requirement]:
     )
 
 
+@settings(deadline=None)
 @given(st.lists(_KEYS, unique=True, max_size=4).flatmap(lambda keys: st.tuples(*map(_draw_requirement, keys))))
 def test_the_selector_of_a_scale_can_be_asked_with(requirements: tuple[Requirement, ...]) -> None:
     text = render_label_selector(LabelSelector(requirements))

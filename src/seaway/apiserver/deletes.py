@@ -6,14 +6,15 @@ Rule: spec "api-machinery" §8.1-8.3.
 from __future__ import annotations
 
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from seaway.api.machinery.errors import InternalError, NotFound, make_conflict, make_not_found
 from seaway.api.machinery.strategy import Strategy
 from seaway.api.registry import NAMESPACES, Resource
 from seaway.apiserver.admission import IMMORTAL_NAMESPACES, make_immortal_refusal
-from seaway.apiserver.lists import Matcher
+from seaway.apiserver.effects import format_time
+from seaway.apiserver.lists import Page
 from seaway.apiserver.options import DeleteOptions
 from seaway.apiserver.record import (
     Record,
@@ -86,16 +87,13 @@ def plan_deletion(obj: Json, resource: Resource, options: DeleteOptions, *, wall
     meta = obj["metadata"]
     if resource is NAMESPACES:
         return _plan_namespace(obj, wall_now)
-    grace = _choose_grace(obj, options) if resource.strategy.deletes_gracefully else 0
     if meta.get("deletionTimestamp"):
-        if grace and not _is_sooner(meta["deletionTimestamp"], grace, wall_now):
-            return obj
-        if not grace and not meta.get("deletionGracePeriodSeconds"):
-            return obj if meta.get("finalizers") else None
-    elif not grace and not meta.get("finalizers"):
+        shortened = _shorten_grace(obj, options)
+        return None if may_vanish(shortened) else shortened
+    grace = _choose_grace(obj, options) if resource.strategy.deletes_gracefully else 0
+    if not grace and not meta.get("finalizers"):
         return None
-    marked = mark_deleted(obj, wall_now, grace)
-    return None if may_vanish(marked) else marked
+    return mark_deleted(obj, wall_now, grace)
 
 
 def _plan_namespace(obj: Json, wall_now: datetime) -> Json | None:
@@ -117,9 +115,18 @@ def _choose_grace(obj: Json, options: DeleteOptions) -> int:
     return 1 if given < 0 else int(given)
 
 
-def _is_sooner(timestamp: str, grace: int, wall_now: datetime) -> bool:
-    planned = datetime.strptime(timestamp, "%Y-%m-%dT%H:%M:%SZ").replace(tzinfo=UTC)
-    return (planned - wall_now).total_seconds() > grace
+def _shorten_grace(obj: Json, options: DeleteOptions) -> Json:
+    """What a repeated delete makes of the time that is left: less, counted from the first delete, and only if asked."""
+    meta, given = obj["metadata"], options.grace_seconds
+    had = meta.get("deletionGracePeriodSeconds") or 0
+    if given is None:
+        return obj
+    wanted = 1 if given < 0 else given
+    if wanted >= had:
+        return obj
+    ends = datetime.strptime(meta["deletionTimestamp"], "%Y-%m-%dT%H:%M:%SZ").replace(tzinfo=UTC)
+    ends += timedelta(seconds=wanted - had)
+    return {**obj, "metadata": {**meta, "deletionTimestamp": format_time(ends), "deletionGracePeriodSeconds": wanted}}
 
 
 def _with_propagation(obj: Json, options: DeleteOptions, strategy: Strategy) -> Json:
@@ -147,21 +154,16 @@ def _with_propagation(obj: Json, options: DeleteOptions, strategy: Strategy) -> 
     return {**obj, "metadata": {**meta, "finalizers": wanted} if wanted else meta}
 
 
-async def delete_collection(
-    state: ServerState, target: Target, matches: Matcher | None, options: DeleteOptions
-) -> tuple[Record, ...]:
-    """Delete what is selected, one by one; the records as they were. The first error ends it. Raises ApiError."""
-    selected = [
-        record
-        for record in state.watch_cache.cache(target.resource).select(target.namespace)
-        if matches is None or matches(record)
-    ]
-    for record in selected:
+async def delete_collection(state: ServerState, target: Target, page: Page, options: DeleteOptions) -> None:
+    """Delete what the page shows, one by one. What has gone meanwhile is no error; the first error ends it.
+
+    Raises ApiError.
+    """
+    for record in page.records:
         try:
             await delete(state, replace(target, namespace=record.namespace, name=record.name), options)
         except NotFound:
             continue
-    return tuple(selected)
 
 
 def check_preconditions(resource: Resource, record: Record, options: DeleteOptions) -> None:

@@ -14,7 +14,7 @@ from seaway.apiserver.forms import show
 from seaway.apiserver.lists import Page
 from seaway.apiserver.negotiation import Accepted
 from seaway.apiserver.record import Record, decode_object, encode_metadata_only, encode_object
-from seaway.apiserver.tables import render_table
+from seaway.apiserver.tables import check_include_object, render_table
 from seaway.apiserver.watchcache import ADDED, Change, encode_event
 
 _TABLE = "Table"
@@ -67,10 +67,13 @@ class EventEncoder:
     def __init__(
         self, resource: Resource, form: Accepted, *, include_object: str, wall_now: Callable[[], datetime]
     ) -> None:
+        """Raises BadRequest for rows that no Table has: once events come, a watch can no longer say so."""
         self._resource = resource
         self._form = form
         self._include_object = include_object
         self._wall_now = wall_now
+        if form.kind == "table":
+            check_include_object(include_object)
         self._is_plain = form.kind == "object"
         self._is_stored_form = self._is_plain and resource.stored_as is None
         self._has_columns = False
