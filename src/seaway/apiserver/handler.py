@@ -16,6 +16,8 @@ from seaway.api.machinery.errors import (
     MethodNotAllowed,
     NotFound,
     RequestEntityTooLarge,
+    ServerTimeout,
+    make_server_timeout,
 )
 from seaway.api.machinery.http import Identity, Request, Response
 from seaway.api.registry import SERVED, Resource, find_resource
@@ -32,10 +34,12 @@ from seaway.apiserver.subresources import find_verb
 from seaway.apiserver.verbs import Call
 from seaway.pki.issuer import TokenIssuer
 from seaway.pki.tokens import ALGORITHM
+from seaway.store.contract import StoreError
 
 MAX_BODY_BYTES = 3 << 20
 _READS = frozenset(("GET", "HEAD", "OPTIONS"))
 _KNOWN_GROUPS = frozenset(resource.group for resource in SERVED)
+_OPERATIONS = {"patch": "update", "deletecollection": "delete"}
 _TOO_MANY = b"Too many requests, please try again later.\n"
 _KEY_SET_CACHING = "public, max-age=3600"
 _COMMON = (("Cache-Control", "no-cache, private"),)
@@ -69,6 +73,10 @@ class ApiServer:
         try:
             route = route_request(request)
             response = await self._answer(request, identity, route)
+        except (ServerTimeout, StoreError) as error:
+            operation = _OPERATIONS.get(route.verb, route.verb)
+            response = make_status(make_server_timeout(route.plural, route.group, operation), request)
+            self.state.effects.report(error)
         except ApiError as error:
             response = make_status(error, request)
         except Exception as error:

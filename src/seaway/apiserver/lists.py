@@ -84,6 +84,13 @@ async def read_page(state: ServerState, resource: Resource, namespace: str, opti
     )
 
 
+def wants_all_now(options: ListOptions, current: int) -> bool:
+    """Whether the answer is the whole list at the current revision: what `read_page` makes of these options."""
+    wanted = options.revision or 0
+    is_limited = bool(options.limit) and options.revision != 0
+    return not (options.continue_token or options.match == "Exact" or is_limited) and wanted <= current
+
+
 def make_too_new(revision: int, current: int) -> ApiError:
     """The 504 for a revision that is not there yet."""
     cause = {"reason": "ResourceVersionTooLarge", "message": "Too large resource version"}
