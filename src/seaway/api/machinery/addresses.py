@@ -160,6 +160,16 @@ def validate_cidr(text: str, old_values: Collection[str] = ()) -> list[str]:
     return ["must not have bits set beyond the prefix length"] if parsed.has_host_bits else []
 
 
+def validate_canonical_cidr(text: str) -> list[str]:
+    """A CIDR in its one spelling (CIDRC)."""
+    errors = validate_cidr(text)
+    parsed = find_network(text)
+    if errors or parsed is None:
+        return errors
+    canonical = str(parsed.network)
+    return [] if canonical == text else [f'must be in canonical form ("{canonical}")']
+
+
 def validate_endpoint_ip(text: str) -> list[str]:
     """An address that traffic may be sent to (EIP). Multicast beyond link scope is taken, as upstream takes it."""
     parsed = find_address(text)
