@@ -206,7 +206,8 @@ class Shown:
 class CertificateReader:
     """Tells whose a certificate is that OpenSSL has verified against all CAs together. A CA must have signed it itself.
 
-    The CAs are told apart by the signature, not by their names: whoever made the one could call it as the other.
+    The CAs are told apart by the signature, not by their names: whoever made the one could call it as the other. (In
+    one context OpenSSL finds a CA by its name, so two of one name do not both work; they never work as each other.)
     """
 
     def __init__(self, tls: TlsFiles, context: ssl.SSLContext) -> None:

@@ -54,7 +54,8 @@ ALLOWED = [
      Identity("system:anonymous", ("system:unauthenticated",))),
     ("both narrow rights", {"user": "ann"}, [ON_USER, AS_USER], Identity("ann", (EVERYBODY,))),
     ("narrow rights of an account", {"user": ACCOUNT},
-     [rule("impersonate-on:serviceaccount:list", "services"), rule("impersonate:serviceaccount", "serviceaccounts", GROUP)],
+     [rule("impersonate-on:serviceaccount:list", "services"),
+      rule("impersonate:serviceaccount", "serviceaccounts", GROUP)],
      Identity(ACCOUNT, ACCOUNTS)),
     ("narrow rights of a node", {"user": "system:node:n", "group": "system:nodes"},
      [rule("impersonate-on:arbitrary-node:list", "services"), rule("impersonate:arbitrary-node", "nodes", GROUP, "n"),
@@ -82,7 +83,8 @@ REFUSED = [
     ("one value of an extra", {"user": "ann", "extra-a": "1\n2"},
      [rule("impersonate", "users"), rule("impersonate", "userextras/a", GROUP, "1")], "impersonate-on:user-info"),
     ("an account is not a user", {"user": ACCOUNT}, [rule("impersonate", "users")], "impersonate-on:serviceaccount"),
-    ("a node's narrow right is its own", {"user": "system:node:n"}, [ON_USER, AS_USER], "impersonate-on:arbitrary-node"),
+    ("a node's narrow right is its own", {"user": "system:node:n"}, [ON_USER, AS_USER],
+     "impersonate-on:arbitrary-node"),
 ]  # fmt: skip
 
 

@@ -49,7 +49,8 @@ WRITES = [
     ("its own Node's status", nodes("update", "n1", "status"), node(), node(), None),
     ("another Node", nodes("patch", "n2"), node("n2"), node("n2"), f'{OWN} is not allowed to modify node "n2"'),
     ("labels that agents set", nodes("patch"), node(), node(labels={ZONE: "a", HOST: "n1"}), None),
-    ("labels of the kubelet's own domain", nodes("patch"), node(), node(labels={"a.kubelet.kubernetes.io/x": ""}), None),
+    ("labels of the kubelet's own domain", nodes("patch"), node(), node(labels={"a.kubelet.kubernetes.io/x": ""}),
+     None),
     ("labels of nodes' own domain", nodes("patch"), node(), node(labels={"node.kubernetes.io/x": ""}), None),
     ("labels of nobody's domain", nodes("patch"), node(), node(labels={"x": "", "example.com/y": ""}), None),
     ("a guarded label, added", nodes("patch"), node(), node(labels={"node-restriction.kubernetes.io/x": ""}),
@@ -166,9 +167,11 @@ def test_a_node_reads_by_name_what_its_pods_use(plural: str) -> None:
             f'{plural} "unused" is forbidden: User "system:node:n1" cannot get resource "{plural}" in API group "" in '
             "the namespace \"default\": no relationship found between node 'n1' and this object"
         )
-        for target, why in ((f"{BASE}/{plural}", "No Object name found"),
-                            (f"/api/v1/{plural}", "No Object name found"),
-                            (f"/api/v1/{plural}?fieldSelector=metadata.name%3Dused", "can only read namespaced")):  # fmt: skip
+        for target, why in (
+            (f"{BASE}/{plural}", "No Object name found"),
+            (f"/api/v1/{plural}", "No Object name found"),
+            (f"/api/v1/{plural}?fieldSelector=metadata.name%3Dused", "can only read namespaced object"),
+        ):
             refused = await ask("GET", target, identity=NODE)
             assert refused.status == 403 and why in refused.message
         for method in ("PUT", "DELETE"):
