@@ -146,6 +146,22 @@ async def run_plane(options: Options) -> None:
         say(**values)
 
 
+async def run_watchers(options: Options) -> None:
+    """Watches and writes beside an API server. Says when all watch, then what they saw."""
+    from bench.watchers import measure_watchers
+
+    await measure_watchers(
+        Path(options["folder"]),
+        port=options["port"],
+        watchers=options["watchers"],
+        namespaces=options["namespaces"],
+        per_second=options["per_second"],
+        seconds=options["seconds"],
+        say=say,
+    )
+    await input_ended()
+
+
 async def input_ended() -> None:
     """Returns when the parent has closed this process's input."""
     await asyncio.get_running_loop().run_in_executor(None, sys.stdin.buffer.read)
@@ -157,6 +173,7 @@ KINDS: Mapping[str, Callable[[Options], Awaitable[None]]] = {
     "proxy": run_proxy,
     "proxy-host": run_proxy_host,
     "plane": run_plane,
+    "watchers": run_watchers,
 }
 
 

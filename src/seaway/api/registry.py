@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import importlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from seaway.api.machinery.strategy import Strategy
 
@@ -29,6 +29,8 @@ class Resource:
     """The folder under `seaway.api` with `strategy.py` and, if the kind has any, `columns.py`; empty: only stored."""
     verbs: tuple[str, ...] = ALL_VERBS
     """What may be done to the resource itself; a kind that is shown and never kept has fewer."""
+    stored_as: Resource | None = None
+    """The row whose stored objects these are, in a form of this row's own (`conversion.py` of the folder)."""
 
     @property
     def is_stored(self) -> bool:
@@ -48,7 +50,13 @@ class Resource:
     @property
     def store_prefix(self) -> str:
         """Where the store keeps objects: `/registry/core/services/`, then `namespace/name` or `name`."""
-        return f"/registry/{self.group or 'core'}/{self.plural}/"
+        home = self.stored_as or self
+        return f"/registry/{home.group or 'core'}/{home.plural}/"
+
+    @property
+    def storage(self) -> Resource:
+        """The row that is written to: itself, or that of another group with the rules of this one."""
+        return self if self.stored_as is None else _storage_row(self)
 
     @property
     def strategy(self) -> Strategy:
@@ -70,6 +78,12 @@ class Resource:
 
 
 @functools.cache
+def _storage_row(resource: Resource) -> Resource:
+    assert resource.stored_as is not None
+    return replace(resource.stored_as, folder=resource.folder)
+
+
+@functools.cache
 def _load_strategy(folder: str) -> Strategy:
     if not folder:
         return Strategy()
@@ -80,7 +94,7 @@ def _load_strategy(folder: str) -> Strategy:
 SERVICES = Resource(kind="Service", plural="services", singular="service", short_names=("svc",), categories=("all",),
                     subresources=("status",), folder="service")  # fmt: skip
 PODS = Resource(kind="Pod", plural="pods", singular="pod", short_names=("po",), categories=("all",),
-                subresources=("status", "binding"), folder="pod")  # fmt: skip
+                subresources=("status", "binding", "eviction", "ephemeralcontainers"), folder="pod")  # fmt: skip
 NODES = Resource(kind="Node", plural="nodes", singular="node", namespaced=False, short_names=("no",),
                  subresources=("status",), folder="node")  # fmt: skip
 NAMESPACES = Resource(kind="Namespace", plural="namespaces", singular="namespace", namespaced=False,
@@ -96,6 +110,8 @@ SERVICE_ACCOUNTS = Resource(kind="ServiceAccount", plural="serviceaccounts", sin
                             short_names=("sa",), subresources=("token",), folder="serviceaccount")  # fmt: skip
 ENDPOINT_SLICES = Resource(group="discovery.k8s.io", kind="EndpointSlice", plural="endpointslices",
                            singular="endpointslice", folder="endpointslice")  # fmt: skip
+EVENTS_OF_GROUP = Resource(group="events.k8s.io", kind="Event", plural="events", singular="event", short_names=("ev",),
+                           folder="events_k8s_io", stored_as=EVENTS)  # fmt: skip
 LEASES = Resource(group="coordination.k8s.io", kind="Lease", plural="leases", singular="lease", folder="lease")
 IP_ADDRESSES = Resource(group="networking.k8s.io", kind="IPAddress", plural="ipaddresses", singular="ipaddress",
                         namespaced=False, short_names=("ip",), folder="ipaddress")  # fmt: skip
@@ -156,12 +172,20 @@ CUSTOM_RESOURCE_DEFINITIONS = Resource(group="apiextensions.k8s.io", kind="Custo
                                        namespaced=False, short_names=("crd", "crds"), categories=("api-extensions",),
                                        verbs=READ_VERBS)  # fmt: skip
 
+SCALES = Resource(group="autoscaling", kind="Scale", plural="scales", singular="scale", verbs=(), folder="scale")
+EVICTIONS = Resource(group="policy", kind="Eviction", plural="evictions", singular="eviction", verbs=())
+TOKEN_REQUESTS = Resource(group="authentication.k8s.io", kind="TokenRequest", plural="tokenrequests",
+                          singular="tokenrequest", verbs=())  # fmt: skip
+BINDINGS = Resource(kind="Binding", plural="bindings", singular="binding", verbs=("create",))
+"""What subresources speak of. Nothing of these kinds is stored, so they are no rows of the list."""
+
 RESOURCES: tuple[Resource, ...] = (
     SERVICES, PODS, NODES, NAMESPACES, ENDPOINTS, EVENTS, CONFIG_MAPS, SECRETS, SERVICE_ACCOUNTS,
     REPLICATION_CONTROLLERS, RESOURCE_QUOTAS, LIMIT_RANGES, POD_TEMPLATES, PERSISTENT_VOLUMES,
     PERSISTENT_VOLUME_CLAIMS,
     API_SERVICES,
     DEPLOYMENTS, REPLICA_SETS, STATEFUL_SETS, DAEMON_SETS, CONTROLLER_REVISIONS,
+    EVENTS_OF_GROUP,
     JOBS, CRON_JOBS,
     INGRESSES, INGRESS_CLASSES, NETWORK_POLICIES, SERVICE_CIDRS, IP_ADDRESSES,
     POD_DISRUPTION_BUDGETS,
@@ -191,8 +215,8 @@ REVIEWS: tuple[Resource, ...] = (
     TOKEN_REVIEWS, SELF_SUBJECT_REVIEWS, SUBJECT_ACCESS_REVIEWS, SELF_SUBJECT_ACCESS_REVIEWS,
     LOCAL_SUBJECT_ACCESS_REVIEWS, SELF_SUBJECT_RULES_REVIEWS,
 )  # fmt: skip
-SERVED: tuple[Resource, ...] = RESOURCES + REVIEWS
-"""What the API has paths for: the kinds of the store, and the questions."""
+SERVED: tuple[Resource, ...] = (*RESOURCES, BINDINGS, *REVIEWS)
+"""What the API has paths for: the kinds of the store, and what is said or asked and not kept."""
 
 _BY_PATH = {(r.group, r.version, r.plural): r for r in SERVED}
 

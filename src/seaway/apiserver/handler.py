@@ -8,6 +8,7 @@ Rule: spec "api-machinery" §1, §2, §10, §11.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 
 from seaway.api.machinery.errors import (
     ApiError,
@@ -15,6 +16,8 @@ from seaway.api.machinery.errors import (
     MethodNotAllowed,
     NotFound,
     RequestEntityTooLarge,
+    ServerTimeout,
+    make_server_timeout,
 )
 from seaway.api.machinery.http import Identity, Request, Response
 from seaway.api.registry import SERVED, Resource, find_resource
@@ -22,17 +25,21 @@ from seaway.apiserver.answers import make_status, make_text
 from seaway.apiserver.health import answer_health
 from seaway.apiserver.impersonation import impersonate, parse_impersonation
 from seaway.apiserver.metrics import Gauges, Metrics
+from seaway.apiserver.options import check_timeout
 from seaway.apiserver.rbac import MASTERS, attributes_of
 from seaway.apiserver.record import encode_object
 from seaway.apiserver.routes import Route, route_request
 from seaway.apiserver.state import ServerState
-from seaway.apiserver.verbs import VERBS, Call, answer_question
+from seaway.apiserver.subresources import find_verb
+from seaway.apiserver.verbs import Call
 from seaway.pki.issuer import TokenIssuer
 from seaway.pki.tokens import ALGORITHM
+from seaway.store.contract import StoreError
 
 MAX_BODY_BYTES = 3 << 20
 _READS = frozenset(("GET", "HEAD", "OPTIONS"))
 _KNOWN_GROUPS = frozenset(resource.group for resource in SERVED)
+_OPERATIONS = {"patch": "update", "deletecollection": "delete"}
 _TOO_MANY = b"Too many requests, please try again later.\n"
 _KEY_SET_CACHING = "public, max-age=3600"
 _COMMON = (("Cache-Control", "no-cache, private"),)
@@ -66,6 +73,10 @@ class ApiServer:
         try:
             route = route_request(request)
             response = await self._answer(request, identity, route)
+        except (ServerTimeout, StoreError) as error:
+            operation = _OPERATIONS.get(route.verb, route.verb)
+            response = make_status(make_server_timeout(route.plural, route.group, operation), request)
+            self.state.effects.report(error)
         except ApiError as error:
             response = make_status(error, request)
         except Exception as error:
@@ -104,6 +115,8 @@ class ApiServer:
         state = self.state
         if len(request.body) > MAX_BODY_BYTES:
             raise RequestEntityTooLarge(f"Request entity too large: limit is {MAX_BODY_BYTES}")
+        if request.query and route.verb != "watch":
+            check_timeout(request)
         asked = attributes_of(route)
         wanted = parse_impersonation(request.headers)
         if wanted is not None:
@@ -134,6 +147,8 @@ class ApiServer:
             )
             if found is not None:
                 return found
+        elif discovery.answer(replace(request, method="GET"), address=self._address) is not None:
+            raise MethodNotAllowed("the server does not allow this method on the requested resource", {})
         if path.startswith(("/api/", "/apis/")) and path.count("/") <= 3:
             group = path.split("/")[2] if path.startswith("/apis/") else ""
             if group in _KNOWN_GROUPS:
@@ -188,10 +203,11 @@ async def _call_verb(call: Call) -> Response:
         raise NotFound("the server could not find the requested resource", {})
     if not resource.namespaced and route.namespace and resource.plural != "namespaces":
         raise NotFound("the server could not find the requested resource", {})
-    verb = VERBS.get((route.verb, route.subresource)) if resource.is_stored else _QUESTIONS.get(route.verb)
+    verb = find_verb(resource, route.verb, route.subresource)
+    method = call.request.method
     if verb is not None and not route.subresource and route.verb not in resource.verbs:
         raise MethodNotAllowed(_describe_refused_verb(resource), {})
-    if verb is None or call.request.method in ("HEAD", "OPTIONS") or not _fits(call):
+    if verb is None or method in ("HEAD", "OPTIONS") or (route.is_watch_path and method != "GET") or not _fits(call):
         raise MethodNotAllowed("the server does not allow this method on the requested resource", {})
     return await verb(call)
 
@@ -224,7 +240,6 @@ def _fits(call: Call) -> bool:
 
 
 _NO_ROUTE = Route("")
-_QUESTIONS = {"create": answer_question}
 
 
 def _labels_of(route: Route) -> tuple[str, str, str, str, str, str]:
@@ -234,7 +249,11 @@ def _labels_of(route: Route) -> tuple[str, str, str, str, str, str]:
         return (route.verb.upper(), "", "", "", "", "")  # a stranger's words must not become label values
     scope = "resource" if route.name else "namespace" if route.namespace else "cluster"
     verb = _METRIC_VERBS.get(route.verb, "OTHER")
-    subresource = route.subresource if route.subresource in ("", "status", "binding", "finalize") else "other"
+    subresource = (
+        route.subresource
+        if route.subresource in ("", "status", "binding", "finalize", "scale", "eviction", "ephemeralcontainers")
+        else "other"
+    )
     return (verb, route.group, route.version, route.plural, subresource, scope)
 
 

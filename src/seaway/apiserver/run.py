@@ -17,7 +17,6 @@ from seaway.api.registry import (
     CLUSTER_ROLES,
     EVENTS,
     NAMESPACES,
-    RESOURCES,
     SECRETS,
     SERVICE_ACCOUNTS,
     Resource,
@@ -51,6 +50,9 @@ EVENT_EXPIRY_SECONDS = 60.0
 RETRY_SECONDS = 1.0
 REPLAYED_REVISIONS = 5_000
 """How far back a restarted server tells watches what happened, so that clients resume without a LIST."""
+
+LOADED_AT_ONCE = 500
+"""Objects per list at the start, so that memory is never filled with a whole kind as the store returns it."""
 
 _LOG = logging.getLogger("seaway.apiserver")
 _SELF = Identity("system:apiserver", (MASTERS,))
@@ -138,11 +140,15 @@ async def _fill(store: Store, watch_cache: WatchCache, allocator: ServiceAllocat
         allocator.observe(event.key, event.value, event.revision)
 
     watch_cache.listen(show_allocator)
-    for resource in RESOURCES:
-        page = await store.list(resource.store_prefix, revision=revision)
-        watch_cache.load(resource, page.entries, revision, horizon)
-        for entry in page.entries:
-            allocator.observe(entry.key, entry.value, entry.revision)
+    for cache in watch_cache:
+        after, more = "", True
+        while more:
+            page = await store.list(cache.resource.store_prefix, revision=revision, limit=LOADED_AT_ONCE, after=after)
+            watch_cache.load(cache.resource, page.entries, revision, horizon)
+            for entry in page.entries:
+                allocator.observe(entry.key, entry.value, entry.revision)
+                after = entry.key
+            more = page.more
     for entry in (await store.list(PORT_PREFIX, revision=revision)).entries:
         allocator.observe(entry.key, entry.value, entry.revision)
     try:

@@ -30,10 +30,10 @@ from seaway.apiserver.noderestriction import READ_BY_USE, find_use_refusal, find
 from seaway.apiserver.rbac import Attributes, Decision, Policy, make_forbidden, make_refusal
 from seaway.apiserver.record import Json, Record, decode_object
 from seaway.apiserver.systemfields import generate_name
-from seaway.apiserver.watchcache import WatchCache
+from seaway.apiserver.watchcache import ResourceCache, WatchCache
 from seaway.store.contract import Precondition, PreconditionFailed, Store, StoreError, Write
 
-_POLICY_KINDS = (CLUSTER_ROLES, CLUSTER_ROLE_BINDINGS, ROLES, ROLE_BINDINGS)
+_POLICY_KINDS = (CLUSTER_ROLES, CLUSTER_ROLE_BINDINGS, ROLES, ROLE_BINDINGS)  # the order of Policy
 # Delivery follows the commit at once; the wait only covers a store that delivers from another thread.
 _DELIVERY_SECONDS = 10.0
 
@@ -67,6 +67,7 @@ class ServerState:
         self.list_bodies = ListBodies()
         self._policy: Policy | None = None
         self._policy_version: tuple[int, ...] = ()
+        self._policy_caches = tuple(watch_cache.cache(kind) for kind in _POLICY_KINDS)
 
     def find(self, resource: Resource, namespace: str, name: str) -> Record | None:
         """The object's record, or None."""
@@ -78,9 +79,10 @@ class ServerState:
 
     def read_policy(self) -> Policy:
         """The roles and bindings of this moment. Made anew only after one of them has changed."""
-        version = tuple(self.watch_cache.cache(kind).changed_at for kind in _POLICY_KINDS)
+        roles, bindings, local_roles, local_bindings = self._policy_caches
+        version = (roles.changed_at, bindings.changed_at, local_roles.changed_at, local_bindings.changed_at)
         if self._policy is None or version != self._policy_version:
-            self._policy = Policy(*(self._decode_all(kind) for kind in _POLICY_KINDS))
+            self._policy = Policy(*map(_decode_all, self._policy_caches))
             self._policy_version = version
         return self._policy
 
@@ -133,10 +135,10 @@ class ServerState:
             await self.watch_cache.wait_for(failure.current_revision, _DELIVERY_SECONDS)
             raise
         except StoreError as error:
-            text = f"The operation could not be completed at this time, please try again: {error}"
-            raise ServerTimeout(text, {"retryAfterSeconds": 2}) from error
+            raise ServerTimeout(f"the store failed: {error}", {"retryAfterSeconds": 2}) from error
         await self.watch_cache.wait_for(max(revisions, default=0), _DELIVERY_SECONDS)
         return revisions
 
-    def _decode_all(self, resource: Resource) -> Iterable[Json]:
-        return [decode_object(record.body) for record in self.watch_cache.cache(resource).select()]
+
+def _decode_all(cache: ResourceCache) -> Iterable[Json]:
+    return [decode_object(record.body) for record in cache.select()]

@@ -8,14 +8,22 @@ Rule: spec "api-machinery" §4.3-4.6, "service-api" §0.2.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from seaway.api.machinery.codec import Decoded
-from seaway.api.machinery.errors import ApiError, InternalError, make_already_exists, make_invalid, make_not_found
+from seaway.api.machinery.errors import (
+    ApiError,
+    InternalError,
+    RequestEntityTooLarge,
+    make_already_exists,
+    make_invalid,
+    make_not_found,
+)
 from seaway.api.machinery.field import FieldError, invalid
 from seaway.api.machinery.http import Identity
 from seaway.api.machinery.objectmeta import validate_create_meta, validate_update_meta
 from seaway.api.machinery.strategy import Context, Json
+from seaway.api.pod.ephemeral import validate_ephemeral_update
 from seaway.api.registry import ENDPOINTS, NAMESPACES, PODS, SERVICES, Resource
 from seaway.apiserver.admission import find_namespace_refusal
 from seaway.apiserver.allocate import Claim
@@ -43,6 +51,8 @@ GENERATE_ATTEMPTS = 8
 """Upstream's (spec "api-machinery" §4.1)."""
 RACE_ATTEMPTS = 64
 """A race is lost to somebody who won it, so every attempt is progress of the whole; upstream stops after 34 s."""
+MAX_STORED_BYTES = 3 << 19
+"""Of one object: what etcd takes in a request (spec "api-machinery" §11)."""
 NO_CLAIM = Claim()
 
 
@@ -70,6 +80,8 @@ class Written:
     status: int
     body: bytes
     warnings: tuple[str, ...] = ()
+    is_status: bool = False
+    """The body is a Status: a delete has left nothing to show."""
 
 
 Make = Callable[[Json], Decoded]
@@ -108,7 +120,7 @@ async def create(state: ServerState, target: Target, decoded: Decoded) -> Writte
             if existing is not None:
                 raise _make_exists(target, existing)
             return Written(201, encode_stored(ready), warnings_now)
-        value = encode_stored(ready)
+        value = encode_within_limit(ready)
         try:
             revision = await commit_with_claim(state, Precondition(key, 0), Write(key, value), claim)
         except PreconditionFailed as failure:
@@ -205,7 +217,7 @@ def _plan_update(state: ServerState, target: Target, make: Make, record: Record,
     resource, strategy = target.resource, target.resource.strategy
     old = decode_object(record.body)
     decoded = make(decode_object(record.body))
-    obj = decoded.obj if target.subresource in ("finalize", "binding") else strategy.default(decoded.obj)
+    obj = decoded.obj if target.subresource == "binding" else strategy.default(decoded.obj)
     state.admit_node(target.identity, target.attributes, old, obj)
     check_identity(obj, resource, namespace=target.namespace, name=target.name)
     if not is_patch:
@@ -226,7 +238,10 @@ def _plan_update(state: ServerState, target: Target, make: Make, record: Record,
     elif target.subresource == "finalize":
         finalizers = (obj.get("spec") or {}).get("finalizers", [])
         obj = {**old, "metadata": obj["metadata"], "spec": {**old.get("spec", {}), "finalizers": finalizers}}
-        kind_errors = []
+        kind_errors = strategy.validate_create(obj)
+    elif target.subresource == "ephemeralcontainers":
+        grow_generation(obj, old, resource)
+        kind_errors = validate_ephemeral_update(obj, old)
     else:
         obj = strategy.prepare_update(obj, old, context)
         grow_generation(obj, old, resource)
@@ -237,7 +252,7 @@ def _plan_update(state: ServerState, target: Target, make: Make, record: Record,
     if resource is SERVICES and not target.subresource:
         state.admit_external_ips(obj, old)
     warnings = (*decoded.warnings, *owner_warnings, *strategy.warnings(obj, old))
-    value = encode_stored(obj)
+    value = encode_within_limit(obj)
     unchanged = decode_object(value) == _without_revision(old)
     deletes = may_vanish(obj)
     return _Attempt(obj, None if unchanged else value, deletes, claim, tuple(dict.fromkeys(warnings)))
@@ -246,7 +261,7 @@ def _plan_update(state: ServerState, target: Target, make: Make, record: Record,
 async def _create_by_update(state: ServerState, target: Target, make: Make) -> Written:
     """PUT of a missing object. A resourceVersion in the body is ignored; a uid names an object that is not there."""
     resource = target.resource
-    attributes = Attributes("create", resource.group, resource.plural, target.subresource, target.namespace)
+    attributes = replace(target.attributes, verb="create", name="")
     state.authorize(target.identity, attributes)
     decoded = make({})
     check_identity(decoded.obj, resource, namespace=target.namespace, name=target.name)
@@ -299,6 +314,21 @@ async def _remove_endpoints(state: ServerState, service: Record) -> None:
         await remove(state, ENDPOINTS, record)
     except (PreconditionFailed, ApiError):
         return
+
+
+def encode_within_limit(obj: Json) -> bytes:
+    """The bytes to store; what is too big is tried without the record of its managers. Raises RequestEntityTooLarge.
+
+    Rule: spec "api-machinery" §11. Upstream passes on the words of its store, with a 500; the fault is the request's.
+    """
+    value = encode_stored(obj)
+    if len(value) <= MAX_STORED_BYTES:
+        return value
+    meta = {key: item for key, item in obj["metadata"].items() if key != "managedFields"}
+    value = encode_stored({**obj, "metadata": meta})
+    if len(value) > MAX_STORED_BYTES:
+        raise RequestEntityTooLarge(f"Request entity too large: limit is {MAX_STORED_BYTES}")
+    return value
 
 
 def _keep_generation(obj: Json, old: Json) -> None:
