@@ -42,6 +42,8 @@ REPLAYED_REVISIONS = 5_000
 
 _LOG = logging.getLogger("seaway.apiserver")
 _SELF = Identity("system:apiserver", (MASTERS,))
+_SELF_MANAGER = "kube-apiserver"
+"""Upstream's name for itself in managedFields, which people and tools know."""
 
 
 class AsyncioEffects:
@@ -192,7 +194,7 @@ async def _delete(state: ServerState, write: ObjectWrite) -> None:
 
 def _target(resource: Resource, namespace: str, name: str) -> Target:
     attributes = Attributes("update" if name else "create", resource.group, resource.plural, "", namespace, name)
-    return Target(resource, namespace, name, _SELF, attributes)
+    return Target(resource, namespace, name, _SELF, attributes, manager=_SELF_MANAGER)
 
 
 def _copy(obj: Json) -> Json:

@@ -16,6 +16,7 @@ from seaway.apiserver.answers import is_packed, make_answer, make_packed_answer
 from seaway.apiserver.bodies import (
     decode_delete_body,
     decode_object_body,
+    make_applier,
     make_binder,
     make_patcher,
     make_replacement,
@@ -25,8 +26,15 @@ from seaway.apiserver.effects import format_time
 from seaway.apiserver.encoding import PLAIN, accepts_gzip, choose_form, is_pretty
 from seaway.apiserver.fieldlabels import check_field_selector
 from seaway.apiserver.lists import TOO_NEW_WAIT_SECONDS, Page, make_matcher, make_too_new, read_page
+from seaway.apiserver.managedfields import choose_manager
 from seaway.apiserver.negotiation import Accepted
-from seaway.apiserver.options import ListOptions, parse_get_version, parse_list_options, parse_write_options
+from seaway.apiserver.options import (
+    ListOptions,
+    is_apply_patch,
+    parse_get_version,
+    parse_list_options,
+    parse_write_options,
+)
 from seaway.apiserver.rbac import attributes_of
 from seaway.apiserver.record import encode_object
 from seaway.apiserver.render import EventEncoder, join_items, join_list, render_list, render_object
@@ -54,8 +62,8 @@ class Call:
     def include_object(self) -> str:
         return self.request.find_parameter("includeObject") or "Metadata"
 
-    def target(self, *, dry_run: bool) -> Target:
-        """What a write of this request is about."""
+    def target(self, *, dry_run: bool, manager: str | None = "") -> Target:
+        """What a write of this request is about. manager: the client's word for itself; None for an apply."""
         namespace = self.route.namespace if self.resource.namespaced else ""
         return Target(
             self.resource,
@@ -65,6 +73,7 @@ class Call:
             attributes_of(self.route),
             self.route.subresource,
             dry_run,
+            None if manager is None else choose_manager(manager, self.request.headers.get("user-agent", "")),
         )
 
     @property
@@ -152,7 +161,8 @@ async def answer_create(call: Call) -> Response:
     form = choose_form(call.request)
     options = parse_write_options(call.request, "CreateOptions")
     decoded = decode_object_body(call.request, call.resource, options)
-    written = await create(call.state, call.target(dry_run=options.dry_run), decoded)
+    target = call.target(dry_run=options.dry_run, manager=options.field_manager)
+    written = await create(call.state, target, decoded)
     return _answer_written(call, written, form)
 
 
@@ -163,17 +173,24 @@ async def answer_update(call: Call) -> Response:
     decoded = decode_object_body(call.request, call.resource, options)
     creates = call.resource.strategy.creates_on_update and not call.route.subresource
     make = make_replacement(decoded)
-    target = call.target(dry_run=options.dry_run)
+    target = call.target(dry_run=options.dry_run, manager=options.field_manager)
     written = await update(call.state, target, make, is_patch=False, creates=creates)
     return _answer_written(call, written, form)
 
 
 async def answer_patch(call: Call) -> Response:
-    """PATCH of an object or its status."""
+    """PATCH of an object or its status; an apply also creates."""
     form = choose_form(call.request)
     options = parse_write_options(call.request, "PatchOptions")
-    make = make_patcher(call.request, call.resource, options)
-    written = await update(call.state, call.target(dry_run=options.dry_run), make, is_patch=True)
+    if is_apply_patch(call.request):
+        target = call.target(dry_run=options.dry_run, manager=None)
+        make = make_applier(call.request, target, options, lambda: format_time(call.state.effects.wall_now()))
+        creates = not call.route.subresource
+        written = await update(call.state, target, make, is_patch=True, creates=creates)
+    else:
+        target = call.target(dry_run=options.dry_run, manager=options.field_manager)
+        make = make_patcher(call.request, call.resource, options)
+        written = await update(call.state, target, make, is_patch=True)
     return _answer_written(call, written, form)
 
 

@@ -12,8 +12,8 @@ validate_update, warnings, commit.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 from seaway.api.machinery.field import FieldError
@@ -69,3 +69,6 @@ class Strategy:
     allows_unconditional_update: bool = True
     deletes_gracefully: bool = False
     answers_delete_with_object: bool = False
+    reset_fields: Mapping[str, tuple[str, ...]] = field(default_factory=dict, hash=False)
+    """Dotted paths that a write to the subresource ("" is the main resource) puts back to what they were: nobody comes
+    to own them that way. A subresource that is not named here: the kinds' common rule."""
