@@ -31,6 +31,7 @@ _LEAF: Tree = {}
 _CHANGED: Difference = (_LEAF, None)
 _REMOVED: Difference = (None, _LEAF)
 _SAME: Difference = (None, None)
+GONE: Any = object()
 
 
 class TypedError(ValueError):
@@ -58,7 +59,7 @@ class Node(Checkable, Protocol):
 
     def release(self, value: Any, last: Tree, kept: Tree, *, inside: bool, gone: bool) -> Any:
         """The value without what `last` had and nobody in `kept` has. inside, gone: a part of `last` holds this
-        value, and nobody keeps that part."""
+        value, and nobody keeps that part. GONE: a list or map of which nothing remains."""
 
 
 class Leaf:
@@ -197,8 +198,9 @@ class Struct:
             alive = not gone and key in kept  # a field is kept by whoever keeps anything in it
             if not alive:
                 continue
-            left = member.node.release(item, had, kept[key], inside=True, gone=False) if had else item
-            if left is not None:
+            descends = had and item is not None
+            left = member.node.release(item, had, kept[key], inside=True, gone=False) if descends else item
+            if left is not GONE:
                 result[name] = left
         return result
 
@@ -248,9 +250,9 @@ class Map:
         result = {}
         for name, item in value.items():
             left = _release_element(self.item, item, f"f:{name}", last, kept, inside=inside, gone=gone)
-            if left is not None:
+            if left is not GONE:
                 result[name] = left
-        return result or None
+        return result or GONE
 
     def check(self, value: Any, path: str, errors: list[str]) -> None:
         if _is_map(value, path, errors):
@@ -333,9 +335,9 @@ class _Associative:
         result = []
         for item in value:
             left = _release_element(self.item, item, self.identify(item), last, kept, inside=inside, gone=gone)
-            if left is not None:
+            if left is not GONE:
                 result.append(left)
-        return result or None
+        return result or GONE
 
     def check(self, value: Any, path: str, errors: list[str]) -> None:
         if value is None:
@@ -433,7 +435,7 @@ def _merge_members(live: Any, config: Any, find_node: Any) -> Any:
 
 
 def _release_element(node: Node, value: Any, key: str, last: Tree, kept: Tree, *, inside: bool, gone: bool) -> Any:
-    """Of a map or list: None when it goes. Unlike a field, it is kept only by who owns the element itself."""
+    """Of a map or list. Unlike a field, it is kept only by who owns the element itself."""
     had = last.get(key)
     if had is None:
         return value
@@ -441,8 +443,8 @@ def _release_element(node: Node, value: Any, key: str, last: Tree, kept: Tree, *
     was_owned = is_member(had)
     alive = not gone and ((keeps is not None and is_member(keeps)) or not (inside or was_owned))
     if was_owned and not alive:
-        return None
-    if not had:
+        return GONE
+    if not had or value is None:
         return value
     return node.release(value, had, keeps or {}, inside=inside or was_owned, gone=not alive)
 
