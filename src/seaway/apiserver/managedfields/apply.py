@@ -14,14 +14,14 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from seaway.apiserver.managedfields.entries import APPLY, UPDATE, Entries, Entry
-from seaway.apiserver.managedfields.fieldsets import Tree, intersection, list_paths, unite
+from seaway.apiserver.managedfields.fieldsets import Tree, difference, intersection, list_paths, unite
 from seaway.apiserver.managedfields.schema import OwnedSchema
 from seaway.apiserver.managedfields.tracking import Writer, record_change, release_fields
 
 Json = dict[str, Any]
 BEFORE_FIRST_APPLY = "before-first-apply"
-# The metadata itself belongs to the object, whoever lets go of all that is in it.
-_ALWAYS_KEPT: Tree = {"f:metadata": {}}
+# The metadata itself is nobody's, and stays whoever lets go of all that is in it.
+_METADATA: Tree = {"f:metadata": {}}
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,12 +82,12 @@ def apply_config(
     if not entries and live:
         entries = record_change(schema, {}, live, entries, replace(writer, manager=BEFORE_FIRST_APPLY))
     merged: Json = schema.full.merge(live, config)
-    owned = schema.owned.own(config) or {}
+    owned = difference(schema.owned.own(config) or {}, _METADATA)
     mine = Entry(writer.manager, APPLY, writer.api_version, owned, writer.subresource)
     last = entries.get(mine.identity)
     others = {identity: entry for identity, entry in entries.items() if identity != mine.identity}
     if last is not None:
-        kept = unite(owned, _ALWAYS_KEPT)
+        kept = unite(owned, _METADATA)
         for entry in others.values():
             kept = unite(kept, entry.fields)
         merged = schema.full.release(merged, last.fields, kept, inside=False, gone=False)
