@@ -105,7 +105,7 @@ def test_folding_keeps_every_field_and_at_most_ten_updates(entries: list[Entry])
     for version in versions:
         fields = [{p for e in side if e.api_version == version for p in to_paths(e.fields)} for side in (had, updates)]
         assert fields[0] == fields[1]
-    assert [e for e in after.values() if e.operation == "Apply"] == [e for e in entries_of(before, "Apply")]
+    assert [e for e in after.values() if e.operation == "Apply"] == entries_of(before, "Apply")
     assert all(identity == entry.identity for identity, entry in after.items())
     assert fold_ancient(after) == after
 
@@ -116,7 +116,9 @@ def entries_of(entries: dict[Any, Entry], operation: str) -> list[Entry]:
 
 def test_the_oldest_are_folded_into_a_bucket_of_their_version() -> None:
     fields = [{f"f:{n:x}": {}} for n in range(13)]
-    entries = [make_entry(f"m{n:02}", time=n + 1, fields=fields[n], version="v2" if n == 1 else "v1") for n in range(13)]
+    entries = [
+        make_entry(f"m{n:02}", time=n + 1, fields=fields[n], version="v2" if n == 1 else "v1") for n in range(13)
+    ]
     after = fold_ancient(by_identity(*entries))
     bucket = after["Update", ANCIENT_CHANGES, "v1", ""]
     assert to_paths(bucket.fields) == {("f:0",), ("f:2",), ("f:3",), ("f:4",)}
