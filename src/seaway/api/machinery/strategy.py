@@ -61,6 +61,8 @@ class Strategy:
     validate_status_update: Callable[[Json, Json], list[FieldError]] = lambda obj, old: []
     warnings: Callable[[Json, Json | None], list[str]] = lambda obj, old: []
     fields: Callable[[Json], dict[str, str]] = _no_fields
+    field_aliases: Mapping[str, str] = field(default_factory=dict)
+    """Selectable fields that are other names of what `fields` of the stored object gives."""
     has_generation: bool = False
     spec_changed: Callable[[Json, Json], bool] = lambda obj, old: obj.get("spec") != old.get("spec")
     """When generation grows (only with has_generation)."""
@@ -72,3 +74,7 @@ class Strategy:
     reset_fields: Mapping[str, tuple[str, ...]] = field(default_factory=dict, hash=False)
     """Dotted paths that a write to the subresource ("" is the main resource) puts back to what they were: nobody comes
     to own them that way. A subresource that is not named here: the kinds' common rule."""
+    orphans_dependents: bool = False
+    """A delete that names no policy leaves what the object owns."""
+    has_dependents: bool = True
+    """False: nothing may be owned by the kind, so that propagation policies leave no finalizer."""

@@ -7,6 +7,7 @@ Rule: spec "api-machinery" §5.5 (Update/Patch/Create).
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -39,6 +40,7 @@ class Writer:
     subresource: str = ""
 
 
+@functools.lru_cache(maxsize=512)
 def choose_manager(field_manager: str, user_agent: str) -> str:
     """The name under which a write is recorded: the client's word, or the program that its User-Agent names."""
     if field_manager:
