@@ -56,6 +56,8 @@ LOADED_AT_ONCE = 500
 
 _LOG = logging.getLogger("seaway.apiserver")
 _SELF = Identity("system:apiserver", (MASTERS,))
+_SELF_MANAGER = "kube-apiserver"
+"""Upstream's name for itself in managedFields, which people and tools know."""
 
 
 class AsyncioEffects:
@@ -238,7 +240,7 @@ async def _delete(state: ServerState, write: ObjectWrite) -> None:
 
 def _target(resource: Resource, namespace: str, name: str) -> Target:
     attributes = Attributes("update" if name else "create", resource.group, resource.plural, "", namespace, name)
-    return Target(resource, namespace, name, _SELF, attributes)
+    return Target(resource, namespace, name, _SELF, attributes, manager=_SELF_MANAGER)
 
 
 def _copy(obj: Json) -> Json:

@@ -24,7 +24,6 @@ _SERVER_ONLY = (
     "deletionTimestamp",
     "deletionGracePeriodSeconds",
     "selfLink",
-    "managedFields",
 )
 
 
@@ -122,7 +121,7 @@ def make_uid_conflict(resource: Resource, name: str, key: str, given: str, store
 def keep_system_fields(obj: Json, old: Json) -> None:
     """Take from the stored object what a client may not change, and leave what validation must judge."""
     meta, stored = obj["metadata"], old["metadata"]
-    for key in ("resourceVersion", "selfLink", "managedFields"):
+    for key in ("resourceVersion", "selfLink"):
         meta.pop(key, None)
     _take(meta, stored, "creationTimestamp")
     _take(meta, stored, "generation")

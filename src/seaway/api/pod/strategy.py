@@ -67,4 +67,5 @@ STRATEGY = Strategy(
     has_generation=True,
     deletes_gracefully=True,
     answers_delete_with_object=True,
+    reset_fields={"status": ("spec", "metadata.deletionTimestamp", "metadata.ownerReferences")},
 )
