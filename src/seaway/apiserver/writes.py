@@ -37,6 +37,7 @@ from seaway.apiserver.record import Record, decode_object, encode_stored, splice
 from seaway.apiserver.state import ServerState
 from seaway.apiserver.systemfields import (
     check_identity,
+    check_no_version,
     check_uid,
     check_version,
     dedupe_owners,
@@ -98,6 +99,7 @@ async def create(state: ServerState, target: Target, decoded: Decoded) -> Writte
     obj = strategy.default(decoded.obj)
     warnings = [*decoded.warnings, *wipe_for_create(obj, resource, target.namespace)]
     meta = obj["metadata"]
+    given_version = meta.pop("resourceVersion", "")
     holder = state.find_namespace(target.namespace) if resource.namespaced else None
     refusal = find_namespace_refusal(resource, target.namespace, meta.get("name", ""), holder)
     if refusal is not None:
@@ -126,6 +128,7 @@ async def create(state: ServerState, target: Target, decoded: Decoded) -> Writte
             if existing is not None:
                 raise _make_exists(target, existing)
             return Written(201, encode_stored(ready), warnings_now)
+        check_no_version(given_version)
         value = encode_within_limit(ready)
         try:
             revision = await commit_with_claim(state, Precondition(key, 0), Write(key, value), claim)
