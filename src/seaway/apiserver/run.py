@@ -169,8 +169,14 @@ async def _bootstrap(state: ServerState) -> None:
 
 
 async def _keep_namespaces(state: ServerState) -> None:
+    """The namespaces of every server, and what they are born with: a data directory may be older than that."""
     missing = [name for name in bootstrap.NAMESPACES if state.find_namespace(name) is None]
     await asyncio.gather(*(_create(state, NAMESPACES, "", bootstrap.make_namespace(name)) for name in missing))
+    ca_pem = state.authenticator.credentials.root_ca_pem
+    for name in bootstrap.NAMESPACES:
+        for resource, obj in bootstrap.make_first_objects(name, ca_pem=ca_pem):
+            if state.find(resource, name, obj["metadata"]["name"]) is None:
+                await _create(state, resource, name, obj)
 
 
 async def _keep_aggregation(state: ServerState) -> None:
