@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections import deque
 
-from seaway.api.machinery.errors import ApiError, Expired
+from seaway.api.machinery.errors import ApiError, Expired, InternalError
 from seaway.apiserver.effects import Cancellable, Effects, Wakeup, resolve
 from seaway.apiserver.lists import Matcher
 from seaway.apiserver.options import ListOptions
@@ -87,7 +87,13 @@ class WatchStream:
         else:
             return
         assert self._encoder is not None
-        self._push(self._encoder.encode_change(event_type, change))
+        try:
+            line = self._encoder.encode_change(event_type, change)
+        except Exception as error:  # a printer that fails ends this watch, and not the delivery to all
+            self._effects.report(error)
+            self.fail(InternalError(f"Internal error occurred: {error!r}"))
+            return
+        self._push(line)
         if len(self._pending) > self._limit:
             self._pending.clear()
             self.end()

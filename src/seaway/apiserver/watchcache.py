@@ -4,7 +4,7 @@ The store's one watch over `/registry/` feeds `WatchCache.observe`, in revision 
 here. Invariants:
 1. `WatchCache.revision` is the last revision delivered; every record and every watcher has seen all up to it.
 2. A `ResourceCache` can tell all changes after its `horizon`; a watch from an older revision is refused (410).
-3. A change is encoded once per event type and shared by all watchers.
+3. A change is encoded once per event type and shared by all watchers of the moment; those who resume later share, too.
 """
 
 from __future__ import annotations
@@ -13,6 +13,8 @@ from bisect import bisect_left, insort
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Protocol
+
+import msgspec
 
 from seaway.api.registry import RESOURCES, Resource
 from seaway.apiserver.effects import Effects, Wakeup, resolve
@@ -26,17 +28,17 @@ MAX_CHANGES = 20_000
 MAX_CHANGE_BYTES = 16 << 20
 
 
-class Change:
-    """One write of one object: `record` is None for a delete, `previous` for a creation."""
+class Change(msgspec.Struct, gc=False):
+    """One write of one object: `record` is None for a delete, `previous` for a creation.
 
-    __slots__ = ("_deleted_body", "_lines", "previous", "record", "revision")
+    Not seen by the garbage collector, which would otherwise walk the whole history: no Change can be in a circle.
+    """
 
-    def __init__(self, revision: int, record: Record | None, previous: Record | None) -> None:
-        self.revision = revision
-        self.record = record
-        self.previous = previous
-        self._lines: dict[bytes, bytes] = {}
-        self._deleted_body: bytes | None = None
+    revision: int
+    record: Record | None
+    previous: Record | None
+    _lines: dict[bytes, bytes] | None = None
+    _deleted_body: bytes | None = None
 
     @property
     def subject(self) -> Record:
@@ -61,17 +63,22 @@ class Change:
 
     def line(self, event_type: bytes) -> bytes:
         """The watch event on the wire, encoded once."""
-        line = self._lines.get(event_type)
-        if line is None:
-            line = self._lines[event_type] = encode_event(event_type, self.body(event_type))
-        return line
+        line = self._lines.get(event_type) if self._lines is not None else None
+        return line or self.shared_line(event_type, lambda: encode_event(event_type, self.body(event_type)))
 
     def shared_line(self, key: bytes, make: Callable[[], bytes]) -> bytes:
         """The event in another form, made once per form."""
-        line = self._lines.get(key)
+        lines = self._lines
+        if lines is None:
+            lines = self._lines = {}
+        line = lines.get(key)
         if line is None:
-            line = self._lines[key] = make()
+            line = lines[key] = make()
         return line
+
+    def forget_lines(self) -> None:
+        """Everybody has them who will want them soon: history need not hold each object twice."""
+        self._lines = None
 
 
 def encode_event(event_type: bytes, body: bytes) -> bytes:
@@ -130,10 +137,13 @@ class ResourceCache:
     def remember(self, event: Event) -> None:
         """Add a past change to the history alone: the state already holds its effect."""
         key = event.key[len(self.resource.store_prefix) :]
-        record, previous = (
-            make_record(self.resource, key, value, event.revision) if value is not None else None
-            for value in (event.value, event.previous)
-        )
+        record, previous = self._records.get(key), None
+        if event.value is None:
+            record = None
+        elif record is None or record.revision != event.revision:
+            record = make_record(self.resource, key, event.value, event.revision)
+        if event.previous is not None:
+            previous = make_record(self.resource, key, event.previous, event.revision)
         self._keep(Change(event.revision, record, previous))
 
     def apply(self, event: Event) -> Change:
@@ -160,6 +170,7 @@ class ResourceCache:
             if watchers:
                 for watcher in tuple(watchers):
                     watcher.offer(change)
+        change.forget_lines()
         return change
 
     def changes_after(self, revision: int) -> list[Change]:
@@ -201,7 +212,9 @@ class WatchCache:
     def __init__(self, effects: Effects, resources: Sequence[Resource] = RESOURCES) -> None:
         self.revision = 0
         self._effects = effects
-        self._by_resource = {resource.store_prefix: ResourceCache(resource, 0) for resource in resources}
+        self._by_resource = {
+            resource.store_prefix: ResourceCache(resource, 0) for resource in resources if resource.stored_as is None
+        }
         self._listeners: list[Callable[[Event], None]] = []
         self._waiters: list[tuple[int, Wakeup]] = []
 

@@ -14,6 +14,7 @@ from typing import TypeVar
 
 from seaway.api.machinery.http import Identity, Request, Response
 from seaway.apiserver.config import ServerConfig
+from seaway.apiserver.credentials import Credentials
 from seaway.apiserver.handler import ApiServer
 from seaway.apiserver.run import open_server
 from seaway.client.requests import Client, TransportError
@@ -94,13 +95,14 @@ async def open_cluster(
     controllers: bool = False,
     runs_loops: bool = True,
     store: MemoryStore | None = None,
+    credentials: Credentials | None = None,
 ) -> AsyncIterator[Cluster]:
     """A cluster; with `controllers`, all of them run before the block begins.
 
     store: what a cluster before this one has left, and this one leaves again; None: a fresh one, closed at the end.
     """
     kept = store or MemoryStore()
-    cluster = Cluster(await open_server(config or ServerConfig(), kept, runs_loops=runs_loops))
+    cluster = Cluster(await open_server(config or ServerConfig(), kept, runs_loops=runs_loops, credentials=credentials))
     try:
         if controllers:
             await cluster.start_controllers()

@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections import deque
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -113,14 +113,22 @@ class Fault:
 
 
 class Interposed:
-    """An `ApiServer` for `serve`, with the faults and the record before it; everything else is the server's."""
+    """An `ApiServer` for `serve`, with the faults, the record and the tests' users before it; all else is the server's.
 
-    def __init__(self, server: ApiServer, faults: Faults) -> None:
+    find_user: whom a token of the test stands for, None for tokens of others.
+    """
+
+    def __init__(self, server: ApiServer, faults: Faults, find_user: Callable[[str], Identity | None]) -> None:
         self._server = server
         self._faults = faults
+        self._find_user = find_user
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._server, name)
+
+    def find_identity(self, token: str) -> Identity | None:
+        """Whom a bearer token stands for, None when it is not good."""
+        return self._find_user(token) or self._server.find_identity(token)
 
     async def handle(self, request: Request, identity: Identity, *arguments: Any, **options: Any) -> Response:
         """The server's answer, or what was ordered."""

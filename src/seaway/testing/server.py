@@ -24,10 +24,11 @@ from seaway.api.machinery.errors import Expired
 from seaway.api.machinery.http import Identity
 from seaway.api.registry import NAMESPACES, SERVICE_ACCOUNTS, Resource
 from seaway.apiserver.config import ServerConfig
+from seaway.apiserver.credentials import Credentials
 from seaway.apiserver.handler import ApiServer
 from seaway.apiserver.serve import Serving, serve
-from seaway.app.api import make_token_verifier
 from seaway.client.requests import Client
+from seaway.pki.issuer import TokenIssuer
 from seaway.store.memory import MemoryStore
 from seaway.testing.cluster import Cluster, open_cluster
 from seaway.testing.credentials import ADMIN, HOST, User, Users, get_authority, get_token_key, write_tls_files
@@ -65,7 +66,6 @@ class SeawayServer:
         self._config = config or ServerConfig()
         self._loop = LoopThread("seaway-testing")
         self._store = MemoryStore()
-        self._verify = make_token_verifier(get_token_key())
         self._folder: tempfile.TemporaryDirectory[str] | None = None
         self._reserved: socket.socket | None = None
         self._running: contextlib.AsyncExitStack | None = None
@@ -237,7 +237,7 @@ class SeawayServer:
     async def _open(self) -> None:
         async with contextlib.AsyncExitStack() as stack:
             self._cluster = cluster = await stack.enter_async_context(
-                open_cluster(config=self._config, store=self._store)
+                open_cluster(config=self._config, store=self._store, credentials=self._credentials())
             )
             if self._controllers:
                 await cluster.start_controllers(
@@ -254,18 +254,22 @@ class SeawayServer:
 
     @contextlib.asynccontextmanager
     async def _serve(self, server: ApiServer) -> AsyncIterator[Serving]:
-        interposed = cast(ApiServer, Interposed(server, self.faults))
+        interposed = cast(ApiServer, Interposed(server, self.faults, self._find_user))
         listening = _listen(self.port)
         tls = write_tls_files(self.folder)
-        serving = await serve(interposed, tls=tls, listen=[listening], tokens=self._find_identity)
+        serving = await serve(interposed, tls=tls, listen=[listening])
         try:
             yield serving
         finally:
             await serving.close()
 
-    def _find_identity(self, token: str) -> Identity | None:
+    def _find_user(self, token: str) -> Identity | None:
         assert self._users is not None
-        return self._users.find_identity(token) or self._verify(token)
+        return self._users.find_identity(token)
+
+    def _credentials(self) -> Credentials:
+        """Service accounts' tokens are signed with this process's key: they survive a restart of the server."""
+        return Credentials(issuer=TokenIssuer(get_token_key()), root_ca_pem=self.ca_pem)
 
 
 def _reserve_port() -> socket.socket:
