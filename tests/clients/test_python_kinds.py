@@ -32,6 +32,7 @@ CLIENTS: Mapping[str, Opener] = {
     "lightkube": open_lightkube,
     "kr8s": open_kr8s,
 }
+PATIENCE_SECONDS = 5.0
 KNOWN: Mapping[tuple[str, str, str], str] = {}
 """(client, verb, kind): why it does not work. What works after all fails the test."""
 
@@ -61,7 +62,8 @@ async def drive(client: str, seaway: Seaway, folder: Path, record: Record) -> di
 async def attempt(step: Callable[[Sample], Awaitable[None]], sample: Sample) -> str | None:
     """ "" when it went well, None when the client has no such verb, else what was wrong."""
     try:
-        await step(sample)
+        async with asyncio.timeout(PATIENCE_SECONDS):
+            await step(sample)
     except NotImplementedError:
         return None
     except Exception as error:
