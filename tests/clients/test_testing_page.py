@@ -13,6 +13,15 @@ import pytest
 from tests.clients.kubectl import find_kubectl
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "testing.md"
+INI = """
+[pytest]
+addopts = --strict-markers
+filterwarnings =
+    error
+    ignore:Kubernetes version:UserWarning
+    ignore::pytest.PytestUnraisableExceptionWarning
+"""
+"""kr8s warns of servers that are newer than itself, and its blocking form leaves connections to the collector."""
 HEADINGS = ("kubectl", "kubernetes", "kubernetes-asyncio", "lightkube", "kr8s", "kopf")
 
 
@@ -27,7 +36,7 @@ def test_the_programs_of_the_page_pass(tmp_path: Path) -> None:
         pytest.skip("kubectl is not installed; install the package kubernetes-client")
     for number, program in enumerate(programs):
         (tmp_path / f"test_{number}.py").write_text(program)
-    (tmp_path / "pytest.ini").write_text("[pytest]\nfilterwarnings = error\naddopts = --strict-markers\n")
+    (tmp_path / "pytest.ini").write_text(INI)
     command = [sys.executable, "-m", "pytest", "-q", "-p", "seaway", "-p", "no:cacheprovider", str(tmp_path)]
     kubectl = Path(find_kubectl() or "").parent
     environment = {**os.environ, "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1", "PATH": f"{kubectl}:{os.environ['PATH']}"}
