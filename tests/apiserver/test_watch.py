@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from seaway.apiserver import watchcache
+from seaway.apiserver import render, watchcache
 from seaway.testing.builders import make_service
 from tests.apiserver.conversation import ADMIN, CONFIG_MAPS, SERVICES, Conversation, talk
 
@@ -262,6 +262,32 @@ def test_a_watch_of_tables_names_its_columns_once() -> None:
         assert first["object"]["kind"] == "Table" and first["object"]["columnDefinitions"][0]["name"] == "Name"
         assert second["object"]["columnDefinitions"] is None and second["object"]["rows"][0]["cells"][0] == "db"
         assert bookmark["object"]["rows"][0]["object"]["metadata"]["annotations"]
+
+    talk(conversation)
+
+
+def test_rows_that_cannot_be_are_refused_before_a_watch_begins_or_a_write_is_done() -> None:
+    async def conversation(ask: Conversation) -> None:
+        refused = await ask("GET", f"{SERVICES}?watch=1&includeObject=x", headers=TABLE)
+        assert (refused.status, refused.body["reason"]) == (400, "BadRequest")
+        refused = await ask("POST", f"{SERVICES}?includeObject=x", make_service(), headers=TABLE)
+        assert (refused.status, refused.body["reason"]) == (400, "BadRequest")
+        assert (await ask("GET", f"{SERVICES}/web")).status == 404
+
+    talk(conversation)
+
+
+def test_a_form_that_fails_ends_its_own_watch_and_nothing_else(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def conversation(ask: Conversation) -> None:
+        failing, other = await ask.watch(SERVICES, headers=TABLE), await ask.watch(SERVICES)
+        with monkeypatch.context() as broken:
+            broken.setattr(render, "render_table", lambda *arguments, **options: 1 // 0)
+            made = await ask("POST", SERVICES, make_service())
+        assert made.status == 201 and (await ask("GET", f"{SERVICES}/web")).body == made.body
+        assert await other.names() == [("ADDED", "web")]
+        assert await failing.events() == [] and failing.ended
+        assert [type(error) for error in ask.effects.reported] == [ZeroDivisionError]
+        ask.effects.reported.clear()
 
     talk(conversation)
 

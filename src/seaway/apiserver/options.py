@@ -21,6 +21,7 @@ from seaway.api.machinery.selectors import (
 from seaway.apiserver.routes import is_true
 
 META_GROUP = "meta.k8s.io"
+_VERSION_DIGITS = 20  # of the largest 64-bit number; longer ones are not even parsed
 _DURATION = re.compile(r"([+]?)(\d+(\.\d*)?(ns|us|µs|ms|s|m|h))+|0")
 
 
@@ -146,9 +147,19 @@ def parse_get_version(request: Request) -> int | None:
     return _parse_version(request.find_parameter("resourceVersion") or "", is_watch=True)
 
 
-def make_version_error(text: str, *, is_watch: bool) -> ApiError:
+def parse_version(text: str) -> int:
+    """The revision that a resourceVersion names. Raises ValueError, its text the parser's, for what names none."""
+    if not (text.isascii() and text.isdigit()):
+        raise ValueError("invalid syntax")
+    digits = text.lstrip("0") or "0"
+    if len(digits) > _VERSION_DIGITS or int(digits) >= 1 << 64:
+        raise ValueError("value out of range")
+    return int(digits)
+
+
+def make_version_error(text: str, why: str, *, is_watch: bool) -> ApiError:
     """A resourceVersion that is no number: 400 on a list; on a watch, a GET and in a body a bare 500."""
-    problem = f'strconv.ParseUint: parsing "{text}": invalid syntax'
+    problem = f'strconv.ParseUint: parsing "{text}": {why}'
     found = f'resourceVersion: Invalid value: "{text}": {problem}'
     if is_watch:
         return ApiError(f"invalid resource version: {found}", code=500)
@@ -158,9 +169,10 @@ def make_version_error(text: str, *, is_watch: bool) -> ApiError:
 def _parse_version(text: str, *, is_watch: bool) -> int | None:
     if not text:
         return None
-    if not (text.isascii() and text.isdigit()):
-        raise make_version_error(text, is_watch=is_watch)
-    return int(text)
+    try:
+        return parse_version(text)
+    except ValueError as error:
+        raise make_version_error(text, str(error), is_watch=is_watch) from None
 
 
 def _parse_number(request: Request, name: str) -> int:

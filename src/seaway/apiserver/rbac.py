@@ -177,13 +177,16 @@ def parse_binding(binding: Json, namespace: str = "") -> Binding:
     users: set[str] = set()
     groups: set[str] = set()
     for subject in binding.get("subjects") or ():
+        name = subject.get("name")
+        if not name:
+            continue  # whoever wrote it, the policy of everybody must not fail over it
         match subject.get("kind"):
             case "User":
-                users.add(subject["name"])
+                users.add(name)
             case "Group":
-                groups.add(subject["name"])
+                groups.add(name)
             case "ServiceAccount":
-                users.add(f"system:serviceaccount:{subject.get('namespace') or namespace}:{subject['name']}")
+                users.add(f"system:serviceaccount:{subject.get('namespace') or namespace}:{name}")
     role = binding.get("roleRef") or {}
     return Binding(frozenset(users), frozenset(groups), role.get("kind", ""), role.get("name", ""))
 

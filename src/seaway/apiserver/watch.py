@@ -87,7 +87,13 @@ class WatchStream:
         else:
             return
         assert self._encoder is not None
-        self._push(self._encoder.encode_change(event_type, change))
+        try:
+            line = self._encoder.encode_change(event_type, change)
+        except Exception as error:  # a bug in the form that one client wants must not stop the memory of all
+            self._effects.report(error)
+            self.end()
+            return
+        self._push(line)
         if len(self._pending) > self._limit:
             self._pending.clear()
             self.end()

@@ -204,8 +204,11 @@ def _plan_update(state: ServerState, target: Target, make: Make, record: Record,
         kind_errors = strategy.validate_status_update(obj, old) if target.subresource == "status" else []
         _keep_generation(obj, old)
     elif target.subresource == "finalize":
-        finalizers = (obj.get("spec") or {}).get("finalizers", [])
-        obj = {**old, "metadata": obj["metadata"], "spec": {**old.get("spec", {}), "finalizers": finalizers}}
+        spec = {key: value for key, value in (old.get("spec") or {}).items() if key != "finalizers"}
+        if finalizers := (obj.get("spec") or {}).get("finalizers"):
+            spec["finalizers"] = finalizers
+        obj = {**old, "metadata": obj["metadata"], "spec": spec}
+        obj = strategy.default(obj)
         kind_errors = []
     else:
         obj = strategy.prepare_update(obj, old, context)

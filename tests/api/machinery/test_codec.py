@@ -188,6 +188,15 @@ def test_zero_and_absence_are_one_where_the_field_has_no_presence(spec: Json, wa
     assert decode(SERVICES, {"spec": spec})["spec"] == wanted
 
 
+def test_the_zero_time_is_absent_where_a_time_may_be_missing_and_where_it_may_not() -> None:
+    condition = {"type": "Ready", "status": "True", "lastTransitionTime": "0001-01-01T00:00:00Z"}
+    status = {"startTime": "0001-01-01T00:00:00Z", "conditions": [condition]}
+    decoded = decode(PODS, {"metadata": {"name": "p"}, "status": status})
+    assert decoded["status"] == {"conditions": [{"status": "True", "type": "Ready"}]}
+    slept = {"metadata": {"name": "p", "deletionTimestamp": "0001-01-01T00:00:00Z"}}
+    assert decode(PODS, slept)["metadata"] == {"name": "p"}
+
+
 def test_fields_are_in_one_order_whatever_the_client_sent() -> None:
     body = b'{"spec":{"type":"x","clusterIP":"y"},"metadata":{"name":"n","labels":{"b":"1","a":"2"}}}'
     assert json.dumps(decode_body(SERVICES, "", body).obj, separators=(",", ":")) == (

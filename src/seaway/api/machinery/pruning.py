@@ -3,8 +3,9 @@
 What enters is what a codec read from a body (any JSON value). What leaves is a new dict, owned by the caller:
 
 1. Only fields of the schema, in alphabetical order; unknown ones are dropped and reported by path.
-2. Nulls are dropped. Zero scalars and empty lists and maps are dropped where zero means absence (not where the schema
-   says `pointer`, nor in required fields). Empty structs stay: `sessionAffinityConfig: {}` is not absent.
+2. Nulls and zero times are dropped. Zero scalars and empty lists and maps are dropped where zero means absence (not
+   where the schema says `pointer`, nor in required fields). Empty structs stay: `sessionAffinityConfig: {}` is not
+   absent.
 3. Times are RFC 3339 in UTC, quantities canonical strings, bytes standard base64.
 
 A value of the wrong type raises DecodeError in the words of upstream's decoder, e.g. `json: cannot unmarshal string
@@ -84,7 +85,7 @@ def _prune_struct(value: Json, definition: Definition, place: Place | None, unkn
         here = Place(place, key, definition)
         shape = field.type.shape
         pruned = _PRUNERS[shape](item, field.type, here, unknown)
-        if pruned or field.required or field.pointer or (shape in _KEPT_EMPTY and pruned is not None):
+        if pruned or (pruned is not None and (field.required or field.pointer or shape in _KEPT_EMPTY)):
             result[key] = pruned
     return result
 
