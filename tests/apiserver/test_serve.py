@@ -16,6 +16,7 @@ import aiohttp
 import pytest
 
 from seaway.api.machinery.http import Identity, Request
+from seaway.apiserver.credentials import Credentials, digest_token
 from seaway.apiserver.run import ServerConfig, open_server
 from seaway.apiserver.serve import Serving, TcpListener, UnixListener, serve
 from seaway.client.transport import HttpTransport
@@ -50,18 +51,19 @@ class Running:
         return aiohttp.ClientSession(connector=connector, headers=headers)
 
 
-def verify(token: str) -> Identity | None:
-    return Identity("robot", ("system:masters",)) if token == "good" else None
+CREDENTIALS = Credentials(static_tokens={digest_token("good"): Identity("robot", ("system:masters",))})
 
 
-def running(tmp_path: Path, conversation: Callable[[Running], Awaitable[None]]) -> None:
+def running(
+    tmp_path: Path, conversation: Callable[[Running], Awaitable[None]], *, credentials: Credentials = CREDENTIALS
+) -> None:
     async def run() -> None:
         store = MemoryStore()
-        server = await open_server(ServerConfig(), store, runs_loops=False)
+        server = await open_server(ServerConfig(), store, credentials=credentials, runs_loops=False)
         authority, path = Authority(tmp_path), tmp_path / "api.sock"
         inherited = socket.create_server(("127.0.0.1", 0))
         listen = (TcpListener("127.0.0.1", 0), UnixListener(path), inherited)
-        serving = await serve(server, tls=authority.serving(), tokens=verify, listen=listen)
+        serving = await serve(server, tls=authority.serving(), listen=listen)
         try:
             await conversation(Running(serving, authority, path))
         finally:

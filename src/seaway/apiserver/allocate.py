@@ -65,8 +65,7 @@ class Claim:
     writes: tuple[Write, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class _Held:
+class _Held(msgspec.Struct, frozen=True, gc=False):
     """A key that was seen: since which revision, and by whom. holder_key: empty when by no Service."""
 
     revision: int

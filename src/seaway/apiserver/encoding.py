@@ -10,7 +10,7 @@ import msgspec
 from seaway.api.machinery.http import Request
 from seaway.apiserver.negotiation import JSON, Accepted, negotiate
 from seaway.apiserver.routes import is_true
-from seaway.apiserver.tables import check_include
+from seaway.apiserver.tables import check_include_object
 
 GZIP_FROM_BYTES = 128 << 10
 PLAIN = Accepted("object", "", JSON)
@@ -26,7 +26,7 @@ def choose_form(request: Request, *, is_list: bool = False, is_watch: bool = Fal
     accept = request.headers.get("accept", "")
     form = _negotiate(accept, is_list, is_watch) if accept else PLAIN
     if form.kind == "table" and request.query:
-        check_include(request.find_parameter("includeObject") or "")
+        check_include_object(request.find_parameter("includeObject") or "")
     return form
 
 

@@ -8,6 +8,7 @@ Rule: spec "api-machinery" §1, §2, §10, §11.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 
 from seaway.api.machinery.errors import (
     ApiError,
@@ -17,20 +18,26 @@ from seaway.api.machinery.errors import (
     RequestEntityTooLarge,
 )
 from seaway.api.machinery.http import Identity, Request, Response
-from seaway.api.registry import RESOURCES, find_resource
+from seaway.api.registry import SERVED, Resource, find_resource
 from seaway.apiserver.answers import make_status, make_text
 from seaway.apiserver.health import answer_health
 from seaway.apiserver.identity import impersonate
 from seaway.apiserver.metrics import Gauges, Metrics
+from seaway.apiserver.options import check_timeout
 from seaway.apiserver.rbac import MASTERS, attributes_of
+from seaway.apiserver.record import encode_object
 from seaway.apiserver.routes import Route, route_request
 from seaway.apiserver.state import ServerState
-from seaway.apiserver.verbs import VERBS, Call
+from seaway.apiserver.subresources import find_verb
+from seaway.apiserver.verbs import Call
+from seaway.pki.issuer import TokenIssuer
+from seaway.pki.tokens import ALGORITHM
 
 MAX_BODY_BYTES = 3 << 20
 _READS = frozenset(("GET", "HEAD", "OPTIONS"))
-_KNOWN_GROUPS = frozenset(resource.group for resource in RESOURCES)
+_KNOWN_GROUPS = frozenset(resource.group for resource in SERVED)
 _TOO_MANY = b"Too many requests, please try again later.\n"
+_KEY_SET_CACHING = "public, max-age=3600"
 _COMMON = (("Cache-Control", "no-cache, private"),)
 
 
@@ -72,6 +79,15 @@ class ApiServer:
         self.metrics.observe(_labels_of(route), response.status, self.state.effects.monotonic() - started)
         return Response(response.status, self._add_headers(request, response), response.body)
 
+    @property
+    def allows_anonymous(self) -> bool:
+        """Whether a request without credentials is answered as the anonymous user's; else it is 401."""
+        return self.state.authenticator.credentials.allows_anonymous
+
+    def find_identity(self, token: str) -> Identity | None:
+        """Whom a bearer token stands for, None when it is not good."""
+        return self.state.authenticator.find_identity(token)
+
     async def close(self) -> None:
         """End all watches, then the loops; the store stays open. Safe to repeat."""
         self.stop_accepting()
@@ -93,6 +109,8 @@ class ApiServer:
             raise RequestEntityTooLarge(f"Request entity too large: limit is {MAX_BODY_BYTES}")
         if "impersonate-user" in request.headers or any(key.startswith("impersonate-") for key in request.headers):
             identity = impersonate(request.headers, identity, state.authorize)
+        if request.query and route.verb != "watch":
+            check_timeout(request)
         state.authorize(identity, attributes_of(route))
         if not route.is_resource:
             return self._answer_path(request, route)
@@ -113,11 +131,14 @@ class ApiServer:
                 return make_text(200, self.metrics.render(), content_type="text/plain; version=0.0.4; charset=utf-8")
             found = (
                 answer_health(request, path, self._checks())
+                or _answer_issuer(path, self.state.authenticator.issuer, self._address)
                 or discovery.answer(request, address=self._address)
                 or openapi.answer(request)
             )
             if found is not None:
                 return found
+        elif discovery.answer(replace(request, method="GET"), address=self._address) is not None:
+            raise MethodNotAllowed("the server does not allow this method on the requested resource", {})
         if path.startswith(("/api/", "/apis/")) and path.count("/") <= 3:
             group = path.split("/")[2] if path.startswith("/apis/") else ""
             if group in _KNOWN_GROUPS:
@@ -145,6 +166,24 @@ class ApiServer:
         return Gauges(objects, watchers, self.state.watch_cache.revision)
 
 
+def _answer_issuer(path: str, issuer: TokenIssuer, address: str) -> Response | None:
+    """By which others verify tokens of ours; None for other paths. Rule: spec "api-machinery" §10.3."""
+    if path == "/openid/v1/jwks":
+        headers = (("Content-Type", "application/jwk-set+json"), ("Cache-Control", _KEY_SET_CACHING))
+        return Response(200, headers, encode_object(issuer.make_key_set()))
+    if path != "/.well-known/openid-configuration":
+        return None
+    document = {
+        "issuer": issuer.url,
+        "jwks_uri": f"https://{address}/openid/v1/jwks",
+        "response_types_supported": ["id_token"],
+        "subject_types_supported": ["public"],
+        "id_token_signing_alg_values_supported": [ALGORITHM],
+    }
+    headers = (("Content-Type", "application/json"), ("Cache-Control", _KEY_SET_CACHING))
+    return Response(200, headers, encode_object(document))
+
+
 async def _call_verb(call: Call) -> Response:
     """Raises NotFound for an unknown subresource, MethodNotAllowed for what the path does not do."""
     resource, route = call.resource, call.route
@@ -154,10 +193,25 @@ async def _call_verb(call: Call) -> Response:
         raise NotFound("the server could not find the requested resource", {})
     if not resource.namespaced and route.namespace and resource.plural != "namespaces":
         raise NotFound("the server could not find the requested resource", {})
-    verb = VERBS.get((route.verb, route.subresource))
-    if verb is None or call.request.method in ("HEAD", "OPTIONS") or not _fits(call):
+    verb = find_verb(resource, route.verb, route.subresource)
+    method = call.request.method
+    if verb is not None and not route.subresource and route.verb not in resource.verbs:
+        raise MethodNotAllowed(_describe_refused_verb(resource), {})
+    if verb is None or method in ("HEAD", "OPTIONS") or (route.is_watch_path and method != "GET") or not _fits(call):
         raise MethodNotAllowed("the server does not allow this method on the requested resource", {})
     return await verb(call)
+
+
+def _describe_refused_verb(resource: Resource) -> str:
+    """Upstream's words, and why: a client that gets this for a kind that it knows wants to know."""
+    text = "the server does not allow this method on the requested resource"
+    if "create" in resource.verbs:
+        return text
+    return f"{text}: this server keeps no {resource.plural}.{resource.group}, it only answers {_list(resource.verbs)}"
+
+
+def _list(words: tuple[str, ...]) -> str:
+    return f"{', '.join(words[:-1])} and {words[-1]}"
 
 
 def _fits(call: Call) -> bool:
@@ -171,7 +225,7 @@ def _fits(call: Call) -> bool:
         case "create":
             return not route.name and (not resource.namespaced or bool(route.namespace))
         case "deletecollection":
-            return resource.collection_deletable and (not resource.namespaced or bool(route.namespace))
+            return not resource.namespaced or bool(route.namespace)
     return True
 
 
@@ -185,7 +239,11 @@ def _labels_of(route: Route) -> tuple[str, str, str, str, str, str]:
         return (route.verb.upper(), "", "", "", "", "")  # a stranger's words must not become label values
     scope = "resource" if route.name else "namespace" if route.namespace else "cluster"
     verb = _METRIC_VERBS.get(route.verb, "OTHER")
-    subresource = route.subresource if route.subresource in ("", "status", "binding", "finalize") else "other"
+    subresource = (
+        route.subresource
+        if route.subresource in ("", "status", "binding", "finalize", "scale", "eviction", "ephemeralcontainers")
+        else "other"
+    )
     return (verb, route.group, route.version, route.plural, subresource, scope)
 
 

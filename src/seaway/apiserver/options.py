@@ -21,8 +21,10 @@ from seaway.api.machinery.selectors import (
 from seaway.apiserver.routes import is_true
 
 META_GROUP = "meta.k8s.io"
-_VERSION_DIGITS = 20  # of the largest 64-bit number; longer ones are not even parsed
-_DURATION = re.compile(r"([+]?)(\d+(\.\d*)?(ns|us|µs|ms|s|m|h))+|0")
+_NUMBER = r"(\d+(\.\d*)?|\.\d+)"
+_DURATION = re.compile(rf"[-+]?({_NUMBER}(ns|us|µs|μs|ms|s|m|h))+|[-+]?0")
+_UNITLESS = re.compile(rf"[-+]?({_NUMBER}[a-zµμ]+)*{_NUMBER}")
+_MAX_INT64 = (1 << 63) - 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +70,6 @@ def parse_write_options(request: Request, kind: str) -> WriteOptions:
     """kind: `CreateOptions`, `UpdateOptions` or `PatchOptions`. Raises BadRequest, Invalid."""
     if not request.query:
         return NO_WRITE_OPTIONS
-    _check_timeout(request)
     errors: list[FieldError] = []
     is_apply = request.headers.get("content-type", "").startswith("application/apply-patch")
     if kind == "PatchOptions" and not is_apply and request.find_parameter("force") is not None:
@@ -86,9 +87,11 @@ def parse_write_options(request: Request, kind: str) -> WriteOptions:
 
 def parse_delete_options(request: Request, body_options: Mapping[str, Any] | None) -> DeleteOptions:
     """body_options: what the body held, None when it was empty. Raises BadRequest, Invalid."""
-    _check_timeout(request)
-    if body_options is None:
-        body_options = _delete_options_of_query(request)
+    return read_delete_options(_delete_options_of_query(request) if body_options is None else body_options)
+
+
+def read_delete_options(body_options: Mapping[str, Any]) -> DeleteOptions:
+    """A DeleteOptions object, checked. Raises Invalid."""
     errors: list[FieldError] = []
     dry_run = [str(value) for value in body_options.get("dryRun") or ()]
     errors += _validate_dry_run(dry_run)
@@ -116,7 +119,6 @@ def parse_list_options(request: Request, *, is_watch: bool) -> ListOptions:
     """Raises BadRequest, Invalid, and the bare 500 that a watch gives for a version that is no number."""
     if not request.query:
         return ListOptions(parse_label_selector(""), parse_field_selector(""))
-    _check_timeout(request)
     given = dict(reversed(request.query))
     try:
         labels = parse_label_selector(given.get("labelSelector", ""))
@@ -143,7 +145,6 @@ def parse_get_version(request: Request) -> int | None:
     """The revision that a GET of one object must not be older than, or None. Raises the bare 500."""
     if request.find_parameter("export") is not None:
         raise BadRequest("the export parameter, deprecated since v1.14, is no longer supported")
-    _check_timeout(request)
     return _parse_version(request.find_parameter("resourceVersion") or "", is_watch=True)
 
 
@@ -152,7 +153,7 @@ def parse_version(text: str) -> int:
     if not (text.isascii() and text.isdigit()):
         raise ValueError("invalid syntax")
     digits = text.lstrip("0") or "0"
-    if len(digits) > _VERSION_DIGITS or int(digits) >= 1 << 64:
+    if len(digits) > 20 or int(digits) >= 1 << 64:
         raise ValueError("value out of range")
     return int(digits)
 
@@ -179,15 +180,20 @@ def _parse_number(request: Request, name: str) -> int:
     text = request.find_parameter(name)
     if not text:
         return 0
-    if not re.fullmatch(r"[+-]?\d{1,18}", text):
+    if not re.fullmatch(r"[+-]?[0-9]+", text):
         raise BadRequest(f'strconv.ParseInt: parsing "{text}": invalid syntax')
+    if len(text) > 20 or not -_MAX_INT64 - 1 <= int(text) <= _MAX_INT64:
+        raise BadRequest(f'strconv.ParseInt: parsing "{text}": value out of range')
     return int(text)
 
 
-def _check_timeout(request: Request) -> None:
+def check_timeout(request: Request) -> None:
+    """The upper bound that the client wishes is a duration in Go's words. Raises BadRequest."""
     timeout = request.find_parameter("timeout")
-    if timeout and not _DURATION.fullmatch(timeout):
-        raise BadRequest(f'invalid timeout specified in the request URL - time: invalid duration "{timeout}"')
+    if not timeout or _DURATION.fullmatch(timeout):
+        return
+    problem = "missing unit in duration" if _UNITLESS.fullmatch(timeout) else "invalid duration"
+    raise BadRequest(f'invalid timeout specified in the request URL - time: {problem} "{timeout}"')
 
 
 def _validate_manager(manager: str) -> list[FieldError]:

@@ -13,7 +13,8 @@ import os
 import socket
 import ssl
 import struct
-from collections.abc import AsyncIterator, Callable, Sequence
+import time
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
@@ -28,9 +29,9 @@ from multidict import CIMultiDict
 
 from seaway.api.machinery.errors import ApiError, RequestEntityTooLarge, Timeout, Unauthorized
 from seaway.api.machinery.http import ANONYMOUS, Identity, Request, Response
-from seaway.apiserver.answers import make_status
+from seaway.apiserver.answers import make_status, make_warning_headers
 from seaway.apiserver.handler import MAX_BODY_BYTES, ApiServer
-from seaway.apiserver.identity import authenticate, find_bearer_token, identity_of_certificate
+from seaway.apiserver.identity import find_bearer_token, find_credential_warnings, identity_of_certificate
 
 REQUEST_SECONDS = 60.0
 """Upstream's limit for everything but watches."""
@@ -43,9 +44,6 @@ _BACKLOG = 512
 _ACCESS_LOG = logging.getLogger("seaway.apiserver.access")
 _PEER_CREDENTIALS = struct.Struct("3i")
 _REPEATABLE = frozenset(("impersonate-group",))
-
-TokenVerifier = Callable[[str], Identity | None]
-"""The identity that a bearer token stands for, None for one that is not good."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,12 +103,11 @@ async def serve(
     *,
     tls: TlsFiles,
     listen: Sequence[Listener],
-    tokens: TokenVerifier | None = None,
     access_log: bool = False,
 ) -> Serving:
     """Accept requests on all listeners, or on none. Raises OSError when an address is taken or a file unreadable."""
     context = make_context(tls)
-    http = _HttpServer(server, tokens, _ACCESS_LOG if access_log else None)
+    http = _HttpServer(server, _ACCESS_LOG if access_log else None)
     loop = asyncio.get_running_loop()
     started: list[asyncio.Server] = []
     paths: list[Path] = []
@@ -171,18 +168,20 @@ def _bind(listener: Listener) -> socket.socket:
 class _Connection(RequestHandler):
     """One connection: the identity of its certificate is worked out once."""
 
-    __slots__ = ("identity",)
+    __slots__ = ("expires_at", "identity")
     identity: Identity | None
+    expires_at: float
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         super().connection_made(transport)
-        self.identity = None
+        self.identity, self.expires_at = None, 0.0
         if not _is_trusted_peer(transport):
             cast(asyncio.Transport, transport).abort()
             return
         certificate = transport.get_extra_info("peercert")
         if certificate:
             self.identity = identity_of_certificate(certificate.get("subject", ()))
+            self.expires_at = ssl.cert_time_to_seconds(certificate["notAfter"])
 
 
 class _WireRequest(web.BaseRequest):
@@ -196,7 +195,7 @@ class _WireRequest(web.BaseRequest):
 class _HttpServer(web.Server):
     """Makes connections, and turns aiohttp's requests into ours and back."""
 
-    def __init__(self, server: ApiServer, tokens: TokenVerifier | None, access_log: logging.Logger | None) -> None:
+    def __init__(self, server: ApiServer, access_log: logging.Logger | None) -> None:
         super().__init__(
             self._handle,
             request_factory=self._make_wire_request,
@@ -207,7 +206,6 @@ class _HttpServer(web.Server):
             max_field_size=MAX_LINE_BYTES,
         )
         self._server = server
-        self._tokens = tokens
 
     def __call__(self) -> RequestHandler:
         return _Connection(self, loop=self._loop, **self._kwargs)
@@ -239,6 +237,9 @@ class _HttpServer(web.Server):
             response = await self._server.handle(request, identity)
         else:
             response = await self._handle_write(request, identity)
+        if identity is ANONYMOUS and (texts := find_credential_warnings(headers)):
+            warnings = make_warning_headers(texts)
+            response = Response(response.status, (*response.headers, *warnings), response.body)
         if isinstance(response.body, bytes):
             return _to_wire(response)
         return await _stream(wire, response, response.body)
@@ -256,15 +257,16 @@ class _HttpServer(web.Server):
         """First the certificate, then a bearer token, else nobody in particular. Raises Unauthorized."""
         connection = wire.protocol
         assert isinstance(connection, _Connection)
-        if connection.identity is not None:
+        if connection.identity is not None and time.time() < connection.expires_at:
             return connection.identity
-        token = find_bearer_token(headers.get("authorization", ""))
-        if token is None:
+        token = find_bearer_token(headers)
+        has_certificate = connection.identity is not None
+        if token is None and not has_certificate and self._server.allows_anonymous:
             return ANONYMOUS
-        identity = self._tokens(token) if self._tokens is not None else None
+        identity = self._server.find_identity(token) if token is not None else None
         if identity is None:
             raise Unauthorized("Unauthorized")
-        return authenticate(identity)
+        return identity
 
 
 def _is_trusted_peer(transport: asyncio.BaseTransport) -> bool:

@@ -28,10 +28,10 @@ def render_table(
 ) -> Json:
     """A Table of the objects, a row each, in their order. Always wide: clients hide what they do not show.
 
-    version: of meta.k8s.io. include_object: `Metadata` (or empty), `Object`, `None`; else BadRequest.
+    version: of meta.k8s.io. include_object: `Metadata` (or empty), `Object`, `None`: see `check_include_object`.
     with_columns: False for later events of a watch, whose columns are null.
     """
-    check_include(include_object)
+    check_include_object(include_object)
     printer = load_printer(resource)
     api_version = f"meta.k8s.io/{version}"
     return {
@@ -43,8 +43,8 @@ def render_table(
     }
 
 
-def check_include(include_object: str) -> None:
-    """Raises BadRequest for what no row can hold: before a write is done or a watch begins, not after."""
+def check_include_object(include_object: str) -> None:
+    """Raises BadRequest for what rows cannot hold."""
     if include_object not in _INCLUDES:
         shown = render_value(include_object)
         raise BadRequest(

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections import deque
 
-from seaway.api.machinery.errors import ApiError, Expired
+from seaway.api.machinery.errors import ApiError, Expired, InternalError
 from seaway.apiserver.effects import Cancellable, Effects, Wakeup, resolve
 from seaway.apiserver.lists import Matcher
 from seaway.apiserver.options import ListOptions
@@ -89,9 +89,9 @@ class WatchStream:
         assert self._encoder is not None
         try:
             line = self._encoder.encode_change(event_type, change)
-        except Exception as error:  # a bug in the form that one client wants must not stop the memory of all
+        except Exception as error:  # a printer that fails ends this watch, and not the delivery to all
             self._effects.report(error)
-            self.end()
+            self.fail(InternalError(f"Internal error occurred: {error!r}"))
             return
         self._push(line)
         if len(self._pending) > self._limit:

@@ -29,6 +29,8 @@ class UpOptions:
     secure_port: int = 6443
     bind_address: str = ""
     ready_file: Path | None = None
+    token_auth_file: Path | None = None
+    anonymous_auth: bool = True
 
 
 def check_options(options: UpOptions) -> None:

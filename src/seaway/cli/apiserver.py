@@ -19,6 +19,18 @@ from seaway.cli.flags import data_dir_flag, external_ip_flag, report_to_stderr
     "--secure-port", type=click.IntRange(1, 65535), default=6443, show_default=True, help="Port to listen on."
 )
 @click.option("--bind-address", default="127.0.0.1", show_default=True, help="Address to listen on.")
+@click.option(
+    "--token-auth-file",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help='Tokens that are always good: lines of token,user,uid,"group1,group2".',
+)
+@click.option(
+    "--anonymous-auth",
+    type=bool,
+    default=True,
+    show_default=True,
+    help="Answer requests without credentials as those of system:anonymous; false: refuse them.",
+)
 def command(
     data_dir: Path,
     service_cidr: str,
@@ -26,6 +38,8 @@ def command(
     cluster_domain: str,
     secure_port: int,
     bind_address: str,
+    token_auth_file: Path | None,
+    anonymous_auth: bool,
 ) -> None:
     """Serve the Kubernetes API from the data directory; admin.kubeconfig there is the way in."""
     from seaway.app.options import UpOptions
@@ -38,5 +52,7 @@ def command(
         cluster_domain=cluster_domain,
         secure_port=secure_port,
         bind_address=bind_address,
+        token_auth_file=token_auth_file,
+        anonymous_auth=anonymous_auth,
     )
     sys.exit(run_apiserver_alone(options, report_to_stderr))
