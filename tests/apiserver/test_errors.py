@@ -759,6 +759,15 @@ CASES = [
         {"data": {}},
     ),
     Case(
+        "no name for a namespace",
+        "POST",
+        "/api/v1/namespaces",
+        422,
+        "Invalid",
+        'Namespace "" is invalid: metadata.name: Required value: name or generateName is required',
+        {},
+    ),
+    Case(
         "a patch that cannot apply",
         "PATCH",
         WEB,

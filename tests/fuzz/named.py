@@ -38,7 +38,7 @@ NAMED = (
     r'Internal error occurred: failed to allocate a serviceIP for Service ".*": range is full', "service-api §3.3"),
     Named(500, "InternalError", r"Internal error occurred: failed to allocate a nodePort: range is full",
     "service-api §3.3"),
-    Named(500, "InternalError", r"Internal error occurred: failed to allocate requested HealthCheck NodePort \d+: .*",
+    Named(500, "InternalError", r"Internal error occurred: failed to allocate requested HealthCheck NodePort -?\d+: .*",
     "service-api §3.3"),
     Named(500, "InternalError", r"Internal error occurred: failed to allocate a HealthCheck NodePort 0: range is full",
     "service-api §3.3"),

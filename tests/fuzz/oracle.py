@@ -80,7 +80,7 @@ def judge(send: Send, response: Response) -> tuple[Answer, list[Complaint]]:
     if headers.get("content-encoding") == "gzip":
         body = gzip.decompress(body)
     value, problem = _decode(
-        headers.get("content-type", ""), body, ends="" if "/openapi" in send.request.path else "\n"
+        headers.get("content-type", ""), body, ends="\n" if send.request.path.startswith(("/api/", "/apis/")) else ""
     )
     answer = Answer(response.status, headers, body, value)
     if problem:

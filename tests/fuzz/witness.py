@@ -112,6 +112,9 @@ class Witness:
         self._revision = revision
         if (kind == "ADDED") is (key in self._objects):
             yield Complaint("watch event does not fit what was there", where)
+        known = self._objects.get(key, obj)["metadata"].get("uid")
+        if obj["metadata"].get("uid") != known:
+            yield Complaint("an object has become another without going first", where)
         if kind == "DELETED":
             self._objects.pop(key, None)
         else:

@@ -22,12 +22,12 @@ from urllib.parse import parse_qsl
 
 from aiohttp import web
 from aiohttp.abc import AbstractStreamWriter
-from aiohttp.http import RawRequestMessage
+from aiohttp.http import HttpProcessingError, RawRequestMessage
 from aiohttp.streams import StreamReader
-from aiohttp.web_protocol import RequestHandler
+from aiohttp.web_protocol import RequestHandler, RequestPayloadError
 from multidict import CIMultiDict
 
-from seaway.api.machinery.errors import ApiError, RequestEntityTooLarge, Timeout, Unauthorized
+from seaway.api.machinery.errors import ApiError, BadRequest, RequestEntityTooLarge, Timeout, Unauthorized
 from seaway.api.machinery.http import ANONYMOUS, Identity, Request, Response
 from seaway.apiserver.answers import make_status, make_warning_headers
 from seaway.apiserver.handler import MAX_BODY_BYTES, ApiServer
@@ -183,6 +183,11 @@ class _Connection(RequestHandler):
             self.identity = identity_of_certificate(certificate.get("subject", ()))
             self.expires_at = ssl.cert_time_to_seconds(certificate["notAfter"])
 
+    def log_exception(self, *args: Any, **kw: Any) -> None:
+        """Bytes that are no request, or no body of the promised form, are the peer's fault, and no news."""
+        if not isinstance(kw.get("exc_info"), RequestPayloadError | HttpProcessingError):
+            super().log_exception(*args, **kw)
+
 
 class _WireRequest(web.BaseRequest):
     """A request that remembers its target as it was sent."""
@@ -301,6 +306,9 @@ async def _read_body(wire: _WireRequest, headers: dict[str, str]) -> bytes:
         return await wire.read()
     except web.HTTPRequestEntityTooLarge:
         raise RequestEntityTooLarge(f"Request entity too large: limit is {MAX_BODY_BYTES}") from None
+    except RequestPayloadError as error:
+        wire.protocol.close()  # after this answer: where the next request begins nobody can know
+        raise BadRequest(f"the body cannot be read: {' '.join(str(error).split())}") from None
 
 
 def _to_wire(response: Response) -> web.Response:

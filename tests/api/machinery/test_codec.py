@@ -18,6 +18,7 @@ from seaway.api.registry import (
     ENDPOINT_SLICES,
     EVENTS,
     LEASES,
+    POD_DISRUPTION_BUDGETS,
     PODS,
     RESOURCES,
     SECRETS,
@@ -194,6 +195,9 @@ def test_the_zero_time_is_absent_where_a_time_may_be_missing_and_where_it_may_no
     assert decoded["status"] == {"conditions": [{"status": "True", "type": "Ready"}]}
     required = decode(SERVICES, {"spec": {}, "status": {"conditions": [condition]}})
     assert required["status"] == {"conditions": [{"status": "True", "type": "Ready"}]}
+    in_a_map = decode(POD_DISRUPTION_BUDGETS, {"status": {"disruptedPods": {"a": None, "b": "0001-01-01T00:00:00Z"}}})
+    assert in_a_map["status"]["disruptedPods"] == {"a": None, "b": None}
+    assert decode(POD_DISRUPTION_BUDGETS, in_a_map) == in_a_map
 
 
 def test_fields_are_in_one_order_whatever_the_client_sent() -> None:

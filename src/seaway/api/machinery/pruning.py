@@ -208,6 +208,8 @@ _ZEROS = {
     Shape.BOOLEAN: False,
     Shape.DOUBLE: 0.0,
     Shape.QUANTITY: "0",
+    Shape.TIME: None,
+    Shape.MICRO_TIME: None,
 }
 
 
