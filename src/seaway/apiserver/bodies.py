@@ -5,7 +5,6 @@ Rule: spec "api-machinery" §2.1, §5, §9.2.
 
 from __future__ import annotations
 
-import copy
 from typing import Any
 
 from seaway.api.machinery.codec import (
@@ -18,6 +17,7 @@ from seaway.api.machinery.codec import (
 )
 from seaway.api.machinery.errors import UnsupportedMediaType, make_conflict
 from seaway.api.machinery.http import Request
+from seaway.api.machinery.json_codec import copy_json
 from seaway.api.registry import Resource
 from seaway.apiserver.options import DeleteOptions, WriteOptions, parse_delete_options
 from seaway.apiserver.patch import PATCH_TYPES, STRATEGIC_MERGE_PATCH, apply_patch, find_patch_findings, parse_patch
@@ -64,7 +64,7 @@ def decode_delete_body(request: Request) -> DeleteOptions:
 
 def make_replacement(decoded: Decoded) -> Make:
     """PUT: the same object whatever is stored; a fresh copy for each attempt."""
-    return lambda current: Decoded(copy.deepcopy(decoded.obj), decoded.warnings)
+    return lambda current: Decoded(copy_json(decoded.obj), decoded.warnings)
 
 
 def make_patcher(request: Request, resource: Resource, options: WriteOptions) -> Make:
