@@ -153,7 +153,7 @@ def _prepare_create(state: ServerState, target: Target, obj: Json, now: str) -> 
     claim = NO_CLAIM
     if resource is SERVICES:
         obj, claim = state.allocator.plan_create(obj, wall_now=now)
-    elif resource is NAMESPACES:
+    elif resource is NAMESPACES and obj["metadata"].get("name"):
         claim = _claim_first_objects(state, obj["metadata"]["name"], now)
     obj = strategy.prepare_create(obj, Context(now, target.identity.user))
     if strategy.has_generation:
@@ -168,14 +168,18 @@ def _prepare_create(state: ServerState, target: Target, obj: Json, now: str) -> 
 def _claim_first_objects(state: ServerState, namespace: str, now: str) -> Claim:
     """A namespace is born with the account that Pods run as: nobody can be too early for it.
 
-    Upstream leaves that to a controller, and refuses Pods until it has come by. Ours keeps them from then on.
+    Upstream leaves that to a controller, and refuses Pods until it has come by. Ours keeps them from then on. What an
+    earlier namespace of the name has left behind stays as it is.
     """
-    writes = []
+    preconditions, writes = [], []
     for resource, obj in make_first_objects(namespace, ca_pem=state.authenticator.credentials.root_ca_pem):
         meta = {**obj["metadata"], "uid": state.effects.new_uid(), "creationTimestamp": now}
+        if state.find(resource, namespace, meta["name"]) is not None:
+            continue
         key = resource.store_key(namespace, meta["name"])
+        preconditions.append(Precondition(key, 0))
         writes.append(Write(key, encode_stored({**obj, "metadata": meta})))
-    return Claim(writes=tuple(writes))
+    return Claim(tuple(preconditions), tuple(writes))
 
 
 async def update(state: ServerState, target: Target, make: Make, *, is_patch: bool, creates: bool = False) -> Written:
@@ -249,8 +253,10 @@ def _plan_update(state: ServerState, target: Target, make: Make, record: Record,
         kind_errors = strategy.validate_status_update(obj, old) if target.subresource == "status" else []
         _keep_generation(obj, old)
     elif target.subresource == "finalize":
-        finalizers = (obj.get("spec") or {}).get("finalizers", [])
-        obj = {**old, "metadata": obj["metadata"], "spec": {**old.get("spec", {}), "finalizers": finalizers}}
+        spec = {key: value for key, value in (old.get("spec") or {}).items() if key != "finalizers"}
+        if finalizers := (obj.get("spec") or {}).get("finalizers"):
+            spec["finalizers"] = finalizers
+        obj = strategy.default({**old, "metadata": obj["metadata"], "spec": spec})
         kind_errors = strategy.validate_create(obj)
     elif target.subresource == "ephemeralcontainers":
         grow_generation(obj, old, resource)
