@@ -52,6 +52,15 @@ def test_the_grace_of_a_pod(pod: Json, options: DeleteOptions, grace: int | None
         assert plan_deletion(planned, PODS, options, wall_now=NOON) == planned, "repeating changes nothing"
 
 
+def test_numbers_at_the_end_of_their_range_do_not_stop_a_delete() -> None:
+    pod = make_pod(nodeName="n", meta={"generation": 2**63 - 1})
+    planned = plan_deletion(pod, PODS, DeleteOptions(grace_seconds=2**63 - 1), wall_now=NOON)
+    assert planned is not None
+    assert planned["metadata"]["deletionGracePeriodSeconds"] == 2**63 - 1
+    assert planned["metadata"]["deletionTimestamp"] == "2162-02-08T18:28:16Z"
+    assert planned["metadata"]["generation"] == 2**63 - 1
+
+
 def test_a_repeated_delete_may_only_shorten_the_grace() -> None:
     async def conversation(ask: Conversation) -> None:
         await ask("POST", PODS_PATH, make_pod(nodeName="n"))
@@ -130,6 +139,17 @@ def test_a_collection_is_deleted_by_selection_and_answered_as_a_list() -> None:
         assert [item["metadata"]["name"] for item in gone.body["items"]] == ["a", "b"]
         left = await ask("GET", CONFIG_MAPS)
         assert [item["metadata"]["name"] for item in left.body["items"]] == ["c"]
+
+    talk(conversation)
+
+
+def test_finalizing_keeps_the_label_of_the_name_and_no_empty_list() -> None:
+    async def conversation(ask: Conversation) -> None:
+        made = (await ask("POST", "/api/v1/namespaces", {"metadata": {"name": "n"}})).body
+        bare = {"metadata": {"name": "n"}, "spec": {"finalizers": []}}
+        finalized = (await ask("PUT", "/api/v1/namespaces/n/finalize", bare)).body
+        assert finalized["metadata"]["labels"] == made["metadata"]["labels"] and finalized["spec"] == {}
+        assert (await ask("PUT", "/api/v1/namespaces/n", finalized)).body == finalized
 
     talk(conversation)
 

@@ -643,6 +643,17 @@ CASES = [
         "invalid syntax",
     ),
     Case("a get version that is no number", "GET", f"{WEB}?resourceVersion=abc", 500, "", "invalid resource version: "),
+    Case(
+        "a version beyond 64 bits",
+        "GET",
+        f"{SERVICES}?resourceVersion={'9' * 5000}",
+        400,
+        "BadRequest",
+        "invalid resource version: ",
+    ),
+    Case(
+        "a get version beyond 64 bits", "GET", f"{WEB}?resourceVersion={1 << 64}", 500, "", "invalid resource version: "
+    ),
     Case("a watch version that is no number", "GET", f"{SERVICES}?watch=1&resourceVersion=x", 500, "", "invalid resou"),
     Case("a limit that is no number", "GET", f"{SERVICES}?limit=x", 400, "BadRequest", "strconv.ParseInt"),
     Case(
@@ -772,12 +783,12 @@ CASES = [
     ),
     Case("a patch without type", "PATCH", WEB, 415, "UnsupportedMediaType", "415: Unsupported Media Type", {}),
     Case(
-        "server-side apply",
+        "server-side apply by nobody",
         "PATCH",
         WEB,
-        415,
-        "UnsupportedMediaType",
-        "415: Unsupported Media Type",
+        422,
+        "Invalid",
+        'PatchOptions.meta.k8s.io "" is invalid: fieldManager: Required value: is required for apply patch',
         {},
         {"content-type": "application/apply-patch+yaml"},
     ),
@@ -798,6 +809,15 @@ CASES = [
         "Invalid",
         'ConfigMap "" is invalid: metadata.name: Required value: name or generateName is required',
         {"data": {}},
+    ),
+    Case(
+        "no name for a namespace",
+        "POST",
+        "/api/v1/namespaces",
+        422,
+        "Invalid",
+        'Namespace "" is invalid: metadata.name: Required value: name or generateName is required',
+        {},
     ),
     Case(
         "a patch that cannot apply",

@@ -15,7 +15,7 @@ def prepare_create(obj: Json, context: Context) -> Json:
     obj["status"] = {"phase": "Pending", "qosClass": choose_qos_class(obj["spec"])}
     if obj["spec"].get("nodeName"):
         scheduled = {"type": "PodScheduled", "status": "True", "lastTransitionTime": context.wall_now}
-        obj["status"]["conditions"] = [{"lastProbeTime": None, **scheduled}]
+        obj["status"]["conditions"] = [scheduled]
     return obj
 
 
@@ -68,4 +68,5 @@ STRATEGY = Strategy(
     has_generation=True,
     deletes_gracefully=True,
     answers_delete_with_object=True,
+    reset_fields={"status": ("spec", "metadata.deletionTimestamp", "metadata.ownerReferences")},
 )
