@@ -232,3 +232,15 @@ def test_fields_of_a_pod(field: str, value: str) -> None:
             assert len(listed.body["items"]) == found, (sign, listed.body)
 
     talk(conversation)
+
+
+def test_the_root_says_what_there_is() -> None:
+    async def conversation(ask: Conversation) -> None:
+        paths = (await ask("GET", "/")).body["paths"]
+        assert paths == sorted(paths) and {"/api", "/api/v1", "/apis", "/apis/apps", "/apis/apps/v1"} <= set(paths)
+        for path in paths:
+            headers = {"accept": "application/json"}
+            assert (await ask("GET", path, headers=headers)).status == 200, path
+        assert (await ask("POST", "/", {})).status == 405
+
+    talk(conversation)

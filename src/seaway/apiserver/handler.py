@@ -23,7 +23,7 @@ from seaway.api.machinery.http import Identity, Request, Response
 from seaway.api.registry import SERVED, Resource, find_resource
 from seaway.apiserver.answers import make_status, make_text
 from seaway.apiserver.health import answer_health
-from seaway.apiserver.identity import impersonate
+from seaway.apiserver.impersonation import impersonate, parse_impersonation
 from seaway.apiserver.metrics import Gauges, Metrics
 from seaway.apiserver.options import check_timeout
 from seaway.apiserver.rbac import MASTERS, attributes_of
@@ -115,11 +115,13 @@ class ApiServer:
         state = self.state
         if len(request.body) > MAX_BODY_BYTES:
             raise RequestEntityTooLarge(f"Request entity too large: limit is {MAX_BODY_BYTES}")
-        if "impersonate-user" in request.headers or any(key.startswith("impersonate-") for key in request.headers):
-            identity = impersonate(request.headers, identity, state.authorize)
         if request.query and route.verb != "watch":
             check_timeout(request)
-        state.authorize(identity, attributes_of(route))
+        asked = attributes_of(route)
+        wanted = parse_impersonation(request.headers)
+        if wanted is not None:
+            identity = impersonate(wanted, identity, asked, state.decide)
+        state.authorize(identity, asked)
         if not route.is_resource:
             return self._answer_path(request, route)
         resource = find_resource(route.group, route.version, route.plural)

@@ -192,7 +192,7 @@ def _decode_token(text: str) -> _Token:
         raise _make_bad_token(str(error)) from None
     if token.v != _TOKEN_VERSION:
         raise _make_bad_token(f'server does not recognize this encoded version "{token.v}"')
-    if token.rv == 0:
+    if token.rv == 0 or token.rv >= 1 << 63:
         raise _make_bad_token(f"incorrect encoded start resourceVersion (version {_TOKEN_VERSION})")
     if not token.start:
         raise _make_bad_token(f"encoded start key empty (version {_TOKEN_VERSION})")
