@@ -67,7 +67,7 @@ USUAL: Json = {"metadata": {"name": "usual"}, "value": 7, "globalDefault": True}
         pytest.param({"priorityClassName": "high", "priority": 0}, PRIORITIES,
                      {"priorityClassName": "high", "priority": 1000, "preemptionPolicy": "Never"}, id="a class"),
         pytest.param({"priorityClassName": "low", "preemptionPolicy": "x"}, PRIORITIES,
-                     {"priorityClassName": "low", "priority": -5, "preemptionPolicy": "x"}, id="a class without policy"),
+                     {"priorityClassName": "low", "priority": -5, "preemptionPolicy": "x"}, id="a class of no policy"),
         pytest.param({"priority": 0}, [*PRIORITIES, USUAL],
                      {"priorityClassName": "usual", "priority": 7, "preemptionPolicy": None}, id="the default of all"),
         pytest.param({"priorityClassName": "high", "priority": 1000}, PRIORITIES,
