@@ -25,7 +25,7 @@ from seaway.api.machinery.http import Identity
 from seaway.api.machinery.objectmeta import validate_create_meta, validate_update_meta
 from seaway.api.machinery.strategy import Context, Json
 from seaway.api.pod.ephemeral import validate_ephemeral_update
-from seaway.api.registry import ENDPOINTS, NAMESPACES, PODS, SERVICES, Resource
+from seaway.api.registry import ENDPOINTS, INGRESSES, NAMESPACES, PODS, SERVICES, Resource
 from seaway.apiserver.admission import find_namespace_refusal
 from seaway.apiserver.allocate import Claim
 from seaway.apiserver.bootstrap import make_first_objects
@@ -111,7 +111,9 @@ async def create(state: ServerState, target: Target, decoded: Decoded) -> Writte
     managed = own_created(resource, obj, target.manager, now)
     if resource is PODS:
         obj = state.admit_pod(obj, target.namespace)
-        meta = obj["metadata"]
+    elif resource is INGRESSES:
+        obj = state.admit_ingress(obj)
+    meta = obj["metadata"]
     generates = not meta.get("name") and bool(meta.get("generateName"))
     names, races = 0, 0
     while True:
