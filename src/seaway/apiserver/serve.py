@@ -22,12 +22,12 @@ from urllib.parse import parse_qsl
 
 from aiohttp import web
 from aiohttp.abc import AbstractStreamWriter
-from aiohttp.http import RawRequestMessage
+from aiohttp.http import HttpProcessingError, RawRequestMessage
 from aiohttp.streams import StreamReader
-from aiohttp.web_protocol import RequestHandler
+from aiohttp.web_protocol import RequestHandler, RequestPayloadError
 from multidict import CIMultiDict
 
-from seaway.api.machinery.errors import ApiError, RequestEntityTooLarge, Timeout, Unauthorized
+from seaway.api.machinery.errors import ApiError, BadRequest, RequestEntityTooLarge, Timeout, Unauthorized
 from seaway.api.machinery.http import ANONYMOUS, Identity, Request, Response
 from seaway.apiserver.answers import make_status, make_warning_headers
 from seaway.apiserver.certificates import CertificateReader, Shown
@@ -211,6 +211,11 @@ class _Connection(RequestHandler):
             der = transport.get_extra_info("ssl_object").getpeercert(binary_form=True)
             self.shown = self._reader.read(certificate.get("subject", ()), der)
 
+    def log_exception(self, *args: Any, **kw: Any) -> None:
+        """Bytes that are no request, or no body of the promised form, are the peer's fault, and no news."""
+        if not isinstance(kw.get("exc_info"), RequestPayloadError | HttpProcessingError):
+            super().log_exception(*args, **kw)
+
 
 class _WireRequest(web.BaseRequest):
     """A request that remembers its target as it was sent."""
@@ -331,6 +336,9 @@ async def _read_body(wire: _WireRequest, headers: dict[str, str]) -> bytes:
         return await wire.read()
     except web.HTTPRequestEntityTooLarge:
         raise RequestEntityTooLarge(f"Request entity too large: limit is {MAX_BODY_BYTES}") from None
+    except RequestPayloadError as error:
+        wire.protocol.close()  # after this answer: where the next request begins nobody can know
+        raise BadRequest(f"the body cannot be read: {' '.join(str(error).split())}") from None
 
 
 def _to_wire(response: Response) -> web.Response:
