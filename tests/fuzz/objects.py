@@ -17,6 +17,9 @@ from tests.fuzz import values
 Json = dict[str, Any]
 _GOLDEN = Path(__file__).parents[1] / "wire" / "kinds"
 _SERVER_ONLY = ("uid", "resourceVersion", "creationTimestamp", "selfLink", "deletionTimestamp", "managedFields")
+_TEMPLATE = {"metadata": {"labels": {"app": "web"}}, "spec": {"containers": [{"name": "main", "image": "program"}]}}
+_COPIES = {"replicas": 2, "selector": {"matchLabels": {"app": "web"}}, "template": _TEMPLATE}
+_JOB_TEMPLATE = {"spec": {**_TEMPLATE["spec"], "restartPolicy": "Never"}}
 _MORE: tuple[Json, ...] = (
     make_service(),
     make_service(type="NodePort", ports=[{"port": 80, "nodePort": 30080}]),
@@ -83,6 +86,20 @@ _MORE: tuple[Json, ...] = (
         "rules": [{"apiGroups": [""], "resources": ["pods"], "verbs": ["get"]}],
     },
     {"apiVersion": "coordination.k8s.io/v1", "kind": "Lease", "metadata": {"name": "a"}, "spec": {}},
+    {"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "a"}, "spec": _COPIES},
+    {"apiVersion": "apps/v1", "kind": "ReplicaSet", "metadata": {"name": "a"}, "spec": _COPIES},
+    {"apiVersion": "batch/v1", "kind": "Job", "metadata": {"name": "a"}, "spec": {"template": _JOB_TEMPLATE}},
+    {
+        "apiVersion": "events.k8s.io/v1",
+        "kind": "Event",
+        "metadata": {"name": "a"},
+        "eventTime": "2026-01-02T03:04:05.000006Z",
+        "reportingController": "example.com/controller",
+        "reportingInstance": "a",
+        "action": "Start",
+        "reason": "Started",
+        "type": "Normal",
+    },
 )
 
 
