@@ -1,4 +1,4 @@
-"""Objects of every kind, most of them valid: the golden file of the kind, a few more, and growth by the schema."""
+"""Objects of every kind, most of them valid: golden files, least manifests, a few more, and growth by the schema."""
 
 from __future__ import annotations
 
@@ -10,16 +10,15 @@ from typing import Any
 
 import msgspec
 
+from seaway.api.registry import RESOURCES
 from seaway.api.schema import Definition, Shape, Type, find_definition
 from seaway.testing.builders import make_node, make_pod, make_service, make_slice
+from tests.api.manifests import make_manifest
 from tests.fuzz import values
 
 Json = dict[str, Any]
 _GOLDEN = Path(__file__).parents[1] / "wire" / "kinds"
 _SERVER_ONLY = ("uid", "resourceVersion", "creationTimestamp", "selfLink", "deletionTimestamp", "managedFields")
-_TEMPLATE = {"metadata": {"labels": {"app": "web"}}, "spec": {"containers": [{"name": "main", "image": "program"}]}}
-_COPIES = {"replicas": 2, "selector": {"matchLabels": {"app": "web"}}, "template": _TEMPLATE}
-_JOB_TEMPLATE = {"spec": {**_TEMPLATE["spec"], "restartPolicy": "Never"}}
 _MORE: tuple[Json, ...] = (
     make_service(),
     make_service(type="NodePort", ports=[{"port": 80, "nodePort": 30080}]),
@@ -86,20 +85,6 @@ _MORE: tuple[Json, ...] = (
         "rules": [{"apiGroups": [""], "resources": ["pods"], "verbs": ["get"]}],
     },
     {"apiVersion": "coordination.k8s.io/v1", "kind": "Lease", "metadata": {"name": "a"}, "spec": {}},
-    {"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "a"}, "spec": _COPIES},
-    {"apiVersion": "apps/v1", "kind": "ReplicaSet", "metadata": {"name": "a"}, "spec": _COPIES},
-    {"apiVersion": "batch/v1", "kind": "Job", "metadata": {"name": "a"}, "spec": {"template": _JOB_TEMPLATE}},
-    {
-        "apiVersion": "events.k8s.io/v1",
-        "kind": "Event",
-        "metadata": {"name": "a"},
-        "eventTime": "2026-01-02T03:04:05.000006Z",
-        "reportingController": "example.com/controller",
-        "reportingInstance": "a",
-        "action": "Start",
-        "reason": "Started",
-        "type": "Normal",
-    },
 )
 
 
@@ -109,9 +94,10 @@ class Corpus:
     def __init__(self) -> None:
         self._by_kind: dict[tuple[str, str, str], list[bytes]] = {}
         golden = [json.loads(path.read_text()) for path in sorted(_GOLDEN.glob("*.json"))]
-        for obj in (*golden, *_MORE):
+        least = [make_manifest(resource) for resource in RESOURCES if "create" in resource.verbs]
+        for obj in (*golden, *least, *_MORE):
             for key in _SERVER_ONLY:
-                obj["metadata"].pop(key, None)
+                obj.setdefault("metadata", {}).pop(key, None)
             group, _, version = obj["apiVersion"].rpartition("/")
             self._by_kind.setdefault((group, version, obj["kind"]), []).append(msgspec.json.encode(obj))
         self._all = [text for texts in self._by_kind.values() for text in texts]
