@@ -61,6 +61,8 @@ LOADED_AT_ONCE = 500
 
 _LOG = logging.getLogger("seaway.apiserver")
 _SELF = Identity("system:apiserver", (MASTERS,))
+_SELF_MANAGER = "kube-apiserver"
+"""Upstream's name for itself in managedFields, which people and tools know."""
 
 
 class AsyncioEffects:
@@ -177,8 +179,14 @@ async def _bootstrap(state: ServerState) -> None:
 
 
 async def _keep_namespaces(state: ServerState) -> None:
+    """The namespaces of every server, and what they are born with: a data directory may be older than that."""
     missing = [name for name in bootstrap.NAMESPACES if state.find_namespace(name) is None]
     await asyncio.gather(*(_create(state, NAMESPACES, "", bootstrap.make_namespace(name)) for name in missing))
+    ca_pem = state.authenticator.credentials.root_ca_pem
+    for name in bootstrap.NAMESPACES:
+        for resource, obj in bootstrap.make_first_objects(name, ca_pem=ca_pem):
+            if state.find(resource, name, obj["metadata"]["name"]) is None:
+                await _create(state, resource, name, obj)
 
 
 async def _keep_aggregation(state: ServerState) -> None:
@@ -260,7 +268,7 @@ async def _delete(state: ServerState, write: ObjectWrite) -> None:
 def _target(resource: Resource, namespace: str, name: str, subresource: str = "") -> Target:
     verb = "update" if name else "create"
     attributes = Attributes(verb, resource.group, resource.plural, subresource, namespace, name)
-    return Target(resource, namespace, name, _SELF, attributes, subresource)
+    return Target(resource, namespace, name, _SELF, attributes, subresource, manager=_SELF_MANAGER)
 
 
 def _copy(obj: Json) -> Json:
