@@ -52,6 +52,40 @@ def make_token(revision: int, start: str, version: str = "meta.k8s.io/v1") -> st
 WEB_NAMED_ELSE = make_service("other")
 CASES = [
     Case(
+        "a version beyond 64 bits",
+        "GET",
+        f"{SERVICES}?resourceVersion=18446744073709551616",
+        400,
+        "BadRequest",
+        'invalid resource version: resourceVersion: Invalid value: "18446744073709551616": strconv.ParseUint: '
+        'parsing "18446744073709551616": value out of range',
+    ),
+    Case(
+        "a version without end",
+        "GET",
+        f"{SERVICES}?resourceVersion={'9' * 5000}",
+        400,
+        "BadRequest",
+        "invalid resource version: ",
+    ),
+    Case(
+        "a version without end in a body",
+        "PUT",
+        WEB,
+        500,
+        "",
+        "invalid resource version: ",
+        make_service(meta={"resourceVersion": "9" * 5000}),
+    ),
+    Case(
+        "a token beyond 63 bits",
+        "GET",
+        f"{SERVICES}?continue={make_token(1 << 63, '/a')}",
+        400,
+        "BadRequest",
+        "invalid continue token: continue key is not valid: incorrect encoded start resourceVersion",
+    ),
+    Case(
         "a watch path is for reading",
         "POST",
         "/api/v1/watch/namespaces/default/services",

@@ -285,7 +285,7 @@ def test_impersonation_needs_the_right_and_takes_the_others_place() -> None:
         assert 'User "ann" cannot list' in refused.message
         ben = Identity("ben", ("system:authenticated",))
         assert (
-            'User "ben" cannot impersonate resource "users"'
+            'User "ben" cannot impersonate-on:user-info:list resource "services"'
             in (await ask("GET", SERVICES, headers=as_ann, identity=ben)).message
         )
         groups = {**as_ann, "impersonate-group": "x\nsystem:masters"}

@@ -19,7 +19,7 @@ from seaway.api.machinery.codec import (
 )
 from seaway.api.machinery.errors import BadRequest, UnsupportedMediaType, make_conflict
 from seaway.api.machinery.http import Request
-from seaway.api.machinery.json_codec import JsonError, parse_json
+from seaway.api.machinery.json_codec import JsonError, copy_json, parse_json
 from seaway.api.registry import Resource
 from seaway.apiserver.effects import format_time
 from seaway.apiserver.options import DeleteOptions, WriteOptions, parse_delete_options
@@ -32,7 +32,6 @@ from seaway.apiserver.patch import (
     find_patch_findings,
     parse_patch,
 )
-from seaway.apiserver.record import decode_object, encode_object
 from seaway.apiserver.writes import Make, Target
 
 Json = dict[str, Any]
@@ -76,8 +75,7 @@ def decode_delete_body(request: Request) -> DeleteOptions:
 
 def make_replacement(decoded: Decoded) -> Make:
     """PUT: the same object whatever is stored; a fresh copy for each attempt."""
-    value = encode_object(decoded.obj)
-    return lambda current: Decoded(decode_object(value), decoded.warnings)
+    return lambda current: Decoded(copy_json(decoded.obj), decoded.warnings)
 
 
 def make_patcher(request: Request, resource: Resource, options: WriteOptions) -> Make:

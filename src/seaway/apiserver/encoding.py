@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import functools
 import zlib
 
 import msgspec
 
 from seaway.api.machinery.http import Request
+from seaway.api.machinery.remember import remember_short
 from seaway.apiserver.negotiation import JSON, Accepted, negotiate
 from seaway.apiserver.routes import is_true
 
@@ -15,7 +15,7 @@ GZIP_FROM_BYTES = 128 << 10
 PLAIN = Accepted("object", "", JSON)
 
 
-@functools.lru_cache(maxsize=512)
+@remember_short(512)
 def _negotiate(accept: str, is_list: bool, is_watch: bool) -> Accepted:
     return negotiate(accept, is_list=is_list, is_watch=is_watch)
 

@@ -16,12 +16,14 @@ from seaway.api.machinery.errors import (
     MethodNotAllowed,
     NotFound,
     RequestEntityTooLarge,
+    ServerTimeout,
+    make_server_timeout,
 )
 from seaway.api.machinery.http import Identity, Request, Response
 from seaway.api.registry import SERVED, Resource, find_resource
 from seaway.apiserver.answers import make_status, make_text
 from seaway.apiserver.health import answer_health
-from seaway.apiserver.identity import impersonate
+from seaway.apiserver.impersonation import impersonate, parse_impersonation
 from seaway.apiserver.metrics import Gauges, Metrics
 from seaway.apiserver.options import check_timeout
 from seaway.apiserver.rbac import MASTERS, attributes_of
@@ -32,10 +34,12 @@ from seaway.apiserver.subresources import find_verb
 from seaway.apiserver.verbs import Call
 from seaway.pki.issuer import TokenIssuer
 from seaway.pki.tokens import ALGORITHM
+from seaway.store.contract import StoreError
 
 MAX_BODY_BYTES = 3 << 20
 _READS = frozenset(("GET", "HEAD", "OPTIONS"))
 _KNOWN_GROUPS = frozenset(resource.group for resource in SERVED)
+_OPERATIONS = {"patch": "update", "deletecollection": "delete"}
 _TOO_MANY = b"Too many requests, please try again later.\n"
 _KEY_SET_CACHING = "public, max-age=3600"
 _COMMON = (("Cache-Control", "no-cache, private"),)
@@ -69,6 +73,10 @@ class ApiServer:
         try:
             route = route_request(request)
             response = await self._answer(request, identity, route)
+        except (ServerTimeout, StoreError) as error:
+            operation = _OPERATIONS.get(route.verb, route.verb)
+            response = make_status(make_server_timeout(route.plural, route.group, operation), request)
+            self.state.effects.report(error)
         except ApiError as error:
             response = make_status(error, request)
         except Exception as error:
@@ -107,11 +115,13 @@ class ApiServer:
         state = self.state
         if len(request.body) > MAX_BODY_BYTES:
             raise RequestEntityTooLarge(f"Request entity too large: limit is {MAX_BODY_BYTES}")
-        if "impersonate-user" in request.headers or any(key.startswith("impersonate-") for key in request.headers):
-            identity = impersonate(request.headers, identity, state.authorize)
         if request.query and route.verb != "watch":
             check_timeout(request)
-        state.authorize(identity, attributes_of(route))
+        asked = attributes_of(route)
+        wanted = parse_impersonation(request.headers)
+        if wanted is not None:
+            identity = impersonate(wanted, identity, asked, state.decide)
+        state.authorize(identity, asked)
         if not route.is_resource:
             return self._answer_path(request, route)
         resource = find_resource(route.group, route.version, route.plural)

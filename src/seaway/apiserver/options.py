@@ -26,6 +26,9 @@ _NUMBER = r"(\d+(\.\d*)?|\.\d+)"
 _DURATION = re.compile(rf"[-+]?({_NUMBER}(ns|us|µs|μs|ms|s|m|h))+|[-+]?0")
 _UNITLESS = re.compile(rf"[-+]?({_NUMBER}[a-zµμ]+)*{_NUMBER}")
 _MAX_INT64 = (1 << 63) - 1
+_MAX_UINT64 = (1 << 64) - 1
+_MAX_DIGITS = 40
+_SHOWN_DIGITS = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,8 +164,9 @@ def parse_get_version(request: Request) -> int | None:
 
 def make_version_error(text: str, *, is_watch: bool) -> ApiError:
     """A resourceVersion that is no number: 400 on a list; on a watch, a GET and in a body a bare 500."""
-    problem = f'strconv.ParseUint: parsing "{text}": invalid syntax'
-    found = f'resourceVersion: Invalid value: "{text}": {problem}'
+    trouble = "value out of range" if text.isascii() and text.isdigit() else "invalid syntax"
+    problem = f'strconv.ParseUint: parsing "{text[:_SHOWN_DIGITS]}": {trouble}'
+    found = f'resourceVersion: Invalid value: "{text[:_SHOWN_DIGITS]}": {problem}'
     if is_watch:
         return ApiError(f"invalid resource version: {found}", code=500)
     return BadRequest(f"invalid resource version: {found}")
@@ -171,9 +175,14 @@ def make_version_error(text: str, *, is_watch: bool) -> ApiError:
 def _parse_version(text: str, *, is_watch: bool) -> int | None:
     if not text:
         return None
-    if not (text.isascii() and text.isdigit()):
+    if not is_version(text):
         raise make_version_error(text, is_watch=is_watch)
     return int(text)
+
+
+def is_version(text: str) -> bool:
+    """Whether it is a number that a revision can be: decimal digits of 64 bits without a sign."""
+    return text.isascii() and text.isdigit() and len(text) <= _MAX_DIGITS and int(text) <= _MAX_UINT64
 
 
 def _parse_number(request: Request, name: str) -> int:

@@ -51,6 +51,9 @@ RETRY_SECONDS = 1.0
 REPLAYED_REVISIONS = 5_000
 """How far back a restarted server tells watches what happened, so that clients resume without a LIST."""
 
+LOADED_AT_ONCE = 500
+"""Objects per list at the start, so that memory is never filled with a whole kind as the store returns it."""
+
 _LOG = logging.getLogger("seaway.apiserver")
 _SELF = Identity("system:apiserver", (MASTERS,))
 _SELF_MANAGER = "kube-apiserver"
@@ -140,11 +143,14 @@ async def _fill(store: Store, watch_cache: WatchCache, allocator: ServiceAllocat
 
     watch_cache.listen(show_allocator)
     for cache in watch_cache:
-        resource = cache.resource
-        page = await store.list(resource.store_prefix, revision=revision)
-        watch_cache.load(resource, page.entries, revision, horizon)
-        for entry in page.entries:
-            allocator.observe(entry.key, entry.value, entry.revision)
+        after, more = "", True
+        while more:
+            page = await store.list(cache.resource.store_prefix, revision=revision, limit=LOADED_AT_ONCE, after=after)
+            watch_cache.load(cache.resource, page.entries, revision, horizon)
+            for entry in page.entries:
+                allocator.observe(entry.key, entry.value, entry.revision)
+                after = entry.key
+            more = page.more
     for entry in (await store.list(PORT_PREFIX, revision=revision)).entries:
         allocator.observe(entry.key, entry.value, entry.revision)
     try:

@@ -14,7 +14,7 @@ import socket
 import ssl
 import struct
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
@@ -31,7 +31,14 @@ from seaway.api.machinery.errors import ApiError, RequestEntityTooLarge, Timeout
 from seaway.api.machinery.http import ANONYMOUS, Identity, Request, Response
 from seaway.apiserver.answers import make_status, make_warning_headers
 from seaway.apiserver.handler import MAX_BODY_BYTES, ApiServer
-from seaway.apiserver.identity import find_bearer_token, find_credential_warnings, identity_of_certificate
+from seaway.apiserver.identity import (
+    Subject,
+    find_bearer_token,
+    find_credential_warnings,
+    find_forwarded_identity,
+    identity_of_certificate,
+)
+from seaway.pki.certificates import is_issued_by
 
 REQUEST_SECONDS = 60.0
 """Upstream's limit for everything but watches."""
@@ -41,18 +48,26 @@ KEEP_ALIVE_SECONDS = 120.0
 """More than the 90 s after which client-go drops an idle connection, so that the client closes first."""
 MAX_LINE_BYTES = 64 << 10
 _BACKLOG = 512
+_NO_CHECK_TIME = 0x200000
+"""OpenSSL's X509_V_FLAG_NO_CHECK_TIME; Python has no name for it."""
 _ACCESS_LOG = logging.getLogger("seaway.apiserver.access")
 _PEER_CREDENTIALS = struct.Struct("3i")
-_REPEATABLE = frozenset(("impersonate-group",))
+_REPEATABLE = frozenset(("impersonate-group", "x-remote-group"))
+_REPEATABLE_PREFIXES = ("impersonate-extra-", "x-remote-extra-")
 
 
 @dataclass(frozen=True, slots=True)
 class TlsFiles:
-    """PEM files: the server's certificate with its key, and the CA that signs clients."""
+    """PEM files: the server's certificate with its key, the CA that signs clients, and the one of front proxies.
+
+    A front proxy says in headers whom it speaks for. `front_proxy_names`: the common names that may; empty: any.
+    """
 
     certificate: Path
     key: Path
     client_ca: Path
+    front_proxy_ca: Path | None = None
+    front_proxy_names: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,7 +122,7 @@ async def serve(
 ) -> Serving:
     """Accept requests on all listeners, or on none. Raises OSError when an address is taken or a file unreadable."""
     context = make_context(tls)
-    http = _HttpServer(server, _ACCESS_LOG if access_log else None)
+    http = _HttpServer(server, CertificateReader(tls, context), _ACCESS_LOG if access_log else None)
     loop = asyncio.get_running_loop()
     started: list[asyncio.Server] = []
     paths: list[Path] = []
@@ -131,12 +146,19 @@ async def serve(
 
 
 def make_context(tls: TlsFiles) -> ssl.SSLContext:
-    """TLS 1.2 or later; a client may show a certificate of the client CA, and a bad one ends the handshake."""
+    """TLS 1.2 or later; a client may show a certificate of the client CA.
+
+    One of another CA, or for another use, ends the handshake: Python's ssl has no way to look at it and go on. One
+    that is out of its time is let through to be answered with 401, as Kubernetes does.
+    """
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     context.load_cert_chain(tls.certificate, tls.key)
     context.load_verify_locations(tls.client_ca)
+    if tls.front_proxy_ca is not None:
+        context.load_verify_locations(tls.front_proxy_ca)
     context.verify_mode = ssl.CERT_OPTIONAL
+    context.verify_flags |= _NO_CHECK_TIME
     context.set_alpn_protocols(["http/1.1"])
     return context
 
@@ -165,23 +187,73 @@ def _bind(listener: Listener) -> socket.socket:
     return bound
 
 
-class _Connection(RequestHandler):
-    """One connection: the identity of its certificate is worked out once."""
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """A certificate that a client has shown, and for how long. `identity` None: it is no client's certificate."""
 
-    __slots__ = ("expires_at", "identity")
     identity: Identity | None
-    expires_at: float
+    begins: float
+    ends: float
+    is_front_proxy: bool = False
+
+    def find_identity(self, headers: Mapping[str, str], wall_now: float) -> Identity | None:
+        """Whom it stands for in this request at this moment (seconds since the epoch)."""
+        if not self.begins <= wall_now <= self.ends:
+            return None
+        return (find_forwarded_identity(headers) if self.is_front_proxy else None) or self.identity
+
+
+class CertificateReader:
+    """Tells whose a certificate is that OpenSSL has verified against all CAs together. A CA must have signed it itself.
+
+    The CAs are told apart by the signature, not by their names: whoever made the one could call it as the other. (In
+    one context OpenSSL finds a CA by its name, so two of one name do not both work; they never work as each other.)
+    """
+
+    def __init__(self, tls: TlsFiles, context: ssl.SSLContext) -> None:
+        self._names = tls.front_proxy_names
+        self._authorities = context.get_ca_certs()
+        self._client_ca = tls.client_ca.read_bytes()
+        self._proxy_ca = tls.front_proxy_ca.read_bytes() if tls.front_proxy_ca is not None else b""
+
+    def read(self, certificate: dict[str, Any], der: bytes) -> Shown:
+        """What the certificate stands for; it cannot outlive the CA that signed it."""
+        issuers = [authority for authority in self._authorities if authority["subject"] == certificate["issuer"]]
+        pair = [certificate, *issuers]
+        subject = certificate.get("subject", ())
+        is_client = bool(issuers) and (not self._proxy_ca or is_issued_by(der, self._client_ca))
+        return Shown(
+            identity_of_certificate(subject) if is_client else None,
+            max(ssl.cert_time_to_seconds(one["notBefore"]) for one in pair),
+            min(ssl.cert_time_to_seconds(one["notAfter"]) for one in pair),
+            bool(self._proxy_ca) and is_issued_by(der, self._proxy_ca) and self._may_forward(subject),
+        )
+
+    def _may_forward(self, subject: Subject) -> bool:
+        names = {value for part in subject for key, value in part if key == "commonName"}
+        return not self._names or bool(names & set(self._names))
+
+
+class _Connection(RequestHandler):
+    """One connection: its certificate is read once, and compared with the clock by every request."""
+
+    __slots__ = ("_reader", "shown")
+    shown: Shown | None
+
+    def __init__(self, manager: web.Server, reader: CertificateReader, **options: Any) -> None:
+        super().__init__(manager, **options)
+        self._reader = reader
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         super().connection_made(transport)
-        self.identity, self.expires_at = None, 0.0
+        self.shown = None
         if not _is_trusted_peer(transport):
             cast(asyncio.Transport, transport).abort()
             return
         certificate = transport.get_extra_info("peercert")
         if certificate:
-            self.identity = identity_of_certificate(certificate.get("subject", ()))
-            self.expires_at = ssl.cert_time_to_seconds(certificate["notAfter"])
+            der = transport.get_extra_info("ssl_object").getpeercert(binary_form=True)
+            self.shown = self._reader.read(certificate, der)
 
 
 class _WireRequest(web.BaseRequest):
@@ -195,7 +267,7 @@ class _WireRequest(web.BaseRequest):
 class _HttpServer(web.Server):
     """Makes connections, and turns aiohttp's requests into ours and back."""
 
-    def __init__(self, server: ApiServer, access_log: logging.Logger | None) -> None:
+    def __init__(self, server: ApiServer, reader: CertificateReader, access_log: logging.Logger | None) -> None:
         super().__init__(
             self._handle,
             request_factory=self._make_wire_request,
@@ -206,9 +278,10 @@ class _HttpServer(web.Server):
             max_field_size=MAX_LINE_BYTES,
         )
         self._server = server
+        self._reader = reader
 
     def __call__(self) -> RequestHandler:
-        return _Connection(self, loop=self._loop, **self._kwargs)
+        return _Connection(self, self._reader, loop=self._loop, **self._kwargs)
 
     def _make_wire_request(
         self,
@@ -257,11 +330,12 @@ class _HttpServer(web.Server):
         """First the certificate, then a bearer token, else nobody in particular. Raises Unauthorized."""
         connection = wire.protocol
         assert isinstance(connection, _Connection)
-        if connection.identity is not None and time.time() < connection.expires_at:
-            return connection.identity
+        shown = connection.shown
+        identity = None if shown is None else shown.find_identity(headers, time.time())
+        if identity is not None:
+            return identity
         token = find_bearer_token(headers)
-        has_certificate = connection.identity is not None
-        if token is None and not has_certificate and self._server.allows_anonymous:
+        if token is None and shown is None and self._server.allows_anonymous:
             return ANONYMOUS
         identity = self._server.find_identity(token) if token is not None else None
         if identity is None:
@@ -284,7 +358,7 @@ def _collect_headers(wire: _WireRequest) -> dict[str, str]:
     headers: dict[str, str] = {}
     for name, value in wire.headers.items():
         key = name.lower()
-        if key in headers and (key in _REPEATABLE or key.startswith("impersonate-extra-")):
+        if key in headers and (key in _REPEATABLE or key.startswith(_REPEATABLE_PREFIXES)):
             value = f"{headers[key]}\n{value}"
         elif key in headers and key == "accept":
             value = f"{headers[key]},{value}"

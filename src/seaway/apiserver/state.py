@@ -135,8 +135,7 @@ class ServerState:
             await self.watch_cache.wait_for(failure.current_revision, _DELIVERY_SECONDS)
             raise
         except StoreError as error:
-            text = f"The operation could not be completed at this time, please try again: {error}"
-            raise ServerTimeout(text, {"retryAfterSeconds": 2}) from error
+            raise ServerTimeout(f"the store failed: {error}", {"retryAfterSeconds": 2}) from error
         await self.watch_cache.wait_for(max(revisions, default=0), _DELIVERY_SECONDS)
         return revisions
 

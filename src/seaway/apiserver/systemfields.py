@@ -12,7 +12,7 @@ from typing import Any
 from seaway.api.machinery.errors import ApiError, BadRequest, make_conflict
 from seaway.api.registry import Resource
 from seaway.apiserver.effects import format_time
-from seaway.apiserver.options import make_version_error
+from seaway.apiserver.options import is_version, make_version_error
 
 Json = dict[str, Any]
 
@@ -94,7 +94,7 @@ def check_identity(obj: Json, resource: Resource, *, namespace: str, name: str) 
 def check_version(obj: Json, resource: Resource, revision: int, name: str) -> bool:
     """Whether the body gave a resourceVersion. Raises Conflict when it is not the stored one."""
     given = obj["metadata"].get("resourceVersion") or ""
-    if not (given == "" or (given.isascii() and given.isdigit())):
+    if given and not is_version(given):
         raise make_version_error(given, is_watch=True)
     if given in ("", "0"):
         return False

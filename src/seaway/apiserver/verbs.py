@@ -12,7 +12,7 @@ from seaway.api.machinery.errors import BadRequest, make_not_found
 from seaway.api.machinery.http import Identity, Request, Response
 from seaway.api.machinery.selectors import FieldRequirement, FieldSelector
 from seaway.api.registry import Resource
-from seaway.apiserver.answers import is_packed, make_answer, make_packed_answer
+from seaway.apiserver.answers import is_packed, make_answer, make_kept_answer
 from seaway.apiserver.bodies import (
     check_body_type,
     check_patch_type,
@@ -26,7 +26,7 @@ from seaway.apiserver.deletes import delete, delete_collection
 from seaway.apiserver.encoding import PLAIN, accepts_gzip, choose_form, is_pretty
 from seaway.apiserver.fieldlabels import check_field_selector
 from seaway.apiserver.forms import show, store, store_made
-from seaway.apiserver.lists import TOO_NEW_WAIT_SECONDS, Page, make_matcher, make_too_new, read_page
+from seaway.apiserver.lists import TOO_NEW_WAIT_SECONDS, Page, make_matcher, make_too_new, read_page, wants_all_now
 from seaway.apiserver.managedfields import choose_manager
 from seaway.apiserver.negotiation import Accepted
 from seaway.apiserver.options import (
@@ -100,6 +100,9 @@ async def answer_list(call: Call) -> Response:
     state, request, resource = call.state, call.request, call.resource
     form = choose_form(request, is_list=True)
     options = _check_options(call, parse_list_options(request, is_watch=False))
+    kept = _find_kept(call, options, form)
+    if kept is not None:
+        return kept
     page = await read_page(state, resource, call.namespace, options)
     if form.kind != "object" or page.continue_token or options.continue_token:
         wall_now = state.effects.wall_now()
@@ -111,18 +114,30 @@ async def answer_list(call: Call) -> Response:
     return make_answer(request, 200, body, form)
 
 
+def _find_kept(call: Call, options: ListOptions, form: Accepted) -> Response | None:
+    """The answer that was given before to the same question, if nothing was written since."""
+    state = call.state
+    if form != PLAIN or is_pretty(call.request) or not wants_all_now(options, state.watch_cache.revision):
+        return None
+    is_gzip = accepts_gzip(call.request)
+    body = state.list_bodies.get((_list_key(call, options), is_gzip), state.watch_cache.revision)
+    return None if body is None else make_kept_answer(body, is_packed=is_gzip)
+
+
 def _answer_kept(call: Call, page: Page, options: ListOptions, form: Accepted) -> Response:
-    """A whole list of the present: joined once while its kind does not change, compressed once while nothing does."""
-    bodies, revision = call.state.list_bodies, page.revision
-    key = (call.resource.path_prefix, call.resource.plural, call.namespace, options.labels, options.fields)
-    is_compact = form == PLAIN and not is_pretty(call.request) and accepts_gzip(call.request)
-    packed = bodies.get((key, "gzip"), revision) if is_compact else None
-    if packed is not None:
-        return make_packed_answer(packed)
+    """A whole list of the present: joined once while its kind does not change, finished once while nothing does."""
+    key = _list_key(call, options)
     answer = make_answer(call.request, 200, _join_kept(call, page, key), form)
-    if is_compact and isinstance(answer.body, bytes) and is_packed(answer):
-        bodies.put((key, "gzip"), revision, answer.body)
+    is_gzip = accepts_gzip(call.request)
+    if form == PLAIN and not is_pretty(call.request) and is_packed(answer) is is_gzip:
+        assert isinstance(answer.body, bytes)
+        if len(answer.body) >= _KEEP_LIST_FROM_BYTES:
+            call.state.list_bodies.put((key, is_gzip), page.revision, answer.body)
     return answer
+
+
+def _list_key(call: Call, options: ListOptions) -> object:
+    return call.resource.path_prefix, call.resource.plural, call.namespace, options.labels, options.fields
 
 
 def _join_kept(call: Call, page: Page, key: object) -> bytes:

@@ -40,7 +40,13 @@ async def run_apiserver(plan: Plan, listeners: Sequence[socket.socket], on_ready
     )
     try:
         server = await open_server(config, store, credentials=make_credentials(plan))
-        tls = TlsFiles(plan.serving.certificate, plan.serving.key, plan.serving.authority)
+        tls = TlsFiles(
+            plan.serving.certificate,
+            plan.serving.key,
+            plan.serving.authority,
+            options.requestheader_client_ca_file,
+            options.requestheader_allowed_names,
+        )
         listen: list[Listener] = [*listeners, UnixListener(plan.data.api_socket)]
         serving = await serve(server, tls=tls, listen=listen)
         try:

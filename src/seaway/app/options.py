@@ -31,6 +31,8 @@ class UpOptions:
     ready_file: Path | None = None
     token_auth_file: Path | None = None
     anonymous_auth: bool = True
+    requestheader_client_ca_file: Path | None = None
+    requestheader_allowed_names: tuple[str, ...] = ()
 
 
 def check_options(options: UpOptions) -> None:

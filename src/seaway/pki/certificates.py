@@ -178,6 +178,16 @@ def _find_alternative_names(certificate: x509.Certificate) -> Sequence[x509.Gene
     return tuple(extension.value)
 
 
+def is_issued_by(certificate_der: bytes, authorities_pem: bytes) -> bool:
+    """One of the authorities has signed the certificate itself. False for what cannot be read."""
+    try:
+        certificate = x509.load_der_x509_certificate(certificate_der)
+        authorities = x509.load_pem_x509_certificates(authorities_pem)
+    except ValueError:
+        return False
+    return any(_is_signed_by(certificate, one.public_bytes(serialization.Encoding.PEM)) for one in authorities)
+
+
 def _is_signed_by(certificate: x509.Certificate, authority_pem: bytes) -> bool:
     try:
         certificate.verify_directly_issued_by(x509.load_pem_x509_certificate(authority_pem))

@@ -42,6 +42,29 @@ def prepare_status_default(obj: Json, old: Json, context: Context) -> Json:
     return {**old, "metadata": obj.get("metadata", old["metadata"]), "status": obj.get("status", {})}
 
 
+@dataclass(frozen=True, slots=True)
+class StatusRule:
+    """The prepare functions of a kind whose status is its controller's: nobody else gives or changes it.
+
+    empty: the status of an object that no controller has looked at: the counts that clients expect even at zero.
+    """
+
+    empty: Json
+
+    def on_create(self, obj: Json, context: Context) -> Json:
+        """What a client says of the status is dropped."""
+        return {**obj, "status": {**self.empty}}
+
+    def on_update(self, obj: Json, old: Json, context: Context) -> Json:
+        """The status changes only through `/status`."""
+        return {**obj, "status": {**self.empty, **(old.get("status") or {})}}
+
+    def on_status_update(self, obj: Json, old: Json, context: Context) -> Json:
+        """A status write changes the status, and metadata as the server allows."""
+        changed = prepare_status_default(obj, old, context)
+        return {**changed, "status": {**self.empty, **(changed["status"] or {})}}
+
+
 def _no_fields(obj: Json) -> dict[str, str]:
     return {}
 
