@@ -908,3 +908,17 @@ def test_an_event_of_either_group_can_be_applied() -> None:
         assert shown.body["message"] == "hello"
 
     talk(conversation)
+
+
+def test_nobody_owns_what_a_status_write_puts_back() -> None:
+    async def conversation(ask: Conversation) -> None:
+        await ask("POST", f"{DEPLOYMENTS}?fieldManager=one", deployment(replicas=2))
+        change = {"metadata": {"labels": {"x": "y"}, "annotations": {"x": "y"}}, "spec": {"replicas": 9},
+                  "status": {"replicas": 1}}  # fmt: skip
+        after = await ask.patch(f"{DEPLOYMENTS}/d/status?fieldManager=two", change)
+        assert owners(after.body)["two Update status"] == {
+            "f:metadata": {"f:annotations": {".": {}, "f:x": {}}},
+            "f:status": {"f:replicas": {}},
+        }
+
+    talk(conversation)
