@@ -276,6 +276,36 @@ def test_a_long_list_is_merged_in_its_own_length() -> None:
     assert schema_of(SERVICES).full.merge(live, config) == ports(*range(30_000))
 
 
+RELEASES: dict[str, tuple[list[Path], list[Path], Json]] = {
+    "what nobody keeps goes": ([(*PORTS, TCP_80)], [("f:spec", "f:type")], spec(type="A")),
+    "an item stays for who owns it": ([(*PORTS, TCP_80)], [(*PORTS, TCP_80)], spec(type="A", ports=[HTTP])),
+    "a field of it may go alone": (
+        [(*PORTS, TCP_80), (*PORTS, TCP_80, "f:name")],
+        [(*PORTS, TCP_80)],
+        spec(type="A", ports=[{"port": 80, "protocol": "TCP"}]),
+    ),
+    "an item does not stay for who owns a field of it": (
+        [(*PORTS, TCP_80)],
+        [("f:spec", "f:type"), (*PORTS, TCP_80, "f:name")],
+        spec(type="A"),
+    ),
+    "in an item that nobody owns no field is kept": (
+        [(*PORTS, TCP_80, "f:name")],
+        [("f:spec", "f:type"), (*PORTS, TCP_80, "f:name")],
+        spec(type="A", ports=[{"port": 80, "protocol": "TCP"}]),
+    ),
+}
+
+
+@pytest.mark.parametrize("name", RELEASES)
+def test_letting_go(name: str) -> None:
+    last, kept, wanted = RELEASES[name]
+    live = spec(type="A", ports=[HTTP])
+    released = schema_of(SERVICES).full.release(live, to_tree(last), to_tree(kept), inside=False, gone=False)
+    assert released == wanted
+    assert live == spec(type="A", ports=[HTTP])
+
+
 def test_items_without_their_keys_cannot_be_owned() -> None:
     with pytest.raises(TypedError):
         schema_of(SERVICE_ACCOUNTS).owned.compare({}, {"secrets": [{"namespace": "n"}]})
