@@ -335,8 +335,26 @@ CASES = [
         WEB,
         400,
         "BadRequest",
-        "the name of the object (a) does not match the name on the URL (web)",
+        "the namespace of the provided object does not match the namespace sent on the request",
         make_service("a", "other"),
+    ),
+    Case(
+        "the name before the object",
+        "PUT",
+        f"{SERVICES}/none",
+        400,
+        "BadRequest",
+        "the name of the object (web) does not match the name on the URL (none)",
+        make_service(),
+    ),
+    Case(
+        "all rules before a version that a new object cannot have",
+        "POST",
+        CONFIG_MAPS,
+        422,
+        "Invalid",
+        'ConfigMap ".." is invalid: metadata.name: ',
+        {"metadata": {"name": "..", "resourceVersion": "7"}},
     ),
     Case(
         "a name from nowhere",
@@ -625,6 +643,17 @@ CASES = [
         "invalid syntax",
     ),
     Case("a get version that is no number", "GET", f"{WEB}?resourceVersion=abc", 500, "", "invalid resource version: "),
+    Case(
+        "a version beyond 64 bits",
+        "GET",
+        f"{SERVICES}?resourceVersion={'9' * 5000}",
+        400,
+        "BadRequest",
+        "invalid resource version: ",
+    ),
+    Case(
+        "a get version beyond 64 bits", "GET", f"{WEB}?resourceVersion={1 << 64}", 500, "", "invalid resource version: "
+    ),
     Case("a watch version that is no number", "GET", f"{SERVICES}?watch=1&resourceVersion=x", 500, "", "invalid resou"),
     Case("a limit that is no number", "GET", f"{SERVICES}?limit=x", 400, "BadRequest", "strconv.ParseInt"),
     Case(
@@ -780,6 +809,15 @@ CASES = [
         "Invalid",
         'ConfigMap "" is invalid: metadata.name: Required value: name or generateName is required',
         {"data": {}},
+    ),
+    Case(
+        "no name for a namespace",
+        "POST",
+        "/api/v1/namespaces",
+        422,
+        "Invalid",
+        'Namespace "" is invalid: metadata.name: Required value: name or generateName is required',
+        {},
     ),
     Case(
         "a patch that cannot apply",

@@ -58,12 +58,14 @@ def test_a_put_that_creates_asks_in_the_group_that_was_spoken_to() -> None:
 
 CREATED_BY_PUT = ("/api/v1/namespaces/default/services", "/api/v1/namespaces/default/endpoints",
                   "/api/v1/namespaces/default/events", "/apis/coordination.k8s.io/v1/namespaces/default/leases",
-                  "/apis/rbac.authorization.k8s.io/v1/clusterroles",
+                  "/api/v1/namespaces/default/limitranges", "/apis/rbac.authorization.k8s.io/v1/clusterroles",
                   "/apis/rbac.authorization.k8s.io/v1/namespaces/default/roles")  # fmt: skip
 NOT_CREATED_BY_PUT = ("/api/v1/namespaces", "/api/v1/nodes", "/api/v1/namespaces/default/pods",
                       "/api/v1/namespaces/default/secrets", CONFIG_MAPS, "/api/v1/namespaces/default/serviceaccounts",
                       "/apis/discovery.k8s.io/v1/namespaces/default/endpointslices",
-                      "/apis/networking.k8s.io/v1/ipaddresses",
+                      "/apis/networking.k8s.io/v1/ipaddresses", "/apis/networking.k8s.io/v1/servicecidrs",
+                      "/apis/networking.k8s.io/v1/namespaces/default/ingresses",
+                      "/apis/apps/v1/namespaces/default/deployments",
                       "/apis/apps/v1/namespaces/default/controllerrevisions")  # fmt: skip
 
 
@@ -206,5 +208,33 @@ def test_a_rehearsal_goes_through_everything_and_keeps_nothing() -> None:
         swept = await ask("DELETE", f"{CONFIG_MAPS}?dryRun=All")
         assert [item["metadata"]["name"] for item in swept.body["items"]] == ["a"]
         assert (await ask("GET", CONFIG_MAPS)).body == before, "not even a revision was used"
+
+    talk(conversation)
+
+
+@pytest.mark.parametrize("given", [None, "", "0"], ids=["absent", "empty", "zero"])
+def test_an_update_without_a_version_takes_what_is_there(given: str | None) -> None:
+    meta = {} if given is None else {"resourceVersion": given}
+
+    async def conversation(ask: Conversation) -> None:
+        made = await ask("POST", SERVICES, make_service())
+        written = await ask("PUT", f"{SERVICES}/web", make_service(meta={**meta, "labels": {"a": "b"}}))
+        assert written.status == 200
+        assert int(written.body["metadata"]["resourceVersion"]) > int(made.body["metadata"]["resourceVersion"])
+        assert written.body["metadata"]["uid"] == made.body["metadata"]["uid"], (
+            "an absent uid keeps the one that is there"
+        )
+
+    talk(conversation)
+
+
+def test_a_rehearsed_create_does_not_mind_a_version() -> None:
+    body = {"metadata": {"name": "a", "resourceVersion": "7"}}
+
+    async def conversation(ask: Conversation) -> None:
+        tried = await ask("POST", f"{CONFIG_MAPS}?dryRun=All", body)
+        assert tried.status == 201 and "resourceVersion" not in tried.body["metadata"]
+        zero = {"metadata": {"name": "a", "resourceVersion": "0"}}
+        assert (await ask("POST", CONFIG_MAPS, zero)).status == 201
 
     talk(conversation)

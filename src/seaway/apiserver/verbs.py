@@ -40,6 +40,7 @@ from seaway.apiserver.rbac import attributes_of
 from seaway.apiserver.render import EventEncoder, join_items, join_list, render_list, render_object
 from seaway.apiserver.routes import Route
 from seaway.apiserver.state import ServerState
+from seaway.apiserver.systemfields import check_identity
 from seaway.apiserver.watch import WatchStream
 from seaway.apiserver.writes import Target, Written, create, update
 
@@ -185,6 +186,7 @@ async def answer_update(call: Call) -> Response:
     check_body_type(call.request)
     options = parse_write_options(call.request, "UpdateOptions")
     decoded = decode_object_body(call.request, call.resource, options)
+    check_identity(decoded.obj, call.resource, namespace=call.namespace, name=call.route.name)
     creates = call.resource.strategy.creates_on_update and not call.route.subresource
     make = store_made(call.resource, make_replacement(decoded))
     target = call.target(dry_run=options.dry_run, manager=options.field_manager)

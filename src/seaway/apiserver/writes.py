@@ -25,7 +25,7 @@ from seaway.api.machinery.http import Identity
 from seaway.api.machinery.objectmeta import validate_create_meta, validate_update_meta
 from seaway.api.machinery.strategy import Context, Json
 from seaway.api.pod.ephemeral import validate_ephemeral_update
-from seaway.api.registry import ENDPOINTS, NAMESPACES, PODS, SERVICES, Resource
+from seaway.api.registry import ENDPOINTS, INGRESSES, NAMESPACES, PODS, SERVICES, Resource
 from seaway.apiserver.admission import find_namespace_refusal
 from seaway.apiserver.allocate import Claim
 from seaway.apiserver.bootstrap import make_first_objects
@@ -37,6 +37,7 @@ from seaway.apiserver.record import Record, decode_object, encode_stored, splice
 from seaway.apiserver.state import ServerState
 from seaway.apiserver.systemfields import (
     check_identity,
+    check_no_version,
     check_uid,
     check_version,
     dedupe_owners,
@@ -98,6 +99,7 @@ async def create(state: ServerState, target: Target, decoded: Decoded) -> Writte
     obj = strategy.default(decoded.obj)
     warnings = [*decoded.warnings, *wipe_for_create(obj, resource, target.namespace)]
     meta = obj["metadata"]
+    given_version = meta.pop("resourceVersion", "")
     holder = state.find_namespace(target.namespace) if resource.namespaced else None
     refusal = find_namespace_refusal(resource, target.namespace, meta.get("name", ""), holder)
     if refusal is not None:
@@ -109,7 +111,9 @@ async def create(state: ServerState, target: Target, decoded: Decoded) -> Writte
     managed = own_created(resource, obj, target.manager, now)
     if resource is PODS:
         obj = state.admit_pod(obj, target.namespace)
-        meta = obj["metadata"]
+    elif resource is INGRESSES:
+        obj = state.admit_ingress(obj)
+    meta = obj["metadata"]
     generates = not meta.get("name") and bool(meta.get("generateName"))
     names, races = 0, 0
     while True:
@@ -126,6 +130,7 @@ async def create(state: ServerState, target: Target, decoded: Decoded) -> Writte
             if existing is not None:
                 raise _make_exists(target, existing)
             return Written(201, encode_stored(ready), warnings_now)
+        check_no_version(given_version)
         value = encode_within_limit(ready)
         try:
             revision = await commit_with_claim(state, Precondition(key, 0), Write(key, value), claim)
@@ -150,7 +155,7 @@ def _prepare_create(state: ServerState, target: Target, obj: Json, now: str) -> 
     claim = NO_CLAIM
     if resource is SERVICES:
         obj, claim = state.allocator.plan_create(obj, wall_now=now)
-    elif resource is NAMESPACES:
+    elif resource is NAMESPACES and obj["metadata"].get("name"):
         claim = _claim_first_objects(state, obj["metadata"]["name"], now)
     obj = strategy.prepare_create(obj, Context(now, target.identity.user))
     if strategy.has_generation:
@@ -165,14 +170,18 @@ def _prepare_create(state: ServerState, target: Target, obj: Json, now: str) -> 
 def _claim_first_objects(state: ServerState, namespace: str, now: str) -> Claim:
     """A namespace is born with the account that Pods run as: nobody can be too early for it.
 
-    Upstream leaves that to a controller, and refuses Pods until it has come by. Ours keeps them from then on.
+    Upstream leaves that to a controller, and refuses Pods until it has come by. Ours keeps them from then on. What an
+    earlier namespace of the name has left behind stays as it is.
     """
-    writes = []
+    preconditions, writes = [], []
     for resource, obj in make_first_objects(namespace, ca_pem=state.authenticator.credentials.root_ca_pem):
         meta = {**obj["metadata"], "uid": state.effects.new_uid(), "creationTimestamp": now}
+        if state.find(resource, namespace, meta["name"]) is not None:
+            continue
         key = resource.store_key(namespace, meta["name"])
+        preconditions.append(Precondition(key, 0))
         writes.append(Write(key, encode_stored({**obj, "metadata": meta})))
-    return Claim(writes=tuple(writes))
+    return Claim(tuple(preconditions), tuple(writes))
 
 
 async def update(state: ServerState, target: Target, make: Make, *, is_patch: bool, creates: bool = False) -> Written:
@@ -246,8 +255,10 @@ def _plan_update(state: ServerState, target: Target, make: Make, record: Record,
         kind_errors = strategy.validate_status_update(obj, old) if target.subresource == "status" else []
         _keep_generation(obj, old)
     elif target.subresource == "finalize":
-        finalizers = (obj.get("spec") or {}).get("finalizers", [])
-        obj = {**old, "metadata": obj["metadata"], "spec": {**old.get("spec", {}), "finalizers": finalizers}}
+        spec = {key: value for key, value in (old.get("spec") or {}).items() if key != "finalizers"}
+        if finalizers := (obj.get("spec") or {}).get("finalizers"):
+            spec["finalizers"] = finalizers
+        obj = strategy.default({**old, "metadata": obj["metadata"], "spec": spec})
         kind_errors = strategy.validate_create(obj)
     elif target.subresource == "ephemeralcontainers":
         grow_generation(obj, old, resource)
