@@ -258,6 +258,7 @@ MERGES: dict[str, tuple[Json, Json, Json]] = {
     "the configuration's order is kept": (ports(1, 2, 3), ports(3, 1), ports(2, 3, 1)),
     "live items stay before the next shared one": (ports(1, 2, 3), ports(3, 4), ports(1, 2, 3, 4)),
     "new items stand where the configuration has them": (ports(1, 2), ports(1, 3, 2), ports(1, 3, 2)),
+    "live items stay after the shared one that they followed": (ports(1, 5, 2), ports(1, 2, 3), ports(1, 5, 2, 3)),
     "a wholly new list": ({}, ports(2, 1), ports(2, 1)),
     "members of a set": (meta(finalizers=["a", "b"]), meta(finalizers=["c", "b"]), meta(finalizers=["a", "c", "b"])),
 }
