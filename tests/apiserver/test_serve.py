@@ -151,7 +151,7 @@ def test_an_idle_watch_answers_its_header_and_events_come_one_per_line(tmp_path:
 
 def test_a_watcher_that_hangs_up_is_forgotten(tmp_path: Path) -> None:
     async def conversation(server: Running) -> None:
-        streams = server.serving._server.state.streams
+        streams = server.serving._http.server.state.streams
         target = f"{server.url}{SERVICES}?watch=1"
         async with server.session(token="good") as session, session.get(target):
             (stream,) = streams

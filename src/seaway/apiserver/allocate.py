@@ -25,6 +25,7 @@ from __future__ import annotations
 import ipaddress
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
+from typing import TypeVar
 
 import msgspec
 
@@ -54,6 +55,7 @@ from seaway.store.contract import Precondition, Write
 
 __all__ = ["ADDRESS_PREFIX", "PORT_PREFIX", "Claim", "ServiceAllocator"]
 
+K = TypeVar("K")
 _HOLDS_PORTS = ("NodePort", "LoadBalancer")
 
 
@@ -101,6 +103,13 @@ class ServiceAllocator:
         self._ports = make_port_pool(*node_port_range)
         self._pick = pick
         self._held: dict[str, _Held] = {}
+        self.ranges = tuple(zip(self._addresses, service_cidrs, strict=True))
+        """Family and range, the primary first."""
+        # What plans got and did not get, for metrics: by range and scope, and by scope ("static": asked for by number).
+        self.address_claims: dict[tuple[str, str], int] = {}
+        self.address_refusals: dict[tuple[str, str], int] = {}
+        self.port_claims: dict[str, int] = {}
+        self.port_refusals: dict[str, int] = {}
 
     @property
     def families(self) -> tuple[str, ...]:
@@ -236,16 +245,20 @@ class ServiceAllocator:
         addresses = list(wanted)
         for index in range(start, len(families)):
             pool = self._addresses[families[index]]
+            key = (dict(self.ranges)[families[index]], "static" if wanted[index] else "dynamic")
             try:
                 if wanted[index]:
                     number = pool.check(address_number(wanted[index]), draft.reserved)
                 else:
                     number = pool.choose(draft.reserved, self._pick)
             except Full:
+                _count(self.address_refusals, key)
                 text = f'failed to allocate a serviceIP for Service "{draft.holder.name}": range is full'
                 raise _internal(text) from None
             except (OutOfRange, Taken) as refusal:
+                _count(self.address_refusals, key)
                 raise _refuse_address(draft, wanted, wanted[index], refusal) from None
+            _count(self.address_claims, key)
             draft.reserved.add(number)
             address = str(ipaddress.IPv4Address(number) if families[index] == "IPv4" else ipaddress.IPv6Address(number))
             addresses[index] = wanted[index] or address
@@ -328,10 +341,16 @@ class ServiceAllocator:
             raise _internal(text) from None
 
     def _reserve_port(self, draft: _Draft, wanted: int) -> int:
-        if wanted:
-            number = self._ports.check(wanted, draft.reserved)
-        else:
-            number = self._ports.choose(draft.reserved, self._pick)
+        scope = "static" if wanted else "dynamic"
+        try:
+            if wanted:
+                number = self._ports.check(wanted, draft.reserved)
+            else:
+                number = self._ports.choose(draft.reserved, self._pick)
+        except (Full, OutOfRange, Taken):
+            _count(self.port_refusals, scope)
+            raise
+        _count(self.port_claims, scope)
         draft.reserved.add(number)
         draft.takes[port_key(number)] = encode_port(draft.holder)
         return number
@@ -341,6 +360,10 @@ class ServiceAllocator:
             return "provided port is already allocated"
         first, last = self._port_range
         return f"provided port is not in the valid range. The range of valid ports is {first}-{last}"
+
+
+def _count(counts: dict[K, int], key: K) -> None:
+    counts[key] = counts.get(key, 0) + 1
 
 
 def _copy(service: Json) -> Json:

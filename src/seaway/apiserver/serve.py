@@ -1,22 +1,22 @@
-"""Listens: HTTPS on TCP and on a unix socket, who the peer is, requests in, responses and watches out.
+"""Listens: HTTPS on TCP and on a unix socket; requests in, responses and watches out; the end.
 
-One catch-all handler on aiohttp's low-level server; routing is `routes.py`. A socket never implies an identity: the
-unix socket only admits its owner's processes and root, and asks for credentials as TCP does.
-Rule: spec "api-machinery" §7.1, §7.4, §10.1, §11 (shutdown); design §12.
+One catch-all handler on aiohttp's low-level server; routing is `routes.py`, connections are `serving/connection.py`. A
+socket never implies an identity: the unix socket only admits its owner's processes and root, and asks for credentials
+as TCP does.
+Rule: spec "api-machinery" §7.1, §7.4, §7.5, §10.1, §11 (limits, shutdown); design §12.
 """
 
 from __future__ import annotations
 
 import asyncio
-import logging
 import os
 import socket
 import ssl
-import struct
 from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 from urllib.parse import parse_qsl
 
 from aiohttp import web
@@ -28,20 +28,39 @@ from multidict import CIMultiDict
 
 from seaway.api.machinery.errors import ApiError, RequestEntityTooLarge, Timeout, Unauthorized
 from seaway.api.machinery.http import ANONYMOUS, Identity, Request, Response
-from seaway.apiserver.answers import make_status
-from seaway.apiserver.handler import MAX_BODY_BYTES, ApiServer
-from seaway.apiserver.identity import authenticate, find_bearer_token, identity_of_certificate
+from seaway.apiserver.accesslog import format_access
+from seaway.apiserver.answers import make_text
+from seaway.apiserver.handler import ApiServer
+from seaway.apiserver.health import is_health_path
+from seaway.apiserver.identity import authenticate, find_bearer_token
+from seaway.apiserver.limits import (
+    MAX_BODY_BYTES,
+    MAX_FIELD_BYTES,
+    MAX_FIELDS,
+    MAX_LINE_BYTES,
+    REQUEST_SECONDS,
+    ConnectionLimits,
+    TimeLimit,
+    find_time_limit,
+)
+from seaway.apiserver.serving.connection import Acceptor, Connection
+from seaway.apiserver.serving.logfile import LogFile
+from seaway.apiserver.serving.websocket import converse
+from seaway.apiserver.upgrade import (
+    find_websocket_token,
+    is_valid_origin,
+    list_protocols,
+    wants_websocket,
+    watch_by_messages,
+)
 
-REQUEST_SECONDS = 60.0
-"""Upstream's limit for everything but watches."""
 SHUTDOWN_SECONDS = 3.0
 """For requests at work when the server stops: `up` promises 5 s for all."""
-KEEP_ALIVE_SECONDS = 120.0
-"""More than the 90 s after which client-go drops an idle connection, so that the client closes first."""
-MAX_LINE_BYTES = 64 << 10
+_LINGER_SECONDS = 2.0
+"""For what a client still sends of a body that was refused."""
+_SLICE_BYTES = 256 << 10
+"""Of a large answer, between two looks at whether its reader follows."""
 _BACKLOG = 512
-_ACCESS_LOG = logging.getLogger("seaway.apiserver.access")
-_PEER_CREDENTIALS = struct.Struct("3i")
 _REPEATABLE = frozenset(("impersonate-group",))
 
 TokenVerifier = Callable[[str], Identity | None]
@@ -76,28 +95,42 @@ Listener = TcpListener | UnixListener | socket.socket
 """A socket is one that listens already: bound by a parent that had the rights, or in another network namespace."""
 
 
-@dataclass(slots=True)
 class Serving:
     """A server that listens. `addresses` are what the TCP sockets are bound to."""
 
-    addresses: tuple[tuple[str, int], ...]
-    _server: ApiServer
-    _sockets: list[asyncio.Server]
-    _http: _HttpServer
-    _paths: list[Path]
+    def __init__(self, http: HttpServer, acceptors: list[Acceptor], paths: list[Path], end: Ending) -> None:
+        names = [acceptor.listening.getsockname() for acceptor in acceptors]
+        self.addresses = tuple((name[0], name[1]) for name in names if isinstance(name, tuple))
+        self._http = http
+        self._acceptors = acceptors
+        self._paths = paths
+        self._end = end
 
     async def close(self) -> None:
-        """Fail readiness, stop listening, end watches, finish requests. The `ApiServer` stays open. Safe to repeat."""
-        self._server.stop_accepting()
-        for listening in self._sockets:
-            listening.close()
-        self._sockets.clear()
-        self._server.end_streams()
-        self._http.pre_shutdown()
-        await self._http.shutdown(SHUTDOWN_SECONDS)
+        """Fail readiness, wait the delay, stop listening, end watches, finish requests. Safe to repeat.
+
+        The `ApiServer` stays open. Rule: §11 (shutdown).
+        """
+        server = self._http.server
+        server.stop_accepting()
+        if self._acceptors and self._end.delay_seconds:
+            await asyncio.sleep(self._end.delay_seconds)
+        for acceptor in self._acceptors:
+            acceptor.close()
+        self._acceptors.clear()
+        server.end_streams()
+        await self._http.finish(self._end.grace_seconds)
         for path in self._paths:
             path.unlink(missing_ok=True)
         self._paths.clear()
+
+
+@dataclass(frozen=True, slots=True)
+class Ending:
+    """How the server stops: how long it goes on after its readiness fails, and how long requests have to finish."""
+
+    delay_seconds: float = 0.0
+    grace_seconds: float = SHUTDOWN_SECONDS
 
 
 async def serve(
@@ -106,31 +139,28 @@ async def serve(
     tls: TlsFiles,
     listen: Sequence[Listener],
     tokens: TokenVerifier | None = None,
-    access_log: bool = False,
+    limits: ConnectionLimits | None = None,
+    access_log: LogFile | None = None,
+    end: Ending | None = None,
 ) -> Serving:
     """Accept requests on all listeners, or on none. Raises OSError when an address is taken or a file unreadable."""
     context = make_context(tls)
-    http = _HttpServer(server, tokens, _ACCESS_LOG if access_log else None)
-    loop = asyncio.get_running_loop()
-    started: list[asyncio.Server] = []
+    http = HttpServer(server, tokens, limits or ConnectionLimits(), access_log)
+    bound: list[socket.socket] = []
     paths: list[Path] = []
     try:
         for listener in listen:
-            bound = _bind(listener)
+            bound.append(_bind(listener))
             if isinstance(listener, UnixListener):
                 paths.append(listener.path)
-                started.append(await loop.create_unix_server(http, sock=bound, ssl=context, backlog=_BACKLOG))
-            else:
-                started.append(await loop.create_server(http, sock=bound, ssl=context, backlog=_BACKLOG))
     except BaseException:
-        for listening in started:
-            listening.close()
+        for opened in bound:
+            opened.close()
         for path in paths:
             path.unlink(missing_ok=True)
         raise
-    names = [sock.getsockname() for listening in started for sock in listening.sockets]
-    addresses = tuple((name[0], name[1]) for name in names if isinstance(name, tuple))
-    return Serving(addresses, server, started, http, paths)
+    acceptors = [Acceptor(opened, http, context) for opened in bound]
+    return Serving(http, acceptors, paths, end or Ending())
 
 
 def make_context(tls: TlsFiles) -> ssl.SSLContext:
@@ -168,23 +198,6 @@ def _bind(listener: Listener) -> socket.socket:
     return bound
 
 
-class _Connection(RequestHandler):
-    """One connection: the identity of its certificate is worked out once."""
-
-    __slots__ = ("identity",)
-    identity: Identity | None
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        super().connection_made(transport)
-        self.identity = None
-        if not _is_trusted_peer(transport):
-            cast(asyncio.Transport, transport).abort()
-            return
-        certificate = transport.get_extra_info("peercert")
-        if certificate:
-            self.identity = identity_of_certificate(certificate.get("subject", ()))
-
-
 class _WireRequest(web.BaseRequest):
     """A request that remembers its target as it was sent."""
 
@@ -193,24 +206,64 @@ class _WireRequest(web.BaseRequest):
         self.target = message.path
 
 
-class _HttpServer(web.Server):
+class HttpServer(web.Server):
     """Makes connections, and turns aiohttp's requests into ours and back."""
 
-    def __init__(self, server: ApiServer, tokens: TokenVerifier | None, access_log: logging.Logger | None) -> None:
+    def __init__(
+        self, server: ApiServer, tokens: TokenVerifier | None, limits: ConnectionLimits, access_log: LogFile | None
+    ) -> None:
         super().__init__(
             self._handle,
             request_factory=self._make_wire_request,
             handler_cancellation=True,
-            access_log=access_log,
-            keepalive_timeout=KEEP_ALIVE_SECONDS,
+            access_log=None,
+            auto_decompress=False,  # upstream takes bodies as they are
+            keepalive_timeout=limits.idle_seconds,
+            lingering_time=_LINGER_SECONDS,
             max_line_size=MAX_LINE_BYTES,
-            max_field_size=MAX_LINE_BYTES,
+            max_field_size=MAX_FIELD_BYTES,
+            max_headers=MAX_FIELDS,
         )
-        self._server = server
+        self.server = server
+        self.limits = limits
+        self.metrics = server.metrics
         self._tokens = tokens
+        self._access_log = access_log
+        self._open: set[Connection] = set()
+        self._writes: set[asyncio.Task[Response]] = set()
+        self._empty: asyncio.Future[None] | None = None
 
-    def __call__(self) -> RequestHandler:
-        return _Connection(self, loop=self._loop, **self._kwargs)
+    def make_connection(self, source: str, on_lost: Callable[[], None]) -> Connection:
+        """The protocol of one accepted connection."""
+
+        def lost() -> None:
+            on_lost()
+            self._open.discard(connection)
+            if not self._open and self._empty is not None and not self._empty.done():
+                self._empty.set_result(None)
+
+        connection = Connection(self, source, lost, loop=self._loop, **self._kwargs)
+        return connection
+
+    def connection_made(self, handler: RequestHandler, transport: asyncio.Transport) -> None:
+        super().connection_made(handler, transport)
+        assert isinstance(handler, Connection)
+        self._open.add(handler)
+
+    async def finish(self, grace_seconds: float) -> None:
+        """End what is idle; let requests finish, and writes whose client has gone; then break off the rest."""
+        for connection in tuple(self._open):
+            connection.finish()
+        try:
+            async with asyncio.timeout(grace_seconds):
+                if self._open:
+                    self._empty = self._loop.create_future()
+                    await self._empty
+                await asyncio.gather(*self._writes, return_exceptions=True)
+        except TimeoutError:
+            for connection in tuple(self._open):
+                connection.abort()
+        await self.shutdown(0.1)
 
     def _make_wire_request(
         self,
@@ -224,57 +277,178 @@ class _HttpServer(web.Server):
 
     async def _handle(self, wire: web.BaseRequest) -> web.StreamResponse:
         assert isinstance(wire, _WireRequest)
-        path, _, query = wire.target.partition("?")
-        headers = _collect_headers(wire)
-        parameters = tuple(parse_qsl(query, keep_blank_values=True)) if query else ()
-        request = Request(wire.method, path, parameters, headers)
-        try:
-            identity = self._authenticate(wire, headers)
-            if wire.can_read_body:
-                body = await _read_body(wire, headers)
-                request = Request(wire.method, path, parameters, headers, body)
-        except ApiError as error:
-            return _to_wire(make_status(error, request))
-        if request.method == "GET":
-            response = await self._server.handle(request, identity)
-        else:
-            response = await self._handle_write(request, identity)
-        if isinstance(response.body, bytes):
-            return _to_wire(response)
-        return await _stream(wire, response, response.body)
-
-    async def _handle_write(self, request: Request, identity: Identity) -> Response:
-        """A write goes on when its client has gone: half of it may be on disk already."""
-        work = asyncio.ensure_future(self._server.handle(request, identity))
-        try:
-            return await asyncio.wait_for(asyncio.shield(work), REQUEST_SECONDS)
-        except TimeoutError:
-            text = "Timeout: request did not complete within the allotted timeout"
-            return make_status(Timeout(text, {}), request)
-
-    def _authenticate(self, wire: _WireRequest, headers: dict[str, str]) -> Identity:
-        """First the certificate, then a bearer token, else nobody in particular. Raises Unauthorized."""
         connection = wire.protocol
-        assert isinstance(connection, _Connection)
-        if connection.identity is not None:
-            return connection.identity
-        token = find_bearer_token(headers.get("authorization", ""))
-        if token is None:
-            return ANONYMOUS
-        identity = self._tokens(token) if self._tokens is not None else None
+        assert isinstance(connection, Connection)
+        connection.begin_request()
+        begun = self._loop.time()
+        path, _, query = wire.target.partition("?")
+        parameters = tuple(parse_qsl(query, keep_blank_values=True)) if query else ()
+        request = Request(wire.method, path, parameters, _collect_headers(wire), b"", connection.source)
+        identity: Identity | None = None
+        try:
+            identity = self._authenticate(connection, request)
+            if wire.can_read_body and not is_health_path(path):
+                request = await self._read_body(wire, request)
+            response = await self._ask(request, identity)
+        except ApiError as error:
+            response = self.server.refuse(request, identity or ANONYMOUS, error)
+        if self._access_log is None:
+            return await self._send(wire, request, response, until=begun + REQUEST_SECONDS)
+        try:
+            return await self._send(wire, request, response, until=begun + REQUEST_SECONDS)
+        finally:
+            self._log(wire, request, identity, response, self._loop.time() - begun)
+
+    async def _ask(self, request: Request, identity: Identity) -> Response:
+        """The server's answer, in the time that the request has. Raises ApiError."""
+        if request.method == "GET" and not request.query:
+            return await self.server.handle(request, identity)  # from memory: there is nothing to wait for
+        limit = find_time_limit(request)
+        if limit is None:
+            return await self.server.handle(request, identity)
+        if limit.seconds <= 0:
+            raise limit.error
+        if limit.is_write:
+            return await self._ask_write(request, identity, limit)
+        try:
+            async with asyncio.timeout(limit.seconds):
+                return await self.server.handle(request, identity)
+        except TimeoutError:
+            raise limit.error from None
+
+    async def _ask_write(self, request: Request, identity: Identity, limit: TimeLimit) -> Response:
+        """A write goes on when its client has gone or its time is over: half of it may be on disk already."""
+        work = asyncio.ensure_future(self.server.handle(request, identity))
+        self._writes.add(work)
+        work.add_done_callback(self._writes.discard)
+        try:
+            return await asyncio.wait_for(asyncio.shield(work), limit.seconds)
+        except TimeoutError:
+            raise limit.error from None
+
+    def _authenticate(self, connection: Connection, request: Request) -> Identity:
+        """First the certificate, then a bearer token, else nobody in particular. Raises Unauthorized."""
+        identity = connection.identity
+        if identity is None:
+            headers = request.headers
+            token = find_bearer_token(headers.get("authorization", ""))
+            if token is None and "sec-websocket-protocol" in headers:
+                token = find_websocket_token(headers)
+            if token is None:
+                return ANONYMOUS
+            found = self._tokens(token) if self._tokens is not None else None
+            identity = authenticate(found) if found is not None else None
+        self.metrics.count_authentication(identity)
         if identity is None:
             raise Unauthorized("Unauthorized")
-        return authenticate(identity)
+        return identity
+
+    async def _read_body(self, wire: _WireRequest, request: Request) -> Request:
+        """The request with its whole body. Raises RequestEntityTooLarge and Timeout."""
+        too_large = RequestEntityTooLarge(f"Request entity too large: limit is {MAX_BODY_BYTES}")
+        if (wire.content_length or 0) > MAX_BODY_BYTES:
+            raise too_large
+        if request.headers.get("expect", "").lower() == "100-continue":
+            await wire.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+            wire.writer.output_size = 0
+        try:
+            if wire.content.is_eof():
+                body = await wire.read()
+            else:
+                async with asyncio.timeout(self.limits.body_seconds):
+                    body = await wire.read()
+        except web.HTTPRequestEntityTooLarge:
+            raise too_large from None
+        except TimeoutError:
+            wire.protocol.close()  # nobody knows where its next request begins
+            raise Timeout("Timeout: request did not complete within the allotted timeout", {}) from None
+        return Request(request.method, request.path, request.query, request.headers, body, request.source)
+
+    async def _send(
+        self, wire: _WireRequest, request: Request, response: Response, *, until: float
+    ) -> web.StreamResponse:
+        body = response.body
+        if isinstance(body, bytes):
+            if response.upgrade is not None:
+                return await converse(wire, response, response.upgrade, list_protocols(request.headers))
+            answer = web.Response(status=response.status, headers=CIMultiDict(response.headers), body=body)
+            if self.server.is_stopping:
+                answer.force_close()
+            if len(body) > _SLICE_BYTES:
+                return await self._send_large(wire, request, response, body, until=until)
+            return answer
+        if wants_websocket(request.headers) and response.status == 200:
+            if is_valid_origin(request.headers.get("origin", "")):
+                return await self._send(wire, request, watch_by_messages(response), until=until)
+            await _release(body)
+            refusal = make_text(403, b"Forbidden\n")
+            return await self._send(wire, request, refusal, until=until)
+        return await self._stream(wire, request, response, body)
+
+    async def _send_large(
+        self, wire: _WireRequest, request: Request, response: Response, body: bytes, *, until: float
+    ) -> web.StreamResponse:
+        """A large body piece by piece: its reader has to be done with it when the request's time is over."""
+        answer = web.StreamResponse(status=response.status, headers=CIMultiDict(response.headers))
+        answer.content_length = len(body)
+        if self.server.is_stopping:
+            answer.force_close()
+        try:
+            async with asyncio.timeout_at(until):
+                await answer.prepare(wire)
+                view = memoryview(body)
+                for start in range(0, len(body), _SLICE_BYTES):
+                    await answer.write(view[start : start + _SLICE_BYTES])
+                await answer.write_eof()
+        except TimeoutError:
+            self._abort(wire, request)
+        return answer
+
+    async def _stream(
+        self, wire: _WireRequest, request: Request, response: Response, chunks: AsyncIterator[bytes]
+    ) -> web.StreamResponse:
+        """Send each chunk as it comes, the header at once. The stream is released however it ends."""
+        answer = web.StreamResponse(status=response.status, headers=CIMultiDict(response.headers))
+        if self.server.is_stopping:
+            answer.force_close()
+        try:
+            await answer.prepare(wire)
+            async for chunk in chunks:
+                await answer.write(chunk)
+            await answer.write_eof()
+        except ConnectionError:
+            pass  # the reader has gone: that is how most watches end
+        except Exception as error:
+            error.add_note(f"stream of path={request.path!r}")
+            self.server.state.effects.report(error)
+            self._abort(wire, request)
+        finally:
+            await _release(chunks)
+        return answer
+
+    def _abort(self, wire: _WireRequest, request: Request) -> None:
+        """After the header there is no other way to say that something went wrong."""
+        self.server.count_abort(request)
+        assert isinstance(wire.protocol, Connection)
+        wire.protocol.abort()
+
+    def _log(
+        self, wire: _WireRequest, request: Request, identity: Identity | None, response: Response, seconds: float
+    ) -> None:
+        assert self._access_log is not None
+        audit_id = next((value for name, value in response.headers if name == "Audit-Id"), "-")
+        size = len(response.body) if isinstance(response.body, bytes) else wire.writer.output_size
+        line = format_access(
+            datetime.now(UTC), audit_id, request, identity, code=response.status, size=size, ms=seconds * 1000
+        )
+        self._access_log.write(line)
+        self.metrics.access_log_drops = self._access_log.lost
 
 
-def _is_trusted_peer(transport: asyncio.BaseTransport) -> bool:
-    """On a unix socket only processes of the server's own user, and of root."""
-    peer = transport.get_extra_info("socket")
-    if peer is None or peer.family != socket.AF_UNIX:
-        return True
-    raw = peer.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _PEER_CREDENTIALS.size)
-    _, user, _ = _PEER_CREDENTIALS.unpack(raw)
-    return user in (0, os.geteuid())
+async def _release(chunks: AsyncIterator[bytes]) -> None:
+    close = getattr(chunks, "aclose", None)
+    if close is not None:
+        await close()
 
 
 def _collect_headers(wire: _WireRequest) -> dict[str, str]:
@@ -284,40 +458,10 @@ def _collect_headers(wire: _WireRequest) -> dict[str, str]:
         key = name.lower()
         if key in headers and (key in _REPEATABLE or key.startswith("impersonate-extra-")):
             value = f"{headers[key]}\n{value}"
-        elif key in headers and key == "accept":
+        elif key in headers and key in _LISTS:
             value = f"{headers[key]},{value}"
         headers[key] = value
     return headers
 
 
-async def _read_body(wire: _WireRequest, headers: dict[str, str]) -> bytes:
-    """The whole body. Raises RequestEntityTooLarge."""
-    if headers.get("expect", "").lower() == "100-continue":
-        await wire.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
-        wire.writer.output_size = 0
-    try:
-        return await wire.read()
-    except web.HTTPRequestEntityTooLarge:
-        raise RequestEntityTooLarge(f"Request entity too large: limit is {MAX_BODY_BYTES}") from None
-
-
-def _to_wire(response: Response) -> web.Response:
-    assert isinstance(response.body, bytes)
-    return web.Response(status=response.status, headers=CIMultiDict(response.headers), body=response.body)
-
-
-async def _stream(wire: web.BaseRequest, response: Response, chunks: AsyncIterator[bytes]) -> web.StreamResponse:
-    """Send each chunk as it comes, the header at once. The stream is released however it ends."""
-    answer = web.StreamResponse(status=response.status, headers=CIMultiDict(response.headers))
-    try:
-        await answer.prepare(wire)
-        async for chunk in chunks:
-            await answer.write(chunk)
-        await answer.write_eof()
-    except ConnectionError:
-        pass  # the reader has gone: that is how most watches end
-    finally:
-        close = getattr(chunks, "aclose", None)
-        if close is not None:
-            await close()
-    return answer
+_LISTS = frozenset(("accept", "connection", "sec-websocket-protocol"))
