@@ -8,70 +8,19 @@ import json
 import socket
 import ssl
 import stat
-from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
 from pathlib import Path
 
 import aiohttp
 import pytest
 
-from seaway.api.machinery.http import Identity, Request
+from seaway.api.machinery.http import Request
 from seaway.apiserver.run import ServerConfig, open_server
-from seaway.apiserver.serve import Serving, TcpListener, UnixListener, serve
-from seaway.client.transport import HttpTransport
+from seaway.apiserver.serve import TcpListener, UnixListener, serve
 from seaway.store.memory import MemoryStore
 from seaway.testing.builders import make_service
 from tests.apiserver.certificates import Authority
 from tests.apiserver.conversation import SERVICES
-
-
-@dataclass
-class Running:
-    """A server that listens on loopback and on a unix socket."""
-
-    serving: Serving
-    authority: Authority
-    socket_path: Path
-
-    @property
-    def url(self) -> str:
-        return f"https://127.0.0.1:{self.serving.addresses[0][1]}"
-
-    def over_unix(self, **credentials: Path) -> HttpTransport:
-        return HttpTransport("", unix_socket=self.socket_path, ca_file=self.authority.path, **credentials)
-
-    def session(self, *, user: str = "", token: str = "") -> aiohttp.ClientSession:
-        context = ssl.create_default_context(cafile=str(self.authority.path))
-        if user:
-            certificate, key = self.authority.issue(user, user, "system:masters")
-            context.load_cert_chain(certificate, key)
-        connector = aiohttp.TCPConnector(ssl=context)
-        headers = {"authorization": f"Bearer {token}"} if token else {}
-        return aiohttp.ClientSession(connector=connector, headers=headers)
-
-
-def verify(token: str) -> Identity | None:
-    return Identity("robot", ("system:masters",)) if token == "good" else None
-
-
-def running(tmp_path: Path, conversation: Callable[[Running], Awaitable[None]]) -> None:
-    async def run() -> None:
-        store = MemoryStore()
-        server = await open_server(ServerConfig(), store, runs_loops=False)
-        authority, path = Authority(tmp_path), tmp_path / "api.sock"
-        inherited = socket.create_server(("127.0.0.1", 0))
-        listen = (TcpListener("127.0.0.1", 0), UnixListener(path), inherited)
-        serving = await serve(server, tls=authority.serving(), tokens=verify, listen=listen)
-        try:
-            await conversation(Running(serving, authority, path))
-        finally:
-            await serving.close()
-            await serving.close()
-            await server.close()
-            await store.close()
-            await asyncio.sleep(0.01)  # lets the loop take its closed transports off the selector
-
-    asyncio.run(run())
+from tests.apiserver.running import Running, running
 
 
 def test_a_certificate_is_an_identity_on_tcp(tmp_path: Path) -> None:

@@ -9,8 +9,10 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from seaway.api.machinery.http import Identity
+from seaway.apiserver.handler import ApiServer
 from seaway.apiserver.run import ServerConfig, open_server
-from seaway.apiserver.serve import Listener, TlsFiles, TokenVerifier, UnixListener, serve
+from seaway.apiserver.serve import Ending, Listener, TlsFiles, TokenVerifier, UnixListener, serve
+from seaway.app.api_logs import audit_to_log, make_connection_limits, open_access_log
 from seaway.app.cluster_dns import ensure_dns_service
 from seaway.app.options import DNS_PORT, dns_ip
 from seaway.app.pieces import Ready
@@ -43,24 +45,39 @@ async def run_apiserver(plan: Plan, listeners: Sequence[socket.socket], on_ready
         tls = TlsFiles(plan.serving.certificate, plan.serving.key, plan.serving.authority)
         listen: list[Listener] = [*listeners, UnixListener(plan.data.api_socket)]
         tokens = make_token_verifier(plan.serving.token_key.read_bytes())
-        serving = await serve(server, tls=tls, listen=listen, tokens=tokens)
-        try:
-            if plan.node_ip:
-                client = Client(InProcessTransport(server.handle, _SELF))
-                await ensure_dns_service(
-                    client,
-                    cluster_ip=dns_ip(options),
-                    node_ip=plan.node_ip,
-                    node_name=plan.node_name,
-                    port=DNS_PORT,
-                )
-            on_ready()
-            await asyncio.get_running_loop().create_future()
-        finally:
-            await serving.close()
-            await server.close()
+        end = Ending(options.api.shutdown_delay_seconds, options.api.grace_seconds)
+        with open_access_log(options.api) as access_log, audit_to_log(options.api, server):
+            serving = await serve(
+                server,
+                tls=tls,
+                listen=listen,
+                tokens=tokens,
+                limits=make_connection_limits(),
+                access_log=access_log,
+                end=end,
+            )
+            try:
+                await _prepare(plan, server)
+                on_ready()
+                await asyncio.get_running_loop().create_future()
+            finally:
+                await serving.close()
+                await server.close()
     finally:
         await store.close()
+
+
+async def _prepare(plan: Plan, server: ApiServer) -> None:
+    """The Service of the cluster's DNS, where there is an address for it."""
+    if plan.node_ip:
+        client = Client(InProcessTransport(server.handle, _SELF))
+        await ensure_dns_service(
+            client,
+            cluster_ip=dns_ip(plan.options),
+            node_ip=plan.node_ip,
+            node_name=plan.node_name,
+            port=DNS_PORT,
+        )
 
 
 def make_token_verifier(key_pem: bytes) -> TokenVerifier:
