@@ -378,11 +378,12 @@ class HttpServer(web.Server):
                 return await self._send_large(wire, request, response, body, until=until)
             return answer
         if wants_websocket(request.headers) and response.status == 200:
-            if is_valid_origin(request.headers.get("origin", "")):
-                return await self._send(wire, request, watch_by_messages(response), until=until)
-            await _release(body)
-            refusal = make_text(403, b"Forbidden\n")
-            return await self._send(wire, request, refusal, until=until)
+            is_welcome = is_valid_origin(request.headers.get("origin", ""))
+            answer_with = watch_by_messages(response) if is_welcome else make_text(403, b"Forbidden\n")
+            try:
+                return await self._send(wire, request, answer_with, until=until)
+            finally:
+                await _release(body)
         return await self._stream(wire, request, response, body)
 
     async def _send_large(
