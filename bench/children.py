@@ -42,21 +42,21 @@ def now() -> float:
 async def run_apiserver(options: Options) -> None:
     """The API server over SQLite, on TLS and on the unix socket of the folder. Says its port and start-up time."""
     begun = now()
-    from bench.credentials import find_tls, find_token_key
+    from bench.credentials import find_credentials, find_tls
     from seaway.apiserver.run import ServerConfig, open_server
     from seaway.apiserver.serve import TcpListener, UnixListener, serve
-    from seaway.app.api import make_token_verifier
+    from seaway.app.api import calm_collector
     from seaway.store.sqlite import open_sqlite
 
     folder = Path(options["folder"])
     store = await open_sqlite(folder / "seaway.db")
-    server = await open_server(ServerConfig(), store)
+    server = await open_server(ServerConfig(), store, credentials=find_credentials(folder))
     serving = await serve(
         server,
         tls=find_tls(folder),
         listen=[TcpListener("127.0.0.1", 0), UnixListener(folder / "api.sock")],
-        tokens=make_token_verifier(find_token_key(folder)),
     )
+    calm_collector()
     say(port=serving.addresses[0][1], seconds=now() - begun)
     await input_ended()
     await serving.close()
@@ -146,6 +146,22 @@ async def run_plane(options: Options) -> None:
         say(**values)
 
 
+async def run_watchers(options: Options) -> None:
+    """Watches and writes beside an API server. Says when all watch, then what they saw."""
+    from bench.watchers import measure_watchers
+
+    await measure_watchers(
+        Path(options["folder"]),
+        port=options["port"],
+        watchers=options["watchers"],
+        namespaces=options["namespaces"],
+        per_second=options["per_second"],
+        seconds=options["seconds"],
+        say=say,
+    )
+    await input_ended()
+
+
 async def input_ended() -> None:
     """Returns when the parent has closed this process's input."""
     await asyncio.get_running_loop().run_in_executor(None, sys.stdin.buffer.read)
@@ -157,6 +173,7 @@ KINDS: Mapping[str, Callable[[Options], Awaitable[None]]] = {
     "proxy": run_proxy,
     "proxy-host": run_proxy_host,
     "plane": run_plane,
+    "watchers": run_watchers,
 }
 
 

@@ -2,40 +2,32 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
+import secrets
+from datetime import UTC, datetime
 from pathlib import Path
 
+from seaway.api.machinery.http import Identity
+from seaway.apiserver.credentials import Credentials, digest_token
 from seaway.apiserver.serve import TlsFiles
-from seaway.app.api import TOKEN_ISSUER
 from seaway.client.kubeconfig import Connection
-from seaway.pki import certificates, tokens
+from seaway.pki import certificates
 
 
 def make_credentials(folder: Path) -> str:
-    """Writes the files of `find_tls`, the token and its key; returns the token."""
+    """Writes the files of `find_tls` and the token; returns the token."""
     now = datetime.now(UTC)
     authority = certificates.create_authority("bench", wall_now=now)
     server = certificates.issue_server(
         authority, names=["kubernetes", "localhost"], addresses=["127.0.0.1"], wall_now=now
     )
-    key = tokens.create_signing_key()
+    token = secrets.token_urlsafe(32)
     files = {
         "ca.crt": authority.certificate_pem,
         "server.crt": server.certificate_pem,
         "server.key": server.key_pem,
-        "tokens.key": key,
     }
     for name, content in files.items():
         (folder / name).write_bytes(content)
-    token = tokens.sign_token(
-        key,
-        subject="bench",
-        audience=[TOKEN_ISSUER],
-        issuer=TOKEN_ISSUER,
-        wall_now=now,
-        expires_at=now + timedelta(hours=1),
-        claims={"groups": ["system:masters"]},
-    )
     (folder / "token").write_text(token)
     return token
 
@@ -45,9 +37,10 @@ def find_tls(folder: Path) -> TlsFiles:
     return TlsFiles(folder / "server.crt", folder / "server.key", folder / "ca.crt")
 
 
-def find_token_key(folder: Path) -> bytes:
-    """The key that signed the token."""
-    return (folder / "tokens.key").read_bytes()
+def find_credentials(folder: Path) -> Credentials:
+    """By which the server knows the token."""
+    digest = digest_token((folder / "token").read_text())
+    return Credentials(static_tokens={digest: Identity("bench", ("system:masters",))})
 
 
 def socket_connection(folder: Path) -> Connection:

@@ -29,15 +29,19 @@ def run_wrk(
     connections: int,
     seconds: int,
     script: Path | None = None,
+    variables: Mapping[str, str] | None = None,
     core: int | None = None,
 ) -> HttpLoad:
-    """Load on the URL from one thread. wrk does not check certificates. Raises MissingTool."""
+    """Load on the URL from one thread; variables: what the script reads. wrk checks no certificates.
+
+    Raises MissingTool.
+    """
     arguments = ["-t1", f"-c{connections}", f"-d{seconds}s", "--latency", "--timeout", "10s"]
     for name, value in headers.items():
         arguments += ["-H", f"{name}: {value}"]
     if script is not None:
         arguments += ["-s", str(script)]
-    return parse_wrk(run_tool("wrk", *arguments, url, core=core))
+    return parse_wrk(run_tool("wrk", *arguments, url, core=core, variables=variables))
 
 
 def parse_wrk(text: str) -> HttpLoad:

@@ -70,11 +70,23 @@ class Child:
         self.close()
 
 
-def run_tool(name: str, *arguments: str, core: int | None = None, timeout_seconds: float = 60) -> str:
-    """What the program prints. Raises MissingTool, and RuntimeError with its words when it fails."""
+def run_tool(
+    name: str,
+    *arguments: str,
+    core: int | None = None,
+    timeout_seconds: float = 60,
+    variables: Mapping[str, str] | None = None,
+) -> str:
+    """What the program prints; variables: of its environment. Raises MissingTool, and RuntimeError with its words."""
     path = find_tool(name)
     done = subprocess.run(
-        [path, *arguments], capture_output=True, text=True, timeout=timeout_seconds, preexec_fn=_pin(core), check=False
+        [path, *arguments],
+        capture_output=True,
+        text=True,
+        timeout=timeout_seconds,
+        preexec_fn=_pin(core),
+        check=False,
+        env={**os.environ, **(variables or {})},
     )
     if done.returncode:
         raise RuntimeError(f"{name}: {(done.stderr or done.stdout).strip()}")

@@ -13,6 +13,7 @@ from typing import Any
 import aiohttp
 
 from seaway.api.machinery.http import Identity
+from seaway.apiserver.credentials import Credentials, digest_token
 from seaway.apiserver.handler import ApiServer
 from seaway.apiserver.limits import ConnectionLimits
 from seaway.apiserver.run import ServerConfig, open_server
@@ -80,17 +81,20 @@ class Running:
         raise AssertionError("the server never came to that state")
 
 
-def verify(token: str) -> Identity | None:
-    """`good` is a member of system:masters; greedy and polite are users; nobody else is known."""
-    if token in USERS:
-        return Identity(token)
-    return Identity("robot", ("system:masters",)) if token == "good" else None
+CREDENTIALS = Credentials(
+    static_tokens={
+        digest_token("good"): Identity("robot", ("system:masters",)),
+        **{digest_token(name): Identity(name) for name in USERS},
+    }
+)
+"""`good` is a member of system:masters; greedy and polite are users; nobody else is known."""
 
 
 def running(
     tmp_path: Path,
     conversation: Callable[[Running], Awaitable[None]],
     *,
+    credentials: Credentials = CREDENTIALS,
     store: Store | None = None,
     config: ServerConfig | None = None,
     limits: ConnectionLimits | None = None,
@@ -102,13 +106,12 @@ def running(
 
     async def run() -> None:
         chosen = store or MemoryStore()
-        server = await open_server(config or ServerConfig(), chosen, runs_loops=False)
+        server = await open_server(config or ServerConfig(), chosen, credentials=credentials, runs_loops=False)
         authority, path = Authority(tmp_path), tmp_path / "api.sock"
         inherited = socket.create_server(("127.0.0.1", 0))
         serving = await serve(
             server,
             tls=authority.serving(),
-            tokens=verify,
             listen=(TcpListener("127.0.0.1", 0), UnixListener(path), inherited),
             limits=limits,
             access_log=access_log,

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, cast
 
 import pytest
 
-from seaway.api.registry import PODS
+from seaway.api.machinery.strategy import Strategy
+from seaway.api.registry import PODS, Resource
 from seaway.apiserver.deletes import plan_deletion
 from seaway.apiserver.options import DeleteOptions
 from seaway.testing.builders import make_pod, make_service
@@ -58,8 +60,13 @@ def test_a_repeated_delete_may_only_shorten_the_grace() -> None:
         assert first.body["metadata"]["generation"] == 2
         longer = await ask("DELETE", f"{PODS_PATH}/web-1", {"gracePeriodSeconds": 60})
         assert longer.body == first.body
+        await ask.effects.advance(4)
         shorter = await ask("DELETE", f"{PODS_PATH}/web-1", {"gracePeriodSeconds": 10})
-        assert shorter.body["metadata"]["deletionTimestamp"] == "2026-01-02T12:00:10Z"
+        assert shorter.body["metadata"]["deletionTimestamp"] == "2026-01-02T12:00:10Z", "from the first delete on"
+        assert shorter.body["metadata"]["generation"] == 2, "which alone counts as a change"
+        await ask("PUT", f"{PODS_PATH}/web-1/status", make_pod(status={"phase": "Succeeded"}))
+        plain = await ask("DELETE", f"{PODS_PATH}/web-1")
+        assert plain.body["metadata"]["deletionGracePeriodSeconds"] == 10, "who asks for nothing changes nothing"
         assert (await ask("DELETE", f"{PODS_PATH}/web-1", {"gracePeriodSeconds": 0})).status == 200
         assert (await ask("GET", f"{PODS_PATH}/web-1")).status == 404
 
@@ -127,6 +134,34 @@ def test_a_collection_is_deleted_by_selection_and_answered_as_a_list() -> None:
     talk(conversation)
 
 
+def test_a_page_of_a_collection_is_deleted_and_the_rest_can_follow() -> None:
+    async def conversation(ask: Conversation) -> None:
+        for name in "abc":
+            await ask("POST", CONFIG_MAPS, {"metadata": {"name": name}})
+        gone = (await ask("DELETE", f"{CONFIG_MAPS}?limit=2")).body
+        assert [item["metadata"]["name"] for item in gone["items"]] == ["a", "b"]
+        assert gone["metadata"]["continue"] and gone["metadata"]["remainingItemCount"] == 1
+        rest = await ask("DELETE", f"{CONFIG_MAPS}?limit=2&continue={gone['metadata']['continue']}")
+        assert [item["metadata"]["name"] for item in rest.body["items"]] == ["c"]
+        assert (await ask("GET", CONFIG_MAPS)).body["items"] == []
+
+    talk(conversation)
+
+
+def test_a_collection_is_held_by_finalizers_and_preconditions_one_by_one() -> None:
+    async def conversation(ask: Conversation) -> None:
+        for name, finalizers in (("a", ["x/y"]), ("b", [])):
+            await ask("POST", CONFIG_MAPS, {"metadata": {"name": name, "finalizers": finalizers}})
+        refused = await ask("DELETE", CONFIG_MAPS, {"preconditions": {"uid": "x"}})
+        assert (refused.status, refused.body["details"]["kind"]) == (409, "ConfigMap")
+        await ask("DELETE", CONFIG_MAPS, {"propagationPolicy": "Foreground"})
+        left = (await ask("GET", CONFIG_MAPS)).body["items"]
+        assert [item["metadata"]["name"] for item in left] == ["a", "b"]
+        assert [item["metadata"]["finalizers"][-1] for item in left] == ["foregroundDeletion"] * 2
+
+    talk(conversation)
+
+
 def test_a_namespace_ends_when_its_finalizers_are_gone() -> None:
     async def conversation(ask: Conversation) -> None:
         made = (await ask("POST", "/api/v1/namespaces", {"metadata": {"name": "n"}})).body
@@ -145,3 +180,62 @@ def test_a_namespace_ends_when_its_finalizers_are_gone() -> None:
         assert (await ask("GET", "/api/v1/namespaces/n")).status == 404
 
     talk(conversation)
+
+
+@pytest.mark.parametrize(
+    ("finalizers", "options", "status"),
+    [
+        pytest.param(["x/y"], {"orphanDependents": False}, 202, id="held, and a cascade asked for in the old way"),
+        pytest.param(["x/y"], {"orphanDependents": True}, 200, id="held, without a cascade"),
+        pytest.param(["x/y"], {"propagationPolicy": "Background"}, 200, id="held, the new way"),
+        pytest.param([], {"orphanDependents": False}, 200, id="removed at once"),
+    ],
+)
+def test_a_delete_is_only_accepted_when_it_is_asked_in_the_old_way_and_held(
+    finalizers: list[str], options: Json, status: int
+) -> None:
+    async def conversation(ask: Conversation) -> None:
+        await ask("POST", CONFIG_MAPS, {"metadata": {"name": "a", "finalizers": finalizers}})
+        assert (await ask("DELETE", f"{CONFIG_MAPS}/a", options)).status == status
+
+    talk(conversation)
+
+
+def with_finalizers(*finalizers: str) -> Json:
+    return {"kind": "ConfigMap", "apiVersion": "v1", "metadata": {"name": "a", "finalizers": list(finalizers)}}
+
+
+@pytest.mark.parametrize(
+    ("had", "options", "default", "kept"),
+    [
+        pytest.param([], DeleteOptions(), "Background", None, id="nobody says anything: in the background"),
+        pytest.param([], DeleteOptions(), "Orphan", ["orphan"], id="or as the kind does it by itself"),
+        pytest.param(["foregroundDeletion"], DeleteOptions(), "Orphan", ["foregroundDeletion"],
+                     id="what the object has counts before its kind"),
+        pytest.param(["orphan"], DeleteOptions(propagation="Foreground"), "Background", ["foregroundDeletion"],
+                     id="what the request says counts before both"),
+        pytest.param(["orphan", "a/b"], DeleteOptions(propagation="Background"), "Orphan", ["a/b"],
+                     id="in the background takes both away and leaves others"),
+        pytest.param([], DeleteOptions(orphan_dependents=True), "Background", ["orphan"], id="the old way to orphan"),
+        pytest.param([], DeleteOptions(orphan_dependents=False), "Orphan", None, id="the old way not to"),
+        pytest.param(["orphan"], DeleteOptions(propagation="Foreground"), "Unsupported", None,
+                     id="a kind without dependents keeps neither"),
+    ],
+)  # fmt: skip
+def test_who_decides_about_dependents(
+    had: list[str], options: DeleteOptions, default: str, kept: list[str] | None
+) -> None:
+    planned = plan_deletion(with_finalizers(*had), of_default(default), options, wall_now=NOON)
+    assert (None if planned is None else planned["metadata"]["finalizers"]) == kept
+
+
+@dataclass(frozen=True)
+class KindOfItsOwn:
+    """What a plan asks of a row of the registry."""
+
+    strategy: Strategy
+
+
+def of_default(propagation: str) -> Resource:
+    flags = {"has_dependents": propagation != "Unsupported", "orphans_dependents": propagation == "Orphan"}
+    return cast(Resource, KindOfItsOwn(Strategy(**flags)))

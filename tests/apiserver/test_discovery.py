@@ -9,7 +9,7 @@ import pytest
 
 from seaway.api.machinery.errors import NotFound
 from seaway.api.machinery.http import Request, Response
-from seaway.api.registry import RESOURCES
+from seaway.api.registry import SERVED
 from seaway.apiserver.discovery import answer
 
 AGGREGATED = "application/json;g=apidiscovery.k8s.io;v={};as=APIGroupDiscoveryList"
@@ -73,10 +73,10 @@ def test_a_resource_is_described_as_upstream_does() -> None:
 def test_both_forms_list_exactly_what_is_served(version: str) -> None:
     served = {
         (r.group, r.version, name)
-        for r in RESOURCES
+        for r in SERVED
         for name in (r.plural, *(f"{r.plural}/{subresource}" for subresource in r.subresources))
     }
-    prefixes = {resource.path_prefix for resource in RESOURCES}
+    prefixes = {resource.path_prefix for resource in SERVED}
     legacy = {
         (*split_group_version(document["groupVersion"]), entry["name"])
         for document in map(read, prefixes)

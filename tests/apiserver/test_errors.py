@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import json
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -15,6 +17,9 @@ from tests.apiserver.conversation import CONFIG_MAPS, SERVICES, Conversation, ta
 WEB = f"{SERVICES}/web"
 SLICES = "/apis/discovery.k8s.io/v1/namespaces/default/endpointslices"
 MERGE = {"content-type": "application/merge-patch+json"}
+JSON_PATCH = {"content-type": "application/json-patch+json"}
+STRATEGIC = {"content-type": "application/strategic-merge-patch+json"}
+CLUSTER_ROLES = "/apis/rbac.authorization.k8s.io/v1/clusterroles"
 NOT_FOUND = "the server could not find the requested resource"
 MODIFIED = (
     'Operation cannot be fulfilled on services "web": the object has been modified; please apply your changes to the '
@@ -38,8 +43,428 @@ class Case:
     headers: dict[str, str] = field(default_factory=dict)
 
 
+def make_token(revision: int, start: str, version: str = "meta.k8s.io/v1") -> str:
+    """A continue token as upstream writes it."""
+    raw = json.dumps({"v": version, "rv": revision, "start": start}).encode()
+    return base64.urlsafe_b64encode(raw).rstrip(b"=").decode()
+
+
 WEB_NAMED_ELSE = make_service("other")
 CASES = [
+    Case(
+        "a watch path is for reading",
+        "POST",
+        "/api/v1/watch/namespaces/default/services",
+        405,
+        "MethodNotAllowed",
+        NOT_ALLOWED,
+        {},
+    ),
+    Case(
+        "a watch path deletes nothing",
+        "DELETE",
+        "/api/v1/watch/namespaces/default/services/web",
+        405,
+        "MethodNotAllowed",
+        NOT_ALLOWED,
+    ),
+    Case("putting a discovery document", "PUT", "/api/v1", 405, "MethodNotAllowed", NOT_ALLOWED, {}),
+    Case("HEAD of a discovery document", "HEAD", "/apis", 405, "MethodNotAllowed", NOT_ALLOWED),
+    Case("posting the version", "POST", "/version", 405, "MethodNotAllowed", NOT_ALLOWED, {}),
+    Case(
+        "a name with a percent sign",
+        "GET",
+        f"{SERVICES}/a%25b",
+        400,
+        "BadRequest",
+        "Name parameter invalid: \"a%b\": may not contain '%'",
+    ),
+    Case(
+        "an encoded dot", "GET", f"{SERVICES}/%2e", 400, "BadRequest", "Name parameter invalid: \".\": may not be '.'"
+    ),
+    Case(
+        "a number beyond 64 bits",
+        "GET",
+        f"{SERVICES}?timeoutSeconds=99999999999999999999",
+        400,
+        "BadRequest",
+        'strconv.ParseInt: parsing "99999999999999999999": value out of range',
+    ),
+    Case(
+        "a timeout without a unit",
+        "GET",
+        f"{WEB}?timeout=5",
+        400,
+        "BadRequest",
+        'invalid timeout specified in the request URL - time: missing unit in duration "5"',
+    ),
+    Case(
+        "a bad timeout of a document",
+        "GET",
+        "/api?timeout=x",
+        400,
+        "BadRequest",
+        'invalid timeout specified in the request URL - time: invalid duration "x"',
+    ),
+    Case(
+        "a bad timeout of a write",
+        "POST",
+        f"{SERVICES}?timeout=x",
+        400,
+        "BadRequest",
+        "invalid timeout specified in the request URL - ",
+        {},
+    ),
+    Case(
+        "a token without a revision",
+        "GET",
+        f"{SERVICES}?continue={make_token(0, '/a')}",
+        400,
+        "BadRequest",
+        "invalid continue token: continue key is not valid: incorrect encoded start resourceVersion",
+    ),
+    Case(
+        "a token without a key",
+        "GET",
+        f"{SERVICES}?continue={make_token(5, '')}",
+        400,
+        "BadRequest",
+        "invalid continue token: continue key is not valid: encoded start key empty",
+    ),
+    Case(
+        "a token that climbs",
+        "GET",
+        f"{SERVICES}?continue={make_token(5, '/../x')}",
+        400,
+        "BadRequest",
+        "invalid continue token: continue key is not valid: /../x",
+    ),
+    Case(
+        "a token of another version",
+        "GET",
+        f"{SERVICES}?continue={make_token(5, '/a', 'v9')}",
+        400,
+        "BadRequest",
+        "invalid continue token: continue key is not valid: server does not recognize this encoded version",
+    ),
+    Case(
+        "a bad token before a version beside it",
+        "GET",
+        f"{SERVICES}?continue=%21&resourceVersion=5",
+        400,
+        "BadRequest",
+        "invalid continue token: ",
+    ),
+    Case(
+        "a token and a version",
+        "GET",
+        f"{SERVICES}?continue={make_token(5, '/a')}&resourceVersion=5",
+        400,
+        "BadRequest",
+        "specifying resource version is not allowed when using continue",
+    ),
+    Case(
+        "a match beside a token",
+        "GET",
+        f"{SERVICES}?continue={make_token(5, '/a')}&resourceVersion=5&resourceVersionMatch=Exact",
+        422,
+        "Invalid",
+        LIST_OPTIONS + "resourceVersionMatch: Forbidden: resourceVersionMatch is forbidden when continue is provided",
+    ),
+    Case(
+        "exactly any version",
+        "GET",
+        f"{SERVICES}?resourceVersion=0&resourceVersionMatch=Exact",
+        422,
+        "Invalid",
+        LIST_OPTIONS + 'resourceVersionMatch: Forbidden: resourceVersionMatch "exact" is forbidden for '
+        'resourceVersion "0"',
+    ),
+    Case(
+        "an unknown match",
+        "GET",
+        f"{SERVICES}?resourceVersion=1&resourceVersionMatch=Newest",
+        422,
+        "Invalid",
+        LIST_OPTIONS + 'resourceVersionMatch: Unsupported value: "Newest": supported values: "Exact", '
+        '"NotOlderThan", ""',
+    ),
+    Case(
+        "initial events of another match",
+        "GET",
+        f"{SERVICES}?watch=1&sendInitialEvents=true&resourceVersionMatch=Exact",
+        422,
+        "Invalid",
+        LIST_OPTIONS + 'resourceVersionMatch: Unsupported value: "Exact": supported values: "NotOlderThan"',
+    ),
+    Case(
+        "no initial events without match",
+        "GET",
+        f"{SERVICES}?watch=1&sendInitialEvents=false",
+        422,
+        "Invalid",
+        LIST_OPTIONS + "resourceVersionMatch: Forbidden: sendInitialEvents requires setting resourceVersionMatch to "
+        "NotOlderThan",
+    ),
+    Case(
+        "a watch of one name that selects another",
+        "GET",
+        "/api/v1/watch/namespaces/default/services/web?fieldSelector=metadata.name%3Dx",
+        400,
+        "BadRequest",
+        "fieldSelector metadata.name doesn't match requested name",
+    ),
+    Case(
+        "a Node has no namespace to select",
+        "GET",
+        "/api/v1/nodes?fieldSelector=metadata.namespace%3Dx",
+        400,
+        "BadRequest",
+        "field label not supported: metadata.namespace",
+    ),
+    Case(
+        "includeObject of a Table",
+        "GET",
+        f"{SERVICES}?includeObject=All",
+        400,
+        "BadRequest",
+        'Unable to convert to Table as requested: includeObject: Invalid value: "All": ',
+        None,
+        {"accept": "application/json;as=Table;v=v1;g=meta.k8s.io"},
+    ),
+    Case(
+        "application/* is no media type",
+        "GET",
+        WEB,
+        406,
+        "NotAcceptable",
+        "406: Not Acceptable\n\n",
+        None,
+        {"accept": "application/*"},
+    ),
+    Case(
+        "yaml is no stream",
+        "GET",
+        f"{SERVICES}?watch=1",
+        406,
+        "NotAcceptable",
+        "406: Not Acceptable\n\nAvailable representations: application/json, application/yaml, "
+        "application/vnd.kubernetes.protobuf, application/json;stream=watch, "
+        "application/vnd.kubernetes.protobuf;stream=watch",
+        None,
+        {"accept": "application/yaml"},
+    ),
+    Case(
+        "the answer's type before the body's",
+        "POST",
+        SERVICES,
+        406,
+        "NotAcceptable",
+        "406: Not Acceptable",
+        b"{",
+        {"accept": "text/html", "content-type": "text/plain"},
+    ),
+    Case(
+        "the body's type before the options",
+        "POST",
+        f"{SERVICES}?dryRun=x",
+        415,
+        "UnsupportedMediaType",
+        "the body of the request was in an unknown format - accepted media types include: application/json, "
+        "application/yaml, application/vnd.kubernetes.protobuf",
+        b"{",
+        {"content-type": "application/cbor"},
+    ),
+    Case(
+        "the options before the body",
+        "PUT",
+        f"{WEB}?dryRun=x",
+        422,
+        "Invalid",
+        'UpdateOptions.meta.k8s.io "" is invalid: dryRun: ',
+        b"{",
+    ),
+    Case(
+        "the kind of patch before the answer's type",
+        "PATCH",
+        WEB,
+        415,
+        "UnsupportedMediaType",
+        "415: Unsupported Media Type",
+        {},
+        {"accept": "text/html", "content-type": "application/json"},
+    ),
+    Case("a patch of no kind", "PATCH", WEB, 415, "UnsupportedMediaType", "415: Unsupported Media Type", {}),
+    Case(
+        "the namespace before the name",
+        "PUT",
+        WEB,
+        400,
+        "BadRequest",
+        "the name of the object (a) does not match the name on the URL (web)",
+        make_service("a", "other"),
+    ),
+    Case(
+        "a name from nowhere",
+        "POST",
+        CONFIG_MAPS,
+        422,
+        "Invalid",
+        'ConfigMap ".." is invalid: metadata.name: Invalid value: "..": ',
+        {"metadata": {"name": ".."}},
+    ),
+    Case(
+        "a role's name is a path segment",
+        "POST",
+        CLUSTER_ROLES,
+        422,
+        "Invalid",
+        'ClusterRole.rbac.authorization.k8s.io "a/b" is invalid: metadata.name: Invalid value: "a/b": '
+        "may not contain '/'",
+        {"metadata": {"name": "a/b"}},
+    ),
+    Case(
+        "an invalid duplicate is invalid",
+        "POST",
+        SERVICES,
+        422,
+        "Invalid",
+        'Service "web" is invalid: ',
+        make_service(ports=[{"port": 0, "targetPort": 80}]),
+    ),
+    Case(
+        "a Service without a name fails at its address",
+        "POST",
+        SERVICES,
+        422,
+        "Invalid",
+        'Service "" is invalid: spec.clusterIPs: Invalid value: [""]: failed to allocate IP: ',
+        {"spec": {"ports": [{"port": 80}]}},
+    ),
+    Case(
+        "a generated name from a bad prefix",
+        "POST",
+        CONFIG_MAPS,
+        422,
+        "Invalid",
+        'ConfigMap "Bad_',
+        {"metadata": {"generateName": "Bad_"}},
+    ),
+    Case(
+        "the namespace of a create",
+        "POST",
+        "/api/v1/namespaces",
+        400,
+        "BadRequest",
+        "the namespace of the provided object does not match the namespace sent on the request",
+        {"metadata": {"name": "n", "namespace": "n"}},
+    ),
+    Case(
+        "an unknown key of an operation, quoted with the patched object",
+        "PATCH",
+        f"{WEB}?fieldValidation=Strict",
+        422,
+        "Invalid",
+        ' "" is invalid: patch: Invalid value: "{\\"apiVersion\\":\\"v1\\",',
+        [{"op": "add", "path": "/metadata/labels", "value": {}, "colour": 1}],
+        JSON_PATCH,
+    ),
+    Case(
+        "a duplicate key of a merge patch",
+        "PATCH",
+        f"{WEB}?fieldValidation=Strict",
+        422,
+        "Invalid",
+        ' "" is invalid: patch: Invalid value: "{\\"',
+        b'{"spec":{},"spec":{}}',
+        MERGE,
+    ),
+    Case(
+        "a strategic patch is quoted as it is",
+        "PATCH",
+        f"{WEB}?fieldValidation=Strict",
+        422,
+        "Invalid",
+        ' "" is invalid: patch: Invalid value: "map[spec:map[colour:red]]": strict decoding error: '
+        'unknown field "spec.colour"',
+        {"spec": {"colour": "red"}},
+        STRATEGIC,
+    ),
+    Case("a merge patch of null", "PATCH", WEB, 400, "BadRequest", "Invalid JSON Patch", b"null", MERGE),
+    Case("a merge patch of a list", "PATCH", WEB, 400, "BadRequest", "error decoding patch: ", b"[]", MERGE),
+    Case("a JSON patch of an object", "PATCH", WEB, 400, "BadRequest", "error decoding patch: ", b"{}", JSON_PATCH),
+    Case(
+        "an element without its merge key",
+        "PATCH",
+        WEB,
+        500,
+        "",
+        "map: map[name:q] does not contain declared merge key: port",
+        {"spec": {"ports": [{"name": "q"}]}},
+        STRATEGIC,
+    ),
+    Case(
+        "a version in a body that is no number",
+        "PUT",
+        WEB,
+        500,
+        "",
+        "invalid resource version: ",
+        make_service(meta={"resourceVersion": "x"}),
+    ),
+    Case(
+        "the uid of what is not there",
+        "PUT",
+        f"{SERVICES}/none",
+        409,
+        "Conflict",
+        'Operation cannot be fulfilled on services "none": StorageError: invalid object, Code: 4, Key: ',
+        make_service("none", meta={"uid": "x"}),
+    ),
+    Case(
+        "a body that is not the options of a delete",
+        "DELETE",
+        WEB,
+        400,
+        "BadRequest",
+        'no kind "Pod" is registered for version "v1" in scheme ',
+        {"kind": "Pod", "apiVersion": "v1"},
+    ),
+    Case(
+        "a delete that speaks text",
+        "DELETE",
+        WEB,
+        415,
+        "UnsupportedMediaType",
+        "the body of the request was in an unknown format",
+        b"{}",
+        {"content-type": "text/plain"},
+    ),
+    Case(
+        "an unknown dry run of a delete",
+        "DELETE",
+        f"{WEB}?dryRun=x",
+        422,
+        "Invalid",
+        'DeleteOptions.meta.k8s.io "" is invalid: dryRun: Unsupported value: ["x"]: supported values: "All"',
+    ),
+    Case(
+        "a delete of a collection with an unknown match",
+        "DELETE",
+        f"{SERVICES}?resourceVersionMatch=Exact",
+        422,
+        "Invalid",
+        LIST_OPTIONS + "resourceVersionMatch: Forbidden: ",
+    ),
+    Case(
+        "a manager that is too long",
+        "POST",
+        f"{SERVICES}?fieldManager={'m' * 129}",
+        422,
+        "Invalid",
+        'CreateOptions.meta.k8s.io "" is invalid: fieldManager: Too long: may not be more than 128 bytes',
+        {},
+    ),
     Case("an object that is not there", "GET", f"{SERVICES}/x", 404, "NotFound", 'services "x" not found'),
     Case(
         "an object of a group", "GET", f"{SLICES}/x", 404, "NotFound", 'endpointslices.discovery.k8s.io "x" not found'
@@ -470,7 +895,7 @@ def test_a_refusal(case: Case) -> None:
 
 def test_a_group_that_is_not_served_is_plain_text() -> None:
     async def conversation(ask: Conversation) -> None:
-        for path in ("/apis/apps/v1/deployments", "/apis/apps", "/nowhere"):
+        for path in ("/apis/example.com/v1/widgets", "/apis/example.com", "/nowhere"):
             answer = await ask("GET", path)
             assert (answer.status, answer.text) == (404, b"404 page not found\n"), path
 

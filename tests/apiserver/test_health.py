@@ -11,8 +11,8 @@ from seaway.store.memory import MemoryStore
 from tests.apiserver.conversation import Conversation, talk
 
 READY = (
-    b"[+]ping ok\n[+]log ok\n[+]etcd ok\n[+]informer-sync ok\n[+]poststarthook/rbac/bootstrap-roles ok\n[+]shutdown ok\n"
-    b"readyz check passed\n"
+    b"[+]ping ok\n[+]log ok\n[+]etcd ok\n[+]informer-sync ok\n[+]poststarthook/rbac/bootstrap-roles ok\n"
+    b"[+]shutdown ok\nreadyz check passed\n"
 )
 LIVE = b"[+]ping ok\n[+]log ok\n[+]etcd ok\n[+]poststarthook/rbac/bootstrap-roles ok\nlivez check passed\n"
 

@@ -305,7 +305,8 @@ def test_a_node_touches_what_is_its_own() -> None:
         status = {"status": {"phase": "Running"}}
         assert (await ask("PATCH", f"{PODS}/mine/status", status, identity=NODE, headers=headers)).status == 200
         refused = await ask("PATCH", f"{PODS}/other/status", status, identity=NODE, headers=headers)
-        assert refused.status == 403 and "can only touch pods with spec.nodeName set to itself" in refused.message
+        assert refused.status == 403
+        assert "can only update pod status for pods with spec.nodeName set to itself" in refused.message
         assert (await ask("DELETE", f"{PODS}/other", identity=NODE)).status == 403
         for name, code in (("n1", 201), ("n2", 403)):
             assert (await ask("POST", "/api/v1/nodes", {"metadata": {"name": name}}, identity=NODE)).status == code

@@ -298,3 +298,97 @@ def test_the_old_watch_paths_watch() -> None:
         assert json.loads(await anext(response.body))["object"]["metadata"]["name"] == "b"
 
     talk(conversation)
+
+
+@pytest.mark.parametrize("has_objects", [False, True], ids=["of nothing", "of something"])
+def test_rows_that_no_table_has_are_refused_before_the_watch_starts(has_objects: bool) -> None:
+    async def conversation(ask: Conversation) -> None:
+        if has_objects:
+            await make(ask, "a")
+        refused = await ask("GET", f"{CONFIG_MAPS}?watch=1&includeObject=All", headers=TABLE)
+        assert refused.status == 400 and "includeObject: Invalid value" in refused.message
+        assert (await ask.send("GET", f"{CONFIG_MAPS}?watch=1&includeObject=All")).status == 200, "no Table was asked"
+
+    talk(conversation)
+
+
+def test_a_printer_that_fails_ends_its_watch_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*args: object, **options: object) -> None:
+        raise ValueError("a bug")
+
+    async def conversation(ask: Conversation) -> None:
+        table, plain = await ask.watch(CONFIG_MAPS, headers=TABLE), await ask.watch(CONFIG_MAPS)
+        monkeypatch.setattr("seaway.apiserver.render.render_table", fail)
+        await make(ask, "a")
+        (error,) = await table.events()
+        assert error["type"] == "ERROR" and error["object"]["reason"] == "InternalError" and table.ended
+        assert await plain.names() == [("ADDED", "a")]
+        assert len(ask.effects.reported) == 1
+        ask.effects.reported.clear()
+
+    talk(conversation)
+
+
+START = "sendInitialEvents=true&resourceVersionMatch=NotOlderThan"
+SKIP = "sendInitialEvents=false&resourceVersionMatch=NotOlderThan"
+
+
+@pytest.mark.parametrize(
+    ("query", "seen"),
+    [
+        pytest.param("", "ab", id="no version: the state"),
+        pytest.param("resourceVersion=0", "ab", id="any version: the state"),
+        pytest.param("allowWatchBookmarks=1", "ab.", id="no version, with bookmarks: the state and its end"),
+        pytest.param("resourceVersion=0&allowWatchBookmarks=1", "ab.", id="any version, with bookmarks: the same"),
+        pytest.param("resourceVersion=FIRST", "b", id="a version: what came after it"),
+        pytest.param("resourceVersion=FIRST&allowWatchBookmarks=1", "b", id="and no end of a state"),
+        pytest.param(START, "ab", id="the state is wanted, bookmarks are not"),
+        pytest.param(f"{START}&allowWatchBookmarks=1", "ab.", id="the state and its end are wanted"),
+        pytest.param(f"{START}&allowWatchBookmarks=1&resourceVersion=0", "ab.", id="of any version"),
+        pytest.param(f"{START}&allowWatchBookmarks=1&resourceVersion=FIRST", "ab.", id="not older than a version"),
+        pytest.param(f"{START}&allowWatchBookmarks=1&resourceVersion=1", "ab.", id="of a version long gone"),
+        pytest.param(SKIP, "", id="the state is not wanted"),
+        pytest.param(f"{SKIP}&resourceVersion=0&allowWatchBookmarks=1", "", id="nor that of any version"),
+        pytest.param(f"{SKIP}&resourceVersion=FIRST", "b", id="not wanted, from a version: what came after it"),
+    ],
+)
+def test_how_a_watch_starts(query: str, seen: str) -> None:
+    async def conversation(ask: Conversation) -> None:
+        first = await make(ask, "a")
+        await make(ask, "b")
+        watch = await ask.watch(f"{CONFIG_MAPS}?{query.replace('FIRST', str(version(first)))}")
+        events = await watch.events()
+        shown = "".join("." if e["type"] == "BOOKMARK" else e["object"]["metadata"]["name"] for e in events)
+        assert shown == seen
+        assert all(event["object"]["kind"] == "ConfigMap" and event["object"]["apiVersion"] == "v1" for event in events)
+        await make(ask, "c")
+        assert await watch.names() == [("ADDED", "c")], "and then what happens"
+
+    talk(conversation)
+
+
+def test_a_watch_goes_on_however_short_the_timeout_of_the_request() -> None:
+    async def conversation(ask: Conversation) -> None:
+        watch = await ask.watch(f"{CONFIG_MAPS}?timeout=1s&timeoutSeconds=600")
+        odd = await ask.watch(f"{CONFIG_MAPS}?timeout=soon")
+        await ask.effects.advance(300)
+        await make(ask, "a")
+        assert await watch.names() == [("ADDED", "a")]
+        assert await odd.names() == [("ADDED", "a")]
+
+    talk(conversation)
+
+
+def test_an_expired_version_names_the_oldest_that_is_served(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(watchcache, "MAX_CHANGES", 3)
+
+    async def conversation(ask: Conversation) -> None:
+        first = await make(ask, "a")
+        last = [version(await label(ask, "a", x=str(index))) for index in range(5)]
+        (error,) = await (await ask.watch(f"{CONFIG_MAPS}?resourceVersion={version(first)}")).events()
+        oldest = last[-4]
+        assert error["object"]["message"] == f"too old resource version: {version(first)} ({oldest})"
+        served = await (await ask.watch(f"{CONFIG_MAPS}?resourceVersion={oldest}")).events()
+        assert [version(event["object"]) for event in served] == last[-3:]
+
+    talk(conversation)

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from seaway.node.accounttokens import WantedToken
 from seaway.node.envvars import PodFields
 from seaway.node.volumes import (
     Content,
@@ -19,12 +20,15 @@ from seaway.node.volumes import (
 from tests.node.manifests import decode_pod
 
 MAPS = {"settings": {"b": b"2", "a": b"1"}}
+TOKENS = {WantedToken("", 3600): "ours", WantedToken("vault", 700): "theirs"}
 SECRETS = {"keys": {"k": b"secret"}}
 
 
 def plan(volume: dict[str, Any]) -> Any:
     pod = decode_pod(volumes=[{"name": "v", **volume}], labels={"b": 'say "hi"', "a": "1"})
-    [found] = plan_volumes(pod, fields=PodFields(), find_config_map=MAPS.get, find_secret=SECRETS.get)
+    [found] = plan_volumes(
+        pod, fields=PodFields(), find_config_map=MAPS.get, find_secret=SECRETS.get, find_token=TOKENS.get
+    )
     return found
 
 
@@ -42,12 +46,14 @@ VOLUMES: dict[str, tuple[dict[str, Any], Any]] = {
     "labels": (
         {"downwardAPI": {"items": [{"path": "l", "fieldRef": {"fieldPath": "metadata.labels"}}]}},
         Content("v", (FileEntry("l", b'a="1"\nb="say \\"hi\\""'),))),
-    "projected, tokens left out": (
+    "projected, with tokens": (
         {"projected": {"sources": [
             {"secret": {"name": "keys"}}, {"configMap": {"name": "settings", "items": [{"key": "b", "path": "b"}]}},
             {"serviceAccountToken": {"path": "token"}},
+            {"serviceAccountToken": {"path": "vault/token", "audience": "vault", "expirationSeconds": 700}},
         ]}},
-        Content("v", (FileEntry("b", b"2"), FileEntry("k", b"secret")))),
+        Content("v", (FileEntry("b", b"2"), FileEntry("k", b"secret"), FileEntry("token", b"ours"),
+                      FileEntry("vault/token", b"theirs")))),
 }  # fmt: skip
 
 
@@ -63,6 +69,11 @@ def test_content(volume: dict[str, Any], expected: Any) -> None:
         ({"secret": {"secretName": "no"}}, 'secret "no" not found'),
         ({"configMap": {"name": "settings", "items": [{"key": "x", "path": "x"}]}}, "non-existent configmap key: x"),
         ({"configMap": {"name": "settings", "items": [{"key": "a", "path": "../x"}]}}, "must not contain '..'"),
+        (
+            {"projected": {"sources": [{"serviceAccountToken": {"path": "t", "audience": "x"}}]}},
+            "failed to fetch token",
+        ),
+        ({"projected": {"sources": [{"serviceAccountToken": {"path": "/t"}}]}}, "must not contain '..'"),
         ({"nfs": {"server": "s"}}, "no volume plugin matched"),
     ],
 )

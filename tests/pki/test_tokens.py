@@ -111,6 +111,18 @@ def test_a_token_ends_when_it_says() -> None:
         verify(token, seconds=3600)
 
 
+def test_a_token_that_was_good_is_judged_anew_each_time() -> None:
+    token = sign()
+    claims = verify(token)
+    claims["sub"] = "system:admin"
+    assert verify(token)["sub"] == SUBJECT
+    with pytest.raises(TokenError, match="expired"):
+        verify(token, seconds=3600)
+    with pytest.raises(TokenError, match="refused"):
+        verify(token, audience="another")
+    assert verify(token, seconds=3599)["sub"] == SUBJECT
+
+
 @pytest.mark.parametrize("name", ["exp", "sub", "aud"])
 def test_additional_claims_replace_no_registered_one(name: str) -> None:
     with pytest.raises(ValueError, match=name):

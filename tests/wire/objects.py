@@ -24,6 +24,7 @@ _SCALARS: dict[Shape, st.SearchStrategy[Any]] = {
     Shape.QUANTITY: st.sampled_from(("1", "100m", "1Gi", "250M", "-3", "1500n", "12e6")),
     Shape.INT_OR_STRING: st.integers(0, 65535) | _TEXT,
     Shape.FIELDS: st.just({"f:metadata": {"f:labels": {".": {}}}}),
+    Shape.RAW: st.just({"spec": {"replicas": 1, "note": None}}),
 }
 
 

@@ -112,9 +112,12 @@ class Field:
     default: str = ""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Definition:
-    """One struct. `name` is the OpenAPI name; `gvks` the (group, version, kind) that it stands for."""
+    """One struct. `name` is the OpenAPI name; `gvks` the (group, version, kind) that it stands for.
+
+    There is one per name, so each equals only itself, and others remember what they made of it.
+    """
 
     name: str
     fields: dict[str, Field]

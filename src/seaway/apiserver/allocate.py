@@ -71,8 +71,7 @@ class Claim:
     asked: frozenset[str] = frozenset()
 
 
-@dataclass(frozen=True, slots=True)
-class _Held:
+class _Held(msgspec.Struct, frozen=True, gc=False):
     """A key that was seen: since which revision, and by whom. holder_key: empty when by no Service."""
 
     revision: int

@@ -5,6 +5,7 @@ Rule: spec "api-machinery" §1.4, §2.2, §4.6.
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Iterable
 
 from seaway.api.machinery.errors import ApiError
@@ -79,9 +80,13 @@ def make_text(
     return Response(status, (("Content-Type", content_type), ("X-Content-Type-Options", "nosniff"), *headers), body)
 
 
+def _is_control(character: str) -> bool:
+    return unicodedata.category(character) == "Cc"
+
+
 def make_warning_headers(warnings: Iterable[str]) -> tuple[tuple[str, str], ...]:
     """One header each, without repetitions and control characters; all are cut when together they are too long."""
-    texts = [text for text in dict.fromkeys(warnings) if text.isprintable()]
+    texts = [text for text in dict.fromkeys(warnings) if not any(map(_is_control, text))]
     if sum(map(len, texts)) > MAX_WARNINGS_LENGTH:
         texts = [text[:MAX_WARNING_LENGTH] for text in texts][: MAX_WARNINGS_LENGTH // MAX_WARNING_LENGTH]
     escaped = (text.replace("\\", "\\\\").replace('"', '\\"') for text in texts)

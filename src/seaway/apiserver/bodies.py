@@ -8,10 +8,15 @@ from __future__ import annotations
 import copy
 from typing import Any
 
-from seaway.api.machinery.codec import Decoded, decode_body, decode_delete_options, prune_patched
-from seaway.api.machinery.errors import UnsupportedMediaType, make_conflict, make_invalid
-from seaway.api.machinery.field import invalid
-from seaway.api.machinery.goformat import render_go
+from seaway.api.machinery.codec import (
+    BODY_TYPES,
+    UNKNOWN_FORMAT,
+    Decoded,
+    decode_body,
+    decode_delete_options,
+    prune_patched,
+)
+from seaway.api.machinery.errors import UnsupportedMediaType, make_conflict
 from seaway.api.machinery.http import Request
 from seaway.api.registry import Resource
 from seaway.apiserver.options import DeleteOptions, WriteOptions, parse_delete_options
@@ -26,14 +31,27 @@ def content_type_of(request: Request) -> str:
     return request.headers.get("content-type", "").partition(";")[0].strip().lower() or "application/json"
 
 
-def decode_object_body(request: Request, resource: Resource, options: WriteOptions, subresource: str = "") -> Decoded:
+def check_body_type(request: Request) -> None:
+    """Raises UnsupportedMediaType for a body that no decoder takes, before anything else of it is looked at."""
+    if content_type_of(request) not in BODY_TYPES:
+        raise UnsupportedMediaType(UNKNOWN_FORMAT)
+
+
+def check_patch_type(request: Request) -> str:
+    """The kind of patch. Raises UnsupportedMediaType; a PATCH without a type is one of none."""
+    patch_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if patch_type not in PATCH_TYPES:
+        raise UnsupportedMediaType("415: Unsupported Media Type", {})
+    return patch_type
+
+
+def decode_object_body(request: Request, resource: Resource, options: WriteOptions) -> Decoded:
     """The object of a POST or PUT. Raises BadRequest, UnsupportedMediaType."""
     return decode_body(
         resource,
         content_type_of(request),
         request.body,
         field_validation=options.field_validation,
-        subresource=subresource,
     )
 
 
@@ -51,10 +69,7 @@ def make_replacement(decoded: Decoded) -> Make:
 
 def make_patcher(request: Request, resource: Resource, options: WriteOptions) -> Make:
     """PATCH: computed on what is stored at each attempt. Raises UnsupportedMediaType."""
-    patch_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
-    if patch_type not in PATCH_TYPES:
-        raise UnsupportedMediaType("415: Unsupported Media Type", {})
-
+    patch_type = check_patch_type(request)
     patch = parse_patch(patch_type, request.body)
     findings = find_patch_findings(patch_type, request.body)
     quoted = patch if patch_type == STRATEGIC_MERGE_PATCH else None
@@ -62,13 +77,24 @@ def make_patcher(request: Request, resource: Resource, options: WriteOptions) ->
 
     def make(current: Json) -> Decoded:
         patched = apply_patch(patch_type, request.body, current, resource)
-        if findings and validation == "Strict":
-            detail = f"strict decoding error: {', '.join(findings)}"
-            raise make_invalid("", "", "", [invalid("patch", render_go(patched if quoted is None else quoted), detail)])
-        decoded = prune_patched(resource, patched, field_validation=validation, patch=quoted)
-        return decoded if validation == "Ignore" else Decoded(decoded.obj, (*findings, *decoded.warnings))
+        return prune_patched(resource, patched, field_validation=validation, patch=quoted, findings=findings)
 
     return make
+
+
+def _find_binding_refusal(claims: Json, pod: Json, name: str) -> str:
+    """Why the Pod cannot get a node now. claims: the binding's metadata."""
+    meta, spec = pod["metadata"], pod.get("spec") or {}
+    for field, words in (("uid", "UID"), ("resourceVersion", "ResourceVersion")):
+        if claims.get(field) and claims[field] != meta.get(field):
+            return (
+                f"Precondition failed: {words} in precondition: {claims[field]}, {words} in object meta: {meta[field]}"
+            )
+    if meta.get("deletionTimestamp"):
+        return f"pod {name} is being deleted, cannot be assigned to a host"
+    if spec.get("nodeName"):
+        return f'pod {name} is already assigned to node "{spec["nodeName"]}"'
+    return f"pod {name} has non-empty .spec.schedulingGates" if spec.get("schedulingGates") else ""
 
 
 def make_binder(binding: Json, resource: Resource, name: str, wall_now: str) -> Make:
@@ -77,9 +103,9 @@ def make_binder(binding: Json, resource: Resource, name: str, wall_now: str) -> 
 
     def make(current: Json) -> Decoded:
         spec = current.get("spec") or {}
-        if spec.get("nodeName"):
-            why = f'pod {name} is already assigned to node "{spec["nodeName"]}"'
-            raise make_conflict("pods/binding", "", name, why)
+        refusal = _find_binding_refusal(binding["metadata"], current, name)
+        if refusal:
+            raise make_conflict("pods/binding", "", name, refusal)
         status = current.get("status") or {}
         others = [c for c in status.get("conditions") or () if c.get("type") != "PodScheduled"]
         scheduled = {"type": "PodScheduled", "status": "True", "lastTransitionTime": wall_now}

@@ -1,136 +1,82 @@
-"""The objects that a server makes for itself: namespaces, RBAC roles and bindings.
+"""The objects that a server makes for itself: namespaces with their default account, roles and bindings.
 
-Rule: spec "api-machinery" §8.3 (namespaces), §10.4 (roles). `seaway:dns` is a role of our own: upstream's lacks
-EndpointSlices.
+Who added to a role or a binding of ours keeps what was added; what we need and is missing is put back, unless the
+annotation says that the object is somebody's own now.
+Rule: spec "api-machinery" §8.3 (namespaces), §10.2 (accounts), §10.4 (roles).
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
 from typing import Any
 
-from seaway.api.registry import CLUSTER_ROLE_BINDINGS, CLUSTER_ROLES, Resource
+from seaway.api.namespace.objects import make_default_account, make_root_ca
+from seaway.api.registry import CLUSTER_ROLE_BINDINGS, CLUSTER_ROLES, CONFIG_MAPS, SERVICE_ACCOUNTS, Resource
+from seaway.apiserver.aggregation import plan_aggregation
+from seaway.apiserver.escalation import find_missing
+from seaway.apiserver.kubernetes_service import ObjectWrite
+from seaway.apiserver.policyrules import RBAC
+from seaway.apiserver.rbac import parse_rules
+from seaway.apiserver.record import Record, decode_object, encode_object
+from seaway.apiserver.roles import AGGREGATED, BINDINGS, ROLE_LABELS, ROLE_RULES, make_aggregation_rule
 
 Json = dict[str, Any]
+Find = Callable[[Resource, str, str], Record | None]
 
 NAMESPACES = ("default", "kube-node-lease", "kube-public", "kube-system")
-RBAC_GROUP = "rbac.authorization.k8s.io"
-_CORE, _DISCOVERY, _LEASES, _NETWORKING = "", "discovery.k8s.io", "coordination.k8s.io", "networking.k8s.io"
-_EVENT_GROUPS = ("", "events.k8s.io")
-_READ = ("get", "list", "watch")
-_WRITE = ("create", "delete", "deletecollection", "patch", "update")
-_ALL = ("create", "delete", "deletecollection", "get", "list", "patch", "update", "watch")
-_HEALTH = ("/livez", "/readyz", "/healthz", "/version", "/version/")
-_DISCOVERY_PATHS = (*_HEALTH, "/openapi", "/openapi/*", "/api", "/api/*", "/apis", "/apis/*")
-
-
-def _rule(verbs: tuple[str, ...], groups: tuple[str, ...], *resources: str) -> Json:
-    return {"verbs": list(verbs), "apiGroups": list(groups), "resources": list(resources)}
-
-
-def _paths(*paths: str) -> Json:
-    return {"verbs": ["get"], "nonResourceURLs": list(paths)}
-
-
-_EVENTS = _rule(("create", "patch", "update"), _EVENT_GROUPS, "events")
-_VIEWED = ("configmaps", "endpoints", "events", "namespaces", "pods", "pods/log", "serviceaccounts", "services")
-_EDITED = ("configmaps", "pods", "secrets", "serviceaccounts", "services")
-_VIEW = [
-    _rule(_READ, (_CORE,), *_VIEWED, "services/status", "pods/status", "namespaces/status"),
-    _rule(_READ, (_DISCOVERY,), "endpointslices"),
-]
-_EDIT = [
-    *_VIEW,
-    _rule(_WRITE, (_CORE,), *_EDITED),
-    _rule(_READ, (_CORE,), "secrets"),
-    _rule(_ALL, (_LEASES,), "leases"),
-]
-
-ROLE_RULES: dict[str, list[Json]] = {
-    "cluster-admin": [_rule(("*",), ("*",), "*"), {"verbs": ["*"], "nonResourceURLs": ["*"]}],
-    "admin": [*_EDIT, _rule(_ALL, (RBAC_GROUP,), "rolebindings", "roles")],
-    "edit": _EDIT,
-    "view": _VIEW,
-    "system:discovery": [_paths(*_DISCOVERY_PATHS)],
-    "system:public-info-viewer": [_paths(*_HEALTH)],
-    "system:basic-user": [
-        _rule(("create",), ("authorization.k8s.io",), "selfsubjectaccessreviews", "selfsubjectrulesreviews"),
-        _rule(("create",), ("authentication.k8s.io",), "selfsubjectreviews"),
-    ],
-    "system:monitoring": [
-        _paths("/healthz", "/healthz/*", "/livez", "/livez/*", "/metrics", "/metrics/slis", "/readyz", "/readyz/*")
-    ],
-    "system:node-proxier": [
-        _rule(("list", "watch"), (_CORE,), "endpoints", "services"),
-        _rule(_READ, (_CORE,), "nodes"),
-        _rule(("list", "watch"), (_DISCOVERY,), "endpointslices"),
-        _rule(("list", "watch"), (_NETWORKING,), "servicecidrs"),
-        _EVENTS,
-    ],
-    "system:kube-dns": [_rule(("list", "watch"), (_CORE,), "endpoints", "services")],
-    "seaway:dns": [
-        _rule(_READ, (_CORE,), "endpoints", "namespaces", "nodes", "pods", "services"),
-        _rule(_READ, (_DISCOVERY,), "endpointslices"),
-        _EVENTS,
-    ],
-    # One process runs all loops with one identity, so this role is the sum of upstream's system:controller:* roles.
-    "system:kube-controller-manager": [
-        _rule(_READ, ("*",), "*"),
-        _rule(("delete", "deletecollection", "patch", "update"), ("*",), "*"),
-        _rule(("create",), (_DISCOVERY,), "endpointslices", "endpointslices/restricted"),
-        _rule(("create",), (_CORE,), "endpoints", "endpoints/restricted", "pods/binding", "pods/eviction", "bindings"),
-        _rule(("create",), (_CORE,), "configmaps", "pods", "serviceaccounts", "serviceaccounts/token", "secrets"),
-        _rule(("create",), (_LEASES,), "leases"),
-        _rule(("create",), (_NETWORKING,), "ipaddresses", "servicecidrs"),
-        _rule(("create",), ("authentication.k8s.io",), "tokenreviews"),
-        _rule(("create",), ("authorization.k8s.io",), "subjectaccessreviews"),
-        _EVENTS,
-    ],
-    "system:node": [
-        _rule(_READ, (_CORE,), "services", "pods", "nodes"),
-        _rule(_READ, (_DISCOVERY,), "endpointslices"),
-        _rule(("create", "patch", "update"), (_CORE,), "nodes", "nodes/status"),
-        _rule(("patch", "update"), (_CORE,), "pods/status"),
-        _rule(("delete",), (_CORE,), "pods"),
-        _rule(("create",), (_CORE,), "pods/eviction", "serviceaccounts/token"),
-        _rule(("get", "list", "watch"), (_CORE,), "configmaps", "secrets"),
-        _rule(("get",), (_CORE,), "namespaces", "serviceaccounts"),
-        _rule(("create", "delete", "get", "patch", "update"), (_LEASES,), "leases"),
-        _EVENTS,
-    ],
-}
-
-_GROUPS, _USERS = "Group", "User"
-BINDINGS: dict[str, tuple[str, tuple[tuple[str, str], ...]]] = {
-    "cluster-admin": ("cluster-admin", ((_GROUPS, "system:masters"),)),
-    "system:discovery": ("system:discovery", ((_GROUPS, "system:authenticated"),)),
-    "system:public-info-viewer": (
-        "system:public-info-viewer",
-        ((_GROUPS, "system:authenticated"), (_GROUPS, "system:unauthenticated")),
-    ),
-    "system:basic-user": ("system:basic-user", ((_GROUPS, "system:authenticated"),)),
-    "system:monitoring": ("system:monitoring", ((_GROUPS, "system:monitoring"),)),
-    "system:node-proxier": ("system:node-proxier", ((_USERS, "system:kube-proxy"),)),
-    "system:kube-controller-manager": (
-        "system:kube-controller-manager",
-        ((_USERS, "system:kube-controller-manager"),),
-    ),
-    "system:node": ("system:node", ((_GROUPS, "system:nodes"),)),
-    "seaway:dns": ("seaway:dns", ((_USERS, "seaway:dns"),)),
-}
+AUTOUPDATE = "rbac.authorization.kubernetes.io/autoupdate"
+_ACCOUNTS_NAMESPACE = "kube-system"
 
 
 def make_rbac_objects() -> list[tuple[Resource, Json]]:
-    """Every bootstrap role and binding, sorted by kind and name."""
-    objects: list[tuple[Resource, Json]] = []
-    for name in sorted(ROLE_RULES):
-        objects.append((CLUSTER_ROLES, {**_head("ClusterRole", name), "rules": ROLE_RULES[name]}))
-    for name in sorted(BINDINGS):
-        role, subjects = BINDINGS[name]
-        listed = [{"kind": kind, "apiGroup": RBAC_GROUP, "name": subject} for kind, subject in subjects]
-        reference = {"apiGroup": RBAC_GROUP, "kind": "ClusterRole", "name": role}
-        binding = {**_head("ClusterRoleBinding", name), "subjects": listed, "roleRef": reference}
-        objects.append((CLUSTER_ROLE_BINDINGS, binding))
-    return objects
+    """Every bootstrap role and binding, sorted by kind and name. Gathering roles come filled."""
+    roles = [_make_role(name) for name in sorted({*ROLE_RULES, *AGGREGATED})]
+    filled = {role["metadata"]["name"]: role for role in plan_aggregation(roles)}
+    objects = [(CLUSTER_ROLES, filled.get(role["metadata"]["name"], role)) for role in roles]
+    return objects + [(CLUSTER_ROLE_BINDINGS, _make_binding(name, BINDINGS[name])) for name in sorted(BINDINGS)]
+
+
+def plan_rbac(find: Find) -> list[ObjectWrite]:
+    """What is missing of them. An object that is as this server made it is not even decoded."""
+    writes = []
+    for resource, wanted in make_rbac_objects():
+        name = wanted["metadata"]["name"]
+        record = find(resource, "", name)
+        if record is None:
+            writes.append(ObjectWrite(resource, "", name, wanted))
+        elif not _is_as_made(record, wanted):
+            mended = _mend(decode_object(record.body), wanted)
+            if mended is not None:
+                writes.append(ObjectWrite(resource, "", name, mended))
+    return writes
+
+
+def _is_as_made(record: Record, wanted: Json) -> bool:
+    """Everything after the metadata is byte for byte what would be written."""
+    labels = wanted["metadata"]["labels"]
+    rest = encode_object({key: wanted[key] for key in wanted if key not in ("kind", "apiVersion", "metadata")})
+    return record.body.endswith(b"}," + rest[1:]) and labels.items() <= record.labels.items()
+
+
+def _mend(existing: Json, wanted: Json) -> Json | None:
+    """The object with what it lacks, None when it lacks nothing or is not ours any more."""
+    meta, wanted_meta = existing["metadata"], wanted["metadata"]
+    annotations = meta.get("annotations") or {}
+    if annotations.get(AUTOUPDATE) == "false":
+        return None
+    mended = {**existing, "metadata": {**meta}}
+    mended["metadata"]["labels"] = {**(meta.get("labels") or {}), **wanted_meta["labels"]}
+    mended["metadata"]["annotations"] = {**annotations, **wanted_meta["annotations"]}
+    if "aggregationRule" in wanted:
+        mended["aggregationRule"] = wanted["aggregationRule"]
+    elif "rules" in wanted:
+        held = parse_rules(existing.get("rules"))
+        missing = [rule for rule in wanted["rules"] if find_missing(parse_rules([rule]), held)]
+        mended["rules"] = [*(existing.get("rules") or ()), *missing]
+    else:
+        subjects = existing.get("subjects") or []
+        mended["subjects"] = [*subjects, *(subject for subject in wanted["subjects"] if subject not in subjects)]
+    return None if mended == existing else mended
 
 
 def make_namespace(name: str) -> Json:
@@ -138,13 +84,38 @@ def make_namespace(name: str) -> Json:
     return {"kind": "Namespace", "apiVersion": "v1", "metadata": {"name": name}}
 
 
-def _head(kind: str, name: str) -> Json:
+def make_first_objects(namespace: str, *, ca_pem: str) -> list[tuple[Resource, Json]]:
+    """What a namespace is born with. Without a CA to tell of (a server without TLS), the account alone."""
+    found: list[tuple[Resource, Json]] = [(SERVICE_ACCOUNTS, make_default_account(namespace))]
+    return [*found, (CONFIG_MAPS, make_root_ca(namespace, ca_pem))] if ca_pem else found
+
+
+def _make_role(name: str) -> Json:
+    role = _head("ClusterRole", name, ROLE_LABELS.get(name, {}))
+    if name in AGGREGATED:
+        return {**role, "aggregationRule": make_aggregation_rule(name), "rules": []}
+    return {**role, "rules": ROLE_RULES[name]}
+
+
+def _make_binding(name: str, subjects: Iterable[tuple[str, str]]) -> Json:
+    reference = {"apiGroup": RBAC, "kind": "ClusterRole", "name": name}
+    listed = [_make_subject(kind, subject) for kind, subject in subjects]
+    return {**_head("ClusterRoleBinding", name, {}), "subjects": listed, "roleRef": reference}
+
+
+def _make_subject(kind: str, name: str) -> Json:
+    if kind == "ServiceAccount":
+        return {"kind": kind, "name": name, "namespace": _ACCOUNTS_NAMESPACE}
+    return {"kind": kind, "apiGroup": RBAC, "name": name}
+
+
+def _head(kind: str, name: str, labels: dict[str, str]) -> Json:
     return {
         "kind": kind,
-        "apiVersion": f"{RBAC_GROUP}/v1",
+        "apiVersion": f"{RBAC}/v1",
         "metadata": {
             "name": name,
-            "labels": {"kubernetes.io/bootstrapping": "rbac-defaults"},
-            "annotations": {"rbac.authorization.kubernetes.io/autoupdate": "true"},
+            "labels": {"kubernetes.io/bootstrapping": "rbac-defaults", **labels},
+            "annotations": {AUTOUPDATE: "true"},
         },
     }

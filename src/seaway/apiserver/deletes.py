@@ -6,13 +6,15 @@ Rule: spec "api-machinery" §8.1-8.3.
 from __future__ import annotations
 
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from seaway.api.machinery.errors import InternalError, NotFound, make_conflict, make_not_found
+from seaway.api.machinery.strategy import Strategy
 from seaway.api.registry import NAMESPACES, Resource
 from seaway.apiserver.admission import IMMORTAL_NAMESPACES, make_immortal_refusal
-from seaway.apiserver.lists import Matcher
+from seaway.apiserver.effects import format_time
+from seaway.apiserver.lists import Page
 from seaway.apiserver.options import DeleteOptions
 from seaway.apiserver.record import (
     Record,
@@ -42,9 +44,9 @@ async def delete(state: ServerState, target: Target, options: DeleteOptions) -> 
         record = state.find(resource, target.namespace, target.name)
         if record is None:
             raise make_not_found(resource.plural, resource.group, target.name)
-        _check_preconditions(resource, record, options)
+        check_preconditions(resource, record, options)
         obj = decode_object(record.body)
-        state.admit_node(target.identity, target.attributes, obj)
+        state.admit_node(target.identity, target.attributes, obj, None)
         try:
             written = await _delete_once(state, target, record, obj, options)
         except PreconditionFailed:
@@ -64,14 +66,16 @@ async def _delete_once(
             return _answer_removed(resource, record, record.body)
         revision = await remove(state, resource, record)
         return _answer_removed(resource, record, replace_revision(record.body, revision))
+    # Upstream's one 202: the old way of asking for a cascade, and an object that is still there.
+    status = 202 if options.orphan_dependents is False else 200
     if begun == obj:
-        return Written(200, record.body)
+        return Written(status, record.body)
     value = encode_stored(begun)
     if target.dry_run:
-        return Written(200, splice_revision(value, record.revision))
+        return Written(status, splice_revision(value, record.revision))
     key = resource.store_key(record.namespace, record.name)
     revision = (await state.commit([Precondition(key, record.revision)], [Write(key, value)]))[-1]
-    return Written(200, splice_revision(value, revision))
+    return Written(status, splice_revision(value, revision))
 
 
 def plan_deletion(obj: Json, resource: Resource, options: DeleteOptions, *, wall_now: datetime) -> Json | None:
@@ -79,28 +83,24 @@ def plan_deletion(obj: Json, resource: Resource, options: DeleteOptions, *, wall
 
     Equal to `obj` when an earlier delete has done all that this one asks for.
     """
-    obj = _with_propagation(obj, options)
+    obj = _with_propagation(obj, options, resource.strategy)
     meta = obj["metadata"]
     if resource is NAMESPACES:
         return _plan_namespace(obj, wall_now)
-    grace = _choose_grace(obj, options) if resource.strategy.deletes_gracefully else 0
     if meta.get("deletionTimestamp"):
-        if grace and not _is_sooner(meta["deletionTimestamp"], grace, wall_now):
-            return obj
-        if not grace and not meta.get("deletionGracePeriodSeconds"):
-            return obj if meta.get("finalizers") else None
-    elif not grace and not meta.get("finalizers"):
+        shortened = _shorten_grace(obj, options)
+        return None if may_vanish(shortened) else shortened
+    grace = _choose_grace(obj, options) if resource.strategy.deletes_gracefully else 0
+    if not grace and not meta.get("finalizers"):
         return None
-    marked = mark_deleted(obj, wall_now, grace)
-    return None if may_vanish(marked) else marked
+    return mark_deleted(obj, wall_now, grace)
 
 
 def _plan_namespace(obj: Json, wall_now: datetime) -> Json | None:
+    """The first delete only marks, whatever the finalizers; it is for the controller or another delete to finish."""
     if obj["metadata"].get("deletionTimestamp"):
         return None if may_vanish(obj) else obj
     marked = mark_deleted(obj, wall_now, None)
-    if may_vanish(marked):
-        return None
     return {**marked, "status": {**obj.get("status", {}), "phase": "Terminating"}}
 
 
@@ -115,19 +115,35 @@ def _choose_grace(obj: Json, options: DeleteOptions) -> int:
     return 1 if given < 0 else int(given)
 
 
-def _is_sooner(timestamp: str, grace: int, wall_now: datetime) -> bool:
-    planned = datetime.strptime(timestamp, "%Y-%m-%dT%H:%M:%SZ").replace(tzinfo=UTC)
-    return (planned - wall_now).total_seconds() > grace
+def _shorten_grace(obj: Json, options: DeleteOptions) -> Json:
+    """What a repeated delete makes of the time that is left: less, counted from the first delete, and only if asked."""
+    meta, given = obj["metadata"], options.grace_seconds
+    had = meta.get("deletionGracePeriodSeconds") or 0
+    if given is None:
+        return obj
+    wanted = 1 if given < 0 else given
+    if wanted >= had:
+        return obj
+    ends = datetime.strptime(meta["deletionTimestamp"], "%Y-%m-%dT%H:%M:%SZ").replace(tzinfo=UTC)
+    ends += timedelta(seconds=wanted - had)
+    return {**obj, "metadata": {**meta, "deletionTimestamp": format_time(ends), "deletionGracePeriodSeconds": wanted}}
 
 
-def _with_propagation(obj: Json, options: DeleteOptions) -> Json:
-    """The object with the garbage collector's finalizers that the policy asks for."""
+def _with_propagation(obj: Json, options: DeleteOptions, strategy: Strategy) -> Json:
+    """The object with the garbage collector's finalizers that the policy asks for.
+
+    What the request says counts, then what the object has, then what its kind does by itself.
+    """
     policy = options.propagation
     if options.orphan_dependents is not None:
         policy = "Orphan" if options.orphan_dependents else "Background"
-    if not policy:
-        return obj
     had = obj["metadata"].get("finalizers") or []
+    if not strategy.has_dependents:
+        policy = "Background"
+    elif not policy:
+        if _FOREGROUND in had or _ORPHAN in had or not strategy.orphans_dependents:
+            return obj
+        policy = "Orphan"
     kept = [finalizer for finalizer in had if finalizer not in (_FOREGROUND, _ORPHAN)]
     added = {"Foreground": [_FOREGROUND], "Orphan": [_ORPHAN]}.get(policy, [])
     wanted = had if set(had) == {*kept, *added} else [*kept, *added]
@@ -137,25 +153,20 @@ def _with_propagation(obj: Json, options: DeleteOptions) -> Json:
     return {**obj, "metadata": {**meta, "finalizers": wanted} if wanted else meta}
 
 
-async def delete_collection(
-    state: ServerState, target: Target, matches: Matcher | None, options: DeleteOptions
-) -> tuple[Record, ...]:
-    """Delete what is selected, one by one; the records as they were. The first error ends it. Raises ApiError."""
-    selected = [
-        record
-        for record in state.watch_cache.cache(target.resource).select(target.namespace)
-        if matches is None or matches(record)
-    ]
-    for record in selected:
+async def delete_collection(state: ServerState, target: Target, page: Page, options: DeleteOptions) -> None:
+    """Delete what the page shows, one by one. What has gone meanwhile is no error; the first error ends it.
+
+    Raises ApiError.
+    """
+    for record in page.records:
         try:
             await delete(state, replace(target, namespace=record.namespace, name=record.name), options)
         except NotFound:
             continue
-    return tuple(selected)
 
 
-def _check_preconditions(resource: Resource, record: Record, options: DeleteOptions) -> None:
-    """Here the error names the Kind, not the plural (spec "api-machinery" trap 10)."""
+def check_preconditions(resource: Resource, record: Record, options: DeleteOptions) -> None:
+    """Raises Conflict. Here the error names the Kind, not the plural (spec "api-machinery" trap 10)."""
     if options.uid is not None and options.uid != record.uid:
         why = (
             f"the UID in the precondition ({options.uid}) does not match the UID in record ({record.uid}). "
@@ -178,4 +189,4 @@ def _answer_removed(resource: Resource, record: Record, body: bytes) -> Written:
         details["group"] = resource.group
     details |= {"kind": resource.plural, "uid": record.uid}
     status: Json = {"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success", "details": details}
-    return Written(200, encode_object(status))
+    return Written(200, encode_object(status), is_status=True)

@@ -17,7 +17,7 @@ import msgspec
 
 from seaway.api.machinery.errors import NotFound
 from seaway.api.machinery.http import Request, Response
-from seaway.api.registry import RESOURCES, Resource
+from seaway.api.registry import SERVED, Resource
 from seaway.apiserver.negotiation import parse_accept
 
 # The Kubernetes release whose behaviour is served: clients choose what they send by it.
@@ -38,7 +38,6 @@ VERSION = {
 }
 AGGREGATED_GROUP = "apidiscovery.k8s.io"
 AGGREGATED_VERSIONS = ("v2", "v2beta1")
-_VERBS = ("create", "delete", "deletecollection", "get", "list", "patch", "update", "watch")
 _READ_WRITE = ("get", "patch", "update")
 _CONNECT = ("create", "get")
 Json = dict[str, Any]
@@ -84,7 +83,7 @@ def answer(request: Request, *, address: str) -> Response | None:
     if parts in (("api",), ("apis",)):
         return _answer_root(request, parts[0], address)
     if len(parts) == 2 and parts[0] == "api":
-        if parts[1] not in _versions("", RESOURCES):
+        if parts[1] not in _versions("", SERVED):
             raise _unknown()
         return _respond(_resource_list("", parts[1]))
     if parts[:1] == ("apis",) and len(parts) in (2, 3):
@@ -92,7 +91,7 @@ def answer(request: Request, *, address: str) -> Response | None:
             return Response(404, (("Content-Type", "text/plain; charset=utf-8"),), b"404 page not found\n")
         if len(parts) == 2:
             return _respond(_group(parts[1]))
-        if parts[2] not in _versions(parts[1], RESOURCES):
+        if parts[2] not in _versions(parts[1], SERVED):
             raise _unknown()
         return _respond(_resource_list(parts[1], parts[2]))
     return None
@@ -151,7 +150,7 @@ def _encode(document: Json) -> bytes:
 
 def _groups() -> tuple[str, ...]:
     """The named groups in order of priority."""
-    return tuple(dict.fromkeys(resource.group for resource in RESOURCES if resource.group))
+    return tuple(dict.fromkeys(resource.group for resource in SERVED if resource.group))
 
 
 def _versions(group: str, resources: tuple[Resource, ...]) -> tuple[str, ...]:
@@ -163,7 +162,7 @@ def _api_versions(address: str) -> bytes:
     return _encode(
         {
             "kind": "APIVersions",
-            "versions": list(_versions("", RESOURCES)),
+            "versions": list(_versions("", SERVED)),
             "serverAddressByClientCIDRs": [{"clientCIDR": "0.0.0.0/0", "serverAddress": address}],
         }
     )
@@ -181,7 +180,7 @@ def _group(group: str) -> bytes:
 
 
 def _describe_group(group: str) -> Json:
-    versions = [{"groupVersion": f"{group}/{v}", "version": v} for v in _versions(group, RESOURCES)]
+    versions = [{"groupVersion": f"{group}/{v}", "version": v} for v in _versions(group, SERVED)]
     return {"name": group, "versions": versions, "preferredVersion": versions[0]}
 
 
@@ -198,13 +197,8 @@ def _resource_list(group: str, version: str) -> bytes:
 
 
 def _served(group: str, version: str) -> list[Resource]:
-    found = [r for r in RESOURCES if (r.group, r.version) == (group, version)]
+    found = [r for r in SERVED if (r.group, r.version) == (group, version)]
     return sorted(found, key=lambda resource: resource.plural)
-
-
-def resource_verbs(resource: Resource) -> list[str]:
-    """The verbs of the resource itself, sorted."""
-    return [verb for verb in _VERBS if verb != "deletecollection" or resource.collection_deletable]
 
 
 def subresource_facts(resource: Resource, name: str) -> SubresourceFacts:
@@ -220,13 +214,14 @@ def _describe_resource(resource: Resource) -> Json:
         "singularName": resource.singular,
         "namespaced": resource.namespaced,
         "kind": resource.kind,
-        "verbs": resource_verbs(resource),
+        "verbs": list(resource.verbs),
     }
     if resource.short_names:
         entry["shortNames"] = list(resource.short_names)
     if resource.categories:
         entry["categories"] = list(resource.categories)
-    entry["storageVersionHash"] = _hash_storage_version(resource)
+    if resource.is_stored:
+        entry["storageVersionHash"] = _hash_storage_version(resource)
     return entry
 
 
@@ -263,7 +258,7 @@ def _aggregate_versions(group: str) -> list[Json]:
             "resources": [_aggregate_resource(resource) for resource in _served(group, version)],
             "freshness": "Current",
         }
-        for version in _versions(group, RESOURCES)
+        for version in _versions(group, SERVED)
     ]
 
 
@@ -273,7 +268,7 @@ def _aggregate_resource(resource: Resource) -> Json:
         "responseKind": {"group": "", "version": "", "kind": resource.kind},
         "scope": "Namespaced" if resource.namespaced else "Cluster",
         "singularResource": resource.singular,
-        "verbs": resource_verbs(resource),
+        "verbs": list(resource.verbs),
     }
     if resource.short_names:
         entry["shortNames"] = list(resource.short_names)

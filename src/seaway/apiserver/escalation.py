@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
-from seaway.api.machinery.errors import make_invalid
+from seaway.api.machinery.errors import ApiError, make_invalid, make_not_found
 from seaway.api.machinery.field import invalid
 from seaway.api.machinery.http import Identity
 from seaway.api.registry import CLUSTER_ROLE_BINDINGS, CLUSTER_ROLES, ROLE_BINDINGS, ROLES, Resource
@@ -14,40 +15,59 @@ from seaway.apiserver.rbac import MASTERS, Attributes, Policy, Rule, make_forbid
 Json = dict[str, Any]
 _BINDINGS = (CLUSTER_ROLE_BINDINGS, ROLE_BINDINGS)
 _ROLES = (CLUSTER_ROLES, ROLES)
+GRANTING = frozenset((*_BINDINGS, *_ROLES))
+"""The kinds whose writes are judged."""
 
 
-def check_escalation(policy: Policy, identity: Identity, resource: Resource, obj: Json, old: Json | None) -> None:
-    """Raises Forbidden when the write grants what the writer does not hold, Invalid when a binding changes its role."""
+def check_escalation(
+    read_policy: Callable[[], Policy], identity: Identity, resource: Resource, obj: Json, old: Json | None
+) -> None:
+    """Raises Forbidden when the write grants what the writer does not hold, Invalid when a binding changes its role.
+
+    read_policy: called only where it matters; each write of a role makes the next policy a new one.
+    """
     if resource in _BINDINGS:
         _check_role_reference(resource, obj, old)
     if MASTERS in identity.groups:
         return
-    namespace = obj["metadata"].get("namespace", "")
-    name = obj["metadata"].get("name", "")
     if resource in _ROLES:
-        if old is not None and old.get("rules") == obj.get("rules"):
-            return
-        asked = Attributes("escalate", resource.group, resource.plural, "", namespace, name)
-        granted: Sequence[Rule] = parse_rules(obj.get("rules"))
+        _check_role(read_policy(), identity, resource, obj, old)
     elif resource in _BINDINGS:
-        if old is not None and old.get("subjects") == obj.get("subjects"):
-            return
-        role = obj.get("roleRef") or {}
-        plural = "clusterroles" if role.get("kind") == "ClusterRole" else "roles"
-        asked = Attributes("bind", resource.group, plural, "", namespace, role.get("name", ""))
-        granted = policy.find_rules(role.get("kind", ""), role.get("name", ""), namespace) or ()
-    else:
+        _check_binding(read_policy(), identity, resource, obj, old)
+
+
+def _check_role(policy: Policy, identity: Identity, resource: Resource, obj: Json, old: Json | None) -> None:
+    """Nobody writes rules that they do not hold; what gathers the rules of others needs all rights there are."""
+    if old is not None and all(old.get(field) == obj.get(field) for field in ("rules", "aggregationRule")):
         return
-    held, _ = policy.rules_of(identity, namespace)
-    missing = [rule for rule in granted if not _is_covered(rule, held)]
-    if missing and not policy.decide(identity, asked).allowed:
-        groups = ", ".join(f'"{group}"' for group in identity.groups)
-        lines = "\n".join(_describe(rule) for rule in missing)
-        why = (
-            f'user "{identity.user}" (groups=[{groups}]) is attempting to grant RBAC permissions not currently held:\n'
-            f"{lines}"
-        )
+    meta = obj["metadata"]
+    namespace, name = meta.get("namespace", ""), meta.get("name", "")
+    if policy.decide(identity, Attributes("escalate", resource.group, resource.plural, "", namespace, name)).allowed:
+        return
+    held, problems = policy.rules_of(identity, namespace)
+    if (obj.get("aggregationRule") or (old or {}).get("aggregationRule")) and find_missing(_EVERYTHING, held):
+        why = "must have cluster-admin privileges to use the aggregationRule"
         raise make_forbidden(resource.group, resource.plural, name, why)
+    missing = find_missing(parse_rules(obj.get("rules")), held)
+    if missing:
+        raise _make_refusal(identity, resource, name, missing, problems)
+
+
+def _check_binding(policy: Policy, identity: Identity, resource: Resource, obj: Json, old: Json | None) -> None:
+    if old is not None and old.get("subjects") == obj.get("subjects"):
+        return
+    meta, role = obj["metadata"], obj.get("roleRef") or {}
+    namespace, kind, role_name = meta.get("namespace", ""), role.get("kind", ""), role.get("name", "")
+    plural = "clusterroles" if kind == "ClusterRole" else "roles"
+    if policy.decide(identity, Attributes("bind", resource.group, plural, "", namespace, role_name)).allowed:
+        return
+    granted = policy.find_rules(kind, role_name, namespace)
+    if granted is None:  # a role that comes later would grant what nobody has looked at
+        raise make_not_found(plural, resource.group, role_name)
+    held, problems = policy.rules_of(identity, namespace)
+    missing = find_missing(granted, held)
+    if missing:
+        raise _make_refusal(identity, resource, meta.get("name", ""), missing, problems)
 
 
 def _check_role_reference(resource: Resource, obj: Json, old: Json | None) -> None:
@@ -56,9 +76,15 @@ def _check_role_reference(resource: Resource, obj: Json, old: Json | None) -> No
         raise make_invalid(resource.kind, resource.group, obj["metadata"]["name"], [error])
 
 
-def _is_covered(wanted: Rule, held: Sequence[Rule]) -> bool:
-    """Every single right of the rule is in one of those held: the sum may be spread over several."""
-    return all(any(rule.covers(single) for rule in held) for single in _take_apart(wanted))
+def find_missing(granted: Sequence[Rule], held: Sequence[Rule]) -> list[Rule]:
+    """The single rights of the granted rules that no held rule has: what is held may be spread over several."""
+    return [single for rule in granted for single in _take_apart(rule) if not any(mine.covers(single) for mine in held)]
+
+
+_EVERYTHING = (
+    Rule(frozenset("*"), frozenset("*"), frozenset("*")),
+    Rule(frozenset("*"), paths=("*",)),
+)
 
 
 def _take_apart(rule: Rule) -> list[Rule]:
@@ -66,24 +92,43 @@ def _take_apart(rule: Rule) -> list[Rule]:
         Rule(
             frozenset((verb,)), frozenset((group,)), frozenset((resource,)), frozenset((name,)) if name else frozenset()
         )
-        for verb in rule.verbs
-        for group in rule.groups
-        for resource in rule.resources
-        for name in (rule.names or ("",))
+        for group in sorted(rule.groups)
+        for resource in sorted(rule.resources)
+        for name in (sorted(rule.names) or ("",))
+        for verb in sorted(rule.verbs)
     ]
-    return singles + [Rule(frozenset((verb,)), paths=(path,)) for verb in rule.verbs for path in rule.paths]
+    return singles + [Rule(frozenset((verb,)), paths=(path,)) for path in rule.paths for verb in sorted(rule.verbs)]
+
+
+def _make_refusal(
+    identity: Identity, resource: Resource, name: str, missing: Sequence[Rule], problems: Sequence[str]
+) -> ApiError:
+    lines = "\n".join(_describe(rule) for rule in _put_together(missing))
+    why = (
+        f'user "{identity.user}" (groups={_quote(identity.groups)}) is attempting to grant RBAC permissions not '
+        f"currently held:\n{lines}"
+    )
+    if problems:
+        why += f"; resolution errors: [{', '.join(problems)}]"
+    return make_forbidden(resource.group, resource.plural, name, why)
+
+
+def _put_together(singles: Sequence[Rule]) -> list[Rule]:
+    """Single rights that differ in the verb alone, as one rule; sorted as they are shown."""
+    verbs: dict[Rule, set[str]] = {}
+    for single in singles:
+        verbs.setdefault(replace(single, verbs=frozenset()), set()).update(single.verbs)
+    return sorted((replace(key, verbs=frozenset(found)) for key, found in verbs.items()), key=_describe)
 
 
 def _describe(rule: Rule) -> str:
-    parts = []
     if rule.paths:
-        parts.append(f"NonResourceURLs:{_quote(rule.paths)}")
+        subject = f"NonResourceURLs:{_quote(rule.paths)}"
     else:
-        parts.append(f"APIGroups:{_quote(sorted(rule.groups))}, Resources:{_quote(sorted(rule.resources))}")
+        subject = f"APIGroups:{_quote(sorted(rule.groups))}, Resources:{_quote(sorted(rule.resources))}"
         if rule.names:
-            parts.append(f"ResourceNames:{_quote(sorted(rule.names))}")
-    parts.append(f"Verbs:{_quote(sorted(rule.verbs))}")
-    return "{" + ", ".join(parts) + "}"
+            subject += f", ResourceNames:{_quote(sorted(rule.names))}"
+    return f"{{{subject}, Verbs:{_quote(sorted(rule.verbs))}}}"
 
 
 def _quote(values: Sequence[str]) -> str:

@@ -7,9 +7,7 @@ from dataclasses import replace
 
 from seaway.api.machinery.errors import BadRequest
 from seaway.api.machinery.selectors import FieldRequirement, FieldSelector
-from seaway.api.registry import NAMESPACES, NODES, PODS, Resource
-
-_ALIASES = {(PODS.plural, "spec.host"): "spec.nodeName"}
+from seaway.api.registry import NAMESPACES, NODES, Resource
 
 
 @functools.cache
@@ -17,7 +15,7 @@ def supported_fields(resource: Resource) -> frozenset[str]:
     """The kind's own selectable fields and those of metadata."""
     empty = {"kind": resource.kind, "apiVersion": resource.api_version, "metadata": {}, "spec": {}, "status": {}}
     common = {"metadata.name"} if resource in (NODES, NAMESPACES) else {"metadata.name", "metadata.namespace"}
-    return frozenset(resource.strategy.fields(empty)) | common
+    return frozenset((*resource.strategy.fields(empty), *resource.strategy.field_aliases)) | common
 
 
 def check_field_selector(resource: Resource, selector: FieldSelector) -> FieldSelector:
@@ -29,11 +27,12 @@ def check_field_selector(resource: Resource, selector: FieldSelector) -> FieldSe
 
 
 def _resolve(resource: Resource, requirement: FieldRequirement) -> FieldRequirement:
-    key = _ALIASES.get((resource.plural, requirement.key), requirement.key)
+    key = requirement.key
     supported = supported_fields(resource)
     if key not in supported:
         if supported == {"metadata.name", "metadata.namespace"}:
             known = '"metadata.name", "metadata.namespace"'
             raise BadRequest(f'"{key}" is not a known field selector: only {known}')
         raise BadRequest(f"field label not supported: {key}")
-    return requirement if key == requirement.key else replace(requirement, key=key)
+    stored = resource.strategy.field_aliases.get(key)
+    return requirement if stored is None else replace(requirement, key=stored)

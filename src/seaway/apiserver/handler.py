@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import replace
 
 from seaway.api.machinery.errors import ApiError, MethodNotAllowed, NotFound, RequestEntityTooLarge, Timeout
 from seaway.api.machinery.http import Identity, Request, Response
-from seaway.api.registry import RESOURCES, find_resource
+from seaway.api.registry import SERVED, Resource, find_resource
 from seaway.apiserver.answers import make_status, make_text
 from seaway.apiserver.audit import AuditTrail
 from seaway.apiserver.exchange import Exchange, is_safe_id
@@ -20,19 +21,24 @@ from seaway.apiserver.fairness import FairQueue, Phase, Ticket
 from seaway.apiserver.gate import Gate, flow_of
 from seaway.apiserver.health import SHUTTING_DOWN, answer_health, is_health_path
 from seaway.apiserver.identity import impersonate
-from seaway.apiserver.limits import MAX_BODY_BYTES, is_long_running
+from seaway.apiserver.limits import MAX_BODY_BYTES, is_long_running, parse_timeout
 from seaway.apiserver.rbac import MASTERS, attributes_of
+from seaway.apiserver.record import encode_object
 from seaway.apiserver.routes import route_request
 from seaway.apiserver.state import ServerState
-from seaway.apiserver.verbs import VERBS, Call
+from seaway.apiserver.subresources import find_verb
+from seaway.apiserver.verbs import Call
 from seaway.apiserver.watch import WatchStream
+from seaway.pki.issuer import TokenIssuer
+from seaway.pki.tokens import ALGORITHM
 
 WAITING_PER_SEAT = 2
 """Requests that may wait for each that may be at work: upstream's queues hold about as many in all."""
 _READS = frozenset(("GET", "HEAD", "OPTIONS"))
-_KNOWN_GROUPS = frozenset(resource.group for resource in RESOURCES)
+_KNOWN_GROUPS = frozenset(resource.group for resource in SERVED)
 _TOO_MANY = b"Too many requests, please try again later.\n"
 _PANIC = b"This request caused apiserver to panic. Look in the logs for details.\n"
+_KEY_SET_CACHING = "public, max-age=3600"
 _COMMON = (("Cache-Control", "no-cache, private"),)
 Check = Callable[[], bool]
 
@@ -112,6 +118,15 @@ class ApiServer:
     def gates(self) -> dict[str, Gate]:
         """Where requests wait for their turn, by the kind of request as metrics name it."""
         return {"mutating": self._writes, "readOnly": self._reads}
+
+    @property
+    def allows_anonymous(self) -> bool:
+        """Whether a request without credentials is answered as the anonymous user's; else it is 401."""
+        return self.state.authenticator.credentials.allows_anonymous
+
+    def find_identity(self, token: str) -> Identity | None:
+        """Whom a bearer token stands for, None when it is not good."""
+        return self.state.authenticator.find_identity(token)
 
     async def close(self) -> None:
         """End all watches, then the loops; the store stays open. Safe to repeat."""
@@ -201,6 +216,8 @@ class ApiServer:
             identity = impersonate(request.headers, identity, state.authorize)
             if identity is not exchange.identity:
                 exchange.impersonated = identity
+        if request.query and not is_long_running(request, route):
+            parse_timeout(request)
         exchange.decision = "forbid"
         state.authorize(identity, attributes_of(route))
         exchange.decision = "allow"
@@ -215,17 +232,23 @@ class ApiServer:
 
     async def _answer_path(self, request: Request, path: str) -> Response:
         """Discovery, OpenAPI, version, health and metrics."""
+        from seaway.apiserver import discovery, openapi  # documents of the whole API: only met when asked for
+
         if request.method == "GET":
             if is_health_path(path):
                 found = answer_health(request, path, await self._find_checks())
                 return found or make_text(404, b"404 page not found\n")
             if path == "/metrics":
                 return self._answer_metrics()
-            from seaway.apiserver import discovery, openapi  # documents of the whole API: only met when asked for
-
-            found = discovery.answer(request, address=self._address) or openapi.answer(request)
+            found = (
+                _answer_issuer(path, self.state.authenticator.issuer, self._address)
+                or discovery.answer(request, address=self._address)
+                or openapi.answer(request)
+            )
             if found is not None:
                 return found
+        elif discovery.answer(replace(request, method="GET"), address=self._address) is not None:
+            raise MethodNotAllowed("the server does not allow this method on the requested resource", {})
         if path.startswith(("/api/", "/apis/")) and path.count("/") <= 3:
             group = path.split("/")[2] if path.startswith("/apis/") else ""
             if group in _KNOWN_GROUPS:
@@ -253,6 +276,24 @@ class ApiServer:
         }
 
 
+def _answer_issuer(path: str, issuer: TokenIssuer, address: str) -> Response | None:
+    """By which others verify tokens of ours; None for other paths. Rule: spec "api-machinery" §10.3."""
+    if path == "/openid/v1/jwks":
+        headers = (("Content-Type", "application/jwk-set+json"), ("Cache-Control", _KEY_SET_CACHING))
+        return Response(200, headers, encode_object(issuer.make_key_set()))
+    if path != "/.well-known/openid-configuration":
+        return None
+    document = {
+        "issuer": issuer.url,
+        "jwks_uri": f"https://{address}/openid/v1/jwks",
+        "response_types_supported": ["id_token"],
+        "subject_types_supported": ["public"],
+        "id_token_signing_alg_values_supported": [ALGORITHM],
+    }
+    headers = (("Content-Type", "application/json"), ("Cache-Control", _KEY_SET_CACHING))
+    return Response(200, headers, encode_object(document))
+
+
 async def _call_verb(call: Call) -> Response:
     """Raises NotFound for an unknown subresource, MethodNotAllowed for what the path does not do."""
     resource, route = call.resource, call.route
@@ -262,10 +303,25 @@ async def _call_verb(call: Call) -> Response:
         raise NotFound("the server could not find the requested resource", {})
     if not resource.namespaced and route.namespace and resource.plural != "namespaces":
         raise NotFound("the server could not find the requested resource", {})
-    verb = VERBS.get((route.verb, route.subresource))
-    if verb is None or call.request.method in ("HEAD", "OPTIONS") or not _fits(call):
+    verb = find_verb(resource, route.verb, route.subresource)
+    method = call.request.method
+    if verb is not None and not route.subresource and route.verb not in resource.verbs:
+        raise MethodNotAllowed(_describe_refused_verb(resource), {})
+    if verb is None or method in ("HEAD", "OPTIONS") or (route.is_watch_path and method != "GET") or not _fits(call):
         raise MethodNotAllowed("the server does not allow this method on the requested resource", {})
     return await verb(call)
+
+
+def _describe_refused_verb(resource: Resource) -> str:
+    """Upstream's words, and why: a client that gets this for a kind that it knows wants to know."""
+    text = "the server does not allow this method on the requested resource"
+    if "create" in resource.verbs:
+        return text
+    return f"{text}: this server keeps no {resource.plural}.{resource.group}, it only answers {_list(resource.verbs)}"
+
+
+def _list(words: tuple[str, ...]) -> str:
+    return f"{', '.join(words[:-1])} and {words[-1]}"
 
 
 def _fits(call: Call) -> bool:
@@ -279,5 +335,5 @@ def _fits(call: Call) -> bool:
         case "create":
             return not route.name and (not resource.namespaced or bool(route.namespace))
         case "deletecollection":
-            return resource.collection_deletable and (not resource.namespaced or bool(route.namespace))
+            return not resource.namespaced or bool(route.namespace)
     return True

@@ -5,6 +5,7 @@ Rule: spec "api-machinery" §10.1. Wrong credentials are 401; none are the anony
 
 from __future__ import annotations
 
+import base64
 from collections.abc import Callable, Mapping, Sequence
 from urllib.parse import unquote
 
@@ -15,15 +16,24 @@ from seaway.apiserver.rbac import Attributes
 AUTHENTICATED = "system:authenticated"
 _SERVICE_ACCOUNT = "system:serviceaccount:"
 _AUTHENTICATION_GROUP = "authentication.k8s.io"
+_UID_OID = "1.3.6.1.4.1.57683.2"
+_PROTOCOL_PREFIX = "base64url.bearer.authorization.k8s.io."
+_EXTRA_SPACE = "the provided Authorization header contains extra space before the bearer token, and is ignored"
 Subject = Sequence[Sequence[tuple[str, str]]]
 Authorize = Callable[[Identity, Attributes], None]
 
 
 def identity_of_certificate(subject: Subject) -> Identity | None:
     """The identity in a verified certificate's subject, as the ssl module shows it; None without a common name."""
-    names = [value for part in subject for key, value in part if key == "commonName"]
-    groups = [value for part in subject for key, value in part if key == "organizationName"]
-    return authenticate(Identity(names[-1], tuple(groups))) if names else None
+    found: dict[str, list[str]] = {}
+    for part in subject:
+        for key, value in part:
+            found.setdefault(key, []).append(value)
+    names = found.get("commonName")
+    if not names:
+        return None
+    uids = found.get(_UID_OID, [""])
+    return authenticate(Identity(names[-1], tuple(found.get("organizationName", ())), uids[0]))
 
 
 def authenticate(identity: Identity) -> Identity:
@@ -34,12 +44,35 @@ def authenticate(identity: Identity) -> Identity:
     return Identity(identity.user, groups, identity.uid, identity.extra)
 
 
-def find_bearer_token(authorization: str) -> str | None:
-    """The token of an Authorization header; None when it is no bearer credential."""
-    scheme, _, token = authorization.partition(" ")
-    if scheme.lower() != "bearer" or not token or token.startswith(" "):
+def find_bearer_token(headers: Mapping[str, str]) -> str | None:
+    """The token that a request brings; None when it brings no bearer credential.
+
+    A browser's WebSocket cannot send an Authorization header, so there the token is one of the offered subprotocols.
+    """
+    authorization = headers.get("authorization")
+    if authorization is not None:
+        scheme, _, token = authorization.partition(" ")
+        if scheme.lower() == "bearer" and token and not token.startswith(" "):
+            return token.strip()
+    if headers.get("upgrade", "").lower() != "websocket":
         return None
-    return token.strip()
+    for offered in headers.get("sec-websocket-protocol", "").replace("\n", ",").split(","):
+        if offered.strip().startswith(_PROTOCOL_PREFIX):
+            return _decode_protocol(offered.strip().removeprefix(_PROTOCOL_PREFIX))
+    return None
+
+
+def _decode_protocol(encoded: str) -> str | None:
+    try:
+        return base64.urlsafe_b64decode(encoded + "=" * (-len(encoded) % 4)).decode() or None
+    except ValueError:
+        return None
+
+
+def find_credential_warnings(headers: Mapping[str, str]) -> tuple[str, ...]:
+    """What to tell a client whose credential was not seen as one."""
+    scheme, _, token = headers.get("authorization", "").partition(" ")
+    return (_EXTRA_SPACE,) if scheme.lower() == "bearer" and token.startswith(" ") and token.strip() else ()
 
 
 def impersonate(headers: Mapping[str, str], identity: Identity, authorize: Authorize) -> Identity:

@@ -109,14 +109,17 @@ def find_time_limit(request: Request) -> TimeLimit | None:
         return None
     is_write = route.verb in ("create", "update", "patch", "delete")
     limit = WRITE_SECONDS if is_write else REQUEST_SECONDS
+    asked = parse_timeout(request)
+    return TimeLimit(min(limit, asked) if asked else limit, is_write)
+
+
+def parse_timeout(request: Request) -> float:
+    """The seconds that the client allows, 0 when it does not say. Raises BadRequest."""
     asked = request.find_parameter("timeout")
-    if asked:
-        try:
-            seconds = parse_duration(asked)
-        except DurationError as error:
-            raise BadRequest(f"invalid timeout specified in the request URL - {error}") from None
-        limit = min(limit, seconds) if seconds else limit
-    return TimeLimit(limit, is_write)
+    try:
+        return parse_duration(asked) if asked else 0.0
+    except DurationError as error:
+        raise BadRequest(f"invalid timeout specified in the request URL - {error}") from None
 
 
 def is_long_running(request: Request, route: Route) -> bool:

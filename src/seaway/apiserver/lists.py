@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import posixpath
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
@@ -187,8 +188,18 @@ def _decode_token(text: str) -> _Token:
         raw = base64.urlsafe_b64decode(text + "=" * (-len(text) % 4))
         token = msgspec.json.decode(raw, type=_Token)
     except (binascii.Error, ValueError) as error:
-        raise BadRequest(f"invalid continue token: continue key is not valid: {error}") from None
+        raise _make_bad_token(str(error)) from None
     if token.v != _TOKEN_VERSION:
-        found = f'server does not recognize this encoded version "{token.v}"'
-        raise BadRequest(f"invalid continue token: continue key is not valid: {found}")
+        raise _make_bad_token(f'server does not recognize this encoded version "{token.v}"')
+    if token.rv == 0:
+        raise _make_bad_token(f"incorrect encoded start resourceVersion (version {_TOKEN_VERSION})")
+    if not token.start:
+        raise _make_bad_token(f"encoded start key empty (version {_TOKEN_VERSION})")
+    start = token.start if token.start.startswith("/") else f"/{token.start}"
+    if posixpath.normpath(start) != start:
+        raise _make_bad_token(token.start)
     return token
+
+
+def _make_bad_token(found: str) -> BadRequest:
+    return BadRequest(f"invalid continue token: continue key is not valid: {found}")

@@ -21,7 +21,7 @@ from typing import Any
 import msgspec
 
 from seaway.api.machinery.http import Request, Response
-from seaway.api.registry import RESOURCES, Resource
+from seaway.api.registry import SERVED, Resource
 from seaway.api.schema import Definition, Field, Shape, Type, describe, find_definition, get_definition
 from seaway.apiserver.discovery import matches_etag
 from seaway.apiserver.gnostic import encode_document
@@ -102,7 +102,7 @@ def _locate(key: str, document: Document) -> str:
 
 def _keys() -> tuple[str, ...]:
     """`api/v1`, `apis/discovery.k8s.io/v1`, …: the documents of version 3."""
-    return tuple(dict.fromkeys(resource.path_prefix.removeprefix("/") for resource in RESOURCES))
+    return tuple(dict.fromkeys(resource.path_prefix.removeprefix("/") for resource in SERVED))
 
 
 @functools.cache
@@ -118,7 +118,7 @@ def _finish(body: bytes) -> Document:
 @functools.cache
 def make_v3(key: str) -> Document:
     """The document of one group and version."""
-    resources = [resource for resource in RESOURCES if resource.path_prefix == f"/{key}"]
+    resources = [resource for resource in SERVED if resource.path_prefix == f"/{key}"]
     paths: Json = {}
     for resource in resources:
         paths |= _make_paths(resource, _describe_v3_body, _v3_parameter)
@@ -143,9 +143,9 @@ def make_v2_protobuf() -> Document:
 def make_v2() -> Json:
     """The document of everything, as a value."""
     paths: Json = {}
-    for resource in RESOURCES:
+    for resource in SERVED:
         paths |= _make_paths(resource, _describe_v2_body, _v2_parameter)
-    definitions = {d.name: _make_schema(d, _V2_PREFIX) for d in _collect(RESOURCES)}
+    definitions = {d.name: _make_schema(d, _V2_PREFIX) for d in _collect(SERVED)}
     return {"swagger": "2.0", "info": _INFO, "paths": paths, "definitions": definitions}
 
 
@@ -194,6 +194,9 @@ def _make_paths(resource: Resource, describe_body: _BodyMaker, parameter: Callab
         return {**made, "x-kubernetes-action": action, _GVK: gvk}
 
     collection = resource.path("{namespace}" if resource.namespaced else "")
+    if not resource.is_stored:
+        asked: Json = {"post": operation("post", _BODY_TYPES)}
+        return {collection: {**asked, "parameters": namespace} if namespace else asked}
     item: Json = {
         "get": operation("get"),
         "put": operation("put", _BODY_TYPES),

@@ -21,7 +21,7 @@ from seaway.api.machinery.selectors import (
 from seaway.apiserver.routes import is_true
 
 META_GROUP = "meta.k8s.io"
-_DURATION = re.compile(r"([+]?)(\d+(\.\d*)?(ns|us|µs|ms|s|m|h))+|0")
+_MAX_INT64 = (1 << 63) - 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +67,6 @@ def parse_write_options(request: Request, kind: str) -> WriteOptions:
     """kind: `CreateOptions`, `UpdateOptions` or `PatchOptions`. Raises BadRequest, Invalid."""
     if not request.query:
         return NO_WRITE_OPTIONS
-    _check_timeout(request)
     errors: list[FieldError] = []
     is_apply = request.headers.get("content-type", "").startswith("application/apply-patch")
     if kind == "PatchOptions" and not is_apply and request.find_parameter("force") is not None:
@@ -85,9 +84,11 @@ def parse_write_options(request: Request, kind: str) -> WriteOptions:
 
 def parse_delete_options(request: Request, body_options: Mapping[str, Any] | None) -> DeleteOptions:
     """body_options: what the body held, None when it was empty. Raises BadRequest, Invalid."""
-    _check_timeout(request)
-    if body_options is None:
-        body_options = _delete_options_of_query(request)
+    return read_delete_options(_delete_options_of_query(request) if body_options is None else body_options)
+
+
+def read_delete_options(body_options: Mapping[str, Any]) -> DeleteOptions:
+    """A DeleteOptions object, checked. Raises Invalid."""
     errors: list[FieldError] = []
     dry_run = [str(value) for value in body_options.get("dryRun") or ()]
     errors += _validate_dry_run(dry_run)
@@ -115,7 +116,6 @@ def parse_list_options(request: Request, *, is_watch: bool) -> ListOptions:
     """Raises BadRequest, Invalid, and the bare 500 that a watch gives for a version that is no number."""
     if not request.query:
         return ListOptions(parse_label_selector(""), parse_field_selector(""))
-    _check_timeout(request)
     given = dict(reversed(request.query))
     try:
         labels = parse_label_selector(given.get("labelSelector", ""))
@@ -142,7 +142,6 @@ def parse_get_version(request: Request) -> int | None:
     """The revision that a GET of one object must not be older than, or None. Raises the bare 500."""
     if request.find_parameter("export") is not None:
         raise BadRequest("the export parameter, deprecated since v1.14, is no longer supported")
-    _check_timeout(request)
     return _parse_version(request.find_parameter("resourceVersion") or "", is_watch=True)
 
 
@@ -167,15 +166,11 @@ def _parse_number(request: Request, name: str) -> int:
     text = request.find_parameter(name)
     if not text:
         return 0
-    if not re.fullmatch(r"[+-]?\d{1,18}", text):
+    if not re.fullmatch(r"[+-]?[0-9]+", text):
         raise BadRequest(f'strconv.ParseInt: parsing "{text}": invalid syntax')
+    if len(text) > 20 or not -_MAX_INT64 - 1 <= int(text) <= _MAX_INT64:
+        raise BadRequest(f'strconv.ParseInt: parsing "{text}": value out of range')
     return int(text)
-
-
-def _check_timeout(request: Request) -> None:
-    timeout = request.find_parameter("timeout")
-    if timeout and not _DURATION.fullmatch(timeout):
-        raise BadRequest(f'invalid timeout specified in the request URL - time: invalid duration "{timeout}"')
 
 
 def _validate_manager(manager: str) -> list[FieldError]:

@@ -16,7 +16,7 @@ from __future__ import annotations
 import ipaddress
 from collections.abc import Callable, Collection
 
-from seaway.api.machinery.addresses import canonical_address
+from seaway.api.machinery.addresses import find_address
 
 _WORD_BITS = 10
 _WORD = 1 << _WORD_BITS
@@ -177,4 +177,7 @@ def make_port_pool(first: int, last: int) -> Pool:
 
 def address_number(text: str) -> int:
     """The address as an integer. Raises ValueError when the text is none."""
-    return int(ipaddress.ip_address(canonical_address(text)))
+    parsed = find_address(text)
+    if parsed is None:
+        raise ValueError(f"{text!r} is not an IP address")
+    return int(parsed.address)

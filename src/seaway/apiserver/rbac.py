@@ -5,7 +5,7 @@ Rule: spec "api-machinery" §10.4 (evaluation), §1.4 (the words of a refusal).
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -60,6 +60,12 @@ class Rule:
         full = f"{asked.resource}/{asked.subresource}"
         return full in self.resources or f"*/{asked.subresource}" in self.resources
 
+    def _covers_resource(self, resource: str) -> bool:
+        if "*" in self.resources or resource in self.resources:
+            return True
+        _, slash, subresource = resource.partition("/")
+        return bool(slash) and f"*/{subresource}" in self.resources
+
     def covers(self, other: Rule) -> bool:
         """Everything that the other rule allows, this one allows too."""
         if not ("*" in self.verbs or other.verbs <= self.verbs):
@@ -68,27 +74,35 @@ class Rule:
             return all(any(_path_matches(mine, theirs) for mine in self.paths) for theirs in other.paths)
         return (
             ("*" in self.groups or other.groups <= self.groups)
-            and ("*" in self.resources or other.resources <= self.resources)
+            and all(self._covers_resource(resource) for resource in other.resources)
             and (not self.names or (bool(other.names) and other.names <= self.names))
         )
 
 
 @dataclass(frozen=True, slots=True)
 class Binding:
-    """Subjects that get the rules of one role."""
+    """Subjects that get the rules of one role. `users` and `groups` tell how a subject is written in the binding."""
 
-    users: frozenset[str]
-    groups: frozenset[str]
+    users: Mapping[str, str]
+    groups: Mapping[str, str]
     role_kind: str
     role_name: str
+    text: str = ""
+    """`ClusterRoleBinding "b" of ClusterRole "r"`, for whoever asks why something is allowed."""
 
     def binds(self, identity: Identity) -> bool:
-        return identity.user in self.users or not self.groups.isdisjoint(identity.groups)
+        return identity.user in self.users or any(group in self.groups for group in identity.groups)
+
+    def describe_subject(self, identity: Identity) -> str:
+        """The first subject that the identity is."""
+        if identity.user in self.users:
+            return self.users[identity.user]
+        return next(text for group, text in self.groups.items() if group in identity.groups)
 
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """`reason` tells of roles that are bound but missing; empty when all was found."""
+    """`reason` says by which binding it is allowed, or which bound roles are missing; empty when all was found."""
 
     allowed: bool
     reason: str = ""
@@ -129,13 +143,22 @@ class Policy:
         """The identity's rules in the namespace (empty: of the cluster), and what is wrong with its bindings."""
         rules: list[Rule] = []
         problems: list[str] = []
+        for binding, scope in self._bindings_of(identity, namespace):
+            found = self.find_rules(binding.role_kind, binding.role_name, scope)
+            if found is None:
+                problems.append(_describe_missing(binding))
+            else:
+                rules.extend(found)
+        return rules, problems
+
+    def _bindings_of(self, identity: Identity, namespace: str) -> Iterator[tuple[Binding, str]]:
+        """The bindings that concern the identity, each with the namespace of its role."""
         for binding in self._cluster_bindings:
             if binding.binds(identity):
-                self._collect(binding, "", rules, problems)
+                yield binding, ""
         for binding in self._bindings.get(namespace, ()) if namespace else ():
             if binding.binds(identity):
-                self._collect(binding, namespace, rules, problems)
-        return rules, problems
+                yield binding, namespace
 
     def find_rules(self, role_kind: str, name: str, namespace: str) -> tuple[Rule, ...] | None:
         """The rules of the role, None when there is no such role."""
@@ -144,18 +167,18 @@ class Policy:
         return self._roles.get((namespace, name))
 
     def _evaluate(self, identity: Identity, asked: Attributes) -> Decision:
-        rules, problems = self.rules_of(identity, asked.namespace)
-        if any(rule.allows(asked) for rule in rules):
-            return Decision(True)
+        problems: list[str] = []
+        for binding, scope in self._bindings_of(identity, asked.namespace):
+            rules = self.find_rules(binding.role_kind, binding.role_name, scope)
+            if rules is None:
+                problems.append(_describe_missing(binding))
+            elif any(rule.allows(asked) for rule in rules):
+                return Decision(True, f"RBAC: allowed by {binding.text} to {binding.describe_subject(identity)}")
         return Decision(False, f"RBAC: {_join_problems(problems)}" if problems else "")
 
-    def _collect(self, binding: Binding, namespace: str, rules: list[Rule], problems: list[str]) -> None:
-        found = self.find_rules(binding.role_kind, binding.role_name, namespace)
-        if found is not None:
-            rules.extend(found)
-            return
-        kind = f"{binding.role_kind.lower()}.{RBAC_GROUP}"
-        problems.append(f'{kind} "{binding.role_name}" not found')
+
+def _describe_missing(binding: Binding) -> str:
+    return f'{binding.role_kind.lower()}.{RBAC_GROUP} "{binding.role_name}" not found'
 
 
 def parse_rules(rules: Sequence[Json] | None) -> tuple[Rule, ...]:
@@ -174,18 +197,23 @@ def parse_rules(rules: Sequence[Json] | None) -> tuple[Rule, ...]:
 
 def parse_binding(binding: Json, namespace: str = "") -> Binding:
     """namespace: that of a RoleBinding; a service account may leave its own out only there."""
-    users: set[str] = set()
-    groups: set[str] = set()
+    users: dict[str, str] = {}
+    groups: dict[str, str] = {}
     for subject in binding.get("subjects") or ():
-        match subject.get("kind"):
+        kind, name = subject.get("kind"), subject.get("name", "")
+        match kind:
             case "User":
-                users.add(subject["name"])
+                users.setdefault(name, f'User "{name}"')
             case "Group":
-                groups.add(subject["name"])
+                groups.setdefault(name, f'Group "{name}"')
             case "ServiceAccount":
-                users.add(f"system:serviceaccount:{subject.get('namespace') or namespace}:{subject['name']}")
+                holder = subject.get("namespace") or namespace
+                users.setdefault(f"system:serviceaccount:{holder}:{name}", f'ServiceAccount "{name}/{holder}"')
     role = binding.get("roleRef") or {}
-    return Binding(frozenset(users), frozenset(groups), role.get("kind", ""), role.get("name", ""))
+    own = binding["metadata"].get("name", "")
+    kind, named = ("RoleBinding", f"{own}/{namespace}") if namespace else ("ClusterRoleBinding", own)
+    text = f'{kind} "{named}" of {role.get("kind", "")} "{role.get("name", "")}"'
+    return Binding(users, groups, role.get("kind", ""), role.get("name", ""), text)
 
 
 def attributes_of(route: Route) -> Attributes:
@@ -237,4 +265,4 @@ def _join_problems(problems: Sequence[str]) -> str:
 
 
 def _path_matches(pattern: str, path: str) -> bool:
-    return pattern in ("*", path) or (pattern.endswith("*") and path.startswith(pattern[:-1]))
+    return pattern in ("*", path) or (pattern.endswith("*") and path.startswith(pattern.rstrip("*")))

@@ -10,10 +10,11 @@ from datetime import datetime
 from typing import Any
 
 from seaway.api.registry import Resource
+from seaway.apiserver.forms import show
 from seaway.apiserver.lists import Page
 from seaway.apiserver.negotiation import Accepted
 from seaway.apiserver.record import Record, decode_object, encode_metadata_only, encode_object
-from seaway.apiserver.tables import render_table
+from seaway.apiserver.tables import check_include_object, render_table
 from seaway.apiserver.watchcache import ADDED, Change, encode_event
 
 _TABLE = "Table"
@@ -23,10 +24,10 @@ INITIAL_EVENTS_END = "k8s.io/initial-events-end"
 def render_object(resource: Resource, body: bytes, form: Accepted, *, include_object: str, wall_now: datetime) -> bytes:
     """One object in the form that the client asked for."""
     if form.kind == "object":
-        return body
+        return show(resource, body)
     if form.kind != "table":
         return encode_metadata_only(body, form.version)
-    obj = decode_object(body)
+    obj = decode_object(show(resource, body))
     list_meta = {"resourceVersion": obj["metadata"].get("resourceVersion", "")}
     return _render_table(resource, [obj], form, include_object, wall_now, list_meta)
 
@@ -39,16 +40,18 @@ def render_list(resource: Resource, page: Page, form: Accepted, *, include_objec
     if page.remaining is not None:
         meta["remainingItemCount"] = page.remaining
     if form.kind == "table":
-        objects = [decode_object(record.body) for record in page.records]
+        objects = [decode_object(show(resource, record.body)) for record in page.records]
         return _render_table(resource, objects, form, include_object, wall_now, meta)
     if form.kind == "metadata":
         items = [encode_metadata_only(record.body, form.version) for record in page.records]
         return join_list("PartialObjectMetadataList", f"meta.k8s.io/{form.version}", meta, b",".join(items))
-    return join_list(f"{resource.kind}List", resource.api_version, meta, join_items(page.records))
+    return join_list(f"{resource.kind}List", resource.api_version, meta, join_items(resource, page.records))
 
 
-def join_items(records: tuple[Record, ...]) -> bytes:
+def join_items(resource: Resource, records: tuple[Record, ...]) -> bytes:
     """The objects, joined by commas."""
+    if resource.stored_as is not None:
+        return b",".join([show(resource, record.body) for record in records])
     return b",".join([record.body for record in records])
 
 
@@ -64,11 +67,15 @@ class EventEncoder:
     def __init__(
         self, resource: Resource, form: Accepted, *, include_object: str, wall_now: Callable[[], datetime]
     ) -> None:
+        """Raises BadRequest for rows that no Table has: once events come, a watch can no longer say so."""
         self._resource = resource
         self._form = form
         self._include_object = include_object
         self._wall_now = wall_now
+        if form.kind == "table":
+            check_include_object(include_object)
         self._is_plain = form.kind == "object"
+        self._is_stored_form = self._is_plain and resource.stored_as is None
         self._has_columns = False
 
     @property
@@ -82,10 +89,10 @@ class EventEncoder:
 
     def encode_change(self, event_type: bytes, change: Change) -> bytes:
         """The event of a change."""
-        if self._is_plain:
+        if self._is_stored_form:
             return change.line(event_type)
         if self._form.kind != "table":
-            key = event_type + self._form.version.encode()
+            key = event_type + (self._resource.group if self._is_plain else self._form.version).encode()
             return change.shared_line(key, lambda: encode_event(event_type, self._render(change.body(event_type))))
         return encode_event(event_type, self._render(change.body(event_type)))
 
@@ -109,10 +116,10 @@ class EventEncoder:
 
     def _render(self, body: bytes) -> bytes:
         if self._is_plain:
-            return body
+            return show(self._resource, body)
         if self._form.kind != "table":
             return encode_metadata_only(body, self._form.version)
-        obj = decode_object(body)
+        obj = decode_object(show(self._resource, body))
         meta = {"resourceVersion": obj["metadata"].get("resourceVersion", "")}
         with_columns = not self._has_columns
         self._has_columns = True

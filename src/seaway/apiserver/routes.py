@@ -64,7 +64,7 @@ def route_request(request: Request) -> Route:
     verb = _VERBS.get(request.method, request.method.lower())
     if route.name and not request.query and not route.is_watch_path:
         return _with_verb(route, verb)
-    if verb == "get" and (route.is_watch_path or (not route.name and is_true(request.find_parameter("watch")))):
+    if route.is_watch_path or (verb == "get" and not route.name and is_true(request.find_parameter("watch"))):
         verb = "watch"
     elif not route.name:
         verb = {"get": "list", "delete": "deletecollection"}.get(verb, verb)

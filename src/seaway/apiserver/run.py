@@ -14,10 +14,19 @@ from typing import TypeVar
 from seaway.api.machinery.codec import Decoded
 from seaway.api.machinery.errors import AlreadyExists, ApiError, NotFound
 from seaway.api.machinery.http import Identity
-from seaway.api.registry import EVENTS, NAMESPACES, RESOURCES, Resource
+from seaway.api.registry import (
+    CLUSTER_ROLES,
+    EVENTS,
+    NAMESPACES,
+    SECRETS,
+    SERVICE_ACCOUNTS,
+    Resource,
+)
 from seaway.apiserver import bootstrap
+from seaway.apiserver.aggregation import plan_aggregation
 from seaway.apiserver.allocate import PORT_PREFIX, ServiceAllocator
 from seaway.apiserver.config import ServerConfig
+from seaway.apiserver.credentials import Credentials
 from seaway.apiserver.deletes import delete
 from seaway.apiserver.effects import Cancellable, Effects, Wakeup
 from seaway.apiserver.expiry import find_expired
@@ -27,6 +36,7 @@ from seaway.apiserver.options import DeleteOptions
 from seaway.apiserver.rbac import MASTERS, Attributes
 from seaway.apiserver.record import Json, decode_object, encode_object
 from seaway.apiserver.state import ServerState
+from seaway.apiserver.tokensecrets import plan_token_secrets
 from seaway.apiserver.watchcache import WatchCache
 from seaway.apiserver.writes import Target, create, update
 from seaway.store.contract import Compacted, Event, Store, StoreError
@@ -38,6 +48,7 @@ COMPACTION_SECONDS = 300.0
 """Upstream's: history is kept for one to two such spans, so that clients can resume and pages go on."""
 KUBERNETES_SERVICE_SECONDS = 10.0
 EVENT_EXPIRY_SECONDS = 60.0
+RETRY_SECONDS = 1.0
 REPLAYED_REVISIONS = 5_000
 """How far back a restarted server tells watches what happened, so that clients resume without a LIST."""
 
@@ -79,18 +90,24 @@ class AsyncioEffects:
 
 
 async def open_server(
-    config: ServerConfig, store: Store, *, effects: Effects | None = None, runs_loops: bool = True
+    config: ServerConfig,
+    store: Store,
+    *,
+    credentials: Credentials | None = None,
+    effects: Effects | None = None,
+    runs_loops: bool = True,
 ) -> ApiServer:
     """A server that answers with everything the store holds, its own objects made. Closing it leaves the store open.
 
-    Raises StoreError. effects: None means the real ones.
+    Raises StoreError. credentials: None means anonymous ones, and tokens that are good while this server lives.
+    effects: None means the real ones.
     runs_loops: False where only requests are of interest (benchmarks of one verb, say).
     """
     effects = effects or AsyncioEffects()
     watch_cache = WatchCache(effects)
     allocator = ServiceAllocator(config.service_cidrs, config.node_port_range, pick=_pick)
     end_watch = await _fill(store, watch_cache, allocator)
-    state = ServerState(store, watch_cache, effects, config, allocator)
+    state = ServerState(store, watch_cache, effects, config, allocator, credentials or Credentials())
     tasks: list[asyncio.Task[None]] = []
 
     async def close() -> None:
@@ -114,6 +131,8 @@ async def open_server(
         keep_service = _every(KUBERNETES_SERVICE_SECONDS, lambda: _keep_kubernetes_service(state))
         run_loop("start-kubernetes-service", keep_service)
         run_loop("start-event-expiry", _every(EVENT_EXPIRY_SECONDS, lambda: _expire_events(state)))
+        run_loop("start-role-aggregation", _after_changes(state, (CLUSTER_ROLES,), _keep_aggregation))
+        run_loop("start-token-secrets", _after_changes(state, (SECRETS, SERVICE_ACCOUNTS), _keep_token_secrets))
         run_loop("start-compaction", _compact_forever(store))
     return server
 
@@ -131,7 +150,8 @@ async def _fill(store: Store, watch_cache: WatchCache, allocator: ServiceAllocat
         allocator.observe(event.key, event.value, event.revision)
 
     watch_cache.listen(show_allocator)
-    for resource in RESOURCES:
+    for cache in watch_cache:
+        resource = cache.resource
         page = await store.list(resource.store_prefix, revision=revision)
         watch_cache.load(resource, page.entries, revision, horizon)
         for entry in page.entries:
@@ -147,17 +167,37 @@ async def _fill(store: Store, watch_cache: WatchCache, allocator: ServiceAllocat
 
 
 async def _bootstrap(state: ServerState) -> None:
-    """Make what every server has, and renew its own roles."""
+    """Make what every server has, and put back what its roles lack; all at once, so that it is few commits."""
     await _keep_namespaces(state)
-    for resource, wanted in bootstrap.make_rbac_objects():
-        await _apply(state, ObjectWrite(resource, "", wanted["metadata"]["name"], wanted))
+    await asyncio.gather(*(_apply(state, write) for write in bootstrap.plan_rbac(state.find)))
     await _keep_kubernetes_service(state)
 
 
 async def _keep_namespaces(state: ServerState) -> None:
-    for name in bootstrap.NAMESPACES:
-        if state.find_namespace(name) is None:
-            await _create(state, NAMESPACES, "", bootstrap.make_namespace(name))
+    missing = [name for name in bootstrap.NAMESPACES if state.find_namespace(name) is None]
+    await asyncio.gather(*(_create(state, NAMESPACES, "", bootstrap.make_namespace(name)) for name in missing))
+
+
+async def _keep_aggregation(state: ServerState) -> None:
+    """Fill the roles that gather the rules of others."""
+    roles = [decode_object(record.body) for record in state.watch_cache.cache(CLUSTER_ROLES).select()]
+    for role in plan_aggregation(roles):
+        await _apply(state, ObjectWrite(CLUSTER_ROLES, "", role["metadata"]["name"], role))
+
+
+async def _keep_token_secrets(state: ServerState) -> None:
+    """Fill the Secrets that ask for an account's token."""
+    authenticator, effects = state.authenticator, state.effects
+    writes = plan_token_secrets(
+        state.watch_cache.cache(SECRETS).select(),
+        state.find,
+        authenticator.issuer,
+        ca_pem=authenticator.credentials.root_ca_pem,
+        new_jti=effects.new_uid,
+        wall_now=effects.wall_now(),
+    )
+    for write in writes:
+        await (_delete(state, write) if write.obj is None else _apply(state, write))
 
 
 async def _keep_kubernetes_service(state: ServerState) -> None:
@@ -233,3 +273,26 @@ async def _every(seconds: float, act: Callable[[], Awaitable[None]]) -> None:
             await act()
         except ApiError as error:
             _LOG.warning("loop=failed error=%s", error)
+
+
+async def _after_changes(
+    state: ServerState, kinds: tuple[Resource, ...], act: Callable[[ServerState], Awaitable[None]]
+) -> None:
+    """Act now, and whenever an object of the kinds has changed, until cancelled. What failed is tried again."""
+    changed = asyncio.Event()
+    prefixes = tuple(kind.store_prefix for kind in kinds)
+
+    def observe(event: Event) -> None:
+        if event.key.startswith(prefixes):
+            changed.set()
+
+    state.watch_cache.listen(observe)
+    while True:
+        changed.clear()
+        try:
+            await act(state)
+        except (ApiError, StoreError) as error:
+            _LOG.warning("loop=failed error=%s", error)
+            await asyncio.sleep(RETRY_SECONDS)
+        else:
+            await changed.wait()

@@ -13,7 +13,7 @@ import os
 import socket
 import ssl
 from collections.abc import AsyncIterator, Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -29,10 +29,10 @@ from multidict import CIMultiDict
 from seaway.api.machinery.errors import ApiError, RequestEntityTooLarge, Timeout, Unauthorized
 from seaway.api.machinery.http import ANONYMOUS, Identity, Request, Response
 from seaway.apiserver.accesslog import format_access
-from seaway.apiserver.answers import make_text
+from seaway.apiserver.answers import make_text, make_warning_headers
 from seaway.apiserver.handler import ApiServer
 from seaway.apiserver.health import is_health_path
-from seaway.apiserver.identity import authenticate, find_bearer_token
+from seaway.apiserver.identity import find_bearer_token, find_credential_warnings
 from seaway.apiserver.limits import (
     MAX_BODY_BYTES,
     MAX_FIELD_BYTES,
@@ -47,7 +47,6 @@ from seaway.apiserver.serving.connection import Acceptor, Connection
 from seaway.apiserver.serving.logfile import LogFile
 from seaway.apiserver.serving.websocket import converse
 from seaway.apiserver.upgrade import (
-    find_websocket_token,
     is_valid_origin,
     list_protocols,
     wants_websocket,
@@ -62,9 +61,6 @@ _SLICE_BYTES = 256 << 10
 """Of a large answer, between two looks at whether its reader follows."""
 _BACKLOG = 512
 _REPEATABLE = frozenset(("impersonate-group",))
-
-TokenVerifier = Callable[[str], Identity | None]
-"""The identity that a bearer token stands for, None for one that is not good."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,14 +134,13 @@ async def serve(
     *,
     tls: TlsFiles,
     listen: Sequence[Listener],
-    tokens: TokenVerifier | None = None,
     limits: ConnectionLimits | None = None,
     access_log: LogFile | None = None,
     end: Ending | None = None,
 ) -> Serving:
     """Accept requests on all listeners, or on none. Raises OSError when an address is taken or a file unreadable."""
     context = make_context(tls)
-    http = HttpServer(server, tokens, limits or ConnectionLimits(), access_log)
+    http = HttpServer(server, limits or ConnectionLimits(), access_log)
     bound: list[socket.socket] = []
     paths: list[Path] = []
     try:
@@ -209,9 +204,7 @@ class _WireRequest(web.BaseRequest):
 class HttpServer(web.Server):
     """Makes connections, and turns aiohttp's requests into ours and back."""
 
-    def __init__(
-        self, server: ApiServer, tokens: TokenVerifier | None, limits: ConnectionLimits, access_log: LogFile | None
-    ) -> None:
+    def __init__(self, server: ApiServer, limits: ConnectionLimits, access_log: LogFile | None) -> None:
         super().__init__(
             self._handle,
             request_factory=self._make_wire_request,
@@ -227,7 +220,6 @@ class HttpServer(web.Server):
         self.server = server
         self.limits = limits
         self.metrics = server.metrics
-        self._tokens = tokens
         self._access_log = access_log
         self._open: set[Connection] = set()
         self._writes: set[asyncio.Task[Response]] = set()
@@ -292,6 +284,8 @@ class HttpServer(web.Server):
             response = await self._ask(request, identity)
         except ApiError as error:
             response = self.server.refuse(request, identity or ANONYMOUS, error)
+        if identity is ANONYMOUS and (texts := find_credential_warnings(request.headers)):
+            response = replace(response, headers=(*response.headers, *make_warning_headers(texts)))
         if self._access_log is None:
             return await self._send(wire, request, response, until=begun + REQUEST_SECONDS)
         try:
@@ -328,16 +322,12 @@ class HttpServer(web.Server):
 
     def _authenticate(self, connection: Connection, request: Request) -> Identity:
         """First the certificate, then a bearer token, else nobody in particular. Raises Unauthorized."""
-        identity = connection.identity
+        identity = connection.find_identity()
         if identity is None:
-            headers = request.headers
-            token = find_bearer_token(headers.get("authorization", ""))
-            if token is None and "sec-websocket-protocol" in headers:
-                token = find_websocket_token(headers)
-            if token is None:
+            token = find_bearer_token(request.headers)
+            if token is None and connection.identity is None and self.server.allows_anonymous:
                 return ANONYMOUS
-            found = self._tokens(token) if self._tokens is not None else None
-            identity = authenticate(found) if found is not None else None
+            identity = self.server.find_identity(token) if token is not None else None
         self.metrics.count_authentication(identity)
         if identity is None:
             raise Unauthorized("Unauthorized")

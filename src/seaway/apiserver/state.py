@@ -15,20 +15,26 @@ from seaway.api.registry import (
     PODS,
     ROLE_BINDINGS,
     ROLES,
+    SERVICE_ACCOUNTS,
     Resource,
 )
-from seaway.apiserver.admission import find_external_ip_refusal, find_node_refusal, node_name_of
+from seaway.apiserver.accounts import admit_pod
+from seaway.apiserver.admission import find_external_ip_refusal
 from seaway.apiserver.allocate import ServiceAllocator
+from seaway.apiserver.authenticate import Authenticator
 from seaway.apiserver.config import ServerConfig
+from seaway.apiserver.credentials import Credentials
 from seaway.apiserver.effects import Effects
 from seaway.apiserver.listbodies import ListBodies
 from seaway.apiserver.metrics import Metrics
-from seaway.apiserver.rbac import Attributes, Policy, make_forbidden, make_refusal
+from seaway.apiserver.noderestriction import READ_BY_USE, find_use_refusal, find_write_refusal, node_name_of
+from seaway.apiserver.rbac import Attributes, Decision, Policy, make_forbidden, make_refusal
 from seaway.apiserver.record import Json, Record, decode_object
-from seaway.apiserver.watchcache import WatchCache
+from seaway.apiserver.systemfields import generate_name
+from seaway.apiserver.watchcache import ResourceCache, WatchCache
 from seaway.store.contract import Precondition, PreconditionFailed, Store, StoreError, Write
 
-_POLICY_KINDS = (CLUSTER_ROLES, CLUSTER_ROLE_BINDINGS, ROLES, ROLE_BINDINGS)
+_POLICY_KINDS = (CLUSTER_ROLES, CLUSTER_ROLE_BINDINGS, ROLES, ROLE_BINDINGS)  # the order of Policy
 # Delivery follows the commit at once; the wait only covers a store that delivers from another thread.
 _DELIVERY_SECONDS = 10.0
 STORE_CHECK_SECONDS = 2.0
@@ -53,12 +59,14 @@ class ServerState:
         effects: Effects,
         config: ServerConfig,
         allocator: ServiceAllocator,
+        credentials: Credentials,
     ) -> None:
         self.store = store
         self.watch_cache = watch_cache
         self.effects = effects
         self.config = config
         self.allocator = allocator
+        self.authenticator = Authenticator(self.find, effects, credentials)
         self.streams: set[Closable] = set()
         self.ends_streams = False
         """The server is closing: a watch that starts now ends after its first lines."""
@@ -66,6 +74,7 @@ class ServerState:
         self.metrics = Metrics()
         self._policy: Policy | None = None
         self._policy_version: tuple[int, ...] = ()
+        self._policy_caches = tuple(watch_cache.cache(kind) for kind in _POLICY_KINDS)
 
     def find(self, resource: Resource, namespace: str, name: str) -> Record | None:
         """The object's record, or None."""
@@ -75,35 +84,52 @@ class ServerState:
         """The Namespace's record, or None."""
         return self.watch_cache.cache(NAMESPACES).find("", name)
 
-    @property
-    def policy(self) -> Policy:
-        """The roles and bindings of this moment."""
-        version = tuple(self.watch_cache.cache(kind).changed_at for kind in _POLICY_KINDS)
+    def read_policy(self) -> Policy:
+        """The roles and bindings of this moment. Made anew only after one of them has changed."""
+        roles, bindings, local_roles, local_bindings = self._policy_caches
+        version = (roles.changed_at, bindings.changed_at, local_roles.changed_at, local_bindings.changed_at)
         if self._policy is None or version != self._policy_version:
-            self._policy = Policy(*(self._decode_all(kind) for kind in _POLICY_KINDS))
+            self._policy = Policy(*map(_decode_all, self._policy_caches))
             self._policy_version = version
         return self._policy
 
     def authorize(self, identity: Identity, asked: Attributes) -> None:
         """Raises Forbidden."""
-        decision = self.policy.decide(identity, asked)
+        decision = self.decide(identity, asked)
         counts = self.metrics.authorizations
         counts["allowed" if decision.allowed else "denied"] += 1
         if not decision.allowed:
             raise make_refusal(identity, asked, decision.reason)
-        if asked.resource in ("secrets", "configmaps"):
-            self.admit_node(identity, asked, None)
 
-    def admit_node(self, identity: Identity, asked: Attributes, subject: Json | None) -> None:
-        """A node touches what is its own. subject: as stored, or as it shall be. Raises Forbidden."""
+    def decide(self, identity: Identity, asked: Attributes) -> Decision:
+        """What the roles say, and for a node also what its Pods use. Rule: spec "api-machinery" §10.4."""
+        decision = self.read_policy().decide(identity, asked)
+        if decision.allowed and asked.resource in READ_BY_USE:
+            node = node_name_of(identity)
+            if node is not None:
+                refusal = find_use_refusal(node, asked, self.watch_cache.cache(PODS).select(asked.namespace))
+                return decision if refusal is None else Decision(False, refusal)
+        return decision
+
+    def admit_node(self, identity: Identity, asked: Attributes, old: Json | None, new: Json | None) -> None:
+        """A node writes what is its own. old: as stored; new: as it shall be; None where there is none.
+
+        Raises Forbidden.
+        """
         node = node_name_of(identity)
         if node is None:
             return
         begun = self.effects.monotonic()
-        refusal = find_node_refusal(node, asked, subject, self.watch_cache.cache(PODS).select(asked.namespace))
+        refusal = find_write_refusal(node, asked, old, new)
         self._count_admission("NodeRestriction", asked.verb.upper(), begun, refused=refusal is not None)
         if refusal is not None:
             raise make_forbidden(asked.group, asked.resource, asked.name, refusal)
+
+    def admit_pod(self, pod: Json, namespace: str) -> Json:
+        """The Pod with what its service account gives it. Raises Forbidden."""
+        record = self.find(SERVICE_ACCOUNTS, namespace, pod["spec"]["serviceAccountName"])
+        account = None if record is None else decode_object(record.body)
+        return admit_pod(pod, account, namespace=namespace, suffix=lambda: generate_name("", self.effects.random))
 
     def admit_external_ips(self, service: Json, old: Json | None) -> None:
         """A Service adds external IPs only where the configuration allows it. Raises Forbidden."""
@@ -150,5 +176,6 @@ class ServerState:
     def _count_admission(self, plugin: str, operation: str, begun: float, *, refused: bool) -> None:
         self.metrics.count_admission(plugin, operation, self.effects.monotonic() - begun, refused=refused)
 
-    def _decode_all(self, resource: Resource) -> Iterable[Json]:
-        return [decode_object(record.body) for record in self.watch_cache.cache(resource).select()]
+
+def _decode_all(cache: ResourceCache) -> Iterable[Json]:
+    return [decode_object(record.body) for record in cache.select()]

@@ -28,15 +28,10 @@ def render_table(
 ) -> Json:
     """A Table of the objects, a row each, in their order. Always wide: clients hide what they do not show.
 
-    version: of meta.k8s.io. include_object: `Metadata` (or empty), `Object`, `None`; else BadRequest.
+    version: of meta.k8s.io. include_object: `Metadata` (or empty), `Object`, `None`: see `check_include_object`.
     with_columns: False for later events of a watch, whose columns are null.
     """
-    if include_object not in _INCLUDES:
-        shown = render_value(include_object)
-        raise BadRequest(
-            "Unable to convert to Table as requested: includeObject: Invalid value: "
-            f"{shown}: must be 'Metadata', 'Object', 'None', or empty"
-        )
+    check_include_object(include_object)
     printer = load_printer(resource)
     api_version = f"meta.k8s.io/{version}"
     return {
@@ -46,6 +41,16 @@ def render_table(
         "columnDefinitions": [_define(column) for column in printer.columns] if with_columns else None,
         "rows": [_render_row(printer, obj, api_version, include_object, wall_now) for obj in objects],
     }
+
+
+def check_include_object(include_object: str) -> None:
+    """Raises BadRequest for what rows cannot hold."""
+    if include_object not in _INCLUDES:
+        shown = render_value(include_object)
+        raise BadRequest(
+            "Unable to convert to Table as requested: includeObject: Invalid value: "
+            f"{shown}: must be 'Metadata', 'Object', 'None', or empty"
+        )
 
 
 def _define(column: Column) -> Json:

@@ -3,13 +3,11 @@
 A verb answers a `Response` with status 101 and an `Upgrade`: the subprotocols that it speaks, and the conversation that
 it holds once the connection is there. A watch need not know: `watch_by_messages` makes an upgrade of
 its stream. Frames, pings and closing are `serving/websocket.py`'s business.
-Rule: spec "api-machinery" §7.5, §9.4, §10.1 (the token among the subprotocols).
+Rule: spec "api-machinery" §7.5, §9.4; §10.1 (the token among the subprotocols, which is not said back).
 """
 
 from __future__ import annotations
 
-import base64
-import binascii
 from collections.abc import AsyncIterator, Mapping
 from urllib.parse import urlsplit
 
@@ -38,23 +36,6 @@ def list_protocols(headers: Mapping[str, str]) -> tuple[str, ...]:
     """The subprotocols that the client offers, without the one that is a token."""
     offered = (part.strip() for part in headers.get("sec-websocket-protocol", "").split(","))
     return tuple(name for name in offered if name and not name.startswith(TOKEN_PROTOCOL))
-
-
-def find_websocket_token(headers: Mapping[str, str]) -> str | None:
-    """The bearer token among the subprotocols, for browsers, which cannot set headers.
-
-    It counts only next to another subprotocol, since one must be left to be agreed on (upstream's rule too).
-    """
-    offered = [part.strip() for part in headers.get("sec-websocket-protocol", "").split(",")]
-    tokens = [name.removeprefix(TOKEN_PROTOCOL) for name in offered if name.startswith(TOKEN_PROTOCOL)]
-    if len(tokens) != 1 or not list_protocols(headers):
-        return None
-    text = tokens[0]
-    try:
-        token = base64.b64decode(text + "=" * (-len(text) % 4), altchars=b"-_", validate=True).decode("ascii")
-    except (binascii.Error, ValueError):
-        return None
-    return token if token and token.isprintable() else None
 
 
 def watch_by_messages(response: Response) -> Response:

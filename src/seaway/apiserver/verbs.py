@@ -14,21 +14,21 @@ from seaway.api.machinery.selectors import FieldRequirement, FieldSelector
 from seaway.api.registry import Resource
 from seaway.apiserver.answers import is_packed, make_answer, make_packed_answer
 from seaway.apiserver.bodies import (
+    check_body_type,
+    check_patch_type,
     decode_delete_body,
     decode_object_body,
-    make_binder,
     make_patcher,
     make_replacement,
 )
 from seaway.apiserver.deletes import delete, delete_collection
-from seaway.apiserver.effects import format_time
 from seaway.apiserver.encoding import PLAIN, accepts_gzip, choose_form, is_pretty
 from seaway.apiserver.fieldlabels import check_field_selector
+from seaway.apiserver.forms import show, store, store_made
 from seaway.apiserver.lists import TOO_NEW_WAIT_SECONDS, Page, make_matcher, make_too_new, read_page
 from seaway.apiserver.negotiation import Accepted
 from seaway.apiserver.options import ListOptions, parse_get_version, parse_list_options, parse_write_options
 from seaway.apiserver.rbac import attributes_of
-from seaway.apiserver.record import encode_object
 from seaway.apiserver.render import EventEncoder, join_items, join_list, render_list, render_object
 from seaway.apiserver.routes import Route
 from seaway.apiserver.state import ServerState
@@ -58,7 +58,7 @@ class Call:
         """What a write of this request is about."""
         namespace = self.route.namespace if self.resource.namespaced else ""
         return Target(
-            self.resource,
+            self.resource.storage,
             namespace,
             self.route.name,
             self.identity,
@@ -82,11 +82,8 @@ async def answer_get(call: Call) -> Response:
             raise make_too_new(wanted, state.watch_cache.revision)
     record = state.find(resource, call.namespace, route.name)
     if record is None:
-        raise make_not_found(resource.plural, resource.group, route.name)
-    if form.kind == "object":
-        return make_answer(request, 200, record.body, form)
-    body = _render(call, record.body, form)
-    return make_answer(request, 200, body, form)
+        raise make_not_found(resource.plural, resource.storage.group, route.name)
+    return make_answer(request, 200, _render(call, record.body, form), form)
 
 
 async def answer_list(call: Call) -> Response:
@@ -108,7 +105,7 @@ async def answer_list(call: Call) -> Response:
 def _answer_kept(call: Call, page: Page, options: ListOptions, form: Accepted) -> Response:
     """A whole list of the present: joined once while its kind does not change, compressed once while nothing does."""
     bodies, revision = call.state.list_bodies, page.revision
-    key = (call.resource.store_prefix, call.namespace, options.labels, options.fields)
+    key = (call.resource.path_prefix, call.resource.plural, call.namespace, options.labels, options.fields)
     is_compact = form == PLAIN and not is_pretty(call.request) and accepts_gzip(call.request)
     packed = bodies.get((key, "gzip"), revision) if is_compact else None
     if packed is not None:
@@ -123,7 +120,7 @@ def _join_kept(call: Call, page: Page, key: object) -> bytes:
     resource, changed_at = call.resource, call.state.watch_cache.cache(call.resource).changed_at
     items = call.state.list_bodies.get(key, changed_at)
     if items is None:
-        items = join_items(page.records)
+        items = join_items(resource, page.records)
         if len(items) >= _KEEP_LIST_FROM_BYTES:
             call.state.list_bodies.put(key, changed_at, items)
     meta = {"resourceVersion": str(page.revision)}
@@ -150,31 +147,34 @@ async def answer_watch(call: Call) -> Response:
 async def answer_create(call: Call) -> Response:
     """POST to a collection."""
     form = choose_form(call.request)
+    check_body_type(call.request)
     options = parse_write_options(call.request, "CreateOptions")
     decoded = decode_object_body(call.request, call.resource, options)
-    written = await create(call.state, call.target(dry_run=options.dry_run), decoded)
-    return _answer_written(call, written, form)
+    written = await create(call.state, call.target(dry_run=options.dry_run), store(call.resource, decoded))
+    return answer_written(call, written, form)
 
 
 async def answer_update(call: Call) -> Response:
     """PUT of an object, its status, or a Namespace's finalizers."""
     form = choose_form(call.request)
+    check_body_type(call.request)
     options = parse_write_options(call.request, "UpdateOptions")
     decoded = decode_object_body(call.request, call.resource, options)
     creates = call.resource.strategy.creates_on_update and not call.route.subresource
-    make = make_replacement(decoded)
+    make = store_made(call.resource, make_replacement(decoded))
     target = call.target(dry_run=options.dry_run)
     written = await update(call.state, target, make, is_patch=False, creates=creates)
-    return _answer_written(call, written, form)
+    return answer_written(call, written, form)
 
 
 async def answer_patch(call: Call) -> Response:
     """PATCH of an object or its status."""
+    check_patch_type(call.request)
     form = choose_form(call.request)
     options = parse_write_options(call.request, "PatchOptions")
-    make = make_patcher(call.request, call.resource, options)
+    make = store_made(call.resource, make_patcher(call.request, call.resource, options))
     written = await update(call.state, call.target(dry_run=options.dry_run), make, is_patch=True)
-    return _answer_written(call, written, form)
+    return answer_written(call, written, form)
 
 
 async def answer_delete(call: Call) -> Response:
@@ -182,7 +182,7 @@ async def answer_delete(call: Call) -> Response:
     form = choose_form(call.request)
     options = decode_delete_body(call.request)
     written = await delete(call.state, call.target(dry_run=options.dry_run), options)
-    return make_answer(call.request, written.status, written.body, replace(PLAIN, media=form.media))
+    return answer_written(call, written, form)
 
 
 async def answer_delete_collection(call: Call) -> Response:
@@ -190,27 +190,11 @@ async def answer_delete_collection(call: Call) -> Response:
     form = choose_form(call.request, is_list=True)
     selection = _check_options(call, parse_list_options(call.request, is_watch=False))
     options = decode_delete_body(call.request)
-    matches = make_matcher(selection.labels, selection.fields)
-    target = call.target(dry_run=options.dry_run)
-    records = await delete_collection(call.state, target, matches, options)
-    page = Page(records, call.state.watch_cache.revision)
+    page = await read_page(call.state, call.resource, call.namespace, selection)
+    await delete_collection(call.state, call.target(dry_run=options.dry_run), page, options)
     wall_now = call.state.effects.wall_now()
     body = render_list(call.resource, page, form, include_object=call.include_object, wall_now=wall_now)
     return make_answer(call.request, 200, body, form)
-
-
-async def answer_binding(call: Call) -> Response:
-    """POST of a Binding: the Pod gets its node."""
-    form = choose_form(call.request)
-    options = parse_write_options(call.request, "CreateOptions")
-    binding = decode_object_body(call.request, call.resource, options, "binding").obj
-    if not (binding.get("target") or {}).get("name"):
-        raise BadRequest("binding target name is required")
-    now = format_time(call.state.effects.wall_now())
-    make = make_binder(binding, call.resource, call.route.name, now)
-    await update(call.state, call.target(dry_run=options.dry_run), make, is_patch=True)
-    status = {"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success", "code": 201}
-    return make_answer(call.request, 201, encode_object(status), replace(PLAIN, media=form.media))
 
 
 def _check_options(call: Call, options: ListOptions) -> ListOptions:
@@ -224,12 +208,17 @@ def _check_options(call: Call, options: ListOptions) -> ListOptions:
     return options if fields is options.fields else replace(options, fields=fields)
 
 
-def _answer_written(call: Call, written: Written, form: Accepted) -> Response:
-    body = _render(call, written.body, form) if form.kind != "object" else written.body
+def answer_written(call: Call, written: Written, form: Accepted) -> Response:
+    """What a write left, in the form that the client asked for."""
+    if written.is_status:
+        return make_answer(call.request, written.status, written.body, replace(PLAIN, media=form.media))
+    body = _render(call, written.body, form)
     return make_answer(call.request, written.status, body, form, warnings=written.warnings)
 
 
 def _render(call: Call, body: bytes, form: Accepted) -> bytes:
+    if form.kind == "object":
+        return show(call.resource, body)
     wall_now = call.state.effects.wall_now()
     return render_object(call.resource, body, form, include_object=call.include_object, wall_now=wall_now)
 
@@ -241,7 +230,6 @@ VERBS: dict[tuple[str, str], Verb] = {
     ("list", ""): answer_list,
     ("watch", ""): answer_watch,
     ("create", ""): answer_create,
-    ("create", "binding"): answer_binding,
     ("update", ""): answer_update,
     ("update", "status"): answer_update,
     ("update", "finalize"): answer_update,

@@ -11,7 +11,7 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from itertools import chain
 
-from seaway.api.machinery.errors import ApiError, Expired
+from seaway.api.machinery.errors import ApiError, Expired, InternalError
 from seaway.apiserver.effects import Cancellable, Effects, Wakeup, resolve
 from seaway.apiserver.lists import Matcher
 from seaway.apiserver.metrics import WatchCell
@@ -97,7 +97,13 @@ class WatchStream:
         else:
             return
         assert self._encoder is not None
-        self._push(self._encoder.encode_change(event_type, change))
+        try:
+            line = self._encoder.encode_change(event_type, change)
+        except Exception as error:  # a printer that fails ends this watch, and not the delivery to all
+            self._effects.report(error)
+            self.fail(InternalError(f"Internal error occurred: {error!r}"))
+            return
+        self._push(line)
         if len(self._pending) > MAX_PENDING_EVENTS or self._pending_bytes > MAX_PENDING_BYTES:
             self._give_up()
 

@@ -14,6 +14,8 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Protocol
 
+import msgspec
+
 from seaway.api.registry import RESOURCES, Resource
 from seaway.apiserver.effects import Effects, Wakeup, resolve
 from seaway.apiserver.record import Record, make_record, replace_revision
@@ -26,17 +28,17 @@ MAX_CHANGES = 20_000
 MAX_CHANGE_BYTES = 16 << 20
 
 
-class Change:
-    """One write of one object: `record` is None for a delete, `previous` for a creation."""
+class Change(msgspec.Struct, gc=False):
+    """One write of one object: `record` is None for a delete, `previous` for a creation.
 
-    __slots__ = ("_deleted_body", "_lines", "previous", "record", "revision")
+    Not seen by the garbage collector, which would otherwise walk the whole history: no Change can be in a circle.
+    """
 
-    def __init__(self, revision: int, record: Record | None, previous: Record | None) -> None:
-        self.revision = revision
-        self.record = record
-        self.previous = previous
-        self._lines: dict[bytes, bytes] = {}
-        self._deleted_body: bytes | None = None
+    revision: int
+    record: Record | None
+    previous: Record | None
+    _lines: dict[bytes, bytes] | None = None
+    _deleted_body: bytes | None = None
 
     @property
     def subject(self) -> Record:
@@ -61,16 +63,17 @@ class Change:
 
     def line(self, event_type: bytes) -> bytes:
         """The watch event on the wire, encoded once."""
-        line = self._lines.get(event_type)
-        if line is None:
-            line = self._lines[event_type] = encode_event(event_type, self.body(event_type))
-        return line
+        line = self._lines.get(event_type) if self._lines is not None else None
+        return line or self.shared_line(event_type, lambda: encode_event(event_type, self.body(event_type)))
 
     def shared_line(self, key: bytes, make: Callable[[], bytes]) -> bytes:
         """The event in another form, made once per form."""
-        line = self._lines.get(key)
+        lines = self._lines
+        if lines is None:
+            lines = self._lines = {}
+        line = lines.get(key)
         if line is None:
-            line = self._lines[key] = make()
+            line = lines[key] = make()
         return line
 
 
@@ -205,7 +208,9 @@ class WatchCache:
     def __init__(self, effects: Effects, resources: Sequence[Resource] = RESOURCES) -> None:
         self.revision = 0
         self._effects = effects
-        self._by_resource = {resource.store_prefix: ResourceCache(resource, 0) for resource in resources}
+        self._by_resource = {
+            resource.store_prefix: ResourceCache(resource, 0) for resource in resources if resource.stored_as is None
+        }
         self._listeners: list[Callable[[Event], None]] = []
         self._waiters: list[tuple[int, Wakeup]] = []
 

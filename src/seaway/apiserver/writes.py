@@ -8,19 +8,28 @@ Rule: spec "api-machinery" §4.3-4.6, "service-api" §0.2.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from seaway.api.machinery.codec import Decoded
-from seaway.api.machinery.errors import ApiError, InternalError, make_already_exists, make_invalid, make_not_found
+from seaway.api.machinery.errors import (
+    ApiError,
+    InternalError,
+    RequestEntityTooLarge,
+    make_already_exists,
+    make_invalid,
+    make_not_found,
+)
 from seaway.api.machinery.field import FieldError, invalid
 from seaway.api.machinery.http import Identity
 from seaway.api.machinery.objectmeta import validate_create_meta, validate_update_meta
 from seaway.api.machinery.strategy import Context, Json
-from seaway.api.registry import ENDPOINTS, SERVICES, Resource
+from seaway.api.pod.ephemeral import validate_ephemeral_update
+from seaway.api.registry import ENDPOINTS, NAMESPACES, PODS, SERVICES, Resource
 from seaway.apiserver.admission import find_namespace_refusal
 from seaway.apiserver.allocate import Claim
+from seaway.apiserver.bootstrap import make_first_objects
 from seaway.apiserver.effects import format_time
-from seaway.apiserver.escalation import check_escalation
+from seaway.apiserver.escalation import GRANTING, check_escalation
 from seaway.apiserver.rbac import Attributes
 from seaway.apiserver.record import Record, decode_object, encode_stored, splice_revision
 from seaway.apiserver.state import ServerState
@@ -42,6 +51,8 @@ GENERATE_ATTEMPTS = 8
 """Upstream's (spec "api-machinery" §4.1)."""
 RACE_ATTEMPTS = 64
 """A race is lost to somebody who won it, so every attempt is progress of the whole; upstream stops after 34 s."""
+MAX_STORED_BYTES = 3 << 19
+"""Of one object: what etcd takes in a request (spec "api-machinery" §11)."""
 NO_CLAIM = Claim()
 
 
@@ -69,6 +80,8 @@ class Written:
     status: int
     body: bytes
     warnings: tuple[str, ...] = ()
+    is_status: bool = False
+    """The body is a Status: a delete has left nothing to show."""
 
 
 Make = Callable[[Json], Decoded]
@@ -85,8 +98,12 @@ async def create(state: ServerState, target: Target, decoded: Decoded) -> Writte
     refusal = find_namespace_refusal(resource, target.namespace, meta.get("name", ""), holder)
     if refusal is not None:
         raise refusal
-    state.admit_node(target.identity, target.attributes, obj)
-    check_escalation(state.policy, target.identity, resource, obj, None)
+    state.admit_node(target.identity, target.attributes, None, obj)
+    if resource in GRANTING:
+        check_escalation(state.read_policy, target.identity, resource, obj, None)
+    if resource is PODS:
+        obj = state.admit_pod(obj, target.namespace)
+        meta = obj["metadata"]
     generates = not meta.get("name") and bool(meta.get("generateName"))
     names, races = 0, 0
     while True:
@@ -103,7 +120,7 @@ async def create(state: ServerState, target: Target, decoded: Decoded) -> Writte
             if existing is not None:
                 raise _make_exists(target, existing)
             return Written(201, encode_stored(ready), warnings_now)
-        value = encode_stored(ready)
+        value = encode_within_limit(ready)
         try:
             revision = await commit_with_claim(state, Precondition(key, 0), Write(key, value), claim)
         except PreconditionFailed as failure:
@@ -127,6 +144,8 @@ def _prepare_create(state: ServerState, target: Target, obj: Json, now: str) -> 
     claim = NO_CLAIM
     if resource is SERVICES:
         obj, claim = state.allocator.plan_create(obj, wall_now=now)
+    elif resource is NAMESPACES:
+        claim = _claim_first_objects(state, obj["metadata"]["name"], now)
     obj = strategy.prepare_create(obj, Context(now, target.identity.user))
     if strategy.has_generation:
         obj["metadata"]["generation"] = 1
@@ -135,6 +154,19 @@ def _prepare_create(state: ServerState, target: Target, obj: Json, now: str) -> 
     if resource is SERVICES:
         state.admit_external_ips(obj, None)
     return obj, claim
+
+
+def _claim_first_objects(state: ServerState, namespace: str, now: str) -> Claim:
+    """A namespace is born with the account that Pods run as: nobody can be too early for it.
+
+    Upstream leaves that to a controller, and refuses Pods until it has come by. Ours keeps them from then on.
+    """
+    writes = []
+    for resource, obj in make_first_objects(namespace, ca_pem=state.authenticator.credentials.root_ca_pem):
+        meta = {**obj["metadata"], "uid": state.effects.new_uid(), "creationTimestamp": now}
+        key = resource.store_key(namespace, meta["name"])
+        writes.append(Write(key, encode_stored({**obj, "metadata": meta})))
+    return Claim(writes=tuple(writes))
 
 
 async def update(state: ServerState, target: Target, make: Make, *, is_patch: bool, creates: bool = False) -> Written:
@@ -184,9 +216,9 @@ def _plan_update(state: ServerState, target: Target, make: Make, record: Record,
     """What this update does to the record as it is now. Raises ApiError."""
     resource, strategy = target.resource, target.resource.strategy
     old = decode_object(record.body)
-    state.admit_node(target.identity, target.attributes, old)
     decoded = make(decode_object(record.body))
-    obj = decoded.obj if target.subresource in ("finalize", "binding") else strategy.default(decoded.obj)
+    obj = decoded.obj if target.subresource == "binding" else strategy.default(decoded.obj)
+    state.admit_node(target.identity, target.attributes, old, obj)
     check_identity(obj, resource, namespace=target.namespace, name=target.name)
     if not is_patch:
         check_uid(obj, old, resource, target.key)
@@ -206,17 +238,21 @@ def _plan_update(state: ServerState, target: Target, make: Make, record: Record,
     elif target.subresource == "finalize":
         finalizers = (obj.get("spec") or {}).get("finalizers", [])
         obj = {**old, "metadata": obj["metadata"], "spec": {**old.get("spec", {}), "finalizers": finalizers}}
-        kind_errors = []
+        kind_errors = strategy.validate_create(obj)
+    elif target.subresource == "ephemeralcontainers":
+        grow_generation(obj, old, resource)
+        kind_errors = validate_ephemeral_update(obj, old)
     else:
         obj = strategy.prepare_update(obj, old, context)
         grow_generation(obj, old, resource)
         kind_errors = strategy.validate_update(obj, old)
-        check_escalation(state.policy, target.identity, resource, obj, old)
+        if resource in GRANTING:
+            check_escalation(state.read_policy, target.identity, resource, obj, old)
     _raise_invalid(resource, target.name, [*validate_update_meta(obj, old, resource), *kind_errors])
     if resource is SERVICES and not target.subresource:
         state.admit_external_ips(obj, old)
     warnings = (*decoded.warnings, *owner_warnings, *strategy.warnings(obj, old))
-    value = encode_stored(obj)
+    value = encode_within_limit(obj)
     unchanged = decode_object(value) == _without_revision(old)
     deletes = may_vanish(obj)
     return _Attempt(obj, None if unchanged else value, deletes, claim, tuple(dict.fromkeys(warnings)))
@@ -225,7 +261,7 @@ def _plan_update(state: ServerState, target: Target, make: Make, record: Record,
 async def _create_by_update(state: ServerState, target: Target, make: Make) -> Written:
     """PUT of a missing object. A resourceVersion in the body is ignored; a uid names an object that is not there."""
     resource = target.resource
-    attributes = Attributes("create", resource.group, resource.plural, target.subresource, target.namespace)
+    attributes = replace(target.attributes, verb="create", name="")
     state.authorize(target.identity, attributes)
     decoded = make({})
     check_identity(decoded.obj, resource, namespace=target.namespace, name=target.name)
@@ -278,6 +314,21 @@ async def _remove_endpoints(state: ServerState, service: Record) -> None:
         await remove(state, ENDPOINTS, record)
     except (PreconditionFailed, ApiError):
         return
+
+
+def encode_within_limit(obj: Json) -> bytes:
+    """The bytes to store; what is too big is tried without the record of its managers. Raises RequestEntityTooLarge.
+
+    Rule: spec "api-machinery" §11. Upstream passes on the words of its store, with a 500; the fault is the request's.
+    """
+    value = encode_stored(obj)
+    if len(value) <= MAX_STORED_BYTES:
+        return value
+    meta = {key: item for key, item in obj["metadata"].items() if key != "managedFields"}
+    value = encode_stored({**obj, "metadata": meta})
+    if len(value) > MAX_STORED_BYTES:
+        raise RequestEntityTooLarge(f"Request entity too large: limit is {MAX_STORED_BYTES}")
+    return value
 
 
 def _keep_generation(obj: Json, old: Json) -> None:

@@ -45,6 +45,8 @@ class UpOptions:
     bind_address: str = ""
     ready_file: Path | None = None
     api: ApiOptions = ApiOptions()
+    token_auth_file: Path | None = None
+    anonymous_auth: bool = True
 
 
 def check_options(options: UpOptions) -> None:

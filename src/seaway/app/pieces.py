@@ -37,7 +37,7 @@ def run_daemon(start: Callable[[Ready], Awaitable[None]], report: Report) -> int
         report("ready")
 
     try:
-        with asyncio.Runner(loop_factory=_find_loop_factory()) as runner:
+        with asyncio.Runner(loop_factory=find_loop_factory()) as runner:
             runner.run(_until_stopped(start(on_ready)))
     except (OperationalError, OSError) as error:
         report(f"fatal {error}")
@@ -67,7 +67,8 @@ async def _until_stopped(work: Awaitable[None]) -> None:
             raise RuntimeError("the daemon's work came to an end, and nobody asked for it")
 
 
-def _find_loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
+def find_loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
+    """What makes the faster event loop, where it is installed; None else."""
     try:
         import uvloop
     except ImportError:

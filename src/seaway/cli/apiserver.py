@@ -45,6 +45,18 @@ GRACE_SECONDS = 60.0
     callback=lambda _context, _option, text: parse_seconds(text),
     help="How long to go on serving after readiness fails, such as 5s.",
 )
+@click.option(
+    "--token-auth-file",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help='Tokens that are always good: lines of token,user,uid,"group1,group2".',
+)
+@click.option(
+    "--anonymous-auth",
+    type=bool,
+    default=True,
+    show_default=True,
+    help="Answer requests without credentials as those of system:anonymous; false: refuse them.",
+)
 def command(
     data_dir: Path,
     service_cidr: str,
@@ -52,6 +64,8 @@ def command(
     cluster_domain: str,
     secure_port: int,
     bind_address: str,
+    token_auth_file: Path | None,
+    anonymous_auth: bool,
     **api: Any,
 ) -> None:
     """Serve the Kubernetes API from the data directory; admin.kubeconfig there is the way in."""
@@ -66,5 +80,7 @@ def command(
         secure_port=secure_port,
         bind_address=bind_address,
         api=ApiOptions(grace_seconds=GRACE_SECONDS, **api),
+        token_auth_file=token_auth_file,
+        anonymous_auth=anonymous_auth,
     )
     sys.exit(run_apiserver_alone(options, report_to_stderr))

@@ -195,7 +195,11 @@ class DownwardVolume(Reader, frozen=True):
 
 
 class TokenSource(Reader, frozen=True):
+    """A token of the Pod's account. An empty audience is the API's own."""
+
     path: str = ""
+    audience: str = ""
+    expiration_seconds: int = 3600
 
 
 class ProjectedSource(Reader, frozen=True):

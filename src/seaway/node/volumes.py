@@ -1,22 +1,25 @@
 """What lies in a Pod's volumes: files and modes, decided from the Pod and the objects it names.
 
-Rule: spec "node" §2.18. Not done here: service account tokens (the part is left out of a projected volume), tmpfs
-for `medium: Memory` (it is a directory like any other).
+Rule: spec "node" §2.18. Not done here: tmpfs for `medium: Memory` (it is a directory like any other).
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
+from seaway.node.accounttokens import WantedToken
 from seaway.node.envvars import EnvError, Find, PodFields, read_field
 from seaway.node.podspec import (
     DownwardFile,
     FieldRef,
     KeyToPath,
     PodManifest,
+    TokenSource,
     Volume,
 )
+
+FindToken = Callable[[WantedToken], str | None]
 
 
 class VolumeError(Exception):
@@ -60,34 +63,42 @@ PlannedVolume = Content | EmptyDir | HostPath
 
 
 def plan_volumes(
-    pod: PodManifest, *, fields: PodFields, find_config_map: Find, find_secret: Find
+    pod: PodManifest, *, fields: PodFields, find_config_map: Find, find_secret: Find, find_token: FindToken
 ) -> tuple[PlannedVolume, ...]:
     """The Pod's volumes in order. Raises VolumeError, with the volume's name in it."""
-    return tuple(_plan(volume, pod, fields, find_config_map, find_secret) for volume in pod.spec.volumes)
+    finders = _Finders(find_config_map, find_secret, find_token)
+    return tuple(_plan(volume, pod, fields, finders) for volume in pod.spec.volumes)
 
 
-def _plan(volume: Volume, pod: PodManifest, fields: PodFields, find_map: Find, find_secret: Find) -> PlannedVolume:
+@dataclass(frozen=True, slots=True)
+class _Finders:
+    config_map: Find
+    secret: Find
+    token: FindToken
+
+
+def _plan(volume: Volume, pod: PodManifest, fields: PodFields, find: _Finders) -> PlannedVolume:
     if volume.empty_dir is not None:
         return EmptyDir(volume.name)
     if volume.host_path is not None:
         return HostPath(volume.name, volume.host_path.path, volume.host_path.type)
     try:
-        files = tuple(_read_files(volume, pod, fields, find_map, find_secret))
+        files = tuple(_read_files(volume, pod, fields, find))
     except (VolumeError, EnvError) as error:
         raise VolumeError(f'MountVolume.SetUp failed for volume "{volume.name}" : {error}') from error
     return Content(volume.name, tuple(sorted({entry.path: entry for entry in files}.values(), key=lambda e: e.path)))
 
 
-def _read_files(
-    volume: Volume, pod: PodManifest, fields: PodFields, find_map: Find, find_secret: Find
-) -> Iterator[FileEntry]:
+def _read_files(volume: Volume, pod: PodManifest, fields: PodFields, find: _Finders) -> Iterator[FileEntry]:
     if volume.config_map is not None:
         source = volume.config_map
-        yield from _read_keys("configmap", source.name, source.items, source.default_mode, source.optional, find_map)
+        yield from _read_keys(
+            "configmap", source.name, source.items, source.default_mode, source.optional, find.config_map
+        )
     elif volume.secret is not None:
         secret = volume.secret
         yield from _read_keys(
-            "secret", secret.secret_name, secret.items, secret.default_mode, secret.optional, find_secret
+            "secret", secret.secret_name, secret.items, secret.default_mode, secret.optional, find.secret
         )
     elif volume.downward_api is not None:
         yield from _read_downward(volume.downward_api.items, volume.downward_api.default_mode, pod, fields)
@@ -96,16 +107,25 @@ def _read_files(
         for part in volume.projected.sources:
             if part.config_map is not None:
                 source = part.config_map
-                yield from _read_keys("configmap", source.name, source.items, mode, source.optional, find_map)
+                yield from _read_keys("configmap", source.name, source.items, mode, source.optional, find.config_map)
             elif part.secret is not None:
                 yield from _read_keys(
-                    "secret", part.secret.name, part.secret.items, mode, part.secret.optional, find_secret
+                    "secret", part.secret.name, part.secret.items, mode, part.secret.optional, find.secret
                 )
             elif part.downward_api is not None:
                 yield from _read_downward(part.downward_api.items, mode, pod, fields)
+            elif part.service_account_token is not None:
+                yield _read_token(part.service_account_token, mode, find.token)
     else:
         raise VolumeError("no volume plugin matched: this node knows emptyDir, configMap, secret, downwardAPI, "
                           "projected and hostPath")  # fmt: skip
+
+
+def _read_token(source: TokenSource, mode: int, find: FindToken) -> FileEntry:
+    token = find(WantedToken(source.audience, source.expiration_seconds))
+    if token is None:
+        raise VolumeError("failed to fetch token: the API server gave none")
+    return FileEntry(_check_path(source.path), token.encode(), mode)
 
 
 def _read_keys(

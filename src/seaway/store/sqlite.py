@@ -2,8 +2,10 @@
 
 Two connections. The writer's belongs to one thread: it takes every commit that has queued up since the last
 transaction, checks their preconditions in order, and appends their versions in one transaction (WAL,
-`synchronous=FULL`). The reader's belongs to the event loop's thread: a read is microseconds from the page cache, where
-a hop to another thread would cost a wait for the interpreter lock per row; long lists pause between chunks.
+`synchronous=FULL`). Commits of one turn of the loop are handed over together: each hand-over wakes the thread, and a
+change of threads costs more than a commit. The reader's belongs to the event loop's thread: a read is microseconds from
+the page cache, where a hop to another thread would cost a wait for the interpreter lock per row; long lists pause
+between chunks.
 
 1. What the loop shows (`current_revision`, reads, events) is bounded by the last published revision, so nobody sees
    what is not on disk, or an event of the past after a list of the present.
@@ -24,6 +26,7 @@ import sqlite3
 import sys
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -104,6 +107,7 @@ class SqliteStore:
         self._revision: int = max(last, self._compacted)
         self._watchers: dict[int, tuple[str, int, Deliver]] = {}
         self._next_watcher = 0
+        self._queued: list[_Job] = []
         self._closing: asyncio.Future[None] | None = None
         self._loop = asyncio.get_running_loop()
         self._switch_seconds = sys.getswitchinterval()
@@ -159,8 +163,16 @@ class SqliteStore:
         check_commit(preconditions, writes)
         size = sum(len(write.value or b"") for write in writes)
         future: asyncio.Future[tuple[int, ...]] = self._loop.create_future()
-        self._writer.jobs.put(_CommitJob(future, Commit(preconditions, writes), size))
+        if not self._queued:
+            self._loop.call_soon(self._hand_over)
+        self._queued.append(_CommitJob(future, Commit(preconditions, writes), size))
         return await future
+
+    def _hand_over(self, *others: _Job) -> None:
+        """Give the writer what has queued up in this turn of the loop, then the others."""
+        jobs, self._queued = [*self._queued, *others], []
+        if jobs:
+            self._writer.jobs.put(jobs)
 
     def watch(self, prefix: str, after_revision: int, deliver: Deliver) -> Callable[[], None]:
         self._check_open()
@@ -190,12 +202,12 @@ class SqliteStore:
             raise FutureRevision(revision, self._revision)
         if revision > self._compacted:
             future = self._loop.create_future()
-            self._writer.jobs.put(_MarkJob(future, revision))
+            self._hand_over(_MarkJob(future, revision))
             await future
         more = True
         while more and self._closing is None:
             future = self._loop.create_future()
-            self._writer.jobs.put(_SweepJob(future, self._compacted))
+            self._hand_over(_SweepJob(future, self._compacted))
             more = await future
 
     async def close(self) -> None:
@@ -203,7 +215,7 @@ class SqliteStore:
             self._closing = self._loop.create_future()
             self._watchers.clear()
             self._reader.close()  # before the writer's, so that the last to close folds the log into the file
-            self._writer.jobs.put(_StopJob(self._closing))
+            self._hand_over(_StopJob(self._closing))
             self._closing.add_done_callback(self._release)
         await asyncio.shield(self._closing)
 
@@ -254,7 +266,8 @@ class _Writer(threading.Thread):
         store: SqliteStore,
     ) -> None:
         super().__init__(name="seaway-store", daemon=True)
-        self.jobs: SimpleQueue[_Job] = SimpleQueue()
+        self.jobs: SimpleQueue[list[_Job]] = SimpleQueue()
+        self._taken: deque[_Job] = deque()
         self._path = path
         self._connection = connection
         self._revision = revision
@@ -274,20 +287,25 @@ class _Writer(threading.Thread):
 
     def _next_jobs(self) -> tuple[list[_CommitJob], _Job | None]:
         """Waits for a job; with it come the commits that queued up before the next job of another sort."""
-        job: _Job = self.jobs.get()
+        taken = self._taken
+        if not taken:
+            taken.extend(self.jobs.get())
         commits: list[_CommitJob] = []
         keys = size = 0
-        while isinstance(job, _CommitJob):
+        while True:
+            job = taken.popleft()
+            if not isinstance(job, _CommitJob):
+                return commits, job
             commits.append(job)
             keys += len(job.commit.preconditions) + len(job.commit.writes)
             size += job.size
             if keys >= MAX_KEYS_PER_COMMIT or size >= BATCH_BYTES:
                 return commits, None
-            try:
-                job = self.jobs.get_nowait()
-            except Empty:
-                return commits, None
-        return commits, job
+            if not taken:
+                try:
+                    taken.extend(self.jobs.get_nowait())
+                except Empty:
+                    return commits, None
 
     def _perform(self, act: Callable[[Any], None], jobs: Sequence[_Job]) -> None:
         """Act, or tell everyone who waits why not."""

@@ -14,6 +14,7 @@ from typing import TypeVar
 
 from seaway.api.machinery.http import Identity, Request, Response
 from seaway.apiserver.config import ServerConfig
+from seaway.apiserver.credentials import Credentials
 from seaway.apiserver.handler import ApiServer
 from seaway.apiserver.run import open_server
 from seaway.client.requests import Client, TransportError
@@ -60,10 +61,16 @@ class Cluster:
             raise TransportError("the server was cut off")
         return await self.server.handle(request, identity)
 
-    async def start_controllers(self, *, enabled: tuple[str, ...] = ("*",)) -> asyncio.Task[None]:
+    async def start_controllers(
+        self,
+        *,
+        enabled: tuple[str, ...] = ("*",),
+        node_grace_seconds: float = NODE_GRACE_SECONDS,
+        ca_pem: str = "CA\n",
+    ) -> asyncio.Task[None]:
         """Run control loops until the cluster closes or the returned task is cancelled; returns when they are ready."""
         ready = asyncio.Event()
-        config = ControllersConfig(node_grace_seconds=NODE_GRACE_SECONDS, ca_pem="CA\n", enabled=enabled)
+        config = ControllersConfig(node_grace_seconds=node_grace_seconds, ca_pem=ca_pem, enabled=enabled)
         client = self.client(user=CONTROLLER_MANAGER, groups=())
         task = asyncio.create_task(run_controllers(config, client, on_ready=ready.set))
         self.tasks.append(task)
@@ -83,11 +90,19 @@ class Cluster:
 
 @contextlib.asynccontextmanager
 async def open_cluster(
-    *, config: ServerConfig | None = None, controllers: bool = False, runs_loops: bool = True
+    *,
+    config: ServerConfig | None = None,
+    controllers: bool = False,
+    runs_loops: bool = True,
+    store: MemoryStore | None = None,
+    credentials: Credentials | None = None,
 ) -> AsyncIterator[Cluster]:
-    """A fresh cluster; with `controllers`, all of them run before the block begins."""
-    store = MemoryStore()
-    cluster = Cluster(await open_server(config or ServerConfig(), store, runs_loops=runs_loops))
+    """A cluster; with `controllers`, all of them run before the block begins.
+
+    store: what a cluster before this one has left, and this one leaves again; None: a fresh one, closed at the end.
+    """
+    kept = store or MemoryStore()
+    cluster = Cluster(await open_server(config or ServerConfig(), kept, runs_loops=runs_loops, credentials=credentials))
     try:
         if controllers:
             await cluster.start_controllers()
@@ -97,7 +112,8 @@ async def open_cluster(
             task.cancel()
         await asyncio.gather(*cluster.tasks, return_exceptions=True)
         await cluster.server.close()
-        await store.close()
+        if store is None:
+            await kept.close()
 
 
 async def _first_of(task: asyncio.Task[None], ready: asyncio.Event) -> None:

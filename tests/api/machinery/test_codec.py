@@ -13,6 +13,7 @@ from seaway.api.machinery.codec import Decoded, decode_body, decode_delete_optio
 from seaway.api.machinery.errors import ApiError, BadRequest, Invalid, UnsupportedMediaType
 from seaway.api.machinery.yaml_codec import encode_yaml
 from seaway.api.registry import (
+    BINDINGS,
     CONFIG_MAPS,
     ENDPOINT_SLICES,
     EVENTS,
@@ -154,11 +155,9 @@ def test_kind_and_api_version_come_from_the_endpoint() -> None:
     }  # fmt: skip
 
 
-def test_a_binding_is_what_the_subresource_takes() -> None:
-    obj = decode(PODS, {"target": {"kind": "Node", "name": "n"}}, subresource="binding")
+def test_a_binding_is_filled_in_from_its_own_row() -> None:
+    obj = decode(BINDINGS, {"target": {"kind": "Node", "name": "n"}})
     assert (obj["kind"], obj["apiVersion"], obj["target"]) == ("Binding", "v1", {"kind": "Node", "name": "n"})
-    obj = decode(PODS, {"metadata": {"name": "p"}}, subresource="status")
-    assert obj["kind"] == "Pod"
 
 
 def test_another_version_of_a_known_kind_is_refused() -> None:
@@ -330,7 +329,7 @@ class TestPatched:
         obj = {"kind": "Service", "apiVersion": "v1", "spec": {"ports": "x"}}
         with pytest.raises(Invalid) as refused:
             prune_patched(SERVICES, obj, field_validation="Warn")
-        shown = '"{\\"kind\\":\\"Service\\",\\"apiVersion\\":\\"v1\\",\\"spec\\":{\\"ports\\":\\"x\\"}}"'
+        shown = '"{\\"apiVersion\\":\\"v1\\",\\"kind\\":\\"Service\\",\\"spec\\":{\\"ports\\":\\"x\\"}}"'
         assert refused.value.message == (
             f' "" is invalid: patch: Invalid value: {shown}: json: cannot unmarshal string into Go struct field '
             "ServiceSpec.spec.ports of type []v1.ServicePort"

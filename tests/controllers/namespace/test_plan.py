@@ -6,9 +6,9 @@ import msgspec
 import pytest
 
 from seaway.api.configmap.types import ConfigMap
+from seaway.api.namespace.objects import ROOT_CA_DESCRIPTION
 from seaway.api.namespace.types import Namespace
 from seaway.controllers.namespace.plan import (
-    ROOT_CA_DESCRIPTION,
     Content,
     merge_conditions,
     plan_defaults,

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+from seaway.api.event.defaults import default_event
 from seaway.api.event.validation import validate_event
 from seaway.api.machinery.strategy import Json, Strategy
 
-_OBJECT_FIELDS = ("kind", "namespace", "name", "uid", "apiVersion", "resourceVersion", "fieldPath")
+OBJECT_FIELDS = ("kind", "namespace", "name", "uid", "apiVersion", "resourceVersion", "fieldPath")
 
 
 def fields(obj: Json) -> dict[str, str]:
     """`source` is the reporting component of either style."""
     about = obj.get("involvedObject") or {}
     component = obj.get("reportingComponent") or ""
-    selectable = {f"involvedObject.{name}": about.get(name) or "" for name in _OBJECT_FIELDS}
+    selectable = {f"involvedObject.{name}": about.get(name) or "" for name in OBJECT_FIELDS}
     return selectable | {
         "reason": obj.get("reason") or "",
         "reportingComponent": component,
@@ -22,8 +23,10 @@ def fields(obj: Json) -> dict[str, str]:
 
 
 STRATEGY = Strategy(
+    default=default_event,
     validate_create=validate_event,
     validate_update=validate_event,
     fields=fields,
     creates_on_update=True,
+    has_dependents=False,
 )

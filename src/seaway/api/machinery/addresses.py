@@ -7,6 +7,7 @@ Rule: spec "service-api" §0.5 (IP, IPC, CIDR, EIP), §3.5 (warnings), §13.2.
 
 from __future__ import annotations
 
+import functools
 import ipaddress
 import re
 from collections.abc import Collection
@@ -17,8 +18,11 @@ from seaway.net.family import Family
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
-_dotted = re.compile(r"([0-9]+)\.([0-9]+)\.([0-9]+)\.([0-9]+)").fullmatch
+_dotted = re.compile(r"([0-9]{1,9})\.([0-9]{1,9})\.([0-9]{1,9})\.([0-9]{1,9})").fullmatch
 _digits = re.compile("[0-9]{1,9}").fullmatch
+
+# No spelling of an address is longer: what is remembered stays small, whatever a client sends.
+_REMEMBERED_LENGTH = 64
 
 IP_TEXT = "must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)"
 CIDR_TEXT = "must be a valid CIDR value, (e.g. 10.9.8.0/24 or 2001:db8::/64)"
@@ -60,7 +64,11 @@ class ParsedNetwork:
 
 
 def find_address(text: str) -> ParsedAddress | None:
-    """The address that the text spells, or None."""
+    """The address that the text spells, or None. One write asks for each of its addresses about eight times."""
+    return _find_address(text) if len(text) <= _REMEMBERED_LENGTH else _parse_address(text)
+
+
+def _parse_address(text: str) -> ParsedAddress | None:
     if ":" not in text:
         quad = _find_quad(text)
         return None if quad is None else ParsedAddress(*quad)
@@ -84,15 +92,18 @@ def find_address(text: str) -> ParsedAddress | None:
     return ParsedAddress(address, zeros)
 
 
+_find_address = functools.lru_cache(maxsize=4096)(_parse_address)
+
+
 def _find_quad(text: str) -> tuple[ipaddress.IPv4Address, bool] | None:
     match = _dotted(text)
     if match is None:
         return None
-    octets = match.groups()
-    if any(len(octet) > 9 or int(octet) > 255 for octet in octets):
+    numbers = [int(octet) for octet in match.groups()]
+    if max(numbers) > 255:
         return None
-    zeros = any(len(octet) > 1 and octet[0] == "0" for octet in octets)
-    return ipaddress.IPv4Address(bytes(int(octet) for octet in octets)), zeros
+    zeros = ".".join(map(str, numbers)) != text
+    return ipaddress.IPv4Address(bytes(numbers)), zeros
 
 
 def find_network(text: str) -> ParsedNetwork | None:

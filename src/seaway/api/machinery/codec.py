@@ -11,6 +11,7 @@ Rule: spec "api-machinery" §1.4, §2.1, §2.5, §4.6.
 
 from __future__ import annotations
 
+import functools
 import json
 from dataclasses import dataclass
 from typing import Any
@@ -35,18 +36,12 @@ from seaway.api.schema import (
 Json = dict[str, Any]
 JSON, YAML, PROTOBUF = "application/json", "application/yaml", "application/vnd.kubernetes.protobuf"
 STRICT, WARN, IGNORE = "Strict", "Warn", "Ignore"
-# The kinds that subresources take where it is not that of the resource: group, version, kind.
-SUBRESOURCE_KINDS = {
-    "binding": ("", "v1", "Binding"),
-    "eviction": ("policy", "v1", "Eviction"),
-    "scale": ("autoscaling", "v1", "Scale"),
-    "token": ("authentication.k8s.io", "v1", "TokenRequest"),
-}
 _SCHEME = 'in scheme "pkg/api/legacyscheme/scheme.go:30"'
 # Packages that upstream's messages name, where the name is not the first part of the group.
 _INTERNAL_PACKAGES = {"": "core", "events.k8s.io": "core", "rbac.authorization.k8s.io": "rbac"}
-_UNKNOWN_FORMAT = "the body of the request was in an unknown format - accepted media types include: " + ", ".join(
-    (JSON, YAML, PROTOBUF)
+BODY_TYPES = (JSON, YAML, PROTOBUF)
+UNKNOWN_FORMAT = (
+    f"the body of the request was in an unknown format - accepted media types include: {', '.join(BODY_TYPES)}"
 )
 _SHOWN_BYTES = 30
 
@@ -72,14 +67,12 @@ class _Target:
         return f"{self.group}/{self.version}" if self.group else self.version
 
 
-def decode_body(
-    resource: Resource, content_type: str, body: bytes, *, field_validation: str = "", subresource: str = ""
-) -> Decoded:
+def decode_body(resource: Resource, content_type: str, body: bytes, *, field_validation: str = "") -> Decoded:
     """The object in the body of a POST or PUT. Absent kind and apiVersion come from the endpoint.
 
     Raises BadRequest and UnsupportedMediaType.
     """
-    target = _find_target(resource, subresource)
+    target = _find_target(resource)
     value, findings = _parse(content_type, body, target)
     _check_kind(target, value)
     try:
@@ -112,30 +105,38 @@ def decode_delete_options(content_type: str, body: bytes) -> Json:
 
 
 def prune_patched(
-    resource: Resource, obj: Json, *, field_validation: str = "", subresource: str = "", patch: object = None
+    resource: Resource,
+    obj: Json,
+    *,
+    field_validation: str = "",
+    patch: object = None,
+    findings: tuple[str, ...] = (),
 ) -> Decoded:
     """The object that a patch made, in canonical form. `obj` is not modified.
 
-    patch: the strategic merge patch; errors quote it instead of the object. Raises Invalid (and BadRequest for a
-    changed kind).
+    patch: the strategic merge patch; errors quote it instead of the object. findings: what was found in the patch
+    itself. Raises Invalid (and BadRequest for a changed kind).
     """
-    target = _find_target(resource, subresource)
+    target = _find_target(resource)
     _check_kind(target, obj)
-    shown = json.dumps(obj, ensure_ascii=False, separators=(",", ":")) if patch is None else render_go(patch)
+    shown = (
+        json.dumps(obj, ensure_ascii=False, separators=(",", ":"), sort_keys=True)
+        if patch is None
+        else render_go(patch)
+    )
     try:
         pruned, unknown = _prune_kind(obj, target)
     except DecodeError as error:
         raise make_invalid("", "", "", [invalid("patch", shown, str(error))]) from None
-    texts = _describe_findings(unknown, ())
+    texts = [*findings, *_describe_findings(unknown, ())]
     if texts and field_validation == STRICT:
         detail = f"strict decoding error: {', '.join(texts)}"
         raise make_invalid("", "", "", [invalid("patch", shown, detail)])
     return Decoded(pruned, () if field_validation == IGNORE else tuple(texts))
 
 
-def _find_target(resource: Resource, subresource: str) -> _Target:
-    known = SUBRESOURCE_KINDS.get(subresource)
-    return _Target(*known) if known else _Target(resource.group, resource.version, resource.kind)
+def _find_target(resource: Resource) -> _Target:
+    return _Target(resource.group, resource.version, resource.kind)
 
 
 def _prune_kind(value: Json, target: _Target) -> tuple[Json, list[str]]:
@@ -152,6 +153,7 @@ def _prune_kind(value: Json, target: _Target) -> tuple[Json, list[str]]:
     return {**typed, **pruned}, unknown
 
 
+@functools.cache
 def _metadata_only() -> Definition:
     """A struct with metadata alone, for kinds of which nothing else is known."""
     field = Field(name="metadata", type=Type(Shape.STRUCT, None, OBJECT_META))
@@ -168,7 +170,7 @@ def _parse(content_type: str, body: bytes, target: _Target) -> tuple[Json, tuple
     elif media == PROTOBUF:
         value, findings = _parse_protobuf(body, target), ()
     else:
-        raise UnsupportedMediaType(_UNKNOWN_FORMAT)
+        raise UnsupportedMediaType(UNKNOWN_FORMAT)
     if value is None:
         value = {}
     if not isinstance(value, dict):
@@ -214,7 +216,7 @@ def _parse_protobuf(body: bytes, target: _Target) -> Json:
         _check_kind(target, value)
         definition = find_definition(target.group, target.version, target.kind)
     if definition is None:
-        raise UnsupportedMediaType(_UNKNOWN_FORMAT)
+        raise UnsupportedMediaType(UNKNOWN_FORMAT)
     try:
         return {**decode_message(envelope.raw, definition), **value}
     except ProtobufError as error:

@@ -7,12 +7,15 @@ What enters is what a codec read from a body (any JSON value). What leaves is a 
    says `pointer`, nor in required fields). Empty structs stay: `sessionAffinityConfig: {}` is not absent.
 3. Times are RFC 3339 in UTC, quantities canonical strings, bytes standard base64.
 
-A value of the wrong type raises DecodeError in the words of upstream's decoder, e.g. `json: cannot unmarshal string
-into Go struct field ServicePort.spec.ports.port of type int32`. Rule: spec "api-machinery" §1.4, §2.5, §4.6.
+A definition becomes a function once (`_compile`), and paths are put together only where something was found: on the way
+out, each level adds its key. A value of the wrong type raises DecodeError in the words of upstream's decoder, e.g.
+`json: cannot unmarshal string into Go struct field ServicePort.spec.ports.port of type int32`.
+Rule: spec "api-machinery" §1.4, §2.5, §4.6.
 """
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -28,100 +31,165 @@ from seaway.api.schema import Definition, Shape, Type
 Json = dict[str, Any]
 MAX_FINDINGS = 100  # upstream's limit of strict findings per body
 
+_Path = list[str | int]
+"""Keys and indexes from the inside out."""
+_Prune = Callable[[Any, list[_Path]], Any]
+"""From a value to its canonical form. Appends the paths of unknown fields; raises _WrongType and DecodeError."""
+
 
 class DecodeError(ValueError):
     """A body that cannot be read as its kind; the text is what the client sees after the kind."""
 
 
-class Place:
-    """Where a value stands: a chain of keys towards the root, turned into text only when somebody must be told."""
+class _WrongType(Exception):
+    """A value that is not of its type, on its way up to where its place is known."""
 
-    __slots__ = ("definition", "key", "parent")
+    def __init__(self, kind: Type, value: Any, *, shown: str = "") -> None:
+        super().__init__()
+        self.kind = kind
+        self.found = f"number {shown}" if shown else _name_json(value)
+        self.struct = ""
+        self.names: list[str] = []
 
-    def __init__(self, parent: Place | None, key: str | int, definition: Definition | None) -> None:
-        self.parent = parent
-        self.key = key
-        self.definition = definition
-        """Of the struct that holds the key; None inside lists and maps."""
+    def leave(self, definition: Definition, key: str) -> None:
+        """Note the field that the error passes. Upstream names the innermost struct, and no indexes or keys of maps."""
+        self.struct = self.struct or definition.short_name
+        self.names.append(key)
 
-    def render(self) -> str:
-        """The JSON path: `spec.ports[0].port`."""
-        before = self.parent.render() if self.parent is not None else ""
-        if isinstance(self.key, int):
-            return f"{before}[{self.key}]"
-        return f"{before}.{self.key}" if before else self.key
-
-    def render_go(self) -> str:
-        """The path as upstream's decoder names it: struct of the last field, then fields without indexes."""
-        names: list[str] = []
-        struct = ""
-        place: Place | None = self
-        while place is not None:
-            if place.definition is not None:
-                struct = struct or place.definition.short_name
-                names.append(str(place.key))
-            place = place.parent
-        return ".".join([struct, *reversed(names)])
+    def to_error(self) -> DecodeError:
+        place = ".".join([self.struct, *reversed(self.names)])
+        kind = self.kind.go_name
+        return DecodeError(f"json: cannot unmarshal {self.found} into Go struct field {place} of type {kind}")
 
 
 def prune(value: Json, definition: Definition, unknown: list[str]) -> Json:
     """The object in canonical form. Paths of unknown fields are appended to `unknown`; `value` is not modified."""
-    return _prune_struct(value, definition, None, unknown)
+    found: list[_Path] = []
+    try:
+        pruned: Json = _compile(definition)(value, found)
+    except _WrongType as error:
+        raise error.to_error() from None
+    unknown.extend(map(_render_path, found))
+    return pruned
 
 
-def _prune_struct(value: Json, definition: Definition, place: Place | None, unknown: list[str]) -> Json:
-    fields = definition.fields
-    result: Json = {}
-    for key in sorted(value):
-        item = value[key]
-        field = fields.get(key)
-        if field is None:
-            if len(unknown) < MAX_FINDINGS:
-                unknown.append(Place(place, key, definition).render())
-            continue
-        if item is None:
-            continue
-        here = Place(place, key, definition)
-        shape = field.type.shape
-        pruned = _PRUNERS[shape](item, field.type, here, unknown)
-        if pruned or field.required or field.pointer or (shape in _KEPT_EMPTY and pruned is not None):
-            result[key] = pruned
-    return result
+def _render_path(path: _Path) -> str:
+    """`spec.ports[0].port`."""
+    text = ""
+    for key in reversed(path):
+        text += f"[{key}]" if isinstance(key, int) else f".{key}" if text else key
+    return text
 
 
 _KEPT_EMPTY = frozenset((Shape.STRUCT, Shape.INT_OR_STRING, Shape.FIELDS, Shape.RAW))
+_PLAIN = {Shape.STRING: str, Shape.BOOLEAN: bool}
+"""Shapes of which every value of that Python type is in canonical form."""
 
 
-def _prune_nested(value: Any, kind: Type, place: Place, unknown: list[str]) -> Any:
-    if not isinstance(value, dict):
-        raise _wrong_type(value, kind, place)
-    return _prune_struct(value, kind.definition, place, unknown)
+@functools.cache
+def _compile(definition: Definition) -> _Prune:
+    """The pruner of a struct. The rules of its fields are made when they are met: definitions can hold themselves."""
+    kind = Type(Shape.STRUCT, None, definition.name)
+    rules: dict[str, tuple[type | None, _Prune, bool, bool]] = {}
+
+    def find_rule(key: str) -> tuple[type | None, _Prune, bool, bool] | None:
+        field = definition.fields.get(key)
+        if field is None:
+            return None
+        shape = field.type.shape
+        keeps_zero = field.required or field.pointer
+        rule = rules[key] = _PLAIN.get(shape), _compile_type(field.type), keeps_zero, keeps_zero or shape in _KEPT_EMPTY
+        return rule
+
+    def prune_struct(value: Any, unknown: list[_Path]) -> Any:
+        if not isinstance(value, dict):
+            raise _WrongType(kind, value)
+        result: Json = {}
+        for key in sorted(value):
+            rule = rules.get(key) or find_rule(key)
+            if rule is None:
+                if len(unknown) < MAX_FINDINGS:
+                    unknown.append([key])
+                continue
+            item = value[key]
+            if item is None:
+                continue
+            plain, prune_item, keeps_none, keeps_zero = rule
+            if type(item) is not plain:
+                known = len(unknown)
+                try:
+                    item = prune_item(item, unknown)
+                except _WrongType as error:
+                    error.leave(definition, key)
+                    raise
+                if len(unknown) > known:
+                    _extend_paths(unknown, known, key)
+            if item or keeps_none or (keeps_zero and item is not None):
+                result[key] = item
+        return result
+
+    return prune_struct
 
 
-def _prune_list(value: Any, kind: Type, place: Place, unknown: list[str]) -> Any:
-    if not isinstance(value, list):
-        raise _wrong_type(value, kind, place)
+def _extend_paths(unknown: list[_Path], start: int, key: str | int) -> None:
+    for path in unknown[start:]:
+        path.append(key)
+
+
+@functools.cache
+def _compile_type(kind: Type) -> _Prune:
+    match kind.shape:
+        case Shape.STRUCT:
+            return _compile(kind.definition)
+        case Shape.LIST:
+            return _compile_list(kind)
+        case Shape.MAP:
+            return _compile_map(kind)
+    prune_scalar = _SCALARS[kind.shape]
+    return lambda value, unknown: prune_scalar(value, kind)
+
+
+def _compile_list(kind: Type) -> _Prune:
     item = kind.item
     assert item is not None
-    prune_item = _PRUNERS[item.shape]
-    return [
-        _zero(item) if element is None else prune_item(element, item, Place(place, index, None), unknown)
-        for index, element in enumerate(value)
-    ]
+    plain, prune_item = _PLAIN.get(item.shape), _compile_type(item)
+
+    def prune_list(value: Any, unknown: list[_Path]) -> Any:
+        if not isinstance(value, list):
+            raise _WrongType(kind, value)
+        result = []
+        for index, element in enumerate(value):
+            if type(element) is not plain:
+                known = len(unknown)
+                element = _zero(item) if element is None else prune_item(element, unknown)
+                if len(unknown) > known:
+                    _extend_paths(unknown, known, index)
+            result.append(element)
+        return result
+
+    return prune_list
 
 
-def _prune_map(value: Any, kind: Type, place: Place, unknown: list[str]) -> Any:
-    if not isinstance(value, dict):
-        raise _wrong_type(value, kind, place)
+def _compile_map(kind: Type) -> _Prune:
     item = kind.item
     assert item is not None
-    prune_item = _PRUNERS[item.shape]
-    return {
-        key: _zero(item)
-        if (element := value[key]) is None
-        else prune_item(element, item, Place(place, key, None), unknown)
-        for key in sorted(value)
-    }
+    plain, prune_item = _PLAIN.get(item.shape), _compile_type(item)
+
+    def prune_map(value: Any, unknown: list[_Path]) -> Any:
+        if not isinstance(value, dict):
+            raise _WrongType(kind, value)
+        result: Json = {}
+        for key in sorted(value):
+            element = value[key]
+            if type(element) is not plain:
+                known = len(unknown)
+                element = _zero(item) if element is None else prune_item(element, unknown)
+                if len(unknown) > known:
+                    _extend_paths(unknown, known, key)
+            result[key] = element
+        return result
+
+    return prune_map
 
 
 def _zero(kind: Type) -> Any:
@@ -143,34 +211,34 @@ _ZEROS = {
 }
 
 
-def _prune_string(value: Any, kind: Type, place: Place, unknown: list[str]) -> Any:
+def _prune_string(value: Any, kind: Type) -> Any:
     if type(value) is not str:
-        raise _wrong_type(value, kind, place)
+        raise _WrongType(kind, value)
     return value
 
 
-def _prune_boolean(value: Any, kind: Type, place: Place, unknown: list[str]) -> Any:
+def _prune_boolean(value: Any, kind: Type) -> Any:
     if type(value) is not bool:
-        raise _wrong_type(value, kind, place)
+        raise _WrongType(kind, value)
     return value
 
 
-def _prune_integer(value: Any, kind: Type, place: Place, unknown: list[str]) -> Any:
+def _prune_integer(value: Any, kind: Type) -> Any:
     if type(value) is not int:
-        raise _wrong_type(value, kind, place)
+        raise _WrongType(kind, value)
     limit = 1 << (31 if kind.shape is Shape.INT32 else 63)
     if not -limit <= value < limit:
-        raise _wrong_type(value, kind, place, shown=str(value))
+        raise _WrongType(kind, value, shown=str(value))
     return value
 
 
-def _prune_double(value: Any, kind: Type, place: Place, unknown: list[str]) -> Any:
+def _prune_double(value: Any, kind: Type) -> Any:
     if type(value) not in (int, float):
-        raise _wrong_type(value, kind, place)
+        raise _WrongType(kind, value)
     return value
 
 
-def _prune_int_or_string(value: Any, kind: Type, place: Place, unknown: list[str]) -> Any:
+def _prune_int_or_string(value: Any, kind: Type) -> Any:
     if type(value) is str:
         return value
     if type(value) is not int or not -(1 << 31) <= value < 1 << 31:
@@ -178,38 +246,32 @@ def _prune_int_or_string(value: Any, kind: Type, place: Place, unknown: list[str
     return value
 
 
-def _prune_quantity(value: Any, kind: Type, place: Place, unknown: list[str]) -> Any:
+def _prune_quantity(value: Any, kind: Type) -> Any:
     if type(value) in (int, float):
         value = repr(value)
-    return _normalise(normalise_quantity, value, kind, place)
+    return _normalise(normalise_quantity, value, kind)
 
 
-def _prune_scalar_text(normal_form: Callable[[str], str | None]) -> Callable[[Any, Type, Place, list[str]], Any]:
-    def prune_text(value: Any, kind: Type, place: Place, unknown: list[str]) -> Any:
-        return _normalise(normal_form, value, kind, place)
-
-    return prune_text
+def _prune_scalar_text(normal_form: Callable[[str], str | None]) -> Callable[[Any, Type], Any]:
+    return lambda value, kind: _normalise(normal_form, value, kind)
 
 
-def _normalise(normal_form: Callable[[str], str | None], value: Any, kind: Type, place: Place) -> Any:
+def _normalise(normal_form: Callable[[str], str | None], value: Any, kind: Type) -> Any:
     if type(value) is not str:
-        raise _wrong_type(value, kind, place)
+        raise _WrongType(kind, value)
     try:
         return normal_form(value)
     except ScalarError as error:
         raise DecodeError(str(error)) from None
 
 
-def _prune_object(value: Any, kind: Type, place: Place, unknown: list[str]) -> Any:
+def _prune_object(value: Any, kind: Type) -> Any:
     if not isinstance(value, dict):
-        raise _wrong_type(value, kind, place)
+        raise _WrongType(kind, value)
     return value
 
 
-_PRUNERS: dict[Shape, Callable[[Any, Type, Place, list[str]], Any]] = {
-    Shape.STRUCT: _prune_nested,
-    Shape.LIST: _prune_list,
-    Shape.MAP: _prune_map,
+_SCALARS: dict[Shape, Callable[[Any, Type], Any]] = {
     Shape.STRING: _prune_string,
     Shape.BOOLEAN: _prune_boolean,
     Shape.INT32: _prune_integer,
@@ -221,15 +283,8 @@ _PRUNERS: dict[Shape, Callable[[Any, Type, Place, list[str]], Any]] = {
     Shape.MICRO_TIME: _prune_scalar_text(normalise_micro_time),
     Shape.BYTES: _prune_scalar_text(normalise_base64),
     Shape.FIELDS: _prune_object,
-    Shape.RAW: lambda value, kind, place, unknown: value,
+    Shape.RAW: lambda value, kind: value,
 }
-
-
-def _wrong_type(value: Any, kind: Type, place: Place, *, shown: str = "") -> DecodeError:
-    found = f"number {shown}" if shown else _name_json(value)
-    return DecodeError(
-        f"json: cannot unmarshal {found} into Go struct field {place.render_go()} of type {kind.go_name}"
-    )
 
 
 def _name_json(value: Any) -> str:

@@ -166,6 +166,28 @@ def selector_from_object(selector: Mapping[str, Any] | None) -> LabelSelector | 
     return LabelSelector(tuple(requirements))
 
 
+def render_label_selector(selector: LabelSelector) -> str:
+    """The selector as a query string holds it, requirements sorted by key: `a=b,c in (d,e),!f`.
+
+    Law: parsing the text gives the same requirements, sorted.
+    """
+    return ",".join(_render_requirement(term) for term in sorted(selector.requirements, key=lambda term: term.key))
+
+
+def _render_requirement(term: Requirement) -> str:
+    values = sorted(term.values)
+    match term.operator:
+        case Operator.EXISTS:
+            return term.key
+        case Operator.DOES_NOT_EXIST:
+            return f"!{term.key}"
+        case Operator.IN if len(values) == 1:
+            return f"{term.key}={values[0]}"
+        case Operator.GREATER | Operator.LESS:
+            return f"{term.key}{'>' if term.operator is Operator.GREATER else '<'}{values[0]}"
+    return f"{term.key} {term.operator.value} ({','.join(values)})"
+
+
 _EXPRESSION_OPERATORS = {
     "In": Operator.IN,
     "NotIn": Operator.NOT_IN,

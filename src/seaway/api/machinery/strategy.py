@@ -12,8 +12,8 @@ validate_update, warnings, commit.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 from seaway.api.machinery.field import FieldError
@@ -61,6 +61,8 @@ class Strategy:
     validate_status_update: Callable[[Json, Json], list[FieldError]] = lambda obj, old: []
     warnings: Callable[[Json, Json | None], list[str]] = lambda obj, old: []
     fields: Callable[[Json], dict[str, str]] = _no_fields
+    field_aliases: Mapping[str, str] = field(default_factory=dict)
+    """Selectable fields that are other names of what `fields` of the stored object gives."""
     has_generation: bool = False
     spec_changed: Callable[[Json, Json], bool] = lambda obj, old: obj.get("spec") != old.get("spec")
     """When generation grows (only with has_generation)."""
@@ -69,3 +71,7 @@ class Strategy:
     allows_unconditional_update: bool = True
     deletes_gracefully: bool = False
     answers_delete_with_object: bool = False
+    orphans_dependents: bool = False
+    """A delete that names no policy leaves what the object owns."""
+    has_dependents: bool = True
+    """False: nothing may be owned by the kind, so that propagation policies leave no finalizer."""

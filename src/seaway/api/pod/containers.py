@@ -20,6 +20,9 @@ from seaway.api.machinery.strategy import Json
 _PULL_POLICIES = ("Always", "IfNotPresent", "Never")
 _HANDLERS = ("exec", "httpGet", "tcpSocket", "grpc")
 _PROBES = ("livenessProbe", "readinessProbe", "startupProbe")
+_LASTING = ("lifecycle", "livenessProbe", "ports", "readinessProbe", "resizePolicy", "resources", "restartPolicy",
+            "startupProbe")  # fmt: skip
+_NOT_EPHEMERAL = "cannot be set for an Ephemeral Container"
 _NOT_NEGATIVE = "must be greater than or equal to 0"
 
 
@@ -40,6 +43,26 @@ def validate_containers(spec: Json, volumes: Collection[str]) -> list[FieldError
                     for probe in ("lifecycle", *_PROBES)
                     if container.get(probe)
                 ]
+    return errors
+
+
+def validate_ephemeral_containers(spec: Json) -> list[FieldError]:
+    """Their names are new to the Pod, and nothing rests on them: no ports, probes, resources."""
+    names = {c.get("name") or "" for field in ("containers", "initContainers") for c in spec.get(field) or ()}
+    targets = frozenset(names)
+    volumes = frozenset(volume.get("name") or "" for volume in spec.get("volumes") or ())
+    errors: list[FieldError] = []
+    for index, container in enumerate(spec.get("ephemeralContainers") or ()):
+        path = f"spec.ephemeralContainers[{index}]"
+        errors += _validate_name(f"{path}.name", container.get("name") or "", names)
+        errors += _validate_container(path, container, volumes, spec)
+        errors += [forbidden(f"{path}.{field}", _NOT_EPHEMERAL) for field in _LASTING if container.get(field)]
+        target = container.get("targetContainerName")
+        if target and target not in targets:
+            errors.append(FieldError(f"{path}.targetContainerName", FieldErrorKind.NOT_FOUND, target))
+        for position, mount in enumerate(container.get("volumeMounts") or ()):
+            own = f"{path}.volumeMounts[{position}]"
+            errors += [forbidden(f"{own}.{f}", _NOT_EPHEMERAL) for f in ("subPath", "subPathExpr") if mount.get(f)]
     return errors
 
 

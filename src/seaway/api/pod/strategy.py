@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from seaway.api.machinery.strategy import Context, Json, Strategy
 from seaway.api.pod.defaults import default_pod
+from seaway.api.pod.ephemeral import validate_no_ephemeral_containers
 from seaway.api.pod.qos import choose_qos_class
 from seaway.api.pod.validation import validate_pod, validate_pod_status, validate_pod_update
 
@@ -58,10 +59,11 @@ STRATEGY = Strategy(
     prepare_create=prepare_create,
     prepare_update=prepare_update,
     prepare_status_update=prepare_status_update,
-    validate_create=validate_pod,
+    validate_create=lambda obj: validate_no_ephemeral_containers(obj) + validate_pod(obj),
     validate_update=validate_pod_update,
     validate_status_update=validate_pod_status,
     fields=fields,
+    field_aliases={"spec.host": "spec.nodeName"},
     has_generation=True,
     deletes_gracefully=True,
     answers_delete_with_object=True,

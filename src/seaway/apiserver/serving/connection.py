@@ -16,6 +16,7 @@ import os
 import socket
 import ssl
 import struct
+import time
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any, cast
 
@@ -145,7 +146,8 @@ class Connection(RequestHandler):
     """One connection: its identity is worked out once, its timers are only set where something is slow."""
 
     __slots__ = (
-        "_body", "_clock", "_counted", "_header_bytes", "_http", "_on_lost", "_stall", "identity", "source", "was_made",
+        "_body", "_clock", "_counted", "_expires_at", "_header_bytes", "_http",
+        "_on_lost", "_stall", "identity", "source", "was_made",
     )  # fmt: skip
     identity: Identity | None
 
@@ -154,6 +156,7 @@ class Connection(RequestHandler):
         self.source = source
         self.was_made = False
         self.identity = None
+        self._expires_at = 0.0
         self._http = http
         self._on_lost = on_lost
         self._clock: asyncio.TimerHandle | None = None
@@ -171,6 +174,11 @@ class Connection(RequestHandler):
         certificate = transport.get_extra_info("peercert")
         if certificate:
             self.identity = identity_of_certificate(certificate.get("subject", ()))
+            self._expires_at = ssl.cert_time_to_seconds(certificate["notAfter"])
+
+    def find_identity(self) -> Identity | None:
+        """The identity of the client's certificate, None without one and from its last moment on."""
+        return self.identity if self.identity is not None and time.time() < self._expires_at else None
 
     def data_received(self, data: bytes) -> None:
         before = self._request_count

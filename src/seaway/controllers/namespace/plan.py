@@ -10,16 +10,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from seaway.api.configmap.types import ConfigMap
+from seaway.api.namespace.objects import ANNOTATION_DESCRIPTION, make_default_account, make_root_ca
 from seaway.api.namespace.types import Namespace
 
-DEFAULT_SERVICE_ACCOUNT = "default"
-ROOT_CA = "kube-root-ca.crt"
-ANNOTATION_DESCRIPTION = "kubernetes.io/description"
-ROOT_CA_DESCRIPTION = (
-    "Contains a CA bundle that can be used to verify the kube-apiserver when using internal endpoints such as the "
-    "internal service IP or kubernetes.default.svc. No other usage is guaranteed across distributions of Kubernetes "
-    "clusters."
-)
 FINALIZER = "kubernetes"
 FINALIZER_SECONDS = 15 // 2 + 1
 """Before a look at contents that wait for somebody's finalizer (upstream: estimate / 2 + 1, estimate 15)."""
@@ -72,21 +65,7 @@ def plan_defaults(
     if is_terminating(namespace):
         return DefaultsPlan()
     name = namespace.metadata.name
-    account: Json = {
-        "apiVersion": "v1",
-        "kind": "ServiceAccount",
-        "metadata": {"name": DEFAULT_SERVICE_ACCOUNT, "namespace": name},
-    }
-    wanted: Json = {
-        "apiVersion": "v1",
-        "kind": "ConfigMap",
-        "metadata": {
-            "name": ROOT_CA,
-            "namespace": name,
-            "annotations": {ANNOTATION_DESCRIPTION: ROOT_CA_DESCRIPTION},
-        },
-        "data": {"ca.crt": ca_pem},
-    }
+    account, wanted = make_default_account(name), make_root_ca(name, ca_pem)
     is_right = config_map is not None and (
         config_map.data == wanted["data"] and bool(config_map.metadata.annotations.get(ANNOTATION_DESCRIPTION))
     )

@@ -15,6 +15,7 @@ import msgspec
 from seaway.api.configmap.types import ConfigMap
 from seaway.api.machinery.errors import AlreadyExists, ApiError, Conflict, NotFound
 from seaway.api.machinery.meta import ObjectMeta, Reader
+from seaway.api.namespace.objects import DEFAULT_ACCOUNT, ROOT_CA
 from seaway.api.namespace.types import Namespace
 from seaway.api.pod.types import Pod
 from seaway.api.registry import CONFIG_MAPS, NAMESPACES, RESOURCES, SERVICE_ACCOUNTS, Resource
@@ -22,9 +23,7 @@ from seaway.client.requests import Client, TransportError
 from seaway.client.run import Change, Informer, QueueLoop
 from seaway.client.workqueue import BackOff
 from seaway.controllers.namespace.plan import (
-    DEFAULT_SERVICE_ACCOUNT,
     FINALIZER,
-    ROOT_CA,
     Content,
     Json,
     TerminationPlan,
@@ -55,9 +54,7 @@ class NamespaceController:
         self._client = client
         self._namespaces = namespaces
         self._ca_pem = ca_pem
-        self._accounts = Informer(
-            client, SERVICE_ACCOUNTS, _Left, field_selector=f"metadata.name={DEFAULT_SERVICE_ACCOUNT}"
-        )
+        self._accounts = Informer(client, SERVICE_ACCOUNTS, _Left, field_selector=f"metadata.name={DEFAULT_ACCOUNT}")
         self._config_maps = Informer(client, CONFIG_MAPS, ConfigMap, field_selector=f"metadata.name={ROOT_CA}")
         self._queue = QueueLoop("namespace", self._sync, workers=WORKERS, back_off=BACK_OFF)
         namespaces.subscribe(lambda change: self._queue.add(change.key))
@@ -98,7 +95,7 @@ class NamespaceController:
         name = namespace.metadata.name
         plan = plan_defaults(
             namespace,
-            has_service_account=f"{name}/{DEFAULT_SERVICE_ACCOUNT}" in self._accounts.objects,
+            has_service_account=f"{name}/{DEFAULT_ACCOUNT}" in self._accounts.objects,
             config_map=self._config_maps.objects.get(f"{name}/{ROOT_CA}"),
             ca_pem=self._ca_pem,
         )

@@ -48,7 +48,7 @@ class PodWorker:
         self._writer = StatusWriter(context.client, pod)
         prober = Prober(context.runtime, version=context.config.version, find_address=self._find_address)
         self._probes = ProbeRunner(prober, take_verdict=self._take_verdict, warn=self._warn)
-        self._starter = Starter(context, pod)
+        self._starter = Starter(context, pod, is_there=state.sandbox is not None)
         self._stopper = Stopper(context.runtime, prober)
         self._wake = asyncio.Event()
         self._early: dict[str, ContainerRun] = {}

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from seaway.api.service.types import Service
+from seaway.node.accounttokens import WantedToken
 from seaway.node.config import NodeConfig
 from seaway.node.envvars import (
     EnvError,
@@ -36,10 +37,11 @@ from seaway.node.volumes import PlannedVolume, VolumeError, find_unsupported_mou
 
 @dataclass(frozen=True, slots=True)
 class Sources:
-    """The data of the ConfigMaps and Secrets that exist, by name."""
+    """The data of the ConfigMaps and Secrets that exist, by name; and the tokens that were got."""
 
     config_maps: Mapping[str, Mapping[str, bytes]] = field(default_factory=dict)
     secrets: Mapping[str, Mapping[str, bytes]] = field(default_factory=dict)
+    tokens: Mapping[WantedToken, str] = field(default_factory=dict, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +99,7 @@ def make_volumes(config: NodeConfig, pod: PodManifest, state: PodState, sources:
         fields=make_fields(config, pod, state),
         find_config_map=sources.config_maps.get,
         find_secret=sources.secrets.get,
+        find_token=sources.tokens.get,
     )
 
 

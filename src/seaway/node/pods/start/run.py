@@ -7,11 +7,21 @@ Rule: spec "node" §2.4.
 from __future__ import annotations
 
 import contextlib
+from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 
-from seaway.api.machinery.errors import NotFound
-from seaway.api.registry import CONFIG_MAPS, SECRETS
-from seaway.client.requests import Client
+from seaway.api.machinery.errors import ApiError, NotFound
+from seaway.api.registry import CONFIG_MAPS, SECRETS, SERVICE_ACCOUNTS
+from seaway.client.requests import Client, TransportError
+from seaway.node.accounttokens import (
+    HeldToken,
+    WantedToken,
+    account_of,
+    find_wanted_tokens,
+    make_token_request,
+    read_token_answer,
+)
 from seaway.node.config import NodeConfig
 from seaway.node.envvars import EnvError
 from seaway.node.pods.context import AgentContext
@@ -46,15 +56,18 @@ class StartFailed(Exception):
 class Starter:
     """Begins what one Pod consists of. Its methods raise StartFailed and RuntimeGone."""
 
-    def __init__(self, context: AgentContext, pod: PodManifest) -> None:
+    def __init__(self, context: AgentContext, pod: PodManifest, *, is_there: bool) -> None:
+        """is_there: an agent before this one has begun the Pod, so it has volumes."""
         self._context = context
+        self._is_there = is_there
+        self._tokens: dict[WantedToken, HeldToken] = {}
         self._has_volumes = False
         self._has_content = any(v.config_map or v.secret or v.downward_api or v.projected for v in pod.spec.volumes)
 
     @property
     def wants_refresh(self) -> bool:
         """There are volumes, and what is in them may change."""
-        return self._has_volumes and self._has_content
+        return self._has_content and (self._has_volumes or self._is_there)
 
     async def create_sandbox(self, pod: PodManifest, state: PodState) -> tuple[Sandbox, tuple[tuple[str, str], ...]]:
         """The Pod's namespaces and volumes; and what its resolv.conf had to leave out, as (reason, message)."""
@@ -97,10 +110,32 @@ class Starter:
             await self._write_volumes(pod, state, await read_sources(self._context.client, pod))
 
     async def _write_volumes(self, pod: PodManifest, state: PodState, sources: Sources) -> None:
-        volumes = make_volumes(self._context.config, pod, state, sources)
+        await self._renew_tokens(pod)
+        tokens = {wanted: held.token for wanted, held in self._tokens.items()}
+        volumes = make_volumes(self._context.config, pod, state, replace(sources, tokens=tokens))
         await self._context.runtime.write_volumes(pod.uid, volumes)
         self._has_volumes = True
         self._has_content = any(isinstance(volume, Content) for volume in volumes)
+
+    async def _renew_tokens(self, pod: PodManifest) -> None:
+        """Get the tokens that the volumes want and that are missing or old. An old one serves until its end.
+
+        Raises VolumeError.
+        """
+        for wanted in find_wanted_tokens(pod):
+            held, wall_now = self._tokens.get(wanted), datetime.now(UTC)
+            if held is not None and not held.is_due(wall_now):
+                continue
+            request, account = make_token_request(pod, wanted), account_of(pod)
+            try:
+                answer = await self._context.client.create(
+                    SERVICE_ACCOUNTS, request, pod.metadata.namespace, name=account, subresource="token"
+                )
+            except (ApiError, TransportError) as error:
+                if held is None or not held.is_valid(wall_now):
+                    raise VolumeError(f"failed to fetch token: {error}") from error
+            else:
+                self._tokens[wanted] = read_token_answer(answer, wall_now=wall_now)
 
 
 def read_host_files(config: NodeConfig) -> HostFiles:
@@ -119,16 +154,19 @@ def read_host_files(config: NodeConfig) -> HostFiles:
 
 
 async def read_sources(client: Client, pod: PodManifest) -> Sources:
-    """The ConfigMaps and Secrets that the Pod names and that exist."""
+    """The ConfigMaps and Secrets that the Pod names and that exist. Raises VolumeError when the API does not tell."""
     namespace = pod.metadata.namespace
     map_names, secret_names = find_sources(pod)
     maps: dict[str, dict[str, bytes]] = {}
     secrets: dict[str, dict[str, bytes]] = {}
-    for name in sorted(map_names):
-        with contextlib.suppress(NotFound):
-            found = await client.get(CONFIG_MAPS, name, namespace, as_type=ConfigMap)
-            maps[name] = {k: v.encode() for k, v in found.data.items()} | found.binary_data
-    for name in sorted(secret_names):
-        with contextlib.suppress(NotFound):
-            secrets[name] = (await client.get(SECRETS, name, namespace, as_type=Secret)).data
+    try:
+        for name in sorted(map_names):
+            with contextlib.suppress(NotFound):
+                found = await client.get(CONFIG_MAPS, name, namespace, as_type=ConfigMap)
+                maps[name] = {k: v.encode() for k, v in found.data.items()} | found.binary_data
+        for name in sorted(secret_names):
+            with contextlib.suppress(NotFound):
+                secrets[name] = (await client.get(SECRETS, name, namespace, as_type=Secret)).data
+    except (ApiError, TransportError) as error:
+        raise VolumeError(f"what the Pod names cannot be read: {error}") from error
     return Sources(maps, secrets)

@@ -1,0 +1,73 @@
+"""Bearer tokens to identities: fixed tokens, service accounts, bootstrap tokens; the first that knows it wins.
+
+What may change is not remembered: the time, the account and the bound object are compared with every use. That costs
+microseconds; the signature, which costs a hundred times that, is checked once (`pki/tokens.py`).
+Rule: spec "api-machinery" §10.1, §10.3.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from seaway.api.machinery.http import Identity
+from seaway.apiserver.accounttokens import Find, identify_claims
+from seaway.apiserver.bootstraptokens import identify_bootstrap_token
+from seaway.apiserver.credentials import Credentials, digest_token
+from seaway.apiserver.effects import Effects
+from seaway.apiserver.identity import authenticate
+from seaway.pki.issuer import TokenIssuer
+from seaway.pki.tokens import MAX_TOKEN_BYTES, TokenError, create_signing_key
+
+
+@dataclass(frozen=True, slots=True)
+class Verified:
+    """Who the token stands for, and for which of the asked audiences it is good (in their order)."""
+
+    identity: Identity
+    audiences: tuple[str, ...]
+
+
+class Authenticator:
+    """One per server."""
+
+    def __init__(self, find: Find, effects: Effects, credentials: Credentials) -> None:
+        self.issuer = credentials.issuer or TokenIssuer(create_signing_key())
+        self.credentials = credentials
+        self._find = find
+        self._effects = effects
+
+    def find_identity(self, token: str) -> Identity | None:
+        """Whom the token stands for at the API, or None when it is not good."""
+        verified = self.verify(token, self.issuer.audiences)
+        return None if verified is None else verified.identity
+
+    def verify(self, token: str, audiences: Sequence[str]) -> Verified | None:
+        """The same for other audiences. Tokens that name none are good for the API's own."""
+        if len(token) > MAX_TOKEN_BYTES:
+            return None
+        wanted = tuple(audiences)
+        fixed = self.credentials.static_tokens
+        found = fixed.get(digest_token(token)) if fixed else None
+        if found is not None:
+            return self._for_api(found, wanted)
+        if "." in token[:7]:  # a JWT's first part is longer than a bootstrap token's
+            found = identify_bootstrap_token(token, self._find, wall_now=self._effects.wall_now())
+            return None if found is None else self._for_api(found, wanted)
+        return self._verify_signed(token, wanted)
+
+    def _for_api(self, identity: Identity, wanted: tuple[str, ...]) -> Verified | None:
+        own = tuple(audience for audience in wanted if audience in self.issuer.audiences)
+        return Verified(authenticate(identity), own) if own else None
+
+    def _verify_signed(self, token: str, wanted: tuple[str, ...]) -> Verified | None:
+        wall_now = self._effects.wall_now()
+        try:
+            claims = self.issuer.verify(token, audiences=wanted, wall_now=wall_now)
+        except TokenError:
+            return None
+        read = identify_claims(claims)
+        if read is None or not all(holder.is_alive(self._find, wall_now) for holder in read[1]):
+            return None
+        named = claims["aud"] if isinstance(claims["aud"], list) else [claims["aud"]]
+        return Verified(authenticate(read[0]), tuple(audience for audience in wanted if audience in named))
