@@ -156,7 +156,7 @@ def _collect_lists(prefix: str, whence: str, cells: dict[Resource, ListCell]) ->
 
 
 def _collect_access(metrics: Metrics) -> Iterator[Family]:
-    rows: list[Row] = [((result,), count) for result, count in sorted(metrics.authentications.items())]
+    rows: list[Row] = [(("failure",), metrics.failed_authentications), (("success",), sum(metrics.users.values()))]
     yield Family("authentication_attempts", "counter", "Requests with credentials.", ("result",), rows)
     rows = [((user,), count) for user, count in sorted(metrics.users.items())]
     yield Family("authenticated_user_requests", "counter", "Requests by kind of user.", ("username",), rows)

@@ -17,6 +17,7 @@ Rule: spec "api-machinery" §11 (in flight), §1.4 (429).
 from __future__ import annotations
 
 from collections import OrderedDict, deque
+from collections.abc import Sequence
 from enum import Enum
 
 WAIT_SECONDS = 15.0
@@ -44,6 +45,9 @@ class Ticket:
         self.phase = Phase.WAITING
 
 
+_NOBODY: tuple[Ticket, ...] = ()
+
+
 class FairQueue:
     """The seats and the lines of one kind of requests."""
 
@@ -56,15 +60,16 @@ class FairQueue:
         self._lines: OrderedDict[str, deque[Ticket]] = OrderedDict()
         self._arrivals: deque[Ticket] = deque()
 
-    def arrive(self, flow: str, now: float, *, crowded: bool = False) -> tuple[Ticket, list[Ticket]]:
+    def arrive(self, flow: str, now: float, *, crowded: bool = False) -> tuple[Ticket, Sequence[Ticket]]:
         """A ticket, started when there is a seat and nobody waits; and those that are refused for it.
 
         crowded: there is a seat, but more requests have come than can be answered at once, so all shall line up.
         """
         ticket = Ticket(flow, now)
         if not self.waiting and not crowded and self.running < self.seats:
-            self._start(ticket)
-            return ticket, []
+            ticket.phase = Phase.STARTED
+            self.running += 1
+            return ticket, _NOBODY
         line = self._lines.get(flow)
         refused: list[Ticket] = []
         if self.waiting >= self.max_waiting:
@@ -90,7 +95,8 @@ class FairQueue:
             if line:
                 self._lines[flow] = line
             self.waiting -= 1
-            self._start(ticket)
+            ticket.phase = Phase.STARTED
+            self.running += 1
             started.append(ticket)
         self._forget_served()
         return started
@@ -123,10 +129,6 @@ class FairQueue:
     def can_start(self) -> bool:
         """Somebody waits and there is a seat."""
         return self.waiting > 0 and self.running < self.seats
-
-    def _start(self, ticket: Ticket) -> None:
-        ticket.phase = Phase.STARTED
-        self.running += 1
 
     def _remove(self, ticket: Ticket, phase: Phase) -> None:
         ticket.phase = phase

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import functools
 import ipaddress
+from collections.abc import Sequence
 
 from seaway.api.machinery.http import ANONYMOUS, Identity, Request
 from seaway.apiserver.effects import Cancellable, Effects, Wakeup, resolve
@@ -108,7 +109,7 @@ class Gate:
         self._refuse(self.queue.expire(self._effects.monotonic()))
         self._watch_clock()
 
-    def _refuse(self, tickets: list[Ticket]) -> None:
+    def _refuse(self, tickets: Sequence[Ticket]) -> None:
         for ticket in tickets:
             self.refused[ticket.phase] += 1
             self._wake(ticket)

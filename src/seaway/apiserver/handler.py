@@ -17,7 +17,7 @@ from seaway.api.registry import SERVED, Resource, find_resource
 from seaway.apiserver.answers import make_status, make_text
 from seaway.apiserver.audit import AuditTrail
 from seaway.apiserver.exchange import Exchange, is_safe_id
-from seaway.apiserver.fairness import FairQueue, Phase, Ticket
+from seaway.apiserver.fairness import FairQueue, Phase
 from seaway.apiserver.gate import Gate, flow_of
 from seaway.apiserver.health import SHUTTING_DOWN, answer_health, is_health_path
 from seaway.apiserver.identity import impersonate
@@ -78,10 +78,13 @@ class ApiServer:
             return self._finish(exchange, make_status(error, request))
         if self.audit is not None:
             self.audit.receive(exchange)
-        if MASTERS in identity.groups or is_long_running(request, route) or is_health_path(route.path):
+        if MASTERS in identity.groups or is_long_running(route) or (not route.plural and is_health_path(route.path)):
             return self._finish(exchange, await self._respond(exchange))
         gate = self._reads if request.method in _READS else self._writes
-        ticket = await self._enter(gate, exchange)
+        ticket = gate.enter(flow_of(request, identity), exchange.started, backlog=self.backlog)
+        if ticket.phase is Phase.WAITING:
+            await gate.wait(ticket)
+            exchange.waited = self.state.effects.monotonic() - exchange.started
         if ticket.phase is not Phase.STARTED:
             self.metrics.cell(request, route).terminate(429)
             return self._finish(exchange, make_text(429, _TOO_MANY, (("Retry-After", "1"),)))
@@ -151,14 +154,6 @@ class ApiServer:
             audit_id = f"{self._audit_prefix}{self._audit_count:012x}"
         return Exchange(request, identity, audit_id, self.state.effects.monotonic())
 
-    async def _enter(self, gate: Gate, exchange: Exchange) -> Ticket:
-        flow = flow_of(exchange.request, exchange.identity)
-        ticket = gate.enter(flow, exchange.started, backlog=self.backlog)
-        if ticket.phase is Phase.WAITING:
-            await gate.wait(ticket)
-            exchange.waited = self.state.effects.monotonic() - exchange.started
-        return ticket
-
     async def _respond(self, exchange: Exchange) -> Response:
         """The verb's answer, or the refusal. A bug is told to the operator with the request's id, not to the client."""
         request = exchange.request
@@ -216,7 +211,7 @@ class ApiServer:
             identity = impersonate(request.headers, identity, state.authorize)
             if identity is not exchange.identity:
                 exchange.impersonated = identity
-        if request.query and not is_long_running(request, route):
+        if request.query and not is_long_running(route):
             parse_timeout(request)
         exchange.decision = "forbid"
         state.authorize(identity, attributes_of(route))

@@ -11,7 +11,7 @@ from enum import Enum
 from seaway.api.machinery.duration import DurationError, parse_duration
 from seaway.api.machinery.errors import BadRequest, Timeout
 from seaway.api.machinery.http import Request
-from seaway.apiserver.routes import Route, is_true, route_request
+from seaway.apiserver.routes import Route, route_request
 
 MAX_BODY_BYTES = 3 << 20
 MAX_LINE_BYTES = 64 << 10
@@ -105,7 +105,7 @@ def find_time_limit(request: Request) -> TimeLimit | None:
         route = route_request(request)
     except BadRequest:
         return TimeLimit(REQUEST_SECONDS, is_write=False)  # its refusal is told where all are
-    if is_long_running(request, route):
+    if is_long_running(route):
         return None
     is_write = route.verb in ("create", "update", "patch", "delete")
     limit = WRITE_SECONDS if is_write else REQUEST_SECONDS
@@ -122,8 +122,8 @@ def parse_timeout(request: Request) -> float:
         raise BadRequest(f"invalid timeout specified in the request URL - {error}") from None
 
 
-def is_long_running(request: Request, route: Route) -> bool:
+def is_long_running(route: Route) -> bool:
     """Watches, and streams to and from Pods: no time limit, no place in the queues."""
-    if route.verb == "watch" or (route.subresource and route.subresource.split("/")[0] in LONG_RUNNING_SUBRESOURCES):
-        return route.is_resource
-    return route.is_resource and request.method == "GET" and not route.name and is_true(request.find_parameter("watch"))
+    if route.subresource:
+        return route.subresource.split("/")[0] in LONG_RUNNING_SUBRESOURCES
+    return route.verb == "watch" and route.is_resource

@@ -281,12 +281,18 @@ class HttpServer(web.Server):
             identity = self._authenticate(connection, request)
             if wire.can_read_body and not is_health_path(path):
                 request = await self._read_body(wire, request)
-            response = await self._ask(request, identity)
+            if request.method == "GET" and not parameters:  # from memory: there is nothing to wait for
+                response = await self.server.handle(request, identity)
+            else:
+                response = await self._ask(request, identity)
         except ApiError as error:
             response = self.server.refuse(request, identity or ANONYMOUS, error)
         if identity is ANONYMOUS and (texts := find_credential_warnings(request.headers)):
             response = replace(response, headers=(*response.headers, *make_warning_headers(texts)))
         if self._access_log is None:
+            body = response.body
+            if isinstance(body, bytes) and len(body) <= _SLICE_BYTES and response.upgrade is None:
+                return self._send_whole(response, body)
             return await self._send(wire, request, response, until=begun + REQUEST_SECONDS)
         try:
             return await self._send(wire, request, response, until=begun + REQUEST_SECONDS)
@@ -295,8 +301,6 @@ class HttpServer(web.Server):
 
     async def _ask(self, request: Request, identity: Identity) -> Response:
         """The server's answer, in the time that the request has. Raises ApiError."""
-        if request.method == "GET" and not request.query:
-            return await self.server.handle(request, identity)  # from memory: there is nothing to wait for
         limit = find_time_limit(request)
         if limit is None:
             return await self.server.handle(request, identity)
@@ -361,12 +365,9 @@ class HttpServer(web.Server):
         if isinstance(body, bytes):
             if response.upgrade is not None:
                 return await converse(wire, response, response.upgrade, list_protocols(request.headers))
-            answer = web.Response(status=response.status, headers=CIMultiDict(response.headers), body=body)
-            if self.server.is_stopping:
-                answer.force_close()
             if len(body) > _SLICE_BYTES:
                 return await self._send_large(wire, request, response, body, until=until)
-            return answer
+            return self._send_whole(response, body)
         if wants_websocket(request.headers) and response.status == 200:
             is_welcome = is_valid_origin(request.headers.get("origin", ""))
             answer_with = watch_by_messages(response) if is_welcome else make_text(403, b"Forbidden\n")
@@ -375,6 +376,13 @@ class HttpServer(web.Server):
             finally:
                 await _release(body)
         return await self._stream(wire, request, response, body)
+
+    def _send_whole(self, response: Response, body: bytes) -> web.Response:
+        """An answer that aiohttp writes at once."""
+        answer = web.Response(status=response.status, headers=CIMultiDict(response.headers), body=body)
+        if self.server.is_stopping:
+            answer.force_close()
+        return answer
 
     async def _send_large(
         self, wire: _WireRequest, request: Request, response: Response, body: bytes, *, until: float
