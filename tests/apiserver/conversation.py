@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 from urllib.parse import parse_qsl
 
 from seaway.api.machinery.http import Identity, Request, Response
+from seaway.apiserver.credentials import Credentials
 from seaway.apiserver.handler import ApiServer
 from seaway.apiserver.run import ServerConfig, open_server
 from seaway.store.contract import Store
@@ -190,13 +191,16 @@ def talk(
     *,
     store: Store | None = None,
     config: ServerConfig | None = None,
+    credentials: Credentials | None = None,
 ) -> None:
     """Run the conversation with a fresh server. A bug of the server fails the test."""
 
     async def run() -> None:
         effects = ManualEffects()
         chosen = store or MemoryStore()
-        server = await open_server(config or ServerConfig(), chosen, effects=effects, runs_loops=False)
+        server = await open_server(
+            config or ServerConfig(), chosen, credentials=credentials, effects=effects, runs_loops=False
+        )
         try:
             await conversation(Conversation(server, effects))
         finally:

@@ -6,7 +6,7 @@ import asyncio
 import socket
 import ssl
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -95,6 +95,7 @@ def running(
     conversation: Callable[[Running], Awaitable[None]],
     *,
     credentials: Credentials = CREDENTIALS,
+    front_proxy: tuple[Path | None, tuple[str, ...]] = (None, ()),
     store: Store | None = None,
     config: ServerConfig | None = None,
     limits: ConnectionLimits | None = None,
@@ -111,7 +112,7 @@ def running(
         inherited = socket.create_server(("127.0.0.1", 0))
         serving = await serve(
             server,
-            tls=authority.serving(),
+            tls=replace(authority.serving(), front_proxy_ca=front_proxy[0], front_proxy_names=front_proxy[1]),
             listen=(TcpListener("127.0.0.1", 0), UnixListener(path), inherited),
             limits=limits,
             access_log=access_log,

@@ -133,8 +133,6 @@ def test_an_unserved_version_is_a_status(path: str) -> None:
         ask(path)
 
 
-@pytest.mark.parametrize(
-    ("method", "path"), [("GET", "/"), ("GET", "/api/v1/services"), ("POST", "/api"), ("GET", "/healthz")]
-)
+@pytest.mark.parametrize(("method", "path"), [("GET", "/api/v1/services"), ("POST", "/api"), ("GET", "/healthz")])
 def test_other_requests_are_left_to_others(method: str, path: str) -> None:
     assert answer(Request(method, path), address="x") is None

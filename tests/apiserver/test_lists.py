@@ -7,6 +7,8 @@ import gzip
 import json
 from typing import Any
 
+import pytest
+
 from seaway.store.memory import MemoryStore
 from seaway.testing.builders import make_service
 from tests.apiserver.conversation import CONFIG_MAPS, SERVICES, Conversation, Reply, talk
@@ -201,5 +203,41 @@ def test_a_kept_compressed_list_equals_a_fresh_one() -> None:
         assert (await read())["items"][0]["metadata"]["name"] == "later"
         await ask("POST", SERVICES, make_service())  # another kind: the same items at a later revision
         assert (await read())["metadata"] == (await ask("GET", CONFIG_MAPS)).body["metadata"]
+
+    talk(conversation)
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        pytest.param("limit=1", id="a page"),
+        pytest.param("resourceVersion={before}&resourceVersionMatch=Exact", id="the past"),
+        pytest.param("labelSelector=no", id="another selection"),
+        pytest.param("pretty=true", id="another spelling"),
+    ],
+)
+def test_a_kept_list_is_no_answer_to_another_question(query: str) -> None:
+    async def conversation(ask: Conversation) -> None:
+        before = (await ask("GET", CONFIG_MAPS)).body["metadata"]["resourceVersion"]
+        for name in ("a", "b"):
+            await ask("POST", CONFIG_MAPS, {"metadata": {"name": name}, "data": {"k": "x" * 20_000}})
+        path = f"{CONFIG_MAPS}?{query.format(before=before)}"
+        fresh = await ask("GET", path)
+        for _ in range(2):
+            kept = await ask("GET", CONFIG_MAPS)
+            assert names(kept) == ["a", "b"]
+        again = await ask("GET", path)
+        assert again.text == fresh.text != kept.text
+
+    talk(conversation)
+
+
+def test_any_version_and_no_older_than_now_are_the_same_question() -> None:
+    async def conversation(ask: Conversation) -> None:
+        made = await ask("POST", CONFIG_MAPS, {"metadata": {"name": "a"}, "data": {"k": "x" * 20_000}})
+        version = made.body["metadata"]["resourceVersion"]
+        first = await ask("GET", CONFIG_MAPS)
+        for query in ("resourceVersion=0&limit=1", f"resourceVersion={version}", f"resourceVersion={version}&limit=0"):
+            assert (await ask("GET", f"{CONFIG_MAPS}?{query}")).text == first.text
 
     talk(conversation)

@@ -10,7 +10,9 @@ import pytest
 
 from seaway.api.machinery.http import Request, Response
 from seaway.api.machinery.protobuf import read_fields
-from seaway.api.registry import RESOURCES, Resource
+from seaway.api.registry import ENDPOINT_SLICES, ENDPOINTS, RESOURCES, SERVED, SERVICES, Resource
+from seaway.api.schema import Definition, describe, find_definition, get_definition
+from seaway.apiserver.discovery import subresource_facts
 from seaway.apiserver.openapi import PROTOBUF_ACCEPT, PROTOBUF_TYPE, answer
 
 Json = dict[str, Any]
@@ -40,7 +42,7 @@ def find_references(value: Any) -> Iterator[str]:
             yield from find_references(child)
 
 
-@pytest.mark.parametrize("resource", RESOURCES, ids=lambda r: r.kind)
+@pytest.mark.parametrize("resource", [r for r in RESOURCES if "patch" in r.verbs], ids=lambda r: r.kind)
 def test_every_kind_has_a_path_and_a_schema_in_both_versions(resource: Resource) -> None:
     gvk = {"group": resource.group, "kind": resource.kind, "version": resource.version}
     path = resource.path("{namespace}" if resource.namespaced else "", "{name}")
@@ -56,7 +58,115 @@ def test_every_kind_has_a_path_and_a_schema_in_both_versions(resource: Resource)
     assert v2["paths"][path]["patch"]["consumes"] == list(content)
 
 
-@pytest.mark.parametrize("prefix", sorted({r.path_prefix for r in RESOURCES}))
+METHODS = {"get": "get", "list": "get", "create": "post", "update": "put", "patch": "patch", "delete": "delete",
+           "deletecollection": "delete"}  # fmt: skip
+
+
+@pytest.mark.parametrize("version", ["v2", "v3"])
+@pytest.mark.parametrize("resource", SERVED, ids=lambda r: r.kind)
+def test_what_discovery_offers_is_described_and_nothing_else(resource: Resource, version: str) -> None:
+    document = read("/openapi/v2" if version == "v2" else f"/openapi/v3{resource.path_prefix}")
+    namespace = "{namespace}" if resource.namespaced else ""
+    collection, item = resource.path(namespace), resource.path(namespace, "{name}")
+    of_collection = ("list", "create", "deletecollection")
+    wanted: dict[str, set[str]] = {}
+    for verb in resource.verbs:
+        if verb != "watch":
+            wanted.setdefault(collection if verb in of_collection else item, set()).add(METHODS[verb])
+    if resource.namespaced and "list" in resource.verbs:
+        wanted[resource.path()] = {"get"}
+    for name in resource.subresources:
+        wanted[f"{item}/{name}"] = {METHODS[verb] for verb in subresource_facts(resource, name).verbs}
+    mine = {path for path in document["paths"] if path in (collection, resource.path()) or path.startswith(item)}
+    assert {path: set(document["paths"][path]) - {"parameters"} for path in mine} == wanted
+
+
+@pytest.mark.parametrize("path", ["/openapi/v2", *(f"/openapi/v3{p}" for p in sorted({r.path_prefix for r in SERVED}))])
+def test_an_operation_has_a_name_of_its_own_and_answers(path: str) -> None:
+    operations = [
+        operation
+        for item in read(path)["paths"].values()
+        for method, operation in item.items()
+        if method != "parameters"
+    ]
+    ids = [operation["operationId"] for operation in operations]
+    assert len(ids) == len(set(ids))
+    for operation in operations:
+        assert set(operation["responses"]) >= {"default"} and len(operation["responses"]) > 1
+        names = [parameter["name"] for parameter in operation["parameters"]]
+        assert len(names) == len(set(names))
+        assert all(parameter["description"] for parameter in operation["parameters"] if parameter["in"] != "body")
+
+
+def test_parameters_are_those_of_the_verb() -> None:
+    paths = read("/openapi/v3/apis/apps/v1")["paths"]
+    item = paths["/apis/apps/v1/namespaces/{namespace}/deployments/{name}"]
+    collection = paths["/apis/apps/v1/namespaces/{namespace}/deployments"]
+
+    def names(operation: Json) -> set[str]:
+        return {parameter["name"] for parameter in operation["parameters"]}
+
+    selection = {"labelSelector", "fieldSelector", "limit", "continue", "resourceVersion", "resourceVersionMatch",
+                 "timeoutSeconds", "sendInitialEvents"}  # fmt: skip
+    write = {"dryRun", "fieldManager", "fieldValidation"}
+    deletion = {"dryRun", "gracePeriodSeconds", "orphanDependents", "propagationPolicy"}
+    assert names(collection["get"]) == selection | {"watch", "allowWatchBookmarks"}
+    assert names(collection["post"]) == names(item["put"]) == write
+    assert names(item["patch"]) == write | {"force"}
+    assert names(item["delete"]) == deletion
+    assert names(collection["delete"]) == selection | deletion
+    assert {p["name"] for p in item["parameters"] if p["in"] == "path"} == {"namespace", "name"}
+    assert not item["delete"]["requestBody"]["required"]
+    assert collection["get"]["operationId"] == "listAppsV1NamespacedDeployment"
+
+
+def test_scale_speaks_of_a_scale() -> None:
+    document = read("/openapi/v3/apis/apps/v1")
+    scale = document["paths"]["/apis/apps/v1/namespaces/{namespace}/deployments/{name}/scale"]
+    gvk = {"group": "autoscaling", "kind": "Scale", "version": "v1"}
+    assert {scale[method]["x-kubernetes-group-version-kind"]["kind"] for method in ("get", "put", "patch")} == {"Scale"}
+    name = scale["get"]["responses"]["200"]["content"]["application/json"]["schema"]["$ref"].rpartition("/")[2]
+    assert document["components"]["schemas"][name]["x-kubernetes-group-version-kind"] == [gvk]
+
+
+@pytest.mark.parametrize("resource", SERVED, ids=lambda r: r.kind)
+def test_every_kind_is_described_in_a_sentence(resource: Resource) -> None:
+    definition = find_definition(resource.group, resource.version, resource.kind)
+    assert definition is not None
+    assert describe(definition.name).endswith(".")
+
+
+@pytest.mark.parametrize("resource", [SERVICES, ENDPOINT_SLICES, ENDPOINTS], ids=lambda r: r.kind)
+def test_every_field_of_a_service_and_its_endpoints_is_described(resource: Resource) -> None:
+    kind = (resource.group, resource.version, resource.kind)
+    without = {
+        f"{definition.short_name}.{field}"
+        for definition in reach(find_definition(*kind))
+        for field in ("", *definition.fields)
+        if not describe(definition.name, field)
+    }
+    assert without == set()
+
+
+def reach(root: Definition | None) -> list[Definition]:
+    """The definition and all that its fields lead to."""
+    found: dict[str, Definition] = {}
+    todo = [root]
+    while todo:
+        definition = todo.pop()
+        if definition is None or definition.name in found:
+            continue
+        found[definition.name] = definition
+        for field in definition.fields.values():
+            kind = field.type
+            while kind.item is not None:
+                kind = kind.item
+            if kind.name:
+                todo.append(get_definition(kind.name))
+    return list(found.values())
+
+
+@pytest.mark.parametrize("prefix", sorted({r.path_prefix for r in SERVED}))
 def test_every_reference_of_version_3_has_its_target(prefix: str) -> None:
     document = read(f"/openapi/v3{prefix}")
     names = {f"#/components/schemas/{name}" for name in document["components"]["schemas"]}

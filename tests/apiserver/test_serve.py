@@ -8,19 +8,24 @@ import json
 import socket
 import ssl
 import stat
+from collections.abc import Awaitable, Callable
+from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import aiohttp
 import pytest
+from cryptography import x509
 
-from seaway.api.machinery.http import Request
+from seaway.api.machinery.http import Identity, Request
 from seaway.apiserver.run import ServerConfig, open_server
-from seaway.apiserver.serve import TcpListener, UnixListener, serve
+from seaway.apiserver.serve import TcpListener, UnixListener, make_reader, serve
 from seaway.store.memory import MemoryStore
 from seaway.testing.builders import make_service
 from tests.apiserver.certificates import Authority
 from tests.apiserver.conversation import SERVICES
-from tests.apiserver.running import Running, running
+from tests.apiserver.running import CREDENTIALS, Running, running
 
 
 def test_a_certificate_is_an_identity_on_tcp(tmp_path: Path) -> None:
@@ -139,3 +144,138 @@ def test_a_taken_port_opens_nothing(tmp_path: Path) -> None:
         await store.close()
 
     asyncio.run(run())
+
+
+WHOAMI = "/apis/authentication.k8s.io/v1/selfsubjectreviews"
+
+
+async def ask_who(server: Running, certificate: tuple[Path, Path] | None, **headers: str) -> tuple[int, dict[str, Any]]:
+    """The status, and who the server takes the client for."""
+    context = ssl.create_default_context(cafile=str(server.authority.path))
+    if certificate is not None:
+        context.load_cert_chain(*certificate)
+    async with (
+        aiohttp.ClientSession(connector=aiohttp.TCPConnector(ssl=context)) as session,
+        session.post(f"{server.url}{WHOAMI}", json={}, headers=headers) as answer,
+    ):
+        body = await answer.json()
+        return answer.status, body["status"]["userInfo"] if answer.status == 201 else body
+
+
+def test_a_certificate_past_its_time_is_401_and_a_good_token_beside_it_counts(tmp_path: Path) -> None:
+    async def conversation(server: Running) -> None:
+        old = server.authority.issue("old", "ann", "system:masters", days=(-2, -1))
+        early = server.authority.issue("early", "ann", "system:masters", days=(1, 2))
+        for certificate in (old, early):
+            status, body = await ask_who(server, certificate)
+            assert (status, body["reason"], body["message"]) == (401, "Unauthorized", "Unauthorized")
+            assert "details" not in body and body["metadata"] == {}
+            status, user = await ask_who(server, certificate, authorization="Bearer good")
+            assert (status, user["username"]) == (201, "robot")
+
+    running(tmp_path, conversation)
+
+
+def test_a_connection_does_not_outlive_its_certificate(tmp_path: Path) -> None:
+    authority = Authority(tmp_path)
+    path, _ = authority.issue("ann", "ann")
+    der = ssl.PEM_cert_to_DER_cert(path.read_text())
+    shown = make_reader(authority.serving()).read(((("commonName", "ann"),),), der)
+    ends = x509.load_der_x509_certificate(der).not_valid_after_utc
+    assert shown.find_identity({}, ends) == Identity("ann", ("system:authenticated",))
+    assert shown.find_identity({}, ends + timedelta(seconds=1)) is None
+
+
+def test_the_uid_comes_from_the_certificates_own_field(tmp_path: Path) -> None:
+    async def conversation(server: Running) -> None:
+        certificate = server.authority.issue("ann", "ann", "g", uid="u-1")
+        assert await ask_who(server, certificate) == (
+            201, {"username": "ann", "uid": "u-1", "groups": ["g", "system:authenticated"]},
+        )  # fmt: skip
+
+    running(tmp_path, conversation)
+
+
+def test_an_extra_blank_before_the_token_is_warned_of_and_the_client_is_anonymous(tmp_path: Path) -> None:
+    async def conversation(server: Running) -> None:
+        async with server.session() as session:
+            headers = {"authorization": "Bearer  good"}
+            async with session.get(f"{server.url}/version", headers=headers) as answer:
+                assert answer.status == 200
+                assert answer.headers["Warning"] == (
+                    '299 - "the provided Authorization header contains extra space before the bearer token, and is '
+                    'ignored"'
+                )
+            async with session.get(f"{server.url}/api", headers=headers) as answer:
+                assert answer.status == 403
+
+    running(tmp_path, conversation)
+
+
+def test_without_anonymous_who_shows_nothing_is_401_even_for_health(tmp_path: Path) -> None:
+    async def conversation(server: Running) -> None:
+        async with server.session() as session, session.get(f"{server.url}/livez") as answer:
+            assert answer.status == 401
+        async with server.session(token="good") as session, session.get(f"{server.url}/livez") as answer:
+            assert answer.status == 200
+
+    running(tmp_path, conversation, credentials=replace(CREDENTIALS, allows_anonymous=False))
+
+
+FORWARDED = {
+    "X-Remote-User": "ann",
+    "X-Remote-Group": "g",
+    "X-Remote-Uid": "u-1",
+    "X-Remote-Extra-scope%2Fa": "1",
+}
+ANN = {"username": "ann", "uid": "u-1", "groups": ["g", "system:authenticated"], "extra": {"scope/a": ["1"]}}
+
+
+def proxied(tmp_path: Path, conversation: Callable[[Running, Authority], Awaitable[None]], *names: str) -> None:
+    """A conversation with a server that believes the proxies of a second CA."""
+    folder = tmp_path / "proxies"
+    folder.mkdir()
+    proxies = Authority(folder, "proxy-ca")
+
+    async def talk(server: Running) -> None:
+        await conversation(server, proxies)
+
+    running(tmp_path, talk, front_proxy=(proxies.path, names))
+
+
+def test_a_front_proxy_says_whom_it_speaks_for(tmp_path: Path) -> None:
+    async def conversation(server: Running, proxies: Authority) -> None:
+        proxy = proxies.issue("proxy", "front", "system:masters")
+        assert await ask_who(server, proxy, **FORWARDED) == (201, ANN)
+        assert (await ask_who(server, proxy))[0] == 401, "by itself it is nobody, whatever its certificate says"
+
+    proxied(tmp_path, conversation, "front")
+
+
+def test_the_headers_of_anybody_else_are_not_believed(tmp_path: Path) -> None:
+    async def conversation(server: Running, proxies: Authority) -> None:
+        other = proxies.issue("other", "other", "system:masters")
+        assert (await ask_who(server, other, **FORWARDED))[0] == 401, "a proxy of another name"
+        client = server.authority.issue("ben", "front", "x")
+        status, user = await ask_who(server, client, **FORWARDED)
+        assert (status, user["username"], user["groups"]) == (201, "front", ["x", "system:authenticated"])
+        assert (await ask_who(server, None, **FORWARDED))[0] == 403
+        token = {"authorization": "Bearer good"}
+        assert (await ask_who(server, None, **FORWARDED, **token))[1]["username"] == "robot"
+
+    proxied(tmp_path, conversation, "front")
+
+
+def test_any_name_may_forward_where_none_is_given(tmp_path: Path) -> None:
+    async def conversation(server: Running, proxies: Authority) -> None:
+        assert await ask_who(server, proxies.issue("p", "anything"), **FORWARDED) == (201, ANN)
+
+    proxied(tmp_path, conversation)
+
+
+def test_without_a_ca_of_proxies_nobody_forwards(tmp_path: Path) -> None:
+    async def conversation(server: Running) -> None:
+        client = server.authority.issue("ben", "ben")
+        assert (await ask_who(server, client, **FORWARDED))[1]["username"] == "ben"
+
+    running(tmp_path, conversation)

@@ -50,6 +50,7 @@ def test_the_server_sets_what_is_the_servers() -> None:
                 "deletionGracePeriodSeconds": 3, "managedFields": [{"manager": "m"}], "selfLink": "/x"}  # fmt: skip
         meta = (await ask("POST", CONFIG_MAPS, config_map(**mine))).body["metadata"]
         assert meta.pop("resourceVersion") and meta.pop("uid") != "x"
+        assert [entry["manager"] for entry in meta.pop("managedFields")] == ["unknown"]
         assert meta == {"name": "a", "namespace": "default", "creationTimestamp": "2026-01-02T12:00:00Z"}
 
     talk(conversation)
@@ -284,7 +285,7 @@ def test_impersonation_needs_the_right_and_takes_the_others_place() -> None:
         assert 'User "ann" cannot list' in refused.message
         ben = Identity("ben", ("system:authenticated",))
         assert (
-            'User "ben" cannot impersonate resource "users"'
+            'User "ben" cannot impersonate-on:user-info:list resource "services"'
             in (await ask("GET", SERVICES, headers=as_ann, identity=ben)).message
         )
         groups = {**as_ann, "impersonate-group": "x\nsystem:masters"}

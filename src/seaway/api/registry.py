@@ -125,48 +125,57 @@ ROLE_BINDINGS = Resource(group="rbac.authorization.k8s.io", kind="RoleBinding", 
                          singular="rolebinding", folder="rbac")  # fmt: skip
 REPLICATION_CONTROLLERS = Resource(kind="ReplicationController", plural="replicationcontrollers",
                                    singular="replicationcontroller", short_names=("rc",), categories=("all",),
-                                   subresources=("status", "scale"))  # fmt: skip
+                                   subresources=("status", "scale"), folder="replicationcontroller")  # fmt: skip
 RESOURCE_QUOTAS = Resource(kind="ResourceQuota", plural="resourcequotas", singular="resourcequota",
-                           short_names=("quota",), subresources=("status",))  # fmt: skip
-LIMIT_RANGES = Resource(kind="LimitRange", plural="limitranges", singular="limitrange", short_names=("limits",))
-POD_TEMPLATES = Resource(kind="PodTemplate", plural="podtemplates", singular="podtemplate")
+                           short_names=("quota",), subresources=("status",), folder="resourcequota")  # fmt: skip
+LIMIT_RANGES = Resource(
+    kind="LimitRange", plural="limitranges", singular="limitrange", short_names=("limits",), folder="limitrange"
+)
+POD_TEMPLATES = Resource(kind="PodTemplate", plural="podtemplates", singular="podtemplate", folder="podtemplate")
 PERSISTENT_VOLUMES = Resource(kind="PersistentVolume", plural="persistentvolumes", singular="persistentvolume",
-                              namespaced=False, short_names=("pv",), subresources=("status",))  # fmt: skip
+                              namespaced=False, short_names=("pv",), subresources=("status",),
+                              folder="persistentvolume")  # fmt: skip
 PERSISTENT_VOLUME_CLAIMS = Resource(kind="PersistentVolumeClaim", plural="persistentvolumeclaims",
                                     singular="persistentvolumeclaim", short_names=("pvc",),
-                                    subresources=("status",))  # fmt: skip
+                                    subresources=("status",), folder="persistentvolumeclaim")  # fmt: skip
 API_SERVICES = Resource(group="apiregistration.k8s.io", kind="APIService", plural="apiservices",
                         singular="apiservice", namespaced=False, categories=("api-extensions",),
                         verbs=READ_VERBS)  # fmt: skip
 DEPLOYMENTS = Resource(group="apps", kind="Deployment", plural="deployments", singular="deployment",
-                       short_names=("deploy",), categories=("all",), subresources=("status", "scale"))  # fmt: skip
+                       short_names=("deploy",), categories=("all",), subresources=("status", "scale"),
+                       folder="deployment")  # fmt: skip
 REPLICA_SETS = Resource(group="apps", kind="ReplicaSet", plural="replicasets", singular="replicaset",
-                        short_names=("rs",), categories=("all",), subresources=("status", "scale"))  # fmt: skip
+                        short_names=("rs",), categories=("all",), subresources=("status", "scale"),
+                        folder="replicaset")  # fmt: skip
 STATEFUL_SETS = Resource(group="apps", kind="StatefulSet", plural="statefulsets", singular="statefulset",
-                         short_names=("sts",), categories=("all",), subresources=("status", "scale"))  # fmt: skip
+                         short_names=("sts",), categories=("all",), subresources=("status", "scale"),
+                         folder="statefulset")  # fmt: skip
 DAEMON_SETS = Resource(group="apps", kind="DaemonSet", plural="daemonsets", singular="daemonset",
-                       short_names=("ds",), categories=("all",), subresources=("status",))  # fmt: skip
+                       short_names=("ds",), categories=("all",), subresources=("status",),
+                       folder="daemonset")  # fmt: skip
 CONTROLLER_REVISIONS = Resource(group="apps", kind="ControllerRevision", plural="controllerrevisions",
-                                singular="controllerrevision")  # fmt: skip
+                                singular="controllerrevision", folder="controllerrevision")  # fmt: skip
 JOBS = Resource(group="batch", kind="Job", plural="jobs", singular="job", categories=("all",),
-                subresources=("status",))  # fmt: skip
+                subresources=("status",), folder="job")  # fmt: skip
 CRON_JOBS = Resource(group="batch", kind="CronJob", plural="cronjobs", singular="cronjob", short_names=("cj",),
-                     categories=("all",), subresources=("status",))  # fmt: skip
+                     categories=("all",), subresources=("status",), folder="cronjob")  # fmt: skip
 INGRESSES = Resource(group="networking.k8s.io", kind="Ingress", plural="ingresses", singular="ingress",
-                     short_names=("ing",), subresources=("status",))  # fmt: skip
+                     short_names=("ing",), subresources=("status",), folder="ingress")  # fmt: skip
 INGRESS_CLASSES = Resource(group="networking.k8s.io", kind="IngressClass", plural="ingressclasses",
-                           singular="ingressclass", namespaced=False)  # fmt: skip
+                           singular="ingressclass", namespaced=False, folder="ingressclass")  # fmt: skip
 NETWORK_POLICIES = Resource(group="networking.k8s.io", kind="NetworkPolicy", plural="networkpolicies",
-                            singular="networkpolicy", short_names=("netpol",))  # fmt: skip
+                            singular="networkpolicy", short_names=("netpol",), folder="networkpolicy")  # fmt: skip
 SERVICE_CIDRS = Resource(group="networking.k8s.io", kind="ServiceCIDR", plural="servicecidrs", singular="servicecidr",
-                         namespaced=False, subresources=("status",))  # fmt: skip
+                         namespaced=False, subresources=("status",), folder="servicecidr")  # fmt: skip
 POD_DISRUPTION_BUDGETS = Resource(group="policy", kind="PodDisruptionBudget", plural="poddisruptionbudgets",
                                   singular="poddisruptionbudget", short_names=("pdb",),
-                                  subresources=("status",))  # fmt: skip
+                                  subresources=("status",), folder="poddisruptionbudget")  # fmt: skip
 STORAGE_CLASSES = Resource(group="storage.k8s.io", kind="StorageClass", plural="storageclasses",
-                           singular="storageclass", namespaced=False, short_names=("sc",))  # fmt: skip
+                           singular="storageclass", namespaced=False, short_names=("sc",),
+                           folder="storageclass")  # fmt: skip
 PRIORITY_CLASSES = Resource(group="scheduling.k8s.io", kind="PriorityClass", plural="priorityclasses",
-                            singular="priorityclass", namespaced=False, short_names=("pc",))  # fmt: skip
+                            singular="priorityclass", namespaced=False, short_names=("pc",),
+                            folder="priorityclass")  # fmt: skip
 CUSTOM_RESOURCE_DEFINITIONS = Resource(group="apiextensions.k8s.io", kind="CustomResourceDefinition",
                                        plural="customresourcedefinitions", singular="customresourcedefinition",
                                        namespaced=False, short_names=("crd", "crds"), categories=("api-extensions",),

@@ -7,7 +7,7 @@ Rule: spec "api-machinery" §10.4.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from seaway.api.machinery.selectors import LabelSelector, SelectorError, selector_from_object
@@ -18,26 +18,37 @@ Json = dict[str, Any]
 def plan_aggregation(roles: Iterable[Json]) -> list[Json]:
     """The gathering roles whose rules are not what they shall be, each as it shall be, sorted by name. Not modified.
 
-    A role may gather one that gathers: they are gathered again until nothing changes, so a circle comes to an end with
-    all of it having the same rules.
+    A role may gather one that gathers. What counts in the end are the rules of roles that gather nothing, so that the
+    plan for its own result is empty, whatever circles there are.
     """
     by_name = {role["metadata"]["name"]: role for role in roles}
-    gathering = {name: found for name, role in sorted(by_name.items()) if (found := _read_selectors(role))}
-    rules = {name: list(role.get("rules") or ()) for name, role in by_name.items()}
-    for _ in range(len(gathering) + 1):
-        wanted = {name: _gather(name, selectors, by_name, rules) for name, selectors in gathering.items()}
-        if all(rules[name] == found for name, found in wanted.items()):
-            break
-        rules |= wanted
-    return [
-        {**by_name[name], "rules": rules[name]}
-        for name in gathering
-        if rules[name] != list(by_name[name].get("rules") or ())
-    ]
+    gathered = {
+        name: found
+        for name, role in sorted(by_name.items())
+        if (found := _find_gathered(name, role, by_name)) is not None
+    }
+    planned = []
+    for name, sources in gathered.items():
+        rules = _unite(by_name[source] for source in sorted(_reach(sources, gathered) - set(gathered)))
+        if rules != list(by_name[name].get("rules") or ()):
+            planned.append({**by_name[name], "rules": rules})
+    return planned
+
+
+def _find_gathered(own: str, role: Json, roles: Mapping[str, Json]) -> frozenset[str] | None:
+    """The names of the roles that this one selects; None for one that gathers nothing."""
+    if not role.get("aggregationRule"):
+        return None
+    selectors = _read_selectors(role)
+    return frozenset(
+        name
+        for name, other in roles.items()
+        if name != own and any(s.matches(other["metadata"].get("labels") or {}) for s in selectors)
+    )
 
 
 def _read_selectors(role: Json) -> list[LabelSelector]:
-    """None for a role that gathers nothing. A selector that cannot be read selects nothing."""
+    """A selector that cannot be read selects nothing."""
     found = []
     for selector in (role.get("aggregationRule") or {}).get("clusterRoleSelectors") or ():
         try:
@@ -49,13 +60,21 @@ def _read_selectors(role: Json) -> list[LabelSelector]:
     return found
 
 
-def _gather(
-    own: str, selectors: Sequence[LabelSelector], roles: Mapping[str, Json], rules: Mapping[str, list[Json]]
-) -> list[Json]:
-    """The rules of all roles that are selected, in order of their names, each rule once."""
-    found: list[Json] = []
-    for name in sorted(roles):
-        labels = roles[name]["metadata"].get("labels") or {}
-        if name != own and any(selector.matches(labels) for selector in selectors):
-            found.extend(rule for rule in rules[name] if rule not in found)
+def _reach(sources: Iterable[str], gathered: Mapping[str, frozenset[str]]) -> set[str]:
+    """All that is gathered, directly or by one that gathers."""
+    found: set[str] = set()
+    todo = list(sources)
+    while todo:
+        name = todo.pop()
+        if name not in found:
+            found.add(name)
+            todo.extend(gathered.get(name, ()))
     return found
+
+
+def _unite(roles: Iterable[Json]) -> list[Json]:
+    """The rules of the roles in their order, each rule once."""
+    rules: list[Json] = []
+    for role in roles:
+        rules.extend(rule for rule in role.get("rules") or () if rule not in rules)
+    return rules

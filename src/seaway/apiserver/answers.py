@@ -48,9 +48,9 @@ def make_answer(
     return Response(status, headers, body)
 
 
-def make_packed_answer(body: bytes) -> Response:
-    """An answer of compact JSON that was compressed before."""
-    return Response(200, (*_JSON_HEADERS, *_GZIP_HEADERS), body)
+def make_kept_answer(body: bytes, *, is_packed: bool) -> Response:
+    """An answer of compact JSON whose body was finished, and compressed or not, before."""
+    return Response(200, (*_JSON_HEADERS, *_GZIP_HEADERS) if is_packed else _JSON_HEADERS, body)
 
 
 def is_packed(answer: Response) -> bool:

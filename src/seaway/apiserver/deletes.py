@@ -141,7 +141,8 @@ def _with_propagation(obj: Json, options: DeleteOptions, strategy: Strategy) -> 
     if not strategy.has_dependents:
         policy = "Background"
     elif not policy:
-        if _FOREGROUND in had or _ORPHAN in had or not strategy.orphans_dependents:
+        is_begun = "deletionTimestamp" in obj["metadata"]
+        if is_begun or _FOREGROUND in had or _ORPHAN in had or not strategy.orphans_dependents:
             return obj
         policy = "Orphan"
     kept = [finalizer for finalizer in had if finalizer not in (_FOREGROUND, _ORPHAN)]

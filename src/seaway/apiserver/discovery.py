@@ -67,6 +67,7 @@ SUBRESOURCES = {
     "attach": SubresourceFacts(_CONNECT, kind="PodAttachOptions"),
     "portforward": SubresourceFacts(_CONNECT, kind="PodPortForwardOptions"),
 }
+_OTHER_PATHS = ("/healthz", "/livez", "/metrics", "/openapi/v2", "/openapi/v3", "/readyz", "/version")
 _PROXY_VERBS = ("create", "delete", "get", "patch", "update")
 
 
@@ -78,6 +79,8 @@ def answer(request: Request, *, address: str) -> Response | None:
     if request.method != "GET":
         return None
     parts = tuple(part for part in request.path.split("?", 1)[0].split("/") if part)
+    if not parts:
+        return _respond(_encode({"paths": _paths()}))
     if parts == ("version",):
         return _respond(_encode(VERSION))
     if parts in (("api",), ("apis",)):
@@ -95,6 +98,13 @@ def answer(request: Request, *, address: str) -> Response | None:
             raise _unknown()
         return _respond(_resource_list(parts[1], parts[2]))
     return None
+
+
+def _paths() -> list[str]:
+    """What a visitor of `/` may ask next: every document and check, sorted."""
+    groups = [f"/apis/{group}" for group in _groups()]
+    versions = [resource.path_prefix for resource in SERVED]
+    return sorted({"/api", "/apis", *groups, *versions, *_OTHER_PATHS})
 
 
 def _answer_root(request: Request, root: str, address: str) -> Response:

@@ -81,7 +81,12 @@ def _schema(schema: Json) -> bytes:
 
 def _responses(responses: Json) -> bytes:
     """Responses { 1 response_code: NamedResponseValue { name, value: ResponseValue { 1 response } } }."""
-    return _named_list(1, responses, lambda response: _bytes(1, _text(1, response["description"])))
+    return _named_list(1, responses, lambda response: _bytes(1, _response(response)))
+
+
+def _response(response: Json) -> bytes:
+    """Response { 1 description, 2 schema: SchemaItem { 1 schema } }."""
+    return _text(1, response["description"]) + _bytes(2, _bytes(1, _schema(response["schema"])))
 
 
 def _parameters(number: int) -> Callable[[list[Json]], bytes]:
@@ -94,7 +99,7 @@ def _parameters(number: int) -> Callable[[list[Json]], bytes]:
 def _parameter(parameter: Json) -> bytes:
     """Parameter { 1 body_parameter, 2 non_body_parameter { 3 query…, 4 path… } }."""
     if parameter["in"] == "body":
-        body = _text(2, parameter["name"]) + _text(3, "body") + _flag(4, True)
+        body = _text(2, parameter["name"]) + _text(3, "body") + _flag(4, parameter.get("required", False))
         return _bytes(1, body + _bytes(5, _schema(parameter["schema"])))
     shared = {"in": 2, "description": 3, "name": 4}
     texts = b"".join(_text(number, parameter[name]) for name, number in shared.items())
@@ -114,6 +119,7 @@ _PATH_ITEM: dict[str, Callable[[Any], bytes]] = {
 }
 _OPERATION: dict[str, Callable[[Any], bytes]] = {
     "operationId": lambda value: _text(5, value),
+    "produces": lambda value: b"".join(_text(6, media) for media in value),
     "consumes": lambda value: b"".join(_text(7, media) for media in value),
     "parameters": _parameters(8),
     "responses": lambda value: _bytes(9, _responses(value)),

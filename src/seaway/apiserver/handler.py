@@ -11,7 +11,15 @@ import contextlib
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import replace
 
-from seaway.api.machinery.errors import ApiError, MethodNotAllowed, NotFound, RequestEntityTooLarge, Timeout
+from seaway.api.machinery.errors import (
+    ApiError,
+    MethodNotAllowed,
+    NotFound,
+    RequestEntityTooLarge,
+    ServerTimeout,
+    Timeout,
+    make_server_timeout,
+)
 from seaway.api.machinery.http import Identity, Request, Response
 from seaway.api.registry import SERVED, Resource, find_resource
 from seaway.apiserver.answers import make_status, make_text
@@ -20,7 +28,7 @@ from seaway.apiserver.exchange import Exchange, is_safe_id
 from seaway.apiserver.fairness import FairQueue, Phase
 from seaway.apiserver.gate import Gate, flow_of
 from seaway.apiserver.health import SHUTTING_DOWN, answer_health, is_health_path
-from seaway.apiserver.identity import impersonate
+from seaway.apiserver.impersonation import impersonate, parse_impersonation
 from seaway.apiserver.limits import MAX_BODY_BYTES, is_long_running, parse_timeout
 from seaway.apiserver.rbac import MASTERS, attributes_of
 from seaway.apiserver.record import encode_object
@@ -31,11 +39,13 @@ from seaway.apiserver.verbs import Call
 from seaway.apiserver.watch import WatchStream
 from seaway.pki.issuer import TokenIssuer
 from seaway.pki.tokens import ALGORITHM
+from seaway.store.contract import StoreError
 
 WAITING_PER_SEAT = 2
 """Requests that may wait for each that may be at work: upstream's queues hold about as many in all."""
 _READS = frozenset(("GET", "HEAD", "OPTIONS"))
 _KNOWN_GROUPS = frozenset(resource.group for resource in SERVED)
+_OPERATIONS = {"patch": "update", "deletecollection": "delete"}
 _TOO_MANY = b"Too many requests, please try again later.\n"
 _PANIC = b"This request caused apiserver to panic. Look in the logs for details.\n"
 _KEY_SET_CACHING = "public, max-age=3600"
@@ -162,6 +172,11 @@ class ApiServer:
         running[kind] += 1
         try:
             return await self._answer(exchange)
+        except (ServerTimeout, StoreError) as error:
+            route = exchange.route
+            self.state.effects.report(error)
+            operation = _OPERATIONS.get(route.verb, route.verb)
+            return make_status(make_server_timeout(route.plural, route.group, operation), request)
         except ApiError as error:
             return make_status(error, request)
         except Exception as error:
@@ -206,15 +221,14 @@ class ApiServer:
         state, request, identity, route = self.state, exchange.request, exchange.identity, exchange.route
         if len(request.body) > MAX_BODY_BYTES:
             raise RequestEntityTooLarge(f"Request entity too large: limit is {MAX_BODY_BYTES}")
-        if "impersonate-user" in request.headers or any(key.startswith("impersonate-") for key in request.headers):
-            exchange.decision = "forbid"
-            identity = impersonate(request.headers, identity, state.authorize)
-            if identity is not exchange.identity:
-                exchange.impersonated = identity
         if request.query and not is_long_running(route):
             parse_timeout(request)
+        asked = attributes_of(route)
         exchange.decision = "forbid"
-        state.authorize(identity, attributes_of(route))
+        wanted = parse_impersonation(request.headers)
+        if wanted is not None:
+            identity = exchange.impersonated = impersonate(wanted, identity, asked, state.decide)
+        state.authorize(identity, asked)
         exchange.decision = "allow"
         if not route.is_resource:
             return await self._answer_path(request, route.path.rstrip("/") or "/")

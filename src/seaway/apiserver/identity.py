@@ -1,4 +1,4 @@
-"""Who sends a request: client certificate, bearer token, nobody; and whom it asks to be taken for.
+"""Who sends a request: what its certificate and its headers say. (Tokens: `authenticate.py`.)
 
 Rule: spec "api-machinery" §10.1. Wrong credentials are 401; none are the anonymous user.
 """
@@ -6,21 +6,17 @@ Rule: spec "api-machinery" §10.1. Wrong credentials are 401; none are the anony
 from __future__ import annotations
 
 import base64
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from urllib.parse import unquote
 
-from seaway.api.machinery.errors import BadRequest
 from seaway.api.machinery.http import ANONYMOUS, Identity
-from seaway.apiserver.rbac import Attributes
 
 AUTHENTICATED = "system:authenticated"
-_SERVICE_ACCOUNT = "system:serviceaccount:"
-_AUTHENTICATION_GROUP = "authentication.k8s.io"
 _UID_OID = "1.3.6.1.4.1.57683.2"
 _PROTOCOL_PREFIX = "base64url.bearer.authorization.k8s.io."
+_FORWARDED_EXTRA = "x-remote-extra-"
 _EXTRA_SPACE = "the provided Authorization header contains extra space before the bearer token, and is ignored"
 Subject = Sequence[Sequence[tuple[str, str]]]
-Authorize = Callable[[Identity, Attributes], None]
 
 
 def identity_of_certificate(subject: Subject) -> Identity | None:
@@ -34,6 +30,25 @@ def identity_of_certificate(subject: Subject) -> Identity | None:
         return None
     uids = found.get(_UID_OID, [""])
     return authenticate(Identity(names[-1], tuple(found.get("organizationName", ())), uids[0]))
+
+
+def find_forwarded_identity(headers: Mapping[str, str]) -> Identity | None:
+    """Whom a front proxy speaks for, None when it does not say. Only to be asked of one that is trusted.
+
+    Several groups, and several values of an extra, come joined by newlines (`serve.py`).
+    """
+    user = headers.get("x-remote-user", "")
+    if not user:
+        return None
+    groups = tuple(group for group in headers.get("x-remote-group", "").split("\n") if group)
+    extra = tuple(
+        sorted(
+            (unquote(key.removeprefix(_FORWARDED_EXTRA)), tuple(value.split("\n")))
+            for key, value in headers.items()
+            if key.startswith(_FORWARDED_EXTRA)
+        )
+    )
+    return authenticate(Identity(user, groups, headers.get("x-remote-uid", ""), extra))
 
 
 def authenticate(identity: Identity) -> Identity:
@@ -73,38 +88,3 @@ def find_credential_warnings(headers: Mapping[str, str]) -> tuple[str, ...]:
     """What to tell a client whose credential was not seen as one."""
     scheme, _, token = headers.get("authorization", "").partition(" ")
     return (_EXTRA_SPACE,) if scheme.lower() == "bearer" and token.startswith(" ") and token.strip() else ()
-
-
-def impersonate(headers: Mapping[str, str], identity: Identity, authorize: Authorize) -> Identity:
-    """Whom the Impersonate headers ask for. Raises Forbidden and BadRequest.
-
-    Several groups come joined by newlines, as a repeated header does (`serve.py`).
-    """
-    user = headers.get("impersonate-user", "")
-    groups = [group for group in headers.get("impersonate-group", "").split("\n") if group]
-    uid = headers.get("impersonate-uid", "")
-    extra = {
-        unquote(key.removeprefix("impersonate-extra-")): tuple(value.split("\n"))
-        for key, value in headers.items()
-        if key.startswith("impersonate-extra-")
-    }
-    if not user:
-        if not (groups or uid or extra):
-            return identity
-        raise BadRequest(f"requested {groups or uid or extra} without impersonating a user name")
-    if user.startswith(_SERVICE_ACCOUNT) and user.count(":") == 3:
-        _, _, namespace, name = user.split(":")
-        authorize(identity, Attributes("impersonate", resource="serviceaccounts", namespace=namespace, name=name))
-        groups = groups or ["system:serviceaccounts", f"system:serviceaccounts:{namespace}"]
-    else:
-        authorize(identity, Attributes("impersonate", resource="users", name=user))
-    for group in groups:
-        authorize(identity, Attributes("impersonate", resource="groups", name=group))
-    if uid:
-        authorize(identity, Attributes("impersonate", _AUTHENTICATION_GROUP, "uids", name=uid))
-    for key, values in extra.items():
-        for value in values:
-            authorize(identity, Attributes("impersonate", _AUTHENTICATION_GROUP, "userextras", key, name=value))
-    if user == ANONYMOUS.user:
-        return ANONYMOUS
-    return authenticate(Identity(user, tuple(groups), uid, tuple(sorted(extra.items()))))

@@ -84,6 +84,13 @@ async def read_page(state: ServerState, resource: Resource, namespace: str, opti
     )
 
 
+def wants_all_now(options: ListOptions, current: int) -> bool:
+    """Whether the answer is the whole list at the current revision: what `read_page` makes of these options."""
+    wanted = options.revision or 0
+    is_limited = bool(options.limit) and options.revision != 0
+    return not (options.continue_token or options.match == "Exact" or is_limited) and wanted <= current
+
+
 def make_too_new(revision: int, current: int) -> ApiError:
     """The 504 for a revision that is not there yet."""
     cause = {"reason": "ResourceVersionTooLarge", "message": "Too large resource version"}
@@ -191,7 +198,7 @@ def _decode_token(text: str) -> _Token:
         raise _make_bad_token(str(error)) from None
     if token.v != _TOKEN_VERSION:
         raise _make_bad_token(f'server does not recognize this encoded version "{token.v}"')
-    if token.rv == 0:
+    if token.rv == 0 or token.rv >= 1 << 63:
         raise _make_bad_token(f"incorrect encoded start resourceVersion (version {_TOKEN_VERSION})")
     if not token.start:
         raise _make_bad_token(f"encoded start key empty (version {_TOKEN_VERSION})")

@@ -9,7 +9,7 @@ from typing import Any
 
 from seaway.api.machinery.errors import ApiError, BadRequest
 from seaway.api.machinery.errors import make_invalid as make_invalid_status
-from seaway.api.machinery.field import FieldError, forbidden, invalid, not_supported, too_long
+from seaway.api.machinery.field import FieldError, forbidden, invalid, not_supported, required, too_long
 from seaway.api.machinery.http import Request
 from seaway.api.machinery.selectors import (
     FieldSelector,
@@ -18,10 +18,14 @@ from seaway.api.machinery.selectors import (
     parse_field_selector,
     parse_label_selector,
 )
+from seaway.apiserver.patch import APPLY_PATCH
 from seaway.apiserver.routes import is_true
 
 META_GROUP = "meta.k8s.io"
 _MAX_INT64 = (1 << 63) - 1
+_MAX_UINT64 = (1 << 64) - 1
+_MAX_DIGITS = 40
+_SHOWN_DIGITS = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +35,8 @@ class WriteOptions:
     dry_run: bool = False
     field_validation: str = "Warn"
     field_manager: str = ""
+    force: bool = False
+    """Of an apply: take over what others own."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,13 +71,16 @@ NO_WRITE_OPTIONS = WriteOptions()
 
 def parse_write_options(request: Request, kind: str) -> WriteOptions:
     """kind: `CreateOptions`, `UpdateOptions` or `PatchOptions`. Raises BadRequest, Invalid."""
-    if not request.query:
+    is_apply = kind == "PatchOptions" and is_apply_patch(request)
+    if not request.query and not is_apply:
         return NO_WRITE_OPTIONS
     errors: list[FieldError] = []
-    is_apply = request.headers.get("content-type", "").startswith("application/apply-patch")
-    if kind == "PatchOptions" and not is_apply and request.find_parameter("force") is not None:
+    force = request.find_parameter("force")
+    if kind == "PatchOptions" and not is_apply and force is not None:
         errors.append(forbidden("force", "may not be specified for non-apply patch"))
     manager = request.find_parameter("fieldManager") or ""
+    if is_apply and not manager:
+        errors.append(required("fieldManager", "is required for apply patch"))
     errors += _validate_manager(manager)
     dry_run = [value for key, value in request.query if key == "dryRun" and value]
     errors += _validate_dry_run(dry_run)
@@ -79,7 +88,12 @@ def parse_write_options(request: Request, kind: str) -> WriteOptions:
     if validation not in ("", "Ignore", "Strict", "Warn"):
         errors.append(not_supported("fieldValidation", validation, ("", "Ignore", "Strict", "Warn")))
     _raise_invalid(kind, errors)
-    return WriteOptions(bool(dry_run), validation or "Warn", manager)
+    return WriteOptions(bool(dry_run), validation or "Warn", manager, is_apply and force is not None and is_true(force))
+
+
+def is_apply_patch(request: Request) -> bool:
+    """Whether the body is a configuration to apply."""
+    return request.headers.get("content-type", "").partition(";")[0].strip().lower() == APPLY_PATCH
 
 
 def parse_delete_options(request: Request, body_options: Mapping[str, Any] | None) -> DeleteOptions:
@@ -147,8 +161,9 @@ def parse_get_version(request: Request) -> int | None:
 
 def make_version_error(text: str, *, is_watch: bool) -> ApiError:
     """A resourceVersion that is no number: 400 on a list; on a watch, a GET and in a body a bare 500."""
-    problem = f'strconv.ParseUint: parsing "{text}": invalid syntax'
-    found = f'resourceVersion: Invalid value: "{text}": {problem}'
+    trouble = "value out of range" if text.isascii() and text.isdigit() else "invalid syntax"
+    problem = f'strconv.ParseUint: parsing "{text[:_SHOWN_DIGITS]}": {trouble}'
+    found = f'resourceVersion: Invalid value: "{text[:_SHOWN_DIGITS]}": {problem}'
     if is_watch:
         return ApiError(f"invalid resource version: {found}", code=500)
     return BadRequest(f"invalid resource version: {found}")
@@ -157,9 +172,14 @@ def make_version_error(text: str, *, is_watch: bool) -> ApiError:
 def _parse_version(text: str, *, is_watch: bool) -> int | None:
     if not text:
         return None
-    if not (text.isascii() and text.isdigit()):
+    if not is_version(text):
         raise make_version_error(text, is_watch=is_watch)
     return int(text)
+
+
+def is_version(text: str) -> bool:
+    """Whether it is a number that a revision can be: decimal digits of 64 bits without a sign."""
+    return text.isascii() and text.isdigit() and len(text) <= _MAX_DIGITS and int(text) <= _MAX_UINT64
 
 
 def _parse_number(request: Request, name: str) -> int:

@@ -11,6 +11,7 @@ from typing import Any
 
 from seaway.api.machinery.errors import Forbidden
 from seaway.api.machinery.http import Identity
+from seaway.api.machinery.remember import REMEMBERED_LENGTH
 from seaway.apiserver.routes import Route
 
 Json = Mapping[str, Any]
@@ -29,6 +30,12 @@ class Attributes:
     namespace: str = ""
     name: str = ""
     path: str = ""
+
+    @property
+    def length(self) -> int:
+        """Of all texts together."""
+        texts = (self.verb, self.group, self.resource, self.subresource, self.namespace, self.name, self.path)
+        return sum(map(len, texts))
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,9 +141,11 @@ class Policy:
         key = (identity.user, identity.groups, asked)
         decision = self._decided.get(key)
         if decision is None:
-            if len(self._decided) >= 16_384:
-                self._decided.clear()
-            decision = self._decided[key] = self._evaluate(identity, asked)
+            decision = self._evaluate(identity, asked)
+            if asked.length <= REMEMBERED_LENGTH:
+                if len(self._decided) >= 16_384:
+                    self._decided.clear()
+                self._decided[key] = decision
         return decision
 
     def rules_of(self, identity: Identity, namespace: str) -> tuple[list[Rule], list[str]]:

@@ -58,7 +58,7 @@ def join_items(resource: Resource, records: tuple[Record, ...]) -> bytes:
 def join_list(kind: str, api_version: str, meta: dict[str, Any], items: bytes) -> bytes:
     """A list around items that are already joined."""
     head = encode_object({"kind": kind, "apiVersion": api_version, "metadata": meta})
-    return b'%b,"items":[%b]}' % (head[:-1], items)
+    return b"".join((head[:-1], b',"items":[', items, b"]}"))  # formatting a megabyte costs ten times as much
 
 
 class EventEncoder:

@@ -5,12 +5,12 @@ Rule: spec "api-machinery" §1.1.
 
 from __future__ import annotations
 
-import functools
 from dataclasses import dataclass, replace
 from urllib.parse import unquote
 
 from seaway.api.machinery.errors import BadRequest
 from seaway.api.machinery.http import Request
+from seaway.api.machinery.remember import remember_short
 from seaway.api.machinery.selectors import SelectorError, parse_field_selector
 
 _VERBS = {
@@ -61,22 +61,22 @@ def route_request(request: Request) -> Route:
         return replace(route, verb=request.method.lower())
     if "%" in route.name or route.name in (".", ".."):
         raise BadRequest(_describe_bad_name(route.name))
-    verb = _VERBS.get(request.method, request.method.lower())
+    verb = _VERBS.get(request.method, "")
     if route.name and not request.query and not route.is_watch_path:
-        return _with_verb(route, verb)
+        return _with_verb(request.path, verb)
     if route.is_watch_path or (verb == "get" and not route.name and is_true(request.find_parameter("watch"))):
         verb = "watch"
     elif not route.name:
         verb = {"get": "list", "delete": "deletecollection"}.get(verb, verb)
-    route = _with_verb(route, verb)
+    route = _with_verb(request.path, verb)
     if verb in ("list", "watch", "deletecollection") and not route.name:
         return _name_from_selector(route, request.find_parameter("fieldSelector"))
     return route
 
 
-@functools.lru_cache(maxsize=4096)
-def _with_verb(route: Route, verb: str) -> Route:
-    return replace(route, verb=verb)
+@remember_short(4096)
+def _with_verb(path: str, verb: str) -> Route:
+    return replace(parse_path(path), verb=verb)
 
 
 def _name_from_selector(route: Route, field_selector: str | None) -> Route:
@@ -89,7 +89,7 @@ def _name_from_selector(route: Route, field_selector: str | None) -> Route:
     return replace(route, selected_name=name) if name else route
 
 
-@functools.lru_cache(maxsize=4096)
+@remember_short(4096)
 def parse_path(path: str) -> Route:
     """The route of a percent-encoded path, without a verb."""
     decoded = unquote(path)

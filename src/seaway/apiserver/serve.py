@@ -23,13 +23,14 @@ from aiohttp import web
 from aiohttp.abc import AbstractStreamWriter
 from aiohttp.http import RawRequestMessage
 from aiohttp.streams import StreamReader
-from aiohttp.web_protocol import RequestHandler
+from aiohttp.web_protocol import RequestHandler, RequestPayloadError
 from multidict import CIMultiDict
 
-from seaway.api.machinery.errors import ApiError, RequestEntityTooLarge, Timeout, Unauthorized
+from seaway.api.machinery.errors import ApiError, BadRequest, RequestEntityTooLarge, Timeout, Unauthorized
 from seaway.api.machinery.http import ANONYMOUS, Identity, Request, Response
 from seaway.apiserver.accesslog import format_access
 from seaway.apiserver.answers import make_text, make_warning_headers
+from seaway.apiserver.certificates import CertificateReader
 from seaway.apiserver.handler import ApiServer
 from seaway.apiserver.health import is_health_path
 from seaway.apiserver.identity import find_bearer_token, find_credential_warnings
@@ -60,16 +61,24 @@ _LINGER_SECONDS = 2.0
 _SLICE_BYTES = 256 << 10
 """Of a large answer, between two looks at whether its reader follows."""
 _BACKLOG = 512
-_REPEATABLE = frozenset(("impersonate-group",))
+_NO_CHECK_TIME = 0x200000
+"""OpenSSL's X509_V_FLAG_NO_CHECK_TIME; Python has no name for it."""
+_REPEATABLE = frozenset(("impersonate-group", "x-remote-group"))
+_REPEATABLE_PREFIXES = ("impersonate-extra-", "x-remote-extra-")
 
 
 @dataclass(frozen=True, slots=True)
 class TlsFiles:
-    """PEM files: the server's certificate with its key, and the CA that signs clients."""
+    """PEM files: the server's certificate with its key, the CA that signs clients, and the one of front proxies.
+
+    A front proxy says in headers whom it speaks for. `front_proxy_names`: the common names that may; empty: any.
+    """
 
     certificate: Path
     key: Path
     client_ca: Path
+    front_proxy_ca: Path | None = None
+    front_proxy_names: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,7 +149,7 @@ async def serve(
 ) -> Serving:
     """Accept requests on all listeners, or on none. Raises OSError when an address is taken or a file unreadable."""
     context = make_context(tls)
-    http = HttpServer(server, limits or ConnectionLimits(), access_log)
+    http = HttpServer(server, make_reader(tls), limits or ConnectionLimits(), access_log)
     bound: list[socket.socket] = []
     paths: list[Path] = []
     try:
@@ -159,12 +168,19 @@ async def serve(
 
 
 def make_context(tls: TlsFiles) -> ssl.SSLContext:
-    """TLS 1.2 or later; a client may show a certificate of the client CA, and a bad one ends the handshake."""
+    """TLS 1.2 or later; a client may show a certificate of the client CA.
+
+    One of another CA, or for another use, ends the handshake: Python's ssl has no way to look at it and go on. One
+    that is out of its time is let through to be answered with 401, as Kubernetes does.
+    """
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     context.load_cert_chain(tls.certificate, tls.key)
     context.load_verify_locations(tls.client_ca)
+    if tls.front_proxy_ca is not None:
+        context.load_verify_locations(tls.front_proxy_ca)
     context.verify_mode = ssl.CERT_OPTIONAL
+    context.verify_flags |= _NO_CHECK_TIME
     context.set_alpn_protocols(["http/1.1"])
     return context
 
@@ -193,6 +209,12 @@ def _bind(listener: Listener) -> socket.socket:
     return bound
 
 
+def make_reader(tls: TlsFiles) -> CertificateReader:
+    """What tells whose the certificates are that the context lets through."""
+    proxy_ca = tls.front_proxy_ca.read_bytes() if tls.front_proxy_ca is not None else b""
+    return CertificateReader(tls.client_ca.read_bytes(), proxy_ca, tls.front_proxy_names)
+
+
 class _WireRequest(web.BaseRequest):
     """A request that remembers its target as it was sent."""
 
@@ -204,7 +226,9 @@ class _WireRequest(web.BaseRequest):
 class HttpServer(web.Server):
     """Makes connections, and turns aiohttp's requests into ours and back."""
 
-    def __init__(self, server: ApiServer, limits: ConnectionLimits, access_log: LogFile | None) -> None:
+    def __init__(
+        self, server: ApiServer, reader: CertificateReader, limits: ConnectionLimits, access_log: LogFile | None
+    ) -> None:
         super().__init__(
             self._handle,
             request_factory=self._make_wire_request,
@@ -219,6 +243,7 @@ class HttpServer(web.Server):
         )
         self.server = server
         self.limits = limits
+        self.reader = reader
         self.metrics = server.metrics
         self._access_log = access_log
         self._open: set[Connection] = set()
@@ -326,10 +351,11 @@ class HttpServer(web.Server):
 
     def _authenticate(self, connection: Connection, request: Request) -> Identity:
         """First the certificate, then a bearer token, else nobody in particular. Raises Unauthorized."""
-        identity = connection.find_identity()
+        shown = connection.shown
+        identity = None if shown is None else shown.find_identity(request.headers, datetime.now(UTC))
         if identity is None:
             token = find_bearer_token(request.headers)
-            if token is None and connection.identity is None and self.server.allows_anonymous:
+            if token is None and shown is None and self.server.allows_anonymous:
                 return ANONYMOUS
             identity = self.server.find_identity(token) if token is not None else None
         self.metrics.count_authentication(identity)
@@ -353,8 +379,11 @@ class HttpServer(web.Server):
                     body = await wire.read()
         except web.HTTPRequestEntityTooLarge:
             raise too_large from None
+        except RequestPayloadError as error:
+            wire.protocol.close()  # after this answer: where the next request begins nobody can know
+            raise BadRequest(f"the body cannot be read: {' '.join(str(error).split())}") from None
         except TimeoutError:
-            wire.protocol.close()  # nobody knows where its next request begins
+            wire.protocol.close()
             raise Timeout("Timeout: request did not complete within the allotted timeout", {}) from None
         return Request(request.method, request.path, request.query, request.headers, body, request.source)
 
@@ -455,7 +484,7 @@ def _collect_headers(wire: _WireRequest) -> dict[str, str]:
     headers: dict[str, str] = {}
     for name, value in wire.headers.items():
         key = name.lower()
-        if key in headers and (key in _REPEATABLE or key.startswith("impersonate-extra-")):
+        if key in headers and (key in _REPEATABLE or key.startswith(_REPEATABLE_PREFIXES)):
             value = f"{headers[key]}\n{value}"
         elif key in headers and key in _LISTS:
             value = f"{headers[key]},{value}"

@@ -12,12 +12,13 @@ from seaway.api.machinery.errors import BadRequest, make_not_found
 from seaway.api.machinery.http import Identity, Request, Response
 from seaway.api.machinery.selectors import FieldRequirement, FieldSelector
 from seaway.api.registry import Resource
-from seaway.apiserver.answers import is_packed, make_answer, make_packed_answer
+from seaway.apiserver.answers import is_packed, make_answer, make_kept_answer
 from seaway.apiserver.bodies import (
     check_body_type,
     check_patch_type,
     decode_delete_body,
     decode_object_body,
+    make_applier,
     make_patcher,
     make_replacement,
 )
@@ -25,13 +26,21 @@ from seaway.apiserver.deletes import delete, delete_collection
 from seaway.apiserver.encoding import PLAIN, accepts_gzip, choose_form, is_pretty
 from seaway.apiserver.fieldlabels import check_field_selector
 from seaway.apiserver.forms import show, store, store_made
-from seaway.apiserver.lists import TOO_NEW_WAIT_SECONDS, Page, make_matcher, make_too_new, read_page
+from seaway.apiserver.lists import TOO_NEW_WAIT_SECONDS, Page, make_matcher, make_too_new, read_page, wants_all_now
+from seaway.apiserver.managedfields import choose_manager
 from seaway.apiserver.negotiation import Accepted
-from seaway.apiserver.options import ListOptions, parse_get_version, parse_list_options, parse_write_options
+from seaway.apiserver.options import (
+    ListOptions,
+    is_apply_patch,
+    parse_get_version,
+    parse_list_options,
+    parse_write_options,
+)
 from seaway.apiserver.rbac import attributes_of
 from seaway.apiserver.render import EventEncoder, join_items, join_list, render_list, render_object
 from seaway.apiserver.routes import Route
 from seaway.apiserver.state import ServerState
+from seaway.apiserver.systemfields import check_identity
 from seaway.apiserver.watch import WatchStream
 from seaway.apiserver.writes import Target, Written, create, update
 
@@ -54,8 +63,8 @@ class Call:
     def include_object(self) -> str:
         return self.request.find_parameter("includeObject") or "Metadata"
 
-    def target(self, *, dry_run: bool) -> Target:
-        """What a write of this request is about."""
+    def target(self, *, dry_run: bool, manager: str | None = "") -> Target:
+        """What a write of this request is about. manager: the client's word for itself; None for an apply."""
         namespace = self.route.namespace if self.resource.namespaced else ""
         return Target(
             self.resource.storage,
@@ -65,6 +74,7 @@ class Call:
             attributes_of(self.route),
             self.route.subresource,
             dry_run,
+            None if manager is None else choose_manager(manager, self.request.headers.get("user-agent", "")),
         )
 
     @property
@@ -91,6 +101,9 @@ async def answer_list(call: Call) -> Response:
     state, request, resource = call.state, call.request, call.resource
     form = choose_form(request, is_list=True)
     options = _check_options(call, parse_list_options(request, is_watch=False))
+    kept = _find_kept(call, options, form)
+    if kept is not None:
+        return kept
     page = await read_page(state, resource, call.namespace, options)
     if form.kind != "object" or page.continue_token or options.continue_token:
         wall_now = state.effects.wall_now()
@@ -102,18 +115,30 @@ async def answer_list(call: Call) -> Response:
     return make_answer(request, 200, body, form)
 
 
+def _find_kept(call: Call, options: ListOptions, form: Accepted) -> Response | None:
+    """The answer that was given before to the same question, if nothing was written since."""
+    state = call.state
+    if form != PLAIN or is_pretty(call.request) or not wants_all_now(options, state.watch_cache.revision):
+        return None
+    is_gzip = accepts_gzip(call.request)
+    body = state.list_bodies.get((_list_key(call, options), is_gzip), state.watch_cache.revision)
+    return None if body is None else make_kept_answer(body, is_packed=is_gzip)
+
+
 def _answer_kept(call: Call, page: Page, options: ListOptions, form: Accepted) -> Response:
-    """A whole list of the present: joined once while its kind does not change, compressed once while nothing does."""
-    bodies, revision = call.state.list_bodies, page.revision
-    key = (call.resource.path_prefix, call.resource.plural, call.namespace, options.labels, options.fields)
-    is_compact = form == PLAIN and not is_pretty(call.request) and accepts_gzip(call.request)
-    packed = bodies.get((key, "gzip"), revision) if is_compact else None
-    if packed is not None:
-        return make_packed_answer(packed)
+    """A whole list of the present: joined once while its kind does not change, finished once while nothing does."""
+    key = _list_key(call, options)
     answer = make_answer(call.request, 200, _join_kept(call, page, key), form)
-    if is_compact and isinstance(answer.body, bytes) and is_packed(answer):
-        bodies.put((key, "gzip"), revision, answer.body)
+    is_gzip = accepts_gzip(call.request)
+    if form == PLAIN and not is_pretty(call.request) and is_packed(answer) is is_gzip:
+        assert isinstance(answer.body, bytes)
+        if len(answer.body) >= _KEEP_LIST_FROM_BYTES:
+            call.state.list_bodies.put((key, is_gzip), page.revision, answer.body)
     return answer
+
+
+def _list_key(call: Call, options: ListOptions) -> object:
+    return call.resource.path_prefix, call.resource.plural, call.namespace, options.labels, options.fields
 
 
 def _join_kept(call: Call, page: Page, key: object) -> bytes:
@@ -150,7 +175,8 @@ async def answer_create(call: Call) -> Response:
     check_body_type(call.request)
     options = parse_write_options(call.request, "CreateOptions")
     decoded = decode_object_body(call.request, call.resource, options)
-    written = await create(call.state, call.target(dry_run=options.dry_run), store(call.resource, decoded))
+    target = call.target(dry_run=options.dry_run, manager=options.field_manager)
+    written = await create(call.state, target, store(call.resource, decoded))
     return answer_written(call, written, form)
 
 
@@ -160,20 +186,28 @@ async def answer_update(call: Call) -> Response:
     check_body_type(call.request)
     options = parse_write_options(call.request, "UpdateOptions")
     decoded = decode_object_body(call.request, call.resource, options)
+    check_identity(decoded.obj, call.resource, namespace=call.namespace, name=call.route.name)
     creates = call.resource.strategy.creates_on_update and not call.route.subresource
     make = store_made(call.resource, make_replacement(decoded))
-    target = call.target(dry_run=options.dry_run)
+    target = call.target(dry_run=options.dry_run, manager=options.field_manager)
     written = await update(call.state, target, make, is_patch=False, creates=creates)
     return answer_written(call, written, form)
 
 
 async def answer_patch(call: Call) -> Response:
-    """PATCH of an object or its status."""
+    """PATCH of an object or its status; an apply also creates."""
     check_patch_type(call.request)
     form = choose_form(call.request)
     options = parse_write_options(call.request, "PatchOptions")
-    make = store_made(call.resource, make_patcher(call.request, call.resource, options))
-    written = await update(call.state, call.target(dry_run=options.dry_run), make, is_patch=True)
+    is_apply = is_apply_patch(call.request)
+    target = call.target(dry_run=options.dry_run, manager=None if is_apply else options.field_manager)
+    if is_apply:
+        make = make_applier(call.request, call.resource, target, options, call.state.effects.wall_now)
+    else:
+        make = make_patcher(call.request, call.resource, options)
+    creates = is_apply and not call.route.subresource
+    make = store_made(call.resource, make)
+    written = await update(call.state, target, make, is_patch=True, creates=creates)
     return answer_written(call, written, form)
 
 

@@ -4,7 +4,7 @@ The store's one watch over `/registry/` feeds `WatchCache.observe`, in revision 
 here. Invariants:
 1. `WatchCache.revision` is the last revision delivered; every record and every watcher has seen all up to it.
 2. A `ResourceCache` can tell all changes after its `horizon`; a watch from an older revision is refused (410).
-3. A change is encoded once per event type and shared by all watchers.
+3. A change is encoded once per event type and shared by all watchers of the moment; those who resume later share, too.
 """
 
 from __future__ import annotations
@@ -76,6 +76,10 @@ class Change(msgspec.Struct, gc=False):
             line = lines[key] = make()
         return line
 
+    def forget_lines(self) -> None:
+        """Everybody has them who will want them soon: history need not hold each object twice."""
+        self._lines = None
+
 
 def encode_event(event_type: bytes, body: bytes) -> bytes:
     """One line of a watch."""
@@ -135,10 +139,13 @@ class ResourceCache:
     def remember(self, event: Event) -> None:
         """Add a past change to the history alone: the state already holds its effect."""
         key = event.key[len(self.resource.store_prefix) :]
-        record, previous = (
-            make_record(self.resource, key, value, event.revision) if value is not None else None
-            for value in (event.value, event.previous)
-        )
+        record, previous = self._records.get(key), None
+        if event.value is None:
+            record = None
+        elif record is None or record.revision != event.revision:
+            record = make_record(self.resource, key, event.value, event.revision)
+        if event.previous is not None:
+            previous = make_record(self.resource, key, event.previous, event.revision)
         self._keep(Change(event.revision, record, previous))
 
     def apply(self, event: Event) -> Change:
@@ -167,6 +174,7 @@ class ResourceCache:
             if watchers:
                 for watcher in tuple(watchers):
                     watcher.offer(change)
+        change.forget_lines()
         return change
 
     def changes_after(self, revision: int) -> list[Change]:

@@ -42,7 +42,13 @@ async def run_apiserver(plan: Plan, listeners: Sequence[socket.socket], on_ready
     )
     try:
         server = await open_server(config, store, credentials=make_credentials(plan))
-        tls = TlsFiles(plan.serving.certificate, plan.serving.key, plan.serving.authority)
+        tls = TlsFiles(
+            plan.serving.certificate,
+            plan.serving.key,
+            plan.serving.authority,
+            options.requestheader_client_ca_file,
+            options.requestheader_allowed_names,
+        )
         listen: list[Listener] = [*listeners, UnixListener(plan.data.api_socket)]
         end = Ending(options.api.shutdown_delay_seconds, options.api.grace_seconds)
         with open_access_log(options.api) as access_log, audit_to_log(options.api, server):

@@ -47,6 +47,8 @@ class UpOptions:
     api: ApiOptions = ApiOptions()
     token_auth_file: Path | None = None
     anonymous_auth: bool = True
+    requestheader_client_ca_file: Path | None = None
+    requestheader_allowed_names: tuple[str, ...] = ()
 
 
 def check_options(options: UpOptions) -> None:

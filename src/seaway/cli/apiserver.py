@@ -57,6 +57,17 @@ GRACE_SECONDS = 60.0
     show_default=True,
     help="Answer requests without credentials as those of system:anonymous; false: refuse them.",
 )
+@click.option(
+    "--requestheader-client-ca-file",
+    type=click.Path(path_type=Path, dir_okay=False, exists=True),
+    help="The CA of front proxies, whose X-Remote-User, -Group, -Uid and -Extra- headers are believed.",
+)
+@click.option(
+    "--requestheader-allowed-names",
+    default="",
+    metavar="TEXT",
+    help="Common names that such a proxy's certificate may have: a, or a,b.  [default: any]",
+)
 def command(
     data_dir: Path,
     service_cidr: str,
@@ -66,6 +77,8 @@ def command(
     bind_address: str,
     token_auth_file: Path | None,
     anonymous_auth: bool,
+    requestheader_client_ca_file: Path | None,
+    requestheader_allowed_names: str,
     **api: Any,
 ) -> None:
     """Serve the Kubernetes API from the data directory; admin.kubeconfig there is the way in."""
@@ -82,5 +95,7 @@ def command(
         api=ApiOptions(grace_seconds=GRACE_SECONDS, **api),
         token_auth_file=token_auth_file,
         anonymous_auth=anonymous_auth,
+        requestheader_client_ca_file=requestheader_client_ca_file,
+        requestheader_allowed_names=tuple(name for name in requestheader_allowed_names.split(",") if name),
     )
     sys.exit(run_apiserver_alone(options, report_to_stderr))

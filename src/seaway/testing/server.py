@@ -261,7 +261,11 @@ class SeawayServer:
         try:
             yield serving
         finally:
+            transports = [connection.transport for connection in getattr(serving._http, "connections", ())]
             await serving.close()
+            for transport in transports:
+                if transport is not None:
+                    transport.abort()  # a client that keeps the connection would hold the loop open: it answers no TLS
 
     def _find_user(self, token: str) -> Identity | None:
         assert self._users is not None

@@ -9,7 +9,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from seaway.api.machinery import addresses
 from seaway.api.machinery.addresses import (
     canonical_address,
     find_address,
@@ -121,11 +120,3 @@ def test_what_is_found_is_what_the_standard_library_finds(text: str) -> None:
 )
 def test_the_digits_of_a_quad(text: str, is_address: bool) -> None:
     assert (find_address(text) is not None) == is_address
-
-
-def test_no_text_longer_than_an_address_is_remembered() -> None:
-    addresses._find_address.cache_clear()
-    assert find_address("1" * 65) is None
-    assert find_address(f"{'0:' * 40}1") is None
-    assert addresses._find_address.cache_info().currsize == 0
-    assert find_address("10.0.0.1") is find_address("10.0.0.1")

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from seaway.api.machinery import json_codec
-from seaway.api.machinery.json_codec import MAX_DEPTH, JsonError, parse_json
+from seaway.api.machinery.json_codec import MAX_DEPTH, JsonError, copy_json, parse_json
 
 STRINGS = st.one_of(
     st.text(max_size=6),
@@ -77,3 +77,17 @@ def test_nesting_beyond_the_limit_is_refused(body: bytes) -> None:
     with pytest.raises(JsonError):
         parse_json(body)
     assert outcome(parse_json, body) == outcome(json_codec._parse_marking, body)
+
+
+def _containers(value: Any) -> list[int]:
+    children = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+    own = [id(value)] if isinstance(value, dict | list) else []
+    return own + [found for child in children for found in _containers(child)]
+
+
+@given(json_texts())
+def test_a_copy_is_equal_and_shares_no_list_and_no_map(text: str) -> None:
+    value = json.loads(text)
+    copied = copy_json(value)
+    assert repr(copied) == repr(value)
+    assert not set(_containers(copied)) & set(_containers(value))

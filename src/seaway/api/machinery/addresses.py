@@ -7,12 +7,12 @@ Rule: spec "service-api" §0.5 (IP, IPC, CIDR, EIP), §3.5 (warnings), §13.2.
 
 from __future__ import annotations
 
-import functools
 import ipaddress
 import re
 from collections.abc import Collection
 from dataclasses import dataclass
 
+from seaway.api.machinery.remember import remember_short
 from seaway.net.family import Family
 
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
@@ -20,9 +20,6 @@ Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 _dotted = re.compile(r"([0-9]{1,9})\.([0-9]{1,9})\.([0-9]{1,9})\.([0-9]{1,9})").fullmatch
 _digits = re.compile("[0-9]{1,9}").fullmatch
-
-# No spelling of an address is longer: what is remembered stays small, whatever a client sends.
-_REMEMBERED_LENGTH = 64
 
 IP_TEXT = "must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)"
 CIDR_TEXT = "must be a valid CIDR value, (e.g. 10.9.8.0/24 or 2001:db8::/64)"
@@ -63,12 +60,9 @@ class ParsedNetwork:
         return self.network.network_address != self.address
 
 
+@remember_short(4096, length=64)
 def find_address(text: str) -> ParsedAddress | None:
     """The address that the text spells, or None. One write asks for each of its addresses about eight times."""
-    return _find_address(text) if len(text) <= _REMEMBERED_LENGTH else _parse_address(text)
-
-
-def _parse_address(text: str) -> ParsedAddress | None:
     if ":" not in text:
         quad = _find_quad(text)
         return None if quad is None else ParsedAddress(*quad)
@@ -90,9 +84,6 @@ def _parse_address(text: str) -> ParsedAddress | None:
     if address.ipv4_mapped is not None:
         return ParsedAddress(address.ipv4_mapped, zeros, is_mapped=True)
     return ParsedAddress(address, zeros)
-
-
-_find_address = functools.lru_cache(maxsize=4096)(_parse_address)
 
 
 def _find_quad(text: str) -> tuple[ipaddress.IPv4Address, bool] | None:
@@ -167,6 +158,16 @@ def validate_cidr(text: str, old_values: Collection[str] = ()) -> list[str]:
     if parsed.is_mapped:
         return ["must not have an IPv4-mapped IPv6 address"]
     return ["must not have bits set beyond the prefix length"] if parsed.has_host_bits else []
+
+
+def validate_canonical_cidr(text: str) -> list[str]:
+    """A CIDR in its one spelling (CIDRC)."""
+    errors = validate_cidr(text)
+    parsed = find_network(text)
+    if errors or parsed is None:
+        return errors
+    canonical = str(parsed.network)
+    return [] if canonical == text else [f'must be in canonical form ("{canonical}")']
 
 
 def validate_endpoint_ip(text: str) -> list[str]:

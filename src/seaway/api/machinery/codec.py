@@ -119,20 +119,21 @@ def prune_patched(
     """
     target = _find_target(resource)
     _check_kind(target, obj)
-    shown = (
-        json.dumps(obj, ensure_ascii=False, separators=(",", ":"), sort_keys=True)
-        if patch is None
-        else render_go(patch)
-    )
     try:
         pruned, unknown = _prune_kind(obj, target)
     except DecodeError as error:
-        raise make_invalid("", "", "", [invalid("patch", shown, str(error))]) from None
+        raise make_invalid("", "", "", [invalid("patch", _show_patched(obj, patch), str(error))]) from None
     texts = [*findings, *_describe_findings(unknown, ())]
     if texts and field_validation == STRICT:
         detail = f"strict decoding error: {', '.join(texts)}"
-        raise make_invalid("", "", "", [invalid("patch", shown, detail)])
+        raise make_invalid("", "", "", [invalid("patch", _show_patched(obj, patch), detail)])
     return Decoded(pruned, () if field_validation == IGNORE else tuple(texts))
+
+
+def _show_patched(obj: Json, patch: object) -> str:
+    if patch is not None:
+        return render_go(patch)
+    return json.dumps(obj, ensure_ascii=False, separators=(",", ":"), sort_keys=True)
 
 
 def _find_target(resource: Resource) -> _Target:

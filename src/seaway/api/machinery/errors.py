@@ -165,6 +165,13 @@ def make_conflict(plural: str, group: str, name: str, why: str | None = None) ->
     return Conflict(text, _details(plural, group, name))
 
 
+def make_server_timeout(plural: str, group: str, operation: str) -> ServerTimeout:
+    """The store cannot be reached: here the details name the operation, not an object."""
+    text = f"The {operation} operation against {_qualify(plural, group)} could not be completed at this time, "
+    details = {**_details(plural, group, operation), "retryAfterSeconds": 2}
+    return ServerTimeout(text + "please try again.", details)
+
+
 def _qualify(plural: str, group: str) -> str:
     return f"{plural}.{group}" if group else plural
 

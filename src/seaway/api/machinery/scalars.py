@@ -95,6 +95,15 @@ def normalise_quantity(text: str) -> str:
     )
 
 
+def measure_quantity(text: str) -> int:
+    """The value of a canonical quantity in units of 10⁻⁹: what can be compared and divided."""
+    match = _QUANTITY.fullmatch(text)
+    if match is None:
+        raise ScalarError(f"not a quantity: {text!r}")
+    nanos = _to_nanos(int(match[2] + (match[3] or "") or "0"), len(match[3] or ""), match[4] or "")
+    return -nanos if match[1] == "-" else nanos
+
+
 def _to_nanos(mantissa: int, decimals: int, suffix: str) -> int:
     """The absolute value in units of 10⁻⁹, rounded up, at most 2⁶³-1 units of one."""
     if suffix in _BINARY:

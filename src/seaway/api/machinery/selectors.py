@@ -6,11 +6,12 @@ Rule: spec "api-machinery" §6.2. `!=` and `notin` match objects that lack the k
 from __future__ import annotations
 
 import enum
-import functools
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
+
+from seaway.api.machinery.remember import remember_short
 
 
 class SelectorError(ValueError):
@@ -134,13 +135,13 @@ _OPERATORS = {
 }
 
 
-@functools.lru_cache(maxsize=1024)
+@remember_short(1024)
 def parse_label_selector(text: str) -> LabelSelector:
     """The selector of the text. Raises SelectorError."""
     return LabelSelector(_LabelParser(text).parse()) if text.strip() else EVERYTHING
 
 
-@functools.lru_cache(maxsize=1024)
+@remember_short(1024)
 def parse_field_selector(text: str) -> FieldSelector:
     """The selector of the text; `\\,`, `\\=` and `\\\\` escape in values. Raises SelectorError."""
     terms = [term for term in _split_terms(text) if term]
@@ -150,7 +151,7 @@ def parse_field_selector(text: str) -> FieldSelector:
 def selector_from_object(selector: Mapping[str, Any] | None) -> LabelSelector | None:
     """What a LabelSelector object of a spec means. None (no selector) selects nothing and stays None.
 
-    Raises SelectorError for an operator that does not exist.
+    Raises SelectorError for an operator that does not exist, and for an expression without a key.
     """
     if selector is None:
         return None
@@ -162,6 +163,8 @@ def selector_from_object(selector: Mapping[str, Any] | None) -> LabelSelector | 
         operator = _EXPRESSION_OPERATORS.get(expression.get("operator", ""))
         if operator is None:
             raise SelectorError(f'"{expression.get("operator", "")}" is not a valid label selector operator')
+        if not expression.get("key"):
+            raise SelectorError("a label selector requirement must have a key")
         requirements.append(Requirement(expression["key"], operator, frozenset(expression.get("values") or ())))
     return LabelSelector(tuple(requirements))
 

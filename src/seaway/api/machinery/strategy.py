@@ -42,6 +42,29 @@ def prepare_status_default(obj: Json, old: Json, context: Context) -> Json:
     return {**old, "metadata": obj.get("metadata", old["metadata"]), "status": obj.get("status", {})}
 
 
+@dataclass(frozen=True, slots=True)
+class StatusRule:
+    """The prepare functions of a kind whose status is its controller's: nobody else gives or changes it.
+
+    empty: the status of an object that no controller has looked at: the counts that clients expect even at zero.
+    """
+
+    empty: Json
+
+    def on_create(self, obj: Json, context: Context) -> Json:
+        """What a client says of the status is dropped."""
+        return {**obj, "status": {**self.empty}}
+
+    def on_update(self, obj: Json, old: Json, context: Context) -> Json:
+        """The status changes only through `/status`."""
+        return {**obj, "status": {**self.empty, **(old.get("status") or {})}}
+
+    def on_status_update(self, obj: Json, old: Json, context: Context) -> Json:
+        """A status write changes the status, and metadata as the server allows."""
+        changed = prepare_status_default(obj, old, context)
+        return {**changed, "status": {**self.empty, **(changed["status"] or {})}}
+
+
 def _no_fields(obj: Json) -> dict[str, str]:
     return {}
 
@@ -71,6 +94,9 @@ class Strategy:
     allows_unconditional_update: bool = True
     deletes_gracefully: bool = False
     answers_delete_with_object: bool = False
+    reset_fields: Mapping[str, tuple[str, ...]] = field(default_factory=dict, hash=False)
+    """Dotted paths that a write to the subresource ("" is the main resource) puts back to what they were: nobody comes
+    to own them that way. A subresource that is not named here: the kinds' common rule."""
     orphans_dependents: bool = False
     """A delete that names no policy leaves what the object owns."""
     has_dependents: bool = True

@@ -8,9 +8,9 @@ from seaway.api.node.validation import validate_node, validate_node_status, vali
 
 
 def prepare_update(obj: Json, old: Json, context: Context) -> Json:
-    """The status changes only through `/status`."""
-    obj["status"] = old.get("status") or {}
-    return obj
+    """The status changes only through `/status`. A Node that was made without one has none until then."""
+    obj.pop("status", None)
+    return {**obj, "status": old["status"]} if "status" in old else obj
 
 
 def fields(obj: Json) -> dict[str, str]:

@@ -66,15 +66,16 @@ def validate_ephemeral_containers(spec: Json) -> list[FieldError]:
     return errors
 
 
-def validate_host_ports(spec: Json) -> list[FieldError]:
-    """A host port is taken once per Pod; on the host's network it is the container's own."""
+def validate_host_ports(spec: Json, *, is_template: bool = False) -> list[FieldError]:
+    """A host port is taken once per Pod; on the host's network it is the container's own (in a template: or none)."""
     errors: list[FieldError] = []
     seen: set[str] = set()
     for index, container in enumerate(spec.get("containers") or ()):
         for position, port in enumerate(container.get("ports") or ()):
             path = f"spec.containers[{index}].ports[{position}]"
             number = port.get("hostPort") or 0
-            if spec.get("hostNetwork") and number != port.get("containerPort"):
+            is_unsaid = is_template and not number
+            if spec.get("hostNetwork") and number != port.get("containerPort") and not is_unsaid:
                 text = "must match `hostPort` when `hostNetwork` is true"
                 errors.append(invalid(f"{path}.containerPort", port.get("containerPort") or 0, text))
             if not number:

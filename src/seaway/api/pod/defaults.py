@@ -1,10 +1,13 @@
 """What a Pod has when the client does not say, so that agents need not know.
 
-Includes what upstream's admission adds to every Pod: the default service account, priority, and five minutes of
-patience with a node that is not ready or unreachable. Rule: spec "node" §2.1, §1.10, "api-machinery" §10.2.
+A template of Pods has less: what depends on the one Pod waits for it. A Pod also gets what upstream's admission adds:
+the default service account, priority, and five minutes of patience with a node that is not ready or unreachable.
+Rule: spec "node" §2.1, §1.10, "api-machinery" §10.2.
 """
 
 from __future__ import annotations
+
+import copy
 
 from seaway.api.machinery.strategy import Json
 
@@ -12,15 +15,13 @@ DEFAULT_GRACE_SECONDS = 30
 TOLERATION_SECONDS = 300
 _FILE_MODE = 0o644
 _TAINTS = ("node.kubernetes.io/not-ready", "node.kubernetes.io/unreachable")
-_SPEC = {
+_TEMPLATE_SPEC = {
     "dnsPolicy": "ClusterFirst",
-    "enableServiceLinks": True,
     "restartPolicy": "Always",
     "schedulerName": "default-scheduler",
     "terminationGracePeriodSeconds": DEFAULT_GRACE_SECONDS,
-    "priority": 0,
-    "preemptionPolicy": "PreemptLowerPriority",
 }
+_POD_SPEC = {"enableServiceLinks": True, "priority": 0, "preemptionPolicy": "PreemptLowerPriority"}
 _PROBE = {"timeoutSeconds": 1, "periodSeconds": 10, "successThreshold": 1, "failureThreshold": 3}
 _CONTAINER_LISTS = ("initContainers", "containers", "ephemeralContainers")
 
@@ -28,38 +29,64 @@ _CONTAINER_LISTS = ("initContainers", "containers", "ephemeralContainers")
 def default_pod(obj: Json) -> Json:
     """The Pod with its defaults filled in. Changes `obj`."""
     spec = obj.setdefault("spec", {})
-    for field, value in _SPEC.items():
+    default_pod_spec(spec)
+    for field, value in _POD_SPEC.items():
         _fill(spec, field, value)
-    _fill(spec, "securityContext", {})
     account = spec.get("serviceAccountName") or spec.get("serviceAccount") or "default"
     spec["serviceAccountName"] = spec["serviceAccount"] = account
-    for field in _CONTAINER_LISTS:
-        for container in spec.get(field) or ():
-            _default_container(container, host_network=bool(spec.get("hostNetwork")))
-    for volume in spec.get("volumes") or ():
-        _default_volume(volume)
+    for container in _containers(spec):
+        _default_to_limits(container["resources"])
+        for port in container.get("ports") or () if spec.get("hostNetwork") else ():
+            if not port.get("hostPort"):
+                port["hostPort"] = port.get("containerPort") or 0
     _default_tolerations(spec)
     return obj
+
+
+def default_pod_template(template: Json) -> Json:
+    """The template of Pods with its defaults filled in. Changes `template`."""
+    spec = template.setdefault("spec", {})
+    default_pod_spec(spec)
+    account = spec.get("serviceAccountName") or spec.get("serviceAccount")
+    if account:
+        spec["serviceAccountName"] = spec["serviceAccount"] = account
+    return template
+
+
+def default_pod_spec(spec: Json) -> None:
+    """What a Pod and a template of Pods have alike. Changes `spec`."""
+    for field, value in _TEMPLATE_SPEC.items():
+        _fill(spec, field, value)
+    _fill(spec, "securityContext", {})
+    for container in _containers(spec):
+        _default_container(container)
+    for volume in spec.get("volumes") or ():
+        _default_volume(volume)
+
+
+def _containers(spec: Json) -> list[Json]:
+    return [container for field in _CONTAINER_LISTS for container in spec.get(field) or ()]
 
 
 def _fill(of: Json, field: str, value: object) -> None:
     """Absent, null and the empty string are the same; zero and false are said."""
     if of.get(field) is None or of.get(field) == "":
-        of[field] = value
+        of[field] = copy.copy(value)
 
 
-def _default_container(container: Json, *, host_network: bool) -> None:
+def _default_to_limits(resources: Json) -> None:
+    """A Pod asks at least for what it may have at most."""
+    if resources.get("limits"):
+        resources["requests"] = {**resources["limits"], **(resources.get("requests") or {})}
+
+
+def _default_container(container: Json) -> None:
     _fill(container, "terminationMessagePath", "/dev/termination-log")
     _fill(container, "terminationMessagePolicy", "File")
     _fill(container, "imagePullPolicy", default_pull_policy(container.get("image") or ""))
     _fill(container, "resources", {})
-    resources = container["resources"]
-    if resources.get("limits"):
-        resources["requests"] = {**resources["limits"], **(resources.get("requests") or {})}
     for port in container.get("ports") or ():
         _fill(port, "protocol", "TCP")
-        if host_network and not port.get("hostPort"):
-            port["hostPort"] = port.get("containerPort") or 0
     for name in ("livenessProbe", "readinessProbe", "startupProbe"):
         if probe := container.get(name):
             for field, value in _PROBE.items():

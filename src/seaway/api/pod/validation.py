@@ -7,6 +7,7 @@ Rule: upstream's Pod validation; spec "node" §2.1.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 from seaway.api.machinery.addresses import validate_ip
@@ -18,7 +19,7 @@ from seaway.api.machinery.names import (
     validate_qualified_name,
     validate_subdomain,
 )
-from seaway.api.machinery.objectmeta import validate_labels
+from seaway.api.machinery.objectmeta import validate_annotations, validate_labels
 from seaway.api.machinery.strategy import Json
 from seaway.api.pod.containers import validate_containers, validate_host_ports
 
@@ -35,7 +36,22 @@ _FIXED_TEXT = (
 
 def validate_pod(obj: Json) -> list[FieldError]:
     """The create rules."""
-    spec = obj.get("spec") or {}
+    return validate_pod_spec(obj.get("spec") or {})
+
+
+def validate_pod_template(template: Json, path: str) -> list[FieldError]:
+    """What is wrong with a template of Pods at the path; its labels and annotations are the Pods'."""
+    meta, spec = template.get("metadata") or {}, template.get("spec") or {}
+    errors = validate_labels(meta.get("labels"), "metadata.labels")
+    errors += validate_annotations(meta.get("annotations"))
+    errors += validate_pod_spec(spec, is_template=True)
+    if spec.get("ephemeralContainers"):
+        errors.append(forbidden("spec.ephemeralContainers", "ephemeral containers not allowed in pod template"))
+    return [replace(error, path=f"{path}.{error.path}") for error in errors]
+
+
+def validate_pod_spec(spec: Json, *, is_template: bool = False) -> list[FieldError]:
+    """The rules of a Pod's specification, with paths from the Pod."""
     volumes, errors = _validate_volumes(spec.get("volumes") or ())
     return [
         *errors,
@@ -43,7 +59,7 @@ def validate_pod(obj: Json) -> list[FieldError]:
         *_validate_policies(spec),
         *_validate_names(spec),
         *validate_labels(spec.get("nodeSelector"), "spec.nodeSelector"),
-        *validate_host_ports(spec),
+        *validate_host_ports(spec, is_template=is_template),
         *_validate_dns(spec),
         *_validate_tolerations(spec.get("tolerations") or ()),
         *_validate_host_aliases(spec.get("hostAliases") or ()),

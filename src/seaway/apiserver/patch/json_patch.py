@@ -7,14 +7,13 @@ Rule: RFC 6902 (operations), RFC 6901 (pointers), spec "api-machinery" §5.1 (qu
 
 from __future__ import annotations
 
-import copy
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
 from seaway.api.machinery.errors import RequestEntityTooLarge
-from seaway.api.machinery.json_codec import JsonError, check_depth
+from seaway.api.machinery.json_codec import JsonError, check_depth, copy_json
 
 MAX_OPERATIONS = 10_000  # upstream's limit
 MAX_COPIED_BYTES = 3 * 1024 * 1024  # upstream's limit: what `copy` may add in all
@@ -64,11 +63,11 @@ def find_unknown_keys(patch: list[Any]) -> Iterator[str]:
 
 def apply_json_patch(operations: list[Operation], current: Json) -> Json:
     """The patched document, sharing nothing with `current`. Raises PatchConflict."""
-    document: Any = copy.deepcopy(current)
+    document: Any = copy_json(current)
     copied_bytes = 0
     for operation in operations:
         if operation.op == "copy":
-            value = copy.deepcopy(_get(document, _source(operation)))
+            value = copy_json(_get(document, _source(operation)))
             copied_bytes += len(json.dumps(value, separators=(",", ":")))
             if copied_bytes > MAX_COPIED_BYTES:
                 raise PatchConflict("copies exceed the limit")
@@ -116,7 +115,7 @@ def _source(operation: Operation) -> tuple[str, ...]:
 def _value(operation: Operation) -> Any:
     if operation.value is _MISSING:
         raise PatchConflict(f"{operation.op} without value")
-    return copy.deepcopy(operation.value)
+    return copy_json(operation.value)
 
 
 def _step(node: Any, token: str) -> Any:

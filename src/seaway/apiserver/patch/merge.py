@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import copy
 from typing import Any
+
+from seaway.api.machinery.json_codec import copy_json
 
 Json = dict[str, Any]
 
@@ -21,7 +22,7 @@ def _merge(target: Any, patch: Json) -> Json:
         elif isinstance(value, dict):
             result[key] = _merge(result.get(key), value)
         else:
-            result[key] = copy.deepcopy(value)
+            result[key] = copy_json(value)
     for key in result.keys() - patch.keys():
-        result[key] = copy.deepcopy(result[key])
+        result[key] = copy_json(result[key])
     return result

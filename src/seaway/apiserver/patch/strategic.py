@@ -13,12 +13,12 @@ Rule: spec "api-machinery" §5.3; merge keys §5.4. Known and kept: Service port
 
 from __future__ import annotations
 
-import copy
 import json
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from seaway.api.machinery.goformat import render_go
+from seaway.api.machinery.json_codec import copy_json
 from seaway.api.schema import Definition, Field, Shape, Type
 
 PATCH = "$patch"
@@ -38,7 +38,7 @@ class StrategicError(Exception):
 
 def apply_strategic_patch(patch: Json, current: Json, definition: Definition) -> Json:
     """The patched object, sharing nothing with `current`. Raises StrategicError."""
-    return _merge_map(copy.deepcopy(current), patch, definition)
+    return _merge_map(copy_json(current), patch, definition)
 
 
 def _merge_map(original: Json, patch: Json, definition: Definition | None) -> Json:

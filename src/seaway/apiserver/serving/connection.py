@@ -16,17 +16,15 @@ import os
 import socket
 import ssl
 import struct
-import time
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any, cast
 
 from aiohttp import web
 from aiohttp.http_exceptions import HttpProcessingError, LineTooLong
 from aiohttp.streams import EMPTY_PAYLOAD
-from aiohttp.web_protocol import RequestHandler
+from aiohttp.web_protocol import RequestHandler, RequestPayloadError
 
-from seaway.api.machinery.http import Identity
-from seaway.apiserver.identity import identity_of_certificate
+from seaway.apiserver.certificates import Shown
 from seaway.apiserver.limits import MAX_HEADER_BYTES, MAX_LINE_BYTES, ConnectionCounts, Verdict
 
 if TYPE_CHECKING:
@@ -35,6 +33,8 @@ if TYPE_CHECKING:
 _LOG = logging.getLogger("seaway.apiserver")
 _PEER_CREDENTIALS = struct.Struct("3i")
 _ACCEPTS_AT_ONCE = 64
+_SHUTDOWN_SECONDS = 2.0
+"""For the peer's half of the end of TLS; nobody is harmed when it does not come."""
 _PAUSE_SECONDS = 0.5
 """Until the next try when the process has no file descriptor left."""
 _NO_DESCRIPTOR = frozenset((errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM))
@@ -138,25 +138,21 @@ class Acceptor:
         self._loop.call_later(_PAUSE_SECONDS, resume)
 
 
-_SHUTDOWN_SECONDS = 2.0
-"""For the peer's half of the end of TLS; nobody is harmed when it does not come."""
-
-
 class Connection(RequestHandler):
-    """One connection: its identity is worked out once, its timers are only set where something is slow."""
+    """One connection. Its certificate is read once, and compared with the clock by every request; its timers are only
+    set where something is slow.
+    """
 
     __slots__ = (
-        "_body", "_clock", "_counted", "_expires_at", "_header_bytes", "_http",
-        "_on_lost", "_stall", "identity", "source", "was_made",
+        "_body", "_clock", "_counted", "_header_bytes", "_http", "_on_lost", "_stall", "shown", "source", "was_made",
     )  # fmt: skip
-    identity: Identity | None
+    shown: Shown | None
 
     def __init__(self, http: HttpServer, source: str, on_lost: Callable[[], None], **options: Any) -> None:
         super().__init__(http, **options)
         self.source = source
         self.was_made = False
-        self.identity = None
-        self._expires_at = 0.0
+        self.shown = None
         self._http = http
         self._on_lost = on_lost
         self._clock: asyncio.TimerHandle | None = None
@@ -173,12 +169,13 @@ class Connection(RequestHandler):
         self._clock = self._loop.call_later(limits.header_seconds, self._give_up)
         certificate = transport.get_extra_info("peercert")
         if certificate:
-            self.identity = identity_of_certificate(certificate.get("subject", ()))
-            self._expires_at = ssl.cert_time_to_seconds(certificate["notAfter"])
+            der = transport.get_extra_info("ssl_object").getpeercert(binary_form=True)
+            self.shown = self._http.reader.read(certificate.get("subject", ()), der)
 
-    def find_identity(self) -> Identity | None:
-        """The identity of the client's certificate, None without one and from its last moment on."""
-        return self.identity if self.identity is not None and time.time() < self._expires_at else None
+    def log_exception(self, *args: Any, **kw: Any) -> None:
+        """Bytes that are no request, or no body of the promised form, are the peer's fault, and no news."""
+        if not isinstance(kw.get("exc_info"), RequestPayloadError | HttpProcessingError):
+            super().log_exception(*args, **kw)
 
     def data_received(self, data: bytes) -> None:
         before = self._request_count

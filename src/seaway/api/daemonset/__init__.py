@@ -1,0 +1,1 @@
+"""The kind's types and rules."""

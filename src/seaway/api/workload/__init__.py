@@ -1,0 +1,1 @@
+"""What the kinds that make Pods from a template share."""
