@@ -144,16 +144,20 @@ class ApiServer:
     async def close(self) -> None:
         """End all watches, then the loops; the store stays open. Safe to repeat."""
         self.stop_accepting()
-        self.end_streams()
+        self.stop_streaming()
         await self._on_close()
 
     def stop_accepting(self) -> None:
         """Fail readiness from now on."""
         self._is_stopping = True
 
-    def end_streams(self) -> None:
-        """End every watch after what is queued for it, and any that still starts."""
+    def stop_streaming(self) -> None:
+        """End every watch, and from now on any that still starts."""
         self.state.ends_streams = True
+        self.end_streams()
+
+    def end_streams(self) -> None:
+        """End every watch after what is queued for it."""
         for stream in list(self.state.streams):
             stream.end()
 

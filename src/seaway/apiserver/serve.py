@@ -123,7 +123,7 @@ class Serving:
         for acceptor in self._acceptors:
             acceptor.close()
         self._acceptors.clear()
-        server.end_streams()
+        server.stop_streaming()
         await self._http.finish(self._end.grace_seconds)
         for path in self._paths:
             path.unlink(missing_ok=True)
