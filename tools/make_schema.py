@@ -42,7 +42,8 @@ POINTERS = {
     "apps.v1.StatefulSetStatus": "availableReplicas collisionCount",
     "autoscaling.v1.HorizontalPodAutoscalerSpec": "minReplicas targetCPUUtilizationPercentage",
     "autoscaling.v1.HorizontalPodAutoscalerStatus": "currentCPUUtilizationPercentage observedGeneration",
-    "batch.v1.CronJobSpec": "failedJobsHistoryLimit startingDeadlineSeconds successfulJobsHistoryLimit suspend timeZone",
+    "batch.v1.CronJobSpec": "failedJobsHistoryLimit startingDeadlineSeconds successfulJobsHistoryLimit suspend "
+    "timeZone",
     "batch.v1.JobSpec": "activeDeadlineSeconds backoffLimit backoffLimitPerIndex completionMode completions managedBy "
     "manualSelector maxFailedIndexes parallelism podReplacementPolicy suspend ttlSecondsAfterFinished",
     "batch.v1.JobStatus": "failedIndexes ready terminating",
@@ -77,8 +78,8 @@ OPAQUE_KINDS = {
     "io.k8s.kube-aggregator.pkg.apis.apiregistration.v1.APIService": "apiregistration.k8s.io/v1/APIService",
 }
 KEY_DEFAULTS = {("ServicePort", "protocol"): "TCP", ("ContainerPort", "protocol"): "TCP"}
-# An empty list that readers want to see: typed clients of older versions require it.
-KEPT_EMPTY = frozenset((("EndpointSlice", "endpoints"),))
+# Empty lists that mean something: typed clients of older versions require the first, the second clears ownership.
+KEPT_EMPTY = frozenset((("EndpointSlice", "endpoints"), ("ObjectMeta", "managedFields")))
 SCALAR_MARK = re.compile(r"^(\w+)(?::([^?*\s]+))?([?*])?$")
 DROPPED = ("unions", "protoOnly", "enum")
 HEADING = re.compile(r"^# .*\[(\S+)/generated\.proto\]$")

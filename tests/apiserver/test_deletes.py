@@ -8,7 +8,7 @@ from typing import Any, cast
 import pytest
 
 from seaway.api.machinery.strategy import Strategy
-from seaway.api.registry import PODS, Resource
+from seaway.api.registry import PODS, RESOURCES, Resource
 from seaway.apiserver.deletes import plan_deletion
 from seaway.apiserver.options import DeleteOptions
 from seaway.testing.builders import make_pod, make_service
@@ -50,6 +50,15 @@ def test_the_grace_of_a_pod(pod: Json, options: DeleteOptions, grace: int | None
         assert planned["metadata"]["deletionGracePeriodSeconds"] == grace
         assert planned["metadata"]["deletionTimestamp"] == f"2026-01-02T12:00:{grace:02}Z"
         assert plan_deletion(planned, PODS, options, wall_now=NOON) == planned, "repeating changes nothing"
+
+
+def test_numbers_at_the_end_of_their_range_do_not_stop_a_delete() -> None:
+    pod = make_pod(nodeName="n", meta={"generation": 2**63 - 1})
+    planned = plan_deletion(pod, PODS, DeleteOptions(grace_seconds=2**63 - 1), wall_now=NOON)
+    assert planned is not None
+    assert planned["metadata"]["deletionGracePeriodSeconds"] == 2**63 - 1
+    assert planned["metadata"]["deletionTimestamp"] == "2162-02-08T18:28:16Z"
+    assert planned["metadata"]["generation"] == 2**63 - 1
 
 
 def test_a_repeated_delete_may_only_shorten_the_grace() -> None:
@@ -130,6 +139,17 @@ def test_a_collection_is_deleted_by_selection_and_answered_as_a_list() -> None:
         assert [item["metadata"]["name"] for item in gone.body["items"]] == ["a", "b"]
         left = await ask("GET", CONFIG_MAPS)
         assert [item["metadata"]["name"] for item in left.body["items"]] == ["c"]
+
+    talk(conversation)
+
+
+def test_finalizing_keeps_the_label_of_the_name_and_no_empty_list() -> None:
+    async def conversation(ask: Conversation) -> None:
+        made = (await ask("POST", "/api/v1/namespaces", {"metadata": {"name": "n"}})).body
+        bare = {"metadata": {"name": "n"}, "spec": {"finalizers": []}}
+        finalized = (await ask("PUT", "/api/v1/namespaces/n/finalize", bare)).body
+        assert finalized["metadata"]["labels"] == made["metadata"]["labels"] and finalized["spec"] == {}
+        assert (await ask("PUT", "/api/v1/namespaces/n", finalized)).body == finalized
 
     talk(conversation)
 
@@ -239,3 +259,42 @@ class KindOfItsOwn:
 def of_default(propagation: str) -> Resource:
     flags = {"has_dependents": propagation != "Unsupported", "orphans_dependents": propagation == "Orphan"}
     return cast(Resource, KindOfItsOwn(Strategy(**flags)))
+
+
+ANSWERED_WITH_THE_OBJECT = {"services", "pods", "namespaces", "serviceaccounts", "persistentvolumes",
+                            "persistentvolumeclaims", "podtemplates", "resourcequotas"}  # fmt: skip
+
+
+@pytest.mark.parametrize("resource", RESOURCES, ids=lambda r: f"{r.plural}.{r.group}")
+def test_which_kinds_a_delete_answers_with_the_object(resource: Resource) -> None:
+    assert resource.strategy.answers_delete_with_object is (resource.plural in ANSWERED_WITH_THE_OBJECT)
+
+
+def test_a_replication_controller_leaves_its_pods_unless_told() -> None:
+    path = "/api/v1/namespaces/default/replicationcontrollers"
+    template = {"metadata": {"labels": {"a": "b"}}, "spec": {"containers": [{"name": "m", "image": "x"}]}}
+    body = {"metadata": {"name": "rc"}, "spec": {"selector": {"a": "b"}, "template": template}}
+
+    async def conversation(ask: Conversation) -> None:
+        await ask("POST", path, body)
+        assert (await ask("DELETE", f"{path}/rc")).body["metadata"]["finalizers"] == ["orphan"]
+        await ask.patch(f"{path}/rc", {"metadata": {"finalizers": None}})
+        await ask("POST", path, body)
+        assert (await ask("DELETE", f"{path}/rc?propagationPolicy=Background")).body["kind"] == "Status"
+
+    talk(conversation)
+
+
+@pytest.mark.parametrize(
+    ("form", "kind"), [("Table", "Table"), ("PartialObjectMetadata", "PartialObjectMetadata")], ids=str.lower
+)
+def test_a_deleted_object_comes_in_the_form_that_was_asked_and_a_status_as_it_is(form: str, kind: str) -> None:
+    headers = {"accept": f"application/json;as={form};v=v1;g=meta.k8s.io"}
+
+    async def conversation(ask: Conversation) -> None:
+        await ask("POST", SERVICES, make_service())
+        assert (await ask("DELETE", f"{SERVICES}/web", headers=headers)).body["kind"] == kind
+        await ask("POST", CONFIG_MAPS, {"metadata": {"name": "a"}})
+        assert (await ask("DELETE", f"{CONFIG_MAPS}/a", headers=headers)).body["kind"] == "Status"
+
+    talk(conversation)

@@ -18,6 +18,18 @@ def make_namespace(name: str = "n", **meta: Any) -> Json:
     return {"metadata": {"name": name, **meta}}
 
 
+def test_what_an_earlier_namespace_has_left_behind_is_not_written_over() -> None:
+    async def conversation(ask: Conversation) -> None:
+        await ask("POST", "/api/v1/namespaces", {"metadata": {"name": "n"}})
+        account = (await ask("GET", "/api/v1/namespaces/n/serviceaccounts/default")).body
+        await ask("DELETE", "/api/v1/namespaces/n")
+        assert (await ask("PUT", "/api/v1/namespaces/n/finalize", {"metadata": {"name": "n"}})).status == 200
+        assert (await ask("POST", "/api/v1/namespaces", {"metadata": {"name": "n"}})).status == 201
+        assert (await ask("GET", "/api/v1/namespaces/n/serviceaccounts/default")).body == account
+
+    talk(conversation)
+
+
 def test_a_namespace_is_created_active_labelled_and_held() -> None:
     async def conversation(ask: Conversation) -> None:
         body = {**make_namespace(labels={LABEL: "else", "a": "b"}), "spec": {"finalizers": ["x/y"]}}

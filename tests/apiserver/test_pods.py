@@ -169,3 +169,27 @@ def test_no_other_way_leads_to_a_debugger() -> None:
         assert changed.status == 422 and "pod updates may not change fields other than" in changed.message
 
     talk(conversation)
+
+
+OWNER = {"apiVersion": "v1", "kind": "Node", "name": "n", "uid": "1"}
+
+
+def test_a_status_write_keeps_owners_spec_and_the_time_of_the_end_and_takes_the_rest() -> None:
+    async def conversation(ask: Conversation) -> None:
+        made = (await ask("POST", PODS, make_pod(meta={"ownerReferences": [OWNER]}))).body
+        body = make_pod("web-1", ip="10.244.0.9", meta={"labels": {"a": "b"}, "finalizers": ["x/y"],
+                        "ownerReferences": [], "deletionTimestamp": "2020-01-01T00:00:00Z"})  # fmt: skip
+        body["spec"] = {"containers": []}
+        written = (await ask("PUT", f"{POD}/status", body)).body
+        meta = written["metadata"]
+        assert (meta["labels"], meta["finalizers"], meta["ownerReferences"]) == ({"a": "b"}, ["x/y"], [OWNER])
+        assert "deletionTimestamp" not in meta and meta["generation"] == made["metadata"]["generation"]
+        assert written["spec"] == made["spec"] and written["status"]["podIP"] == "10.244.0.9"
+        assert (await ask("GET", f"{POD}/status")).body == written
+        stale = {**body, "metadata": {"name": "web-1", "resourceVersion": made["metadata"]["resourceVersion"]}}
+        assert (await ask("PUT", f"{POD}/status", stale)).status == 409
+        other = {**body, "metadata": {"name": "web-1", "uid": "x"}}
+        assert (await ask("PUT", f"{POD}/status", other)).status == 409
+        assert (await ask.patch(f"{POD}/status", {"metadata": {"uid": "x"}})).status == 422
+
+    talk(conversation)

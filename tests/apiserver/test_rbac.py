@@ -85,6 +85,7 @@ def test_a_rule_allows(asked: Attributes, rule: Json, allowed: bool) -> None:
         (Identity("system:serviceaccount:a:b"), {"kind": "ServiceAccount", "name": "b", "namespace": "a"}, True),
         (Identity("system:serviceaccount:x:b"), {"kind": "ServiceAccount", "name": "b", "namespace": "a"}, False),
         (ANONYMOUS, {"kind": "User", "name": "system:anonymous"}, True),
+        (ANN, {"kind": "User"}, False),
     ],
 )
 def test_subjects(identity: Identity, subject: Json, bound: bool) -> None:

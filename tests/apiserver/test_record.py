@@ -47,7 +47,7 @@ def test_the_revision_is_spliced_into_the_objects_own_metadata(obj: dict[str, An
 
 
 def test_what_only_the_server_knows_is_not_stored() -> None:
-    obj = make_service(meta={"resourceVersion": "7", "managedFields": [{}], "selfLink": "/", "labels": {}})
+    obj = make_service(meta={"resourceVersion": "7", "managedFields": [], "selfLink": "/", "labels": {}})
     assert json.loads(encode_stored(obj))["metadata"] == {"name": "web", "namespace": "default"}
 
 

@@ -48,6 +48,8 @@ def route(method: str, path: str, **query: str) -> Route:
             ("get", "", "a", "services", "a", "b"),
             id="decoded, then split",
         ),
+        pytest.param("get", "/api/v1/nodes/n", ("", "", "", "nodes", "n", ""), id="methods are told apart by case"),
+        pytest.param("TRACE", "/api/v1/nodes/n", ("", "", "", "nodes", "n", ""), id="a method without a verb"),
     ],
 )
 def test_a_resource_path_is_taken_apart(method: str, path: str, expected: tuple[str, ...]) -> None:

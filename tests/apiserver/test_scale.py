@@ -171,6 +171,12 @@ def test_the_selector_of_a_scale_can_be_asked_with(requirements: tuple[Requireme
     assert parse_label_selector(text).requirements == tuple(sorted(requirements, key=lambda term: term.key))
 
 
+def test_a_selector_that_cannot_be_read_is_not_shown() -> None:
+    broken = {"matchExpressions": [{"key": "a", "operator": "Like"}]}
+    obj = {"metadata": {"name": "web"}, "spec": {"replicas": 1, "selector": broken}}
+    assert "selector" not in read_scale(obj)["status"]
+
+
 def test_expressions_of_a_selector_are_text_too() -> None:
     expressions = [{"key": "tier", "operator": "In", "values": ["b", "a"]}, {"key": "old", "operator": "DoesNotExist"}]
     selector = {"matchLabels": {"app": "web"}, "matchExpressions": expressions}

@@ -10,16 +10,18 @@ import ssl
 import stat
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import aiohttp
 import pytest
+from cryptography import x509
 
 from seaway.api.machinery.http import Identity, Request
 from seaway.apiserver.credentials import Credentials, digest_token
 from seaway.apiserver.run import ServerConfig, open_server
-from seaway.apiserver.serve import CertificateReader, Serving, TcpListener, UnixListener, make_context, serve
+from seaway.apiserver.serve import Serving, TcpListener, UnixListener, make_reader, serve
 from seaway.client.transport import HttpTransport
 from seaway.store.memory import MemoryStore
 from seaway.testing.builders import make_service
@@ -234,13 +236,11 @@ def test_a_certificate_past_its_time_is_401_and_a_good_token_beside_it_counts(tm
 def test_a_connection_does_not_outlive_its_certificate(tmp_path: Path) -> None:
     authority = Authority(tmp_path)
     path, _ = authority.issue("ann", "ann")
-    tls = authority.serving()
-    reader = CertificateReader(tls, make_context(tls))
-    certificate: dict[str, Any] = ssl._ssl._test_decode_cert(str(path))  # type: ignore[attr-defined]
-    shown = reader.read(certificate, ssl.PEM_cert_to_DER_cert(path.read_text()))
-    ends = ssl.cert_time_to_seconds(certificate["notAfter"])
+    der = ssl.PEM_cert_to_DER_cert(path.read_text())
+    shown = make_reader(authority.serving()).read(((("commonName", "ann"),),), der)
+    ends = x509.load_der_x509_certificate(der).not_valid_after_utc
     assert shown.find_identity({}, ends) == Identity("ann", ("system:authenticated",))
-    assert shown.find_identity({}, ends + 1) is None
+    assert shown.find_identity({}, ends + timedelta(seconds=1)) is None
 
 
 def test_the_uid_comes_from_the_certificates_own_field(tmp_path: Path) -> None:

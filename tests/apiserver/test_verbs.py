@@ -50,6 +50,7 @@ def test_the_server_sets_what_is_the_servers() -> None:
                 "deletionGracePeriodSeconds": 3, "managedFields": [{"manager": "m"}], "selfLink": "/x"}  # fmt: skip
         meta = (await ask("POST", CONFIG_MAPS, config_map(**mine))).body["metadata"]
         assert meta.pop("resourceVersion") and meta.pop("uid") != "x"
+        assert [entry["manager"] for entry in meta.pop("managedFields")] == ["unknown"]
         assert meta == {"name": "a", "namespace": "default", "creationTimestamp": "2026-01-02T12:00:00Z"}
 
     talk(conversation)

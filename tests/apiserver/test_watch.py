@@ -266,6 +266,17 @@ def test_a_watch_of_tables_names_its_columns_once() -> None:
     talk(conversation)
 
 
+def test_rows_that_cannot_be_are_refused_before_a_watch_begins_or_a_write_is_done() -> None:
+    async def conversation(ask: Conversation) -> None:
+        refused = await ask("GET", f"{SERVICES}?watch=1&includeObject=x", headers=TABLE)
+        assert (refused.status, refused.body["reason"]) == (400, "BadRequest")
+        refused = await ask("POST", f"{SERVICES}?includeObject=x", make_service(), headers=TABLE)
+        assert (refused.status, refused.body["reason"]) == (400, "BadRequest")
+        assert (await ask("GET", f"{SERVICES}/web")).status == 404
+
+    talk(conversation)
+
+
 def test_a_watch_of_metadata_shows_metadata() -> None:
     async def conversation(ask: Conversation) -> None:
         watch = await ask.watch(CONFIG_MAPS, headers=METADATA)

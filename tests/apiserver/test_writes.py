@@ -58,12 +58,14 @@ def test_a_put_that_creates_asks_in_the_group_that_was_spoken_to() -> None:
 
 CREATED_BY_PUT = ("/api/v1/namespaces/default/services", "/api/v1/namespaces/default/endpoints",
                   "/api/v1/namespaces/default/events", "/apis/coordination.k8s.io/v1/namespaces/default/leases",
-                  "/apis/rbac.authorization.k8s.io/v1/clusterroles",
+                  "/api/v1/namespaces/default/limitranges", "/apis/rbac.authorization.k8s.io/v1/clusterroles",
                   "/apis/rbac.authorization.k8s.io/v1/namespaces/default/roles")  # fmt: skip
 NOT_CREATED_BY_PUT = ("/api/v1/namespaces", "/api/v1/nodes", "/api/v1/namespaces/default/pods",
                       "/api/v1/namespaces/default/secrets", CONFIG_MAPS, "/api/v1/namespaces/default/serviceaccounts",
                       "/apis/discovery.k8s.io/v1/namespaces/default/endpointslices",
-                      "/apis/networking.k8s.io/v1/ipaddresses",
+                      "/apis/networking.k8s.io/v1/ipaddresses", "/apis/networking.k8s.io/v1/servicecidrs",
+                      "/apis/networking.k8s.io/v1/namespaces/default/ingresses",
+                      "/apis/apps/v1/namespaces/default/deployments",
                       "/apis/apps/v1/namespaces/default/controllerrevisions")  # fmt: skip
 
 

@@ -1,7 +1,7 @@
 """Bearer tokens to identities: fixed tokens, service accounts, bootstrap tokens; the first that knows it wins.
 
-What may change is not remembered: the time, the account and the bound object are compared with every use. That costs
-microseconds; the signature, which costs a hundred times that, is checked once (`pki/tokens.py`).
+What a signature vouches for is remembered by the token's digest: a client sends one token with every request, and the
+check costs as much as a GET. What may change is not: time, account and bound object are compared with every use.
 Rule: spec "api-machinery" §10.1, §10.3.
 """
 
@@ -11,13 +11,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from seaway.api.machinery.http import Identity
-from seaway.apiserver.accounttokens import Find, identify_claims
+from seaway.apiserver.accounttokens import Find, Holder, identify_claims
 from seaway.apiserver.bootstraptokens import identify_bootstrap_token
 from seaway.apiserver.credentials import Credentials, digest_token
 from seaway.apiserver.effects import Effects
 from seaway.apiserver.identity import authenticate
 from seaway.pki.issuer import TokenIssuer
 from seaway.pki.tokens import MAX_TOKEN_BYTES, TokenError, create_signing_key
+
+MAX_REMEMBERED = 4096
+"""Tokens, of about 1 KiB each: more than the Pods of twenty hosts have."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +31,16 @@ class Verified:
     audiences: tuple[str, ...]
 
 
+@dataclass(frozen=True, slots=True)
+class _Read:
+    """What the signature of a token vouches for. Times are seconds since the epoch."""
+
+    verified: Verified
+    begins: float
+    ends: float
+    holders: tuple[Holder, ...]
+
+
 class Authenticator:
     """One per server."""
 
@@ -36,6 +49,7 @@ class Authenticator:
         self.credentials = credentials
         self._find = find
         self._effects = effects
+        self._read: dict[tuple[bytes, tuple[str, ...]], _Read] = {}
 
     def find_identity(self, token: str) -> Identity | None:
         """Whom the token stands for at the API, or None when it is not good."""
@@ -61,13 +75,27 @@ class Authenticator:
         return Verified(authenticate(identity), own) if own else None
 
     def _verify_signed(self, token: str, wanted: tuple[str, ...]) -> Verified | None:
-        wall_now = self._effects.wall_now()
+        key, wall_now = (digest_token(token), wanted), self._effects.wall_now()
+        read = self._read.get(key)
+        if read is None:
+            read = self._read_signed(token, wanted)
+            if read is None:  # not remembered, so that strangers cannot fill the memory
+                return None
+            if len(self._read) >= MAX_REMEMBERED:
+                self._read.clear()
+            self._read[key] = read
+        if not read.begins <= wall_now.timestamp() < read.ends:
+            return None
+        return read.verified if all(holder.is_alive(self._find, wall_now) for holder in read.holders) else None
+
+    def _read_signed(self, token: str, wanted: tuple[str, ...]) -> _Read | None:
         try:
-            claims = self.issuer.verify(token, audiences=wanted, wall_now=wall_now)
+            claims = self.issuer.verify(token, audiences=wanted, wall_now=self._effects.wall_now())
         except TokenError:
             return None
-        read = identify_claims(claims)
-        if read is None or not all(holder.is_alive(self._find, wall_now) for holder in read[1]):
+        found = identify_claims(claims)
+        if found is None:
             return None
         named = claims["aud"] if isinstance(claims["aud"], list) else [claims["aud"]]
-        return Verified(authenticate(read[0]), tuple(audience for audience in wanted if audience in named))
+        verified = Verified(authenticate(found[0]), tuple(audience for audience in wanted if audience in named))
+        return _Read(verified, claims.get("nbf", 0), claims["exp"], found[1])

@@ -5,6 +5,8 @@ Rule: spec "api-machinery" §2.1, §5, §9.2.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from datetime import datetime
 from typing import Any
 
 from seaway.api.machinery.codec import (
@@ -15,13 +17,15 @@ from seaway.api.machinery.codec import (
     decode_delete_options,
     prune_patched,
 )
-from seaway.api.machinery.errors import UnsupportedMediaType, make_conflict
+from seaway.api.machinery.errors import BadRequest, UnsupportedMediaType, make_conflict
 from seaway.api.machinery.http import Request
-from seaway.api.machinery.json_codec import copy_json
+from seaway.api.machinery.json_codec import JsonError, copy_json, parse_json
 from seaway.api.registry import Resource
+from seaway.apiserver.effects import format_time
 from seaway.apiserver.options import DeleteOptions, WriteOptions, parse_delete_options
+from seaway.apiserver.ownership import apply_to, check_applied
 from seaway.apiserver.patch import PATCH_TYPES, STRATEGIC_MERGE_PATCH, apply_patch, find_patch_findings, parse_patch
-from seaway.apiserver.writes import Make
+from seaway.apiserver.writes import Make, Target
 
 Json = dict[str, Any]
 
@@ -80,6 +84,61 @@ def make_patcher(request: Request, resource: Resource, options: WriteOptions) ->
         return prune_patched(resource, patched, field_validation=validation, patch=quoted, findings=findings)
 
     return make
+
+
+def make_applier(
+    request: Request, resource: Resource, target: Target, options: WriteOptions, wall_now: Callable[[], datetime]
+) -> Make:
+    """PATCH of a configuration: merged into what is stored at each attempt. resource: the form that the client speaks.
+
+    Raises BadRequest, and 500 for unknown fields.
+    """
+    config, findings = _parse_config(request.body)
+    check_applied(resource, config)
+
+    def make(current: Json) -> Decoded:
+        applied = apply_to(
+            resource,
+            target.subresource,
+            current,
+            config,
+            manager=options.field_manager,
+            force=options.force,
+            name=target.name,
+            wall_now=format_time(wall_now()),
+        )
+        if findings and options.field_validation == "Strict":
+            raise BadRequest(f"error strict decoding YAML: {findings}")
+        decoded = prune_patched(resource, applied, field_validation="Ignore")
+        return Decoded(decoded.obj, (findings,) if findings and options.field_validation == "Warn" else ())
+
+    return make
+
+
+def _parse_config(body: bytes) -> tuple[Json, str]:
+    """The configuration in JSON or YAML, and what strictness says against it. Raises BadRequest."""
+    from seaway.api.machinery.yaml_codec import YamlError, parse_yaml  # PyYAML has weight
+
+    if body.lstrip()[:1] == b"{":
+        try:
+            value, repeats = parse_json(body)
+            if not repeats:
+                return value, ""
+        except JsonError:
+            pass  # flow style YAML begins alike
+    try:
+        value, findings = parse_yaml(body)
+    except YamlError as error:
+        raise BadRequest(f"error decoding YAML: {error}") from None
+    if value is not None and not isinstance(value, dict):
+        found = {list: "array", str: "string", bool: "bool"}.get(type(value), "number")
+        why = f"json: cannot unmarshal {found} into Go value of type map[string]interface {{}}"
+        raise BadRequest(f"error decoding YAML: error unmarshaling JSON: while decoding JSON: {why}")
+    config: Json = value or {}
+    if not findings:
+        return config, ""
+    lines = "\n".join(f"  {finding}" for finding in findings)
+    return config, f"error converting YAML to JSON: yaml: unmarshal errors:\n{lines}"
 
 
 def _find_binding_refusal(claims: Json, pod: Json, name: str) -> str:

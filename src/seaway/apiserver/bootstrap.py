@@ -11,8 +11,16 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from seaway.api.namespace.objects import make_default_account, make_root_ca
-from seaway.api.registry import CLUSTER_ROLE_BINDINGS, CLUSTER_ROLES, CONFIG_MAPS, SERVICE_ACCOUNTS, Resource
+from seaway.api.registry import (
+    CLUSTER_ROLE_BINDINGS,
+    CLUSTER_ROLES,
+    CONFIG_MAPS,
+    PRIORITY_CLASSES,
+    SERVICE_ACCOUNTS,
+    Resource,
+)
 from seaway.apiserver.aggregation import plan_aggregation
+from seaway.apiserver.classes import make_system_classes
 from seaway.apiserver.escalation import find_missing
 from seaway.apiserver.kubernetes_service import ObjectWrite
 from seaway.apiserver.policyrules import RBAC
@@ -82,6 +90,11 @@ def _mend(existing: Json, wanted: Json) -> Json | None:
 def make_namespace(name: str) -> Json:
     """A Namespace as a client would create it."""
     return {"kind": "Namespace", "apiVersion": "v1", "metadata": {"name": name}}
+
+
+def plan_priority_classes(find: Find) -> list[Json]:
+    """The classes of priority that are missing. One that is there is left as it is."""
+    return [obj for obj in make_system_classes() if find(PRIORITY_CLASSES, "", obj["metadata"]["name"]) is None]
 
 
 def make_first_objects(namespace: str, *, ca_pem: str) -> list[tuple[Resource, Json]]:

@@ -10,6 +10,7 @@ from seaway.api.machinery.http import Request
 from seaway.api.machinery.remember import remember_short
 from seaway.apiserver.negotiation import JSON, Accepted, negotiate
 from seaway.apiserver.routes import is_true
+from seaway.apiserver.tables import check_include_object
 
 GZIP_FROM_BYTES = 128 << 10
 PLAIN = Accepted("object", "", JSON)
@@ -21,9 +22,12 @@ def _negotiate(accept: str, is_list: bool, is_watch: bool) -> Accepted:
 
 
 def choose_form(request: Request, *, is_list: bool = False, is_watch: bool = False) -> Accepted:
-    """The form of the answer; remembered per Accept header. Raises NotAcceptable."""
+    """The form of the answer; remembered per Accept header. Raises NotAcceptable, and BadRequest for an odd Table."""
     accept = request.headers.get("accept", "")
-    return _negotiate(accept, is_list, is_watch) if accept else PLAIN
+    form = _negotiate(accept, is_list, is_watch) if accept else PLAIN
+    if form.kind == "table" and request.query:
+        check_include_object(request.find_parameter("includeObject") or "")
+    return form
 
 
 def is_pretty(request: Request) -> bool:

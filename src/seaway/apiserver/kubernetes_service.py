@@ -21,12 +21,13 @@ NAMESPACE, NAME, PORT_NAME, PORT = "default", "kubernetes", "https", 443
 
 @dataclass(frozen=True, slots=True)
 class ObjectWrite:
-    """An object as it shall be, or `obj` None: gone."""
+    """An object as it shall be, or `obj` None: gone. `subresource`: what of it is written, empty for all but status."""
 
     resource: Resource
     namespace: str
     name: str
     obj: Json | None
+    subresource: str = ""
 
 
 def plan_kubernetes_service(

@@ -9,7 +9,7 @@ from typing import Any
 
 from seaway.api.machinery.errors import ApiError, BadRequest
 from seaway.api.machinery.errors import make_invalid as make_invalid_status
-from seaway.api.machinery.field import FieldError, forbidden, invalid, not_supported, too_long
+from seaway.api.machinery.field import FieldError, forbidden, invalid, not_supported, required, too_long
 from seaway.api.machinery.http import Request
 from seaway.api.machinery.selectors import (
     FieldSelector,
@@ -18,6 +18,7 @@ from seaway.api.machinery.selectors import (
     parse_field_selector,
     parse_label_selector,
 )
+from seaway.apiserver.patch import APPLY_PATCH
 from seaway.apiserver.routes import is_true
 
 META_GROUP = "meta.k8s.io"
@@ -37,6 +38,8 @@ class WriteOptions:
     dry_run: bool = False
     field_validation: str = "Warn"
     field_manager: str = ""
+    force: bool = False
+    """Of an apply: take over what others own."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,13 +74,16 @@ NO_WRITE_OPTIONS = WriteOptions()
 
 def parse_write_options(request: Request, kind: str) -> WriteOptions:
     """kind: `CreateOptions`, `UpdateOptions` or `PatchOptions`. Raises BadRequest, Invalid."""
-    if not request.query:
+    is_apply = kind == "PatchOptions" and is_apply_patch(request)
+    if not request.query and not is_apply:
         return NO_WRITE_OPTIONS
     errors: list[FieldError] = []
-    is_apply = request.headers.get("content-type", "").startswith("application/apply-patch")
-    if kind == "PatchOptions" and not is_apply and request.find_parameter("force") is not None:
+    force = request.find_parameter("force")
+    if kind == "PatchOptions" and not is_apply and force is not None:
         errors.append(forbidden("force", "may not be specified for non-apply patch"))
     manager = request.find_parameter("fieldManager") or ""
+    if is_apply and not manager:
+        errors.append(required("fieldManager", "is required for apply patch"))
     errors += _validate_manager(manager)
     dry_run = [value for key, value in request.query if key == "dryRun" and value]
     errors += _validate_dry_run(dry_run)
@@ -85,7 +91,12 @@ def parse_write_options(request: Request, kind: str) -> WriteOptions:
     if validation not in ("", "Ignore", "Strict", "Warn"):
         errors.append(not_supported("fieldValidation", validation, ("", "Ignore", "Strict", "Warn")))
     _raise_invalid(kind, errors)
-    return WriteOptions(bool(dry_run), validation or "Warn", manager)
+    return WriteOptions(bool(dry_run), validation or "Warn", manager, is_apply and force is not None and is_true(force))
+
+
+def is_apply_patch(request: Request) -> bool:
+    """Whether the body is a configuration to apply."""
+    return request.headers.get("content-type", "").partition(";")[0].strip().lower() == APPLY_PATCH
 
 
 def parse_delete_options(request: Request, body_options: Mapping[str, Any] | None) -> DeleteOptions:

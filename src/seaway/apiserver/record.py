@@ -66,9 +66,9 @@ _decoder = msgspec.json.Decoder()
 
 
 def encode_stored(obj: Json) -> bytes:
-    """The bytes that the store keeps: no resourceVersion, no selfLink, no managedFields; kind and metadata first."""
+    """The bytes that the store keeps: no resourceVersion, no selfLink; kind and metadata first."""
     meta = obj["metadata"]
-    dropped = ("resourceVersion", "selfLink", "managedFields")
+    dropped = ("resourceVersion", "selfLink")
     meta = {key: value for key, value in meta.items() if key not in dropped and value not in (None, {}, [])}
     ordered = {"kind": obj["kind"], "apiVersion": obj["apiVersion"], "metadata": meta}
     return _encoder.encode({**ordered, **{key: value for key, value in obj.items() if key not in ordered}})

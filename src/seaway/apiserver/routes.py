@@ -61,7 +61,7 @@ def route_request(request: Request) -> Route:
         return replace(route, verb=request.method.lower())
     if "%" in route.name or route.name in (".", ".."):
         raise BadRequest(_describe_bad_name(route.name))
-    verb = _VERBS.get(request.method, request.method.lower())
+    verb = _VERBS.get(request.method, "")
     if route.name and not request.query and not route.is_watch_path:
         return _with_verb(request.path, verb)
     if route.is_watch_path or (verb == "get" and not route.name and is_true(request.find_parameter("watch"))):

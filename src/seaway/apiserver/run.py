@@ -17,17 +17,20 @@ from seaway.api.registry import (
     CLUSTER_ROLES,
     EVENTS,
     NAMESPACES,
+    PRIORITY_CLASSES,
     SECRETS,
     SERVICE_ACCOUNTS,
+    SERVICE_CIDRS,
     Resource,
 )
-from seaway.apiserver import bootstrap
+from seaway.apiserver import bootstrap, default_cidr
 from seaway.apiserver.aggregation import plan_aggregation
 from seaway.apiserver.allocate import PORT_PREFIX, ServiceAllocator
 from seaway.apiserver.config import ServerConfig
 from seaway.apiserver.credentials import Credentials
+from seaway.apiserver.default_cidr import plan_default_cidr
 from seaway.apiserver.deletes import delete
-from seaway.apiserver.effects import Cancellable, Effects, Wakeup
+from seaway.apiserver.effects import Cancellable, Effects, Wakeup, format_time
 from seaway.apiserver.expiry import find_expired
 from seaway.apiserver.handler import ApiServer
 from seaway.apiserver.kubernetes_service import ObjectWrite, plan_kubernetes_service
@@ -46,6 +49,8 @@ NAMESPACE_SECONDS = 60.0
 COMPACTION_SECONDS = 300.0
 """Upstream's: history is kept for one to two such spans, so that clients can resume and pages go on."""
 KUBERNETES_SERVICE_SECONDS = 10.0
+DEFAULT_CIDR_WRITES = 3
+"""At most: made, given its second range, called ready."""
 EVENT_EXPIRY_SECONDS = 60.0
 RETRY_SECONDS = 1.0
 REPLAYED_REVISIONS = 5_000
@@ -56,6 +61,8 @@ LOADED_AT_ONCE = 500
 
 _LOG = logging.getLogger("seaway.apiserver")
 _SELF = Identity("system:apiserver", (MASTERS,))
+_SELF_MANAGER = "kube-apiserver"
+"""Upstream's name for itself in managedFields, which people and tools know."""
 
 
 class AsyncioEffects:
@@ -120,6 +127,7 @@ async def open_server(
     if runs_loops:
         tasks.append(asyncio.create_task(_every(NAMESPACE_SECONDS, lambda: _keep_namespaces(state))))
         tasks.append(asyncio.create_task(_every(KUBERNETES_SERVICE_SECONDS, lambda: _keep_kubernetes_service(state))))
+        tasks.append(asyncio.create_task(_every(KUBERNETES_SERVICE_SECONDS, lambda: _keep_default_cidr(state))))
         tasks.append(asyncio.create_task(_every(EVENT_EXPIRY_SECONDS, lambda: _expire_events(state))))
         tasks.append(asyncio.create_task(_after_changes(state, (CLUSTER_ROLES,), _keep_aggregation)))
         tasks.append(asyncio.create_task(_after_changes(state, (SECRETS, SERVICE_ACCOUNTS), _keep_token_secrets)))
@@ -162,13 +170,23 @@ async def _fill(store: Store, watch_cache: WatchCache, allocator: ServiceAllocat
 async def _bootstrap(state: ServerState) -> None:
     """Make what every server has, and put back what its roles lack; all at once, so that it is few commits."""
     await _keep_namespaces(state)
-    await asyncio.gather(*(_apply(state, write) for write in bootstrap.plan_rbac(state.find)))
+    await asyncio.gather(
+        *(_apply(state, write) for write in bootstrap.plan_rbac(state.find)),
+        *(_create(state, PRIORITY_CLASSES, "", obj) for obj in bootstrap.plan_priority_classes(state.find)),
+    )
+    await _keep_default_cidr(state)
     await _keep_kubernetes_service(state)
 
 
 async def _keep_namespaces(state: ServerState) -> None:
+    """The namespaces of every server, and what they are born with: a data directory may be older than that."""
     missing = [name for name in bootstrap.NAMESPACES if state.find_namespace(name) is None]
     await asyncio.gather(*(_create(state, NAMESPACES, "", bootstrap.make_namespace(name)) for name in missing))
+    ca_pem = state.authenticator.credentials.root_ca_pem
+    for name in bootstrap.NAMESPACES:
+        for resource, obj in bootstrap.make_first_objects(name, ca_pem=ca_pem):
+            if state.find(resource, name, obj["metadata"]["name"]) is None:
+                await _create(state, resource, name, obj)
 
 
 async def _keep_aggregation(state: ServerState) -> None:
@@ -201,6 +219,17 @@ async def _keep_kubernetes_service(state: ServerState) -> None:
             await _apply(state, write)
 
 
+async def _keep_default_cidr(state: ServerState) -> None:
+    """Until nothing is left to write: one write makes the object, another calls it ready."""
+    for _ in range(DEFAULT_CIDR_WRITES):
+        record = state.find(SERVICE_CIDRS, "", default_cidr.NAME)
+        existing = None if record is None else decode_object(record.body)
+        write = plan_default_cidr(existing, state.config, now=format_time(state.effects.wall_now()))
+        if write is None:
+            return
+        await _apply(state, write)
+
+
 async def _expire_events(state: ServerState) -> None:
     for record in find_expired(state.watch_cache.cache(EVENTS).select(), state.effects.wall_now()):
         await _delete(state, ObjectWrite(EVENTS, record.namespace, record.name, None))
@@ -225,7 +254,7 @@ async def _apply(state: ServerState, write: ObjectWrite) -> None:
         meta = {**current["metadata"], **wanted["metadata"]}
         return Decoded({**current, **_copy(wanted), "metadata": meta})
 
-    target = _target(write.resource, write.namespace, write.name)
+    target = _target(write.resource, write.namespace, write.name, write.subresource)
     await update(state, target, make, is_patch=True)
 
 
@@ -236,9 +265,10 @@ async def _delete(state: ServerState, write: ObjectWrite) -> None:
         return
 
 
-def _target(resource: Resource, namespace: str, name: str) -> Target:
-    attributes = Attributes("update" if name else "create", resource.group, resource.plural, "", namespace, name)
-    return Target(resource, namespace, name, _SELF, attributes)
+def _target(resource: Resource, namespace: str, name: str, subresource: str = "") -> Target:
+    verb = "update" if name else "create"
+    attributes = Attributes(verb, resource.group, resource.plural, subresource, namespace, name)
+    return Target(resource, namespace, name, _SELF, attributes, subresource, manager=_SELF_MANAGER)
 
 
 def _copy(obj: Json) -> Json:

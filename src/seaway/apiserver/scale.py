@@ -11,7 +11,7 @@ from seaway.api.machinery.codec import Decoded
 from seaway.api.machinery.errors import make_conflict, make_invalid
 from seaway.api.machinery.field import invalid
 from seaway.api.machinery.objectmeta import validate_create_meta
-from seaway.api.machinery.selectors import render_label_selector, selector_from_object
+from seaway.api.machinery.selectors import SelectorError, render_label_selector, selector_from_object
 from seaway.api.registry import SCALES, Resource
 from seaway.apiserver.forms import Make
 from seaway.apiserver.systemfields import check_identity
@@ -69,9 +69,12 @@ def _validate(scale: Json, name: str) -> None:
 
 
 def _render_selector(selector: Json | None) -> str:
-    """A LabelSelector, or the plain labels of a ReplicationController."""
+    """A LabelSelector, or the plain labels of a ReplicationController; empty for one that cannot be read."""
     if not selector:
         return ""
     is_plain = not selector.keys() & {"matchLabels", "matchExpressions"}
-    parsed = selector_from_object({"matchLabels": selector} if is_plain else selector)
+    try:
+        parsed = selector_from_object({"matchLabels": selector} if is_plain else selector)
+    except SelectorError:
+        return ""
     return "" if parsed is None else render_label_selector(parsed)

@@ -13,32 +13,29 @@ import os
 import socket
 import ssl
 import struct
-import time
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, cast
 from urllib.parse import parse_qsl
 
 from aiohttp import web
 from aiohttp.abc import AbstractStreamWriter
-from aiohttp.http import RawRequestMessage
+from aiohttp.http import HttpProcessingError, RawRequestMessage
 from aiohttp.streams import StreamReader
-from aiohttp.web_protocol import RequestHandler
+from aiohttp.web_protocol import RequestHandler, RequestPayloadError
 from multidict import CIMultiDict
 
-from seaway.api.machinery.errors import ApiError, RequestEntityTooLarge, Timeout, Unauthorized
+from seaway.api.machinery.errors import ApiError, BadRequest, RequestEntityTooLarge, Timeout, Unauthorized
 from seaway.api.machinery.http import ANONYMOUS, Identity, Request, Response
 from seaway.apiserver.answers import make_status, make_warning_headers
+from seaway.apiserver.certificates import CertificateReader, Shown
 from seaway.apiserver.handler import MAX_BODY_BYTES, ApiServer
 from seaway.apiserver.identity import (
-    Subject,
     find_bearer_token,
     find_credential_warnings,
-    find_forwarded_identity,
-    identity_of_certificate,
 )
-from seaway.pki.certificates import is_issued_by
 
 REQUEST_SECONDS = 60.0
 """Upstream's limit for everything but watches."""
@@ -122,7 +119,7 @@ async def serve(
 ) -> Serving:
     """Accept requests on all listeners, or on none. Raises OSError when an address is taken or a file unreadable."""
     context = make_context(tls)
-    http = _HttpServer(server, CertificateReader(tls, context), _ACCESS_LOG if access_log else None)
+    http = _HttpServer(server, make_reader(tls), _ACCESS_LOG if access_log else None)
     loop = asyncio.get_running_loop()
     started: list[asyncio.Server] = []
     paths: list[Path] = []
@@ -187,51 +184,10 @@ def _bind(listener: Listener) -> socket.socket:
     return bound
 
 
-@dataclass(frozen=True, slots=True)
-class Shown:
-    """A certificate that a client has shown, and for how long. `identity` None: it is no client's certificate."""
-
-    identity: Identity | None
-    begins: float
-    ends: float
-    is_front_proxy: bool = False
-
-    def find_identity(self, headers: Mapping[str, str], wall_now: float) -> Identity | None:
-        """Whom it stands for in this request at this moment (seconds since the epoch)."""
-        if not self.begins <= wall_now <= self.ends:
-            return None
-        return (find_forwarded_identity(headers) if self.is_front_proxy else None) or self.identity
-
-
-class CertificateReader:
-    """Tells whose a certificate is that OpenSSL has verified against all CAs together. A CA must have signed it itself.
-
-    The CAs are told apart by the signature, not by their names: whoever made the one could call it as the other. (In
-    one context OpenSSL finds a CA by its name, so two of one name do not both work; they never work as each other.)
-    """
-
-    def __init__(self, tls: TlsFiles, context: ssl.SSLContext) -> None:
-        self._names = tls.front_proxy_names
-        self._authorities = context.get_ca_certs()
-        self._client_ca = tls.client_ca.read_bytes()
-        self._proxy_ca = tls.front_proxy_ca.read_bytes() if tls.front_proxy_ca is not None else b""
-
-    def read(self, certificate: dict[str, Any], der: bytes) -> Shown:
-        """What the certificate stands for; it cannot outlive the CA that signed it."""
-        issuers = [authority for authority in self._authorities if authority["subject"] == certificate["issuer"]]
-        pair = [certificate, *issuers]
-        subject = certificate.get("subject", ())
-        is_client = bool(issuers) and (not self._proxy_ca or is_issued_by(der, self._client_ca))
-        return Shown(
-            identity_of_certificate(subject) if is_client else None,
-            max(ssl.cert_time_to_seconds(one["notBefore"]) for one in pair),
-            min(ssl.cert_time_to_seconds(one["notAfter"]) for one in pair),
-            bool(self._proxy_ca) and is_issued_by(der, self._proxy_ca) and self._may_forward(subject),
-        )
-
-    def _may_forward(self, subject: Subject) -> bool:
-        names = {value for part in subject for key, value in part if key == "commonName"}
-        return not self._names or bool(names & set(self._names))
+def make_reader(tls: TlsFiles) -> CertificateReader:
+    """What tells whose the certificates are that the context lets through."""
+    proxy_ca = tls.front_proxy_ca.read_bytes() if tls.front_proxy_ca is not None else b""
+    return CertificateReader(tls.client_ca.read_bytes(), proxy_ca, tls.front_proxy_names)
 
 
 class _Connection(RequestHandler):
@@ -253,7 +209,12 @@ class _Connection(RequestHandler):
         certificate = transport.get_extra_info("peercert")
         if certificate:
             der = transport.get_extra_info("ssl_object").getpeercert(binary_form=True)
-            self.shown = self._reader.read(certificate, der)
+            self.shown = self._reader.read(certificate.get("subject", ()), der)
+
+    def log_exception(self, *args: Any, **kw: Any) -> None:
+        """Bytes that are no request, or no body of the promised form, are the peer's fault, and no news."""
+        if not isinstance(kw.get("exc_info"), RequestPayloadError | HttpProcessingError):
+            super().log_exception(*args, **kw)
 
 
 class _WireRequest(web.BaseRequest):
@@ -331,7 +292,7 @@ class _HttpServer(web.Server):
         connection = wire.protocol
         assert isinstance(connection, _Connection)
         shown = connection.shown
-        identity = None if shown is None else shown.find_identity(headers, time.time())
+        identity = None if shown is None else shown.find_identity(headers, datetime.now(UTC))
         if identity is not None:
             return identity
         token = find_bearer_token(headers)
@@ -375,6 +336,9 @@ async def _read_body(wire: _WireRequest, headers: dict[str, str]) -> bytes:
         return await wire.read()
     except web.HTTPRequestEntityTooLarge:
         raise RequestEntityTooLarge(f"Request entity too large: limit is {MAX_BODY_BYTES}") from None
+    except RequestPayloadError as error:
+        wire.protocol.close()  # after this answer: where the next request begins nobody can know
+        raise BadRequest(f"the body cannot be read: {' '.join(str(error).split())}") from None
 
 
 def _to_wire(response: Response) -> web.Response:

@@ -10,9 +10,11 @@ from seaway.api.machinery.http import Identity
 from seaway.api.registry import (
     CLUSTER_ROLE_BINDINGS,
     CLUSTER_ROLES,
+    INGRESS_CLASSES,
     NAMESPACES,
     NODES,
     PODS,
+    PRIORITY_CLASSES,
     ROLE_BINDINGS,
     ROLES,
     SERVICE_ACCOUNTS,
@@ -22,6 +24,7 @@ from seaway.apiserver.accounts import admit_pod
 from seaway.apiserver.admission import find_external_ip_refusal
 from seaway.apiserver.allocate import ServiceAllocator
 from seaway.apiserver.authenticate import Authenticator
+from seaway.apiserver.classes import admit_priority, choose_ingress_class
 from seaway.apiserver.config import ServerConfig
 from seaway.apiserver.credentials import Credentials
 from seaway.apiserver.effects import Effects
@@ -113,10 +116,15 @@ class ServerState:
             raise make_forbidden(asked.group, asked.resource, asked.name, refusal)
 
     def admit_pod(self, pod: Json, namespace: str) -> Json:
-        """The Pod with what its service account gives it. Raises Forbidden."""
+        """The Pod with what its class of priority and its service account give it. Raises Forbidden."""
+        pod = admit_priority(pod, _decode_all(self.watch_cache.cache(PRIORITY_CLASSES)))
         record = self.find(SERVICE_ACCOUNTS, namespace, pod["spec"]["serviceAccountName"])
         account = None if record is None else decode_object(record.body)
         return admit_pod(pod, account, namespace=namespace, suffix=lambda: generate_name("", self.effects.random))
+
+    def admit_ingress(self, ingress: Json) -> Json:
+        """The Ingress with the default class, if it names none and there is one."""
+        return choose_ingress_class(ingress, _decode_all(self.watch_cache.cache(INGRESS_CLASSES)))
 
     def admit_external_ips(self, service: Json, old: Json | None) -> None:
         """A Service adds external IPs only where the configuration allows it. Raises Forbidden."""

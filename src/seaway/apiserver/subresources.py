@@ -65,7 +65,7 @@ async def patch_scale(call: Call) -> Response:
 
 
 async def _write_scale(call: Call, change: Make, options: WriteOptions, form: Accepted) -> Response:
-    target = call.target(dry_run=options.dry_run)
+    target = call.target(dry_run=options.dry_run, manager=options.field_manager)
     make = make_scaler(call.resource, target.namespace, target.name, change)
     written = await update(call.state, target, make, is_patch=True)
     return _answer_scale(call, written.status, written.body, form, written.warnings)
@@ -97,7 +97,7 @@ async def patch_ephemeral_containers(call: Call) -> Response:
 async def _write_ephemeral_containers(
     call: Call, change: Make, options: WriteOptions, form: Accepted, *, is_patch: bool
 ) -> Response:
-    target = call.target(dry_run=options.dry_run)
+    target = call.target(dry_run=options.dry_run, manager=options.field_manager)
 
     def make(current: Json) -> Decoded:
         decoded = change(current)

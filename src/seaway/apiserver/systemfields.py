@@ -17,6 +17,9 @@ from seaway.apiserver.options import is_version, make_version_error
 Json = dict[str, Any]
 
 GENERATED_NAME_PREFIX_LENGTH = 58
+MAX_GRACE_SECONDS = 1 << 32
+"""136 years: a longer grace is kept as it was asked for, but no timestamp could show its end."""
+_MAX_GENERATION = (1 << 63) - 1  # a client may have given it, where the server never counts
 _SUFFIX_ALPHABET = "bcdfghjklmnpqrstvwxz2456789"
 _SERVER_ONLY = (
     "uid",
@@ -24,7 +27,6 @@ _SERVER_ONLY = (
     "deletionTimestamp",
     "deletionGracePeriodSeconds",
     "selfLink",
-    "managedFields",
 )
 
 
@@ -35,17 +37,21 @@ def generate_name(prefix: str, random: Callable[[], float]) -> str:
 
 
 def wipe_for_create(obj: Json, resource: Resource, namespace: str) -> list[str]:
-    """Drop what only the server sets and settle the namespace. Returns warnings.
-
-    Raises BadRequest for another namespace, and the bare 500 for a resourceVersion.
-    """
+    """Drop what only the server sets and settle the namespace. Returns warnings. Raises BadRequest for another one."""
     meta = obj.setdefault("metadata", {})
     for key in _SERVER_ONLY:
         meta.pop(key, None)
     settle_namespace(meta, resource, namespace)
-    if meta.pop("resourceVersion", ""):
-        raise ApiError("resourceVersion should not be set on objects to be created", code=500)
     return dedupe_owners(meta)
+
+
+def check_no_version(given: str) -> None:
+    """What is to be stored anew has no version yet; upstream's store says so, hence after all other rules.
+
+    Raises the bare 500. Zero is none, and what is no number is not looked at.
+    """
+    if is_version(given) and int(given):
+        raise ApiError("resourceVersion should not be set on objects to be created", code=500)
 
 
 def settle_namespace(meta: Json, resource: Resource, namespace: str) -> None:
@@ -83,13 +89,13 @@ def dedupe_owners(meta: Json) -> list[str]:
 def check_identity(obj: Json, resource: Resource, *, namespace: str, name: str) -> None:
     """The body of a PUT or the result of a PATCH names the object of the URL. Raises BadRequest."""
     meta = obj.setdefault("metadata", {})
+    settle_namespace(meta, resource, namespace)
     found = meta.get("name", "")
     if not found:
         text = f"the name of the object ({name} based on URL) was undeterminable: name must be provided"
         raise BadRequest(text)
     if found != name:
         raise BadRequest(f"the name of the object ({found}) does not match the name on the URL ({name})")
-    settle_namespace(meta, resource, namespace)
 
 
 def check_version(obj: Json, resource: Resource, revision: int, name: str) -> bool:
@@ -122,7 +128,7 @@ def make_uid_conflict(resource: Resource, name: str, key: str, given: str, store
 def keep_system_fields(obj: Json, old: Json) -> None:
     """Take from the stored object what a client may not change, and leave what validation must judge."""
     meta, stored = obj["metadata"], old["metadata"]
-    for key in ("resourceVersion", "selfLink", "managedFields"):
+    for key in ("resourceVersion", "selfLink"):
         meta.pop(key, None)
     _take(meta, stored, "creationTimestamp")
     _take(meta, stored, "generation")
@@ -137,9 +143,8 @@ def keep_system_fields(obj: Json, old: Json) -> None:
 def grow_generation(obj: Json, old: Json, resource: Resource) -> None:
     """One more when the kind counts and its specification changed; else as stored."""
     strategy = resource.strategy
-    stored = old["metadata"].get("generation", 0)
     if strategy.has_generation and strategy.spec_changed(obj, old):
-        obj["metadata"]["generation"] = stored + 1
+        obj["metadata"]["generation"] = min(old["metadata"].get("generation", 0) + 1, _MAX_GENERATION)
     else:
         _take(obj["metadata"], old["metadata"], "generation")
 
@@ -147,11 +152,12 @@ def grow_generation(obj: Json, old: Json, resource: Resource) -> None:
 def mark_deleted(obj: Json, wall_now: datetime, grace_seconds: int | None) -> Json:
     """A copy whose deletion has begun. grace_seconds None: the kind knows no grace (Namespace)."""
     meta = {**obj["metadata"]}
-    meta["deletionTimestamp"] = format_time(wall_now + timedelta(seconds=grace_seconds or 0))
+    grace = timedelta(seconds=min(grace_seconds or 0, MAX_GRACE_SECONDS))
+    meta["deletionTimestamp"] = format_time(wall_now + grace)
     if grace_seconds is not None:
         meta["deletionGracePeriodSeconds"] = grace_seconds
     if meta.get("generation", 0) > 0:
-        meta["generation"] += 1
+        meta["generation"] = min(meta["generation"] + 1, _MAX_GENERATION)
     return {**obj, "metadata": meta}
 
 

@@ -18,6 +18,7 @@ from seaway.apiserver.bodies import (
     check_patch_type,
     decode_delete_body,
     decode_object_body,
+    make_applier,
     make_patcher,
     make_replacement,
 )
@@ -26,12 +27,20 @@ from seaway.apiserver.encoding import PLAIN, accepts_gzip, choose_form, is_prett
 from seaway.apiserver.fieldlabels import check_field_selector
 from seaway.apiserver.forms import show, store, store_made
 from seaway.apiserver.lists import TOO_NEW_WAIT_SECONDS, Page, make_matcher, make_too_new, read_page, wants_all_now
+from seaway.apiserver.managedfields import choose_manager
 from seaway.apiserver.negotiation import Accepted
-from seaway.apiserver.options import ListOptions, parse_get_version, parse_list_options, parse_write_options
+from seaway.apiserver.options import (
+    ListOptions,
+    is_apply_patch,
+    parse_get_version,
+    parse_list_options,
+    parse_write_options,
+)
 from seaway.apiserver.rbac import attributes_of
 from seaway.apiserver.render import EventEncoder, join_items, join_list, render_list, render_object
 from seaway.apiserver.routes import Route
 from seaway.apiserver.state import ServerState
+from seaway.apiserver.systemfields import check_identity
 from seaway.apiserver.watch import WatchStream
 from seaway.apiserver.writes import Target, Written, create, update
 
@@ -54,8 +63,8 @@ class Call:
     def include_object(self) -> str:
         return self.request.find_parameter("includeObject") or "Metadata"
 
-    def target(self, *, dry_run: bool) -> Target:
-        """What a write of this request is about."""
+    def target(self, *, dry_run: bool, manager: str | None = "") -> Target:
+        """What a write of this request is about. manager: the client's word for itself; None for an apply."""
         namespace = self.route.namespace if self.resource.namespaced else ""
         return Target(
             self.resource.storage,
@@ -65,6 +74,7 @@ class Call:
             attributes_of(self.route),
             self.route.subresource,
             dry_run,
+            None if manager is None else choose_manager(manager, self.request.headers.get("user-agent", "")),
         )
 
     @property
@@ -165,7 +175,8 @@ async def answer_create(call: Call) -> Response:
     check_body_type(call.request)
     options = parse_write_options(call.request, "CreateOptions")
     decoded = decode_object_body(call.request, call.resource, options)
-    written = await create(call.state, call.target(dry_run=options.dry_run), store(call.resource, decoded))
+    target = call.target(dry_run=options.dry_run, manager=options.field_manager)
+    written = await create(call.state, target, store(call.resource, decoded))
     return answer_written(call, written, form)
 
 
@@ -175,20 +186,28 @@ async def answer_update(call: Call) -> Response:
     check_body_type(call.request)
     options = parse_write_options(call.request, "UpdateOptions")
     decoded = decode_object_body(call.request, call.resource, options)
+    check_identity(decoded.obj, call.resource, namespace=call.namespace, name=call.route.name)
     creates = call.resource.strategy.creates_on_update and not call.route.subresource
     make = store_made(call.resource, make_replacement(decoded))
-    target = call.target(dry_run=options.dry_run)
+    target = call.target(dry_run=options.dry_run, manager=options.field_manager)
     written = await update(call.state, target, make, is_patch=False, creates=creates)
     return answer_written(call, written, form)
 
 
 async def answer_patch(call: Call) -> Response:
-    """PATCH of an object or its status."""
+    """PATCH of an object or its status; an apply also creates."""
     check_patch_type(call.request)
     form = choose_form(call.request)
     options = parse_write_options(call.request, "PatchOptions")
-    make = store_made(call.resource, make_patcher(call.request, call.resource, options))
-    written = await update(call.state, call.target(dry_run=options.dry_run), make, is_patch=True)
+    is_apply = is_apply_patch(call.request)
+    target = call.target(dry_run=options.dry_run, manager=None if is_apply else options.field_manager)
+    if is_apply:
+        make = make_applier(call.request, call.resource, target, options, call.state.effects.wall_now)
+    else:
+        make = make_patcher(call.request, call.resource, options)
+    creates = is_apply and not call.route.subresource
+    make = store_made(call.resource, make)
+    written = await update(call.state, target, make, is_patch=True, creates=creates)
     return answer_written(call, written, form)
 
 

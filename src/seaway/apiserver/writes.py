@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 
 from seaway.api.machinery.codec import Decoded
 from seaway.api.machinery.errors import (
+    AlreadyExists,
     ApiError,
     InternalError,
     RequestEntityTooLarge,
@@ -24,17 +25,19 @@ from seaway.api.machinery.http import Identity
 from seaway.api.machinery.objectmeta import validate_create_meta, validate_update_meta
 from seaway.api.machinery.strategy import Context, Json
 from seaway.api.pod.ephemeral import validate_ephemeral_update
-from seaway.api.registry import ENDPOINTS, NAMESPACES, PODS, SERVICES, Resource
+from seaway.api.registry import ENDPOINTS, INGRESSES, NAMESPACES, PODS, SERVICES, Resource
 from seaway.apiserver.admission import find_namespace_refusal
 from seaway.apiserver.allocate import Claim
 from seaway.apiserver.bootstrap import make_first_objects
 from seaway.apiserver.effects import format_time
 from seaway.apiserver.escalation import GRANTING, check_escalation
+from seaway.apiserver.ownership import is_unchanged, own_created, own_updated
 from seaway.apiserver.rbac import Attributes
 from seaway.apiserver.record import Record, decode_object, encode_stored, splice_revision
 from seaway.apiserver.state import ServerState
 from seaway.apiserver.systemfields import (
     check_identity,
+    check_no_version,
     check_uid,
     check_version,
     dedupe_owners,
@@ -67,6 +70,8 @@ class Target:
     attributes: Attributes
     subresource: str = ""
     dry_run: bool = False
+    manager: str | None = "unknown"
+    """Who comes to own what the write changes; None for an apply: what it makes carries its managedFields."""
 
     @property
     def key(self) -> str:
@@ -94,6 +99,7 @@ async def create(state: ServerState, target: Target, decoded: Decoded) -> Writte
     obj = strategy.default(decoded.obj)
     warnings = [*decoded.warnings, *wipe_for_create(obj, resource, target.namespace)]
     meta = obj["metadata"]
+    given_version = meta.pop("resourceVersion", "")
     holder = state.find_namespace(target.namespace) if resource.namespaced else None
     refusal = find_namespace_refusal(resource, target.namespace, meta.get("name", ""), holder)
     if refusal is not None:
@@ -101,18 +107,22 @@ async def create(state: ServerState, target: Target, decoded: Decoded) -> Writte
     state.admit_node(target.identity, target.attributes, None, obj)
     if resource in GRANTING:
         check_escalation(state.read_policy, target.identity, resource, obj, None)
+    now = format_time(state.effects.wall_now())
+    managed = own_created(resource, obj, target.manager, now)
     if resource is PODS:
         obj = state.admit_pod(obj, target.namespace)
-        meta = obj["metadata"]
+    elif resource is INGRESSES:
+        obj = state.admit_ingress(obj)
+    meta = obj["metadata"]
     generates = not meta.get("name") and bool(meta.get("generateName"))
     names, races = 0, 0
     while True:
-        now = format_time(state.effects.wall_now())
         if generates:
             meta["name"] = generate_name(meta["generateName"], state.effects.random)
             names += 1
         meta["uid"], meta["creationTimestamp"] = state.effects.new_uid(), now
         ready, claim = _prepare_create(state, target, decode_object(encode_stored(obj)), now)
+        ready["metadata"]["managedFields"] = managed
         warnings_now = tuple(dict.fromkeys((*warnings, *strategy.warnings(ready, None))))
         key = resource.store_key(target.namespace, meta["name"])
         if target.dry_run:
@@ -120,6 +130,7 @@ async def create(state: ServerState, target: Target, decoded: Decoded) -> Writte
             if existing is not None:
                 raise _make_exists(target, existing)
             return Written(201, encode_stored(ready), warnings_now)
+        check_no_version(given_version)
         value = encode_within_limit(ready)
         try:
             revision = await commit_with_claim(state, Precondition(key, 0), Write(key, value), claim)
@@ -144,7 +155,7 @@ def _prepare_create(state: ServerState, target: Target, obj: Json, now: str) -> 
     claim = NO_CLAIM
     if resource is SERVICES:
         obj, claim = state.allocator.plan_create(obj, wall_now=now)
-    elif resource is NAMESPACES:
+    elif resource is NAMESPACES and obj["metadata"].get("name"):
         claim = _claim_first_objects(state, obj["metadata"]["name"], now)
     obj = strategy.prepare_create(obj, Context(now, target.identity.user))
     if strategy.has_generation:
@@ -159,14 +170,18 @@ def _prepare_create(state: ServerState, target: Target, obj: Json, now: str) -> 
 def _claim_first_objects(state: ServerState, namespace: str, now: str) -> Claim:
     """A namespace is born with the account that Pods run as: nobody can be too early for it.
 
-    Upstream leaves that to a controller, and refuses Pods until it has come by. Ours keeps them from then on.
+    Upstream leaves that to a controller, and refuses Pods until it has come by. Ours keeps them from then on. What an
+    earlier namespace of the name has left behind stays as it is.
     """
-    writes = []
+    preconditions, writes = [], []
     for resource, obj in make_first_objects(namespace, ca_pem=state.authenticator.credentials.root_ca_pem):
         meta = {**obj["metadata"], "uid": state.effects.new_uid(), "creationTimestamp": now}
+        if state.find(resource, namespace, meta["name"]) is not None:
+            continue
         key = resource.store_key(namespace, meta["name"])
+        preconditions.append(Precondition(key, 0))
         writes.append(Write(key, encode_stored({**obj, "metadata": meta})))
-    return Claim(writes=tuple(writes))
+    return Claim(tuple(preconditions), tuple(writes))
 
 
 async def update(state: ServerState, target: Target, make: Make, *, is_patch: bool, creates: bool = False) -> Written:
@@ -180,7 +195,10 @@ async def update(state: ServerState, target: Target, make: Make, *, is_patch: bo
         if record is None:
             if not creates:
                 raise make_not_found(resource.plural, resource.group, target.name)
-            return await _create_by_update(state, target, make)
+            try:
+                return await _create_by_update(state, target, make)
+            except AlreadyExists:
+                continue  # somebody else was first
         attempt = _plan_update(state, target, make, record, is_patch=is_patch)
         if attempt.value is None and not attempt.deletes:
             return Written(200, record.body, attempt.warnings)
@@ -226,6 +244,7 @@ def _plan_update(state: ServerState, target: Target, make: Make, record: Record,
         _require_version(resource, target.name)
     owner_warnings = dedupe_owners(obj["metadata"])
     now = format_time(state.effects.wall_now())
+    managed = own_updated(resource, target.subresource, obj, old, manager=target.manager, wall_now=now)
     claim = NO_CLAIM
     if resource is SERVICES and not target.subresource:
         obj, claim = state.allocator.plan_update(obj, old, wall_now=now)
@@ -236,8 +255,10 @@ def _plan_update(state: ServerState, target: Target, make: Make, record: Record,
         kind_errors = strategy.validate_status_update(obj, old) if target.subresource == "status" else []
         _keep_generation(obj, old)
     elif target.subresource == "finalize":
-        finalizers = (obj.get("spec") or {}).get("finalizers", [])
-        obj = {**old, "metadata": obj["metadata"], "spec": {**old.get("spec", {}), "finalizers": finalizers}}
+        spec = {key: value for key, value in (old.get("spec") or {}).items() if key != "finalizers"}
+        if finalizers := (obj.get("spec") or {}).get("finalizers"):
+            spec["finalizers"] = finalizers
+        obj = strategy.default({**old, "metadata": obj["metadata"], "spec": spec})
         kind_errors = strategy.validate_create(obj)
     elif target.subresource == "ephemeralcontainers":
         grow_generation(obj, old, resource)
@@ -252,8 +273,9 @@ def _plan_update(state: ServerState, target: Target, make: Make, record: Record,
     if resource is SERVICES and not target.subresource:
         state.admit_external_ips(obj, old)
     warnings = (*decoded.warnings, *owner_warnings, *strategy.warnings(obj, old))
+    obj["metadata"] = {**obj["metadata"], "managedFields": managed}
     value = encode_within_limit(obj)
-    unchanged = decode_object(value) == _without_revision(old)
+    unchanged = is_unchanged(decode_object(value), _without_revision(old))
     deletes = may_vanish(obj)
     return _Attempt(obj, None if unchanged else value, deletes, claim, tuple(dict.fromkeys(warnings)))
 
@@ -269,7 +291,7 @@ async def _create_by_update(state: ServerState, target: Target, make: Make) -> W
     meta.pop("resourceVersion", None)
     if meta.get("uid"):
         raise make_uid_conflict(resource, target.name, target.key, meta["uid"], "")
-    creator = Target(resource, target.namespace, "", target.identity, attributes, dry_run=target.dry_run)
+    creator = replace(target, name="", attributes=attributes, subresource="")
     return await create(state, creator, decoded)
 
 

@@ -94,7 +94,7 @@ def needs_renewal(
     starts, ends = certificate.not_valid_before_utc, certificate.not_valid_after_utc
     if wall_now < starts or ends - wall_now < (ends - starts) / RENEWAL_SHARE:
         return True
-    if authority_pem is not None and not _is_signed_by(certificate, authority_pem):
+    if authority_pem is not None and not _is_signed_by(certificate, x509.load_pem_x509_certificate(authority_pem)):
         return True
     return not set(_alternative_names(names, addresses)) <= set(_find_alternative_names(certificate))
 
@@ -178,19 +178,39 @@ def _find_alternative_names(certificate: x509.Certificate) -> Sequence[x509.Gene
     return tuple(extension.value)
 
 
-def is_issued_by(certificate_der: bytes, authorities_pem: bytes) -> bool:
-    """One of the authorities has signed the certificate itself. False for what cannot be read."""
+@dataclass(frozen=True, slots=True)
+class Validity:
+    """From when until when something holds, both ends included."""
+
+    begins: datetime
+    ends: datetime
+
+    def holds_at(self, wall_now: datetime) -> bool:
+        return self.begins <= wall_now <= self.ends
+
+
+def find_validity(certificate_der: bytes, authorities_pem: bytes) -> Validity | None:
+    """When the certificate holds: in its own time and in that of the authority which signed it.
+
+    None when none of the authorities signed it itself, and for what cannot be read.
+    """
     try:
         certificate = x509.load_der_x509_certificate(certificate_der)
         authorities = x509.load_pem_x509_certificates(authorities_pem)
     except ValueError:
-        return False
-    return any(_is_signed_by(certificate, one.public_bytes(serialization.Encoding.PEM)) for one in authorities)
+        return None
+    for authority in authorities:
+        if _is_signed_by(certificate, authority):
+            return Validity(
+                max(certificate.not_valid_before_utc, authority.not_valid_before_utc),
+                min(certificate.not_valid_after_utc, authority.not_valid_after_utc),
+            )
+    return None
 
 
-def _is_signed_by(certificate: x509.Certificate, authority_pem: bytes) -> bool:
+def _is_signed_by(certificate: x509.Certificate, authority: x509.Certificate) -> bool:
     try:
-        certificate.verify_directly_issued_by(x509.load_pem_x509_certificate(authority_pem))
+        certificate.verify_directly_issued_by(authority)
     except (ValueError, TypeError, InvalidSignature):
         return False
     return True

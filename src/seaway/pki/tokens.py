@@ -92,18 +92,6 @@ def verify_token(
     """
     if len(token) > MAX_TOKEN_BYTES:
         raise TokenError(f"token of {len(token)} bytes; at most {MAX_TOKEN_BYTES} are read")
-    claims = _read_signed(public_key_pem, token, issuer, tuple(audiences))
-    _check_times(claims, wall_now.timestamp())
-    return dict(claims)
-
-
-@lru_cache(maxsize=1024)
-def _read_signed(public_key_pem: bytes, token: str, issuer: str, audiences: tuple[str, ...]) -> Claims:
-    """The claims that the key signed, whenever they hold; the caller compares times and changes nothing.
-
-    Remembered, because a client sends one token with every request and a signature costs as much as a GET. A refusal
-    is not, so strangers cannot fill the memory. Raises TokenError.
-    """
     try:
         claims: Claims = jwt.decode(
             token,
@@ -111,7 +99,7 @@ def _read_signed(public_key_pem: bytes, token: str, issuer: str, audiences: tupl
             algorithms=[ALGORITHM],
             issuer=issuer,
             audience=list(audiences),
-            # The library would ask the clock; the caller has its own.
+            # The library would ask the clock; times are compared below with the caller's.
             options={
                 "require": ["iss", "sub", "aud", "exp"],
                 "verify_exp": False,
@@ -121,6 +109,7 @@ def _read_signed(public_key_pem: bytes, token: str, issuer: str, audiences: tupl
         )
     except (jwt.PyJWTError, ValueError, TypeError, RecursionError) as error:
         raise TokenError(f"token refused: {error}") from None
+    _check_times(claims, wall_now.timestamp())
     return claims
 
 

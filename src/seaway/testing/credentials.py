@@ -14,6 +14,7 @@ from pathlib import Path
 import yaml
 
 from seaway.api.machinery.http import Identity
+from seaway.apiserver.identity import authenticate
 from seaway.apiserver.serve import TlsFiles
 from seaway.client.kubeconfig import Connection, render_kubeconfig
 from seaway.pki.certificates import Authority, Pair, create_authority, issue_client, issue_server
@@ -114,7 +115,7 @@ class Users:
         """A user with a certificate, a token and a kubeconfig for that namespace."""
         pair = get_client(name, groups) if has_certificate else Pair(b"", b"")
         token = secrets.token_urlsafe(24)
-        self._identities[token] = Identity(name, groups)
+        self._identities[token] = authenticate(Identity(name, groups))
         connection = Connection(
             server=self._url,
             ca_pem=get_authority().certificate_pem.decode(),

@@ -18,6 +18,7 @@ from seaway.api.registry import (
     ENDPOINT_SLICES,
     EVENTS,
     LEASES,
+    POD_DISRUPTION_BUDGETS,
     PODS,
     RESOURCES,
     SECRETS,
@@ -185,6 +186,18 @@ def test_another_version_of_a_known_kind_is_refused() -> None:
 )
 def test_zero_and_absence_are_one_where_the_field_has_no_presence(spec: Json, wanted: Json) -> None:
     assert decode(SERVICES, {"spec": spec})["spec"] == wanted
+
+
+def test_the_zero_time_is_absent_where_a_time_may_be_missing_and_where_it_may_not() -> None:
+    condition = {"type": "Ready", "status": "True", "lastTransitionTime": "0001-01-01T00:00:00Z"}
+    status = {"startTime": "0001-01-01T00:00:00Z", "conditions": [condition]}
+    decoded = decode(PODS, {"metadata": {"name": "p"}, "status": status})
+    assert decoded["status"] == {"conditions": [{"status": "True", "type": "Ready"}]}
+    required = decode(SERVICES, {"spec": {}, "status": {"conditions": [condition]}})
+    assert required["status"] == {"conditions": [{"status": "True", "type": "Ready"}]}
+    in_a_map = decode(POD_DISRUPTION_BUDGETS, {"status": {"disruptedPods": {"a": None, "b": "0001-01-01T00:00:00Z"}}})
+    assert in_a_map["status"]["disruptedPods"] == {"a": None, "b": None}
+    assert decode(POD_DISRUPTION_BUDGETS, in_a_map) == in_a_map
 
 
 def test_fields_are_in_one_order_whatever_the_client_sent() -> None:

@@ -133,3 +133,5 @@ def test_a_selector_object_means_what_its_text_would() -> None:
     assert selector_from_object({}) == parse_label_selector("")
     with pytest.raises(SelectorError):
         selector_from_object({"matchExpressions": [{"key": "a", "operator": "Like"}]})
+    with pytest.raises(SelectorError):
+        selector_from_object({"matchExpressions": [{"operator": "Exists"}]})

@@ -13,6 +13,7 @@ from seaway.api.pod.defaults import default_pod
 from seaway.api.registry import SECRETS, SERVICE_ACCOUNTS
 from seaway.apiserver.accounts import MOUNT_PATH, admit_pod
 from seaway.apiserver.credentials import Credentials
+from seaway.apiserver.run import ServerConfig, open_server
 from seaway.apiserver.tokensecrets import LIFETIME_SECONDS, plan_token_secrets
 from seaway.pki.issuer import TokenIssuer
 from seaway.pki.tokens import create_signing_key
@@ -238,3 +239,13 @@ def test_a_namespace_is_born_with_the_ca_that_the_server_has() -> None:
             assert found.body["data"] == {"ca.crt": "PEM"}
 
     talk(conversation, credentials=credentials)
+
+
+def test_a_store_from_before_gets_what_its_namespaces_lack() -> None:
+    async def conversation(ask: Conversation) -> None:
+        await ask("DELETE", f"{BASE}/serviceaccounts/default")
+        again = await open_server(ServerConfig(), ask.server.state.store, effects=ask.effects, runs_loops=False)
+        assert again.state.find(SERVICE_ACCOUNTS, "default", "default") is not None
+        await again.close()
+
+    talk(conversation)

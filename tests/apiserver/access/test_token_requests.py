@@ -281,6 +281,18 @@ def test_what_is_not_a_token_of_this_server_is_nobody() -> None:
     talk(conversation)
 
 
+def test_what_strangers_send_is_not_remembered() -> None:
+    async def conversation(ask: Conversation) -> None:
+        token = (await ask("POST", TOKEN, {})).body["status"]["token"]
+        authenticator = ask.server.state.authenticator
+        for sent in (token, token, token[:-4], token + "x", "x.y.z"):
+            authenticator.find_identity(sent)
+        assert len(authenticator._read) == 1
+        assert authenticator.verify(token, ["vault"]) is None, "what is remembered is for its audiences alone"
+
+    talk(conversation)
+
+
 def test_the_issuer_tells_strangers_how_to_verify() -> None:
     robot = Identity("system:serviceaccount:a:b", ("system:authenticated", "system:serviceaccounts"))
     nobody = Identity("ann", ("system:authenticated",))

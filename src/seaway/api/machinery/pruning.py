@@ -90,15 +90,15 @@ _PLAIN = {Shape.STRING: str, Shape.BOOLEAN: bool}
 def _compile(definition: Definition) -> _Prune:
     """The pruner of a struct. The rules of its fields are made when they are met: definitions can hold themselves."""
     kind = Type(Shape.STRUCT, None, definition.name)
-    rules: dict[str, tuple[type | None, _Prune, bool, bool]] = {}
+    rules: dict[str, tuple[type | None, _Prune, bool]] = {}
 
-    def find_rule(key: str) -> tuple[type | None, _Prune, bool, bool] | None:
+    def find_rule(key: str) -> tuple[type | None, _Prune, bool] | None:
         field = definition.fields.get(key)
         if field is None:
             return None
         shape = field.type.shape
-        keeps_zero = field.required or field.pointer
-        rule = rules[key] = _PLAIN.get(shape), _compile_type(field.type), keeps_zero, keeps_zero or shape in _KEPT_EMPTY
+        keeps_zero = field.required or field.pointer or shape in _KEPT_EMPTY
+        rule = rules[key] = _PLAIN.get(shape), _compile_type(field.type), keeps_zero
         return rule
 
     def prune_struct(value: Any, unknown: list[_Path]) -> Any:
@@ -114,7 +114,7 @@ def _compile(definition: Definition) -> _Prune:
             item = value[key]
             if item is None:
                 continue
-            plain, prune_item, keeps_none, keeps_zero = rule
+            plain, prune_item, keeps_zero = rule
             if type(item) is not plain:
                 known = len(unknown)
                 try:
@@ -124,7 +124,7 @@ def _compile(definition: Definition) -> _Prune:
                     raise
                 if len(unknown) > known:
                     _extend_paths(unknown, known, key)
-            if item or keeps_none or (keeps_zero and item is not None):
+            if item or (keeps_zero and item is not None):
                 result[key] = item
         return result
 
@@ -208,6 +208,8 @@ _ZEROS = {
     Shape.BOOLEAN: False,
     Shape.DOUBLE: 0.0,
     Shape.QUANTITY: "0",
+    Shape.TIME: None,
+    Shape.MICRO_TIME: None,
 }
 
 

@@ -151,7 +151,7 @@ def parse_field_selector(text: str) -> FieldSelector:
 def selector_from_object(selector: Mapping[str, Any] | None) -> LabelSelector | None:
     """What a LabelSelector object of a spec means. None (no selector) selects nothing and stays None.
 
-    Raises SelectorError for an operator that does not exist.
+    Raises SelectorError for an operator that does not exist, and for an expression without a key.
     """
     if selector is None:
         return None
@@ -163,6 +163,8 @@ def selector_from_object(selector: Mapping[str, Any] | None) -> LabelSelector | 
         operator = _EXPRESSION_OPERATORS.get(expression.get("operator", ""))
         if operator is None:
             raise SelectorError(f'"{expression.get("operator", "")}" is not a valid label selector operator')
+        if not expression.get("key"):
+            raise SelectorError("a label selector requirement must have a key")
         requirements.append(Requirement(expression["key"], operator, frozenset(expression.get("values") or ())))
     return LabelSelector(tuple(requirements))
 

@@ -94,6 +94,9 @@ class Strategy:
     allows_unconditional_update: bool = True
     deletes_gracefully: bool = False
     answers_delete_with_object: bool = False
+    reset_fields: Mapping[str, tuple[str, ...]] = field(default_factory=dict, hash=False)
+    """Dotted paths that a write to the subresource ("" is the main resource) puts back to what they were: nobody comes
+    to own them that way. A subresource that is not named here: the kinds' common rule."""
     orphans_dependents: bool = False
     """A delete that names no policy leaves what the object owns."""
     has_dependents: bool = True

@@ -15,7 +15,7 @@ def prepare_create(obj: Json, context: Context) -> Json:
     obj["status"] = {"phase": "Pending", "qosClass": choose_qos_class(obj["spec"])}
     if obj["spec"].get("nodeName"):
         scheduled = {"type": "PodScheduled", "status": "True", "lastTransitionTime": context.wall_now}
-        obj["status"]["conditions"] = [{"lastProbeTime": None, **scheduled}]
+        obj["status"]["conditions"] = [scheduled]
     return obj
 
 
@@ -26,11 +26,12 @@ def prepare_update(obj: Json, old: Json, context: Context) -> Json:
 
 
 def prepare_status_update(obj: Json, old: Json, context: Context) -> Json:
-    """Owners stay; what an agent does not report (class, observed generations) stays too."""
+    """Owners and the time of the end stay; what an agent does not report (class, observed generations) stays too."""
     meta = {**(obj.get("metadata") or old["metadata"])}
-    meta.pop("ownerReferences", None)
-    if owners := old["metadata"].get("ownerReferences"):
-        meta["ownerReferences"] = owners
+    for field in ("ownerReferences", "deletionTimestamp"):
+        meta.pop(field, None)
+        if old["metadata"].get(field):
+            meta[field] = old["metadata"][field]
     status, before = {**(obj.get("status") or {})}, old.get("status") or {}
     for field in ("qosClass", "observedGeneration"):
         if not status.get(field) and before.get(field):
@@ -67,4 +68,5 @@ STRATEGY = Strategy(
     has_generation=True,
     deletes_gracefully=True,
     answers_delete_with_object=True,
+    reset_fields={"status": ("spec", "metadata.deletionTimestamp", "metadata.ownerReferences")},
 )

@@ -19,7 +19,9 @@ JSON_PATCH = "application/json-patch+json"
 MERGE_PATCH = "application/merge-patch+json"
 STRATEGIC_MERGE_PATCH = "application/strategic-merge-patch+json"
 APPLY_PATCH = "application/apply-patch+yaml"
-PATCH_TYPES = (JSON_PATCH, MERGE_PATCH, STRATEGIC_MERGE_PATCH)
+PATCH_TYPES = (JSON_PATCH, MERGE_PATCH, STRATEGIC_MERGE_PATCH, APPLY_PATCH)
+"""All that a PATCH may carry. An apply asks for more than the current object: `seaway.apiserver.managedfields`."""
+_PLAIN_TYPES = PATCH_TYPES[:3]
 Json = dict[str, Any]
 
 __all__ = [
@@ -41,7 +43,7 @@ def apply_patch(patch_type: str, body: bytes, current: Json, resource: Resource)
     UnsupportedMediaType, and ApiError 500 where a strategic merge patch contradicts itself.
     """
     media = _media(patch_type)
-    if media not in PATCH_TYPES:
+    if media not in _PLAIN_TYPES:
         raise UnsupportedMediaType("415: Unsupported Media Type", {})
     patch = parse_patch(media, body)
     if media == JSON_PATCH:

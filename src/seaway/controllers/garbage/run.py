@@ -36,7 +36,7 @@ log = logging.getLogger(__name__)
 
 WORKERS = 20
 BACK_OFF = BackOff(first_seconds=0.05, max_seconds=60.0)
-_KINDS = tuple(resource for resource in RESOURCES if resource.kind != EVENTS.kind)
+_KINDS = tuple(resource for resource in RESOURCES if resource.kind != EVENTS.kind and "delete" in resource.verbs)
 _BY_KIND = {(r.api_version, r.kind): r for r in _KINDS}
 
 
