@@ -17,7 +17,10 @@ from tests.clients.record import Record
 from tests.clients.samples import Sample, dump, make_samples
 
 KNOWN: Mapping[tuple[str, str], str] = {
-    ("replace", "Pod"): "as in Kubernetes: admission added a volume with a token, and the volumes of a Pod cannot change",
+    (
+        "replace",
+        "Pod",
+    ): "as in Kubernetes: admission added a volume with a token, and the volumes of a Pod cannot change",
 }
 """(verb, kind): why it does not work. What works after all fails the test."""
 COLOUR = "tests.example.com/colour"
