@@ -37,10 +37,10 @@ WATCH_LIST: Mapping[str, str] = {
     "resourceVersionMatch": "NotOlderThan",
     "sendInitialEvents": "true",
     "timeout": "8m20s",
-    "timeoutSeconds": "1",
+    "timeoutSeconds": "500",
     "watch": "true",
 }
-"""An informer of client-go 1.35 and later; the seconds are the test's."""
+"""An informer of client-go 1.35 and later."""
 LIST: Mapping[str, str] = {"limit": "500", "resourceVersion": "0"}
 """An informer of client-go before."""
 BOOKMARK = "k8s.io/initial-events-end"
@@ -103,7 +103,18 @@ class GoClient:
         target = f"{path}?{urlencode(query)}" if query else path
         self._connection.request(method, target, payload, headers)
         answer = self._connection.getresponse()
-        return Answer(answer.status, {k.lower(): v for k, v in answer.getheaders()}, answer.read())
+        read = self._read_initial(answer) if dict(query).get("sendInitialEvents") else answer.read()
+        return Answer(answer.status, {k.lower(): v for k, v in answer.getheaders()}, read)
+
+    def _read_initial(self, answer: http.client.HTTPResponse) -> bytes:
+        """What a WatchList says until its bookmark; then nobody listens any more. An error is read whole."""
+        lines = b""
+        while line := answer.readline():
+            lines += line
+            if BOOKMARK.encode() in line:
+                break
+        self._connection.close()
+        return lines
 
 
 def encode(obj: Json) -> bytes:

@@ -6,6 +6,7 @@ Rule: spec "api-machinery" §13, row by row; Accept headers of §2.2.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
@@ -55,6 +56,20 @@ def check_list_then_watch(client: GoClient, path: str, query: dict[str, str], *n
     assert not set(names) & {obj["metadata"].get("name") for _, obj in watched.events}
 
 
+def check_lists_then_watches(
+    seaway: Seaway, agent: str, *informers: tuple[str, dict[str, str], tuple[str, ...]], token: str = ""
+) -> None:
+    """All informers of a program at once, as it starts them: each has a connection."""
+
+    def run(informer: tuple[str, dict[str, str], tuple[str, ...]]) -> None:
+        path, query, names = informer
+        with GoClient(seaway, agent, COMPONENT, token=token) as client:
+            check_list_then_watch(client, path, query, *names)
+
+    with ThreadPoolExecutor(len(informers)) as threads:
+        list(threads.map(run, informers))
+
+
 @pytest.fixture
 def web(seaway: Seaway) -> Seaway:
     """A Service with an endpoint, a headless one, and a node."""
@@ -98,21 +113,29 @@ def test_kube_proxy(web: Seaway, proxy: GoClient) -> None:
 
 
 @pytest.mark.covers("kube-proxy before 1.35", "start: LIST and WATCH", "Service", "EndpointSlice", "Node")
-def test_kube_proxy_of_old(web: Seaway, proxy: GoClient) -> None:
+def test_kube_proxy_of_old(web: Seaway) -> None:
     both = {"labelSelector": "!service.kubernetes.io/headless,!service.kubernetes.io/service-proxy-name"}
-    check_list_then_watch(proxy, "/api/v1/services", both, "web")
-    check_list_then_watch(proxy, "/apis/discovery.k8s.io/v1/endpointslices", both)
-    check_list_then_watch(proxy, "/api/v1/nodes", {"fieldSelector": f"metadata.name={web.namespace}-node"})
+    check_lists_then_watches(
+        web,
+        "kube-proxy/v1.32.4 (linux/amd64) kubernetes/59526cd",
+        ("/api/v1/services", both, ("web",)),
+        ("/apis/discovery.k8s.io/v1/endpointslices", both, ()),
+        ("/api/v1/nodes", {"fieldSelector": f"metadata.name={web.namespace}-node"}, (f"{web.namespace}-node",)),
+        token=web.user("system:kube-proxy").token,
+    )
 
 
 @pytest.mark.covers("CoreDNS", "start: LIST and WATCH", "Namespace", "Service", "EndpointSlice", "Pod")
 def test_coredns(web: Seaway) -> None:
-    with GoClient(web, "coredns/v0.0.0 (linux/amd64) kubernetes/$Format", COMPONENT) as client:
-        check_list_then_watch(client, "/api/v1/namespaces", {}, web.namespace)
-        check_list_then_watch(client, "/api/v1/services", {}, "web", "headless")
-        check_list_then_watch(client, "/apis/discovery.k8s.io/v1/endpointslices", {})
-        phases = ",".join(f"status.phase!={phase}" for phase in ("Succeeded", "Failed", "Unknown"))
-        check_list_then_watch(client, "/api/v1/pods", {"fieldSelector": phases}, "web-1")
+    phases = ",".join(f"status.phase!={phase}" for phase in ("Succeeded", "Failed", "Unknown"))
+    check_lists_then_watches(
+        web,
+        "coredns/v0.0.0 (linux/amd64) kubernetes/$Format",
+        ("/api/v1/namespaces", {}, (web.namespace,)),
+        ("/api/v1/services", {}, ("web", "headless")),
+        ("/apis/discovery.k8s.io/v1/endpointslices", {}, ()),
+        ("/api/v1/pods", {"fieldSelector": phases}, ("web-1",)),
+    )
 
 
 @pytest.mark.covers("kube-controller-manager", "leader election", "Lease")

@@ -1,4 +1,4 @@
-"""A small operator that watches Services: a finalizer, an annotation, an event. Rule: spec "api-machinery" §13 (kopf)."""
+"""A small operator that watches Services: finalizer, annotation, event. Rule: spec "api-machinery" §13 (kopf)."""
 
 from __future__ import annotations
 

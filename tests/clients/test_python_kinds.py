@@ -37,7 +37,7 @@ KNOWN: Mapping[tuple[str, str], str] = {
     (
         "lightkube",
         "Event (events.k8s.io)",
-    ): "lightkube writes eventTime without the six decimals of a MicroTime (Kubernetes refuses it too), and reads no null",
+    ): "lightkube writes eventTime without decimals, which Kubernetes refuses too, and reads no null",
 }
 """(client, kind): why none of its verbs works. What works after all fails the test."""
 
