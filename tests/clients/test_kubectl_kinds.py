@@ -12,16 +12,22 @@ import pytest
 
 from seaway.testing.fixture import Seaway
 from seaway.testing.server import SeawayServer
-from tests.clients.kubectl import Done, Kubectl, get_name
+from tests.clients.kubectl import Done, Kubectl, get_name, get_version
 from tests.clients.record import Record
 from tests.clients.samples import Sample, dump, make_samples
 
+REMOVED = "kubectl 1.20 asks for v1beta1, which Kubernetes 1.25 removed"
+BETA = "kubectl 1.31 and 1.32 describe it from v1beta1, which is not served"
 KNOWN: Mapping[tuple[str, str], str] = {
     (
         "replace",
         "Pod",
     ): "as in Kubernetes: admission added a volume with a token, and the volumes of a Pod cannot change",
 }
+if get_version() < (1, 21):
+    KNOWN = {**KNOWN, **{("describe", kind): REMOVED for kind in ("CronJob", "EndpointSlice", "PodDisruptionBudget")}}
+if (1, 31) <= get_version() < (1, 33):
+    KNOWN = {**KNOWN, **{("describe", kind): BETA for kind in ("IPAddress", "ServiceCIDR")}}
 """(verb, kind): why it does not work. What works after all fails the test."""
 COLOUR = "tests.example.com/colour"
 
