@@ -297,10 +297,10 @@ class Grammar:
     def _draw_object_body(self, endpoint: Endpoint, obj: Json, headers: dict[str, str]) -> bytes:
         rng = self._rng
         definition = endpoint.definition
-        if definition is not None and rng.random() < 0.5:
+        if definition is not None and rng.random() < 0.4:
             for _ in range(rng.choice((1, 1, 2, 4))):
                 grow(rng, obj, definition)
-        if rng.random() < 0.5:
+        if rng.random() < 0.4:
             for _ in range(rng.choice((1, 1, 1, 2, 3, 10))):
                 mutate(rng, obj, other=self._corpus.pick_any(rng) if rng.random() < 0.2 else None)
         return self._encode(obj, endpoint, headers)

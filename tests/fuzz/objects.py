@@ -1,4 +1,4 @@
-"""Objects of every kind, most of them valid: the golden file of the kind, a few more, and growth by the schema."""
+"""Objects of every kind, most of them valid: golden files, least manifests, a few more, and growth by the schema."""
 
 from __future__ import annotations
 
@@ -10,8 +10,10 @@ from typing import Any
 
 import msgspec
 
+from seaway.api.registry import RESOURCES
 from seaway.api.schema import Definition, Shape, Type, find_definition
 from seaway.testing.builders import make_node, make_pod, make_service, make_slice
+from tests.api.manifests import make_manifest
 from tests.fuzz import values
 
 Json = dict[str, Any]
@@ -92,9 +94,10 @@ class Corpus:
     def __init__(self) -> None:
         self._by_kind: dict[tuple[str, str, str], list[bytes]] = {}
         golden = [json.loads(path.read_text()) for path in sorted(_GOLDEN.glob("*.json"))]
-        for obj in (*golden, *_MORE):
+        least = [make_manifest(resource) for resource in RESOURCES if "create" in resource.verbs]
+        for obj in (*golden, *least, *_MORE):
             for key in _SERVER_ONLY:
-                obj["metadata"].pop(key, None)
+                obj.setdefault("metadata", {}).pop(key, None)
             group, _, version = obj["apiVersion"].rpartition("/")
             self._by_kind.setdefault((group, version, obj["kind"]), []).append(msgspec.json.encode(obj))
         self._all = [text for texts in self._by_kind.values() for text in texts]

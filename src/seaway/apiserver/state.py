@@ -98,7 +98,7 @@ class ServerState:
     def decide(self, identity: Identity, asked: Attributes) -> Decision:
         """What the roles say, and for a node also what its Pods use. Rule: spec "api-machinery" §10.4."""
         decision = self.read_policy().decide(identity, asked)
-        if decision.allowed and asked.resource in READ_BY_USE:
+        if decision.allowed and not asked.group and asked.resource in READ_BY_USE:
             node = node_name_of(identity)
             if node is not None:
                 refusal = find_use_refusal(node, asked, self.watch_cache.cache(PODS).select(asked.namespace))

@@ -102,6 +102,12 @@ def test_pods_are_found_by_the_uid_of_their_job() -> None:
     assert stored["metadata"]["labels"] == {"app": "web"}
 
 
+def test_a_job_without_labels_has_those_of_its_pods_from_the_start() -> None:
+    job = make_stored(JOBS, spec={"template": {"metadata": None}})
+    assert job["metadata"]["labels"] == job["spec"]["template"]["metadata"]["labels"]
+    assert JOBS.strategy.default(copy.deepcopy(job)) == job
+
+
 def test_defaults() -> None:
     spec = make_stored(JOBS)["spec"]
     assert {key: spec[key] for key in spec if key not in ("template", "selector")} == {

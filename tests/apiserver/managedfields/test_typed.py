@@ -9,6 +9,7 @@ import pytest
 
 from seaway.api.registry import (
     CONFIG_MAPS,
+    DEPLOYMENTS,
     ENDPOINT_SLICES,
     LEASES,
     NAMESPACES,
@@ -17,6 +18,7 @@ from seaway.api.registry import (
     RESOURCES,
     ROLE_BINDINGS,
     SERVICE_ACCOUNTS,
+    SERVICE_CIDRS,
     SERVICES,
     Resource,
 )
@@ -295,6 +297,10 @@ def test_every_kind_can_be_owned(resource: Resource) -> None:
         (SERVICES, "status", ("spec",)),
         (PODS, "status", ("spec", "metadata.deletionTimestamp", "metadata.ownerReferences")),
         (NAMESPACES, "finalize", ("status",)),
+        (SERVICE_CIDRS, "", ("status",)),
+        (SERVICE_CIDRS, "status", ("metadata", "spec")),
+        (DEPLOYMENTS, "status", ("spec", "metadata.labels")),
+        (DEPLOYMENTS, "scale", ()),
         (CONFIG_MAPS, "", ()),
         (ENDPOINT_SLICES, "", ()),
     ],

@@ -35,6 +35,8 @@ def prepare_create(obj: Json, context: Context) -> Json:
     selector = spec.get("selector") or {}
     selector = {**selector, "matchLabels": {**(selector.get("matchLabels") or {}), CONTROLLER_UID: uid}}
     obj["spec"] = {**spec, "selector": selector, "template": {**template, "metadata": pod_meta}}
+    if not meta.get("labels"):  # as defaults say of a Job without any; else the next update would add them
+        obj["metadata"] = {**meta, "labels": {**pod_meta["labels"]}}
     return obj
 
 
