@@ -22,7 +22,8 @@ What the tests do with unmodified clients, and how it ends. This page is made by
 `.venv/bin/python -m pytest tests/clients --rewrite`; a run whose results are others fails.
 
 `✓` it works. A number is the reason why it does not, below its table. An empty cell: the client has no such verb, or
-nobody tried.
+nobody tried. CustomResourceDefinition and APIService are lists that programs look at when they start; they are empty,
+and nothing can be put into them.
 """
 Cell = tuple[str, str, str]
 

@@ -9,13 +9,14 @@ import json
 import os
 import re
 import subprocess
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.clients.kubectl import Kubectl, get_name, get_version
+from tests.clients.kubectl import PATIENCE_SECONDS, Kubectl, get_name, get_version
 
 MANIFEST = """
 apiVersion: v1
@@ -99,12 +100,17 @@ def test_get_watches(web: Kubectl) -> None:
         text=True,
         env=web.environment(),
     )
+    patience = threading.Timer(
+        PATIENCE_SECONDS, watching.kill
+    )  # a watch that says nothing is no reason to wait for ever
+    patience.start()
     try:
         assert watching.stdout is not None
         assert watching.stdout.readline().strip() == "front"
         web.seaway.patch("service", "web", {"metadata": {"labels": {"tier": "back"}}})
         assert watching.stdout.readline().strip() == "back"
     finally:
+        patience.cancel()
         watching.terminate()
         watching.communicate(timeout=10)
 

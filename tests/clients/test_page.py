@@ -21,6 +21,8 @@ def test_the_page_says_what_was_found(record: Record, pytestconfig: pytest.Confi
         save_cells(found)
         PAGE.write_text(render_page(found))
         return
+    known = {client for client, _, _ in kept}  # a client that the page does not name yet makes nobody's page stale
+    found = {cell: outcome for cell, outcome in found.items() if cell[0] in known}
     stale = {cell: (kept.get(cell), found.get(cell)) for cell in {*kept, *found} if kept.get(cell) != found.get(cell)}
     assert stale == {}, f"{CELLS.name} says otherwise: pytest tests/clients --rewrite"
     assert PAGE.read_text() == render_page(kept), "the page is stale: pytest tests/clients --rewrite"
