@@ -12,7 +12,7 @@ IMPURE_MODULES = frozenset(
     ("asyncio", "socket", "ssl", "subprocess", "sqlite3", "threading", "time", "random", "os", "logging")
 )
 IMPURE_FILES = frozenset(("run.py", "serve.py", "kernel.py", "transport.py", "forward.py", "sqlite.py", "etcd.py"))
-IMPURE_FOLDERS = ("node/shim/", "node/runtime/", "cli/", "app/", "testing/")
+IMPURE_FOLDERS = ("apiserver/serving/", "node/shim/", "node/runtime/", "cli/", "app/", "testing/")
 VAGUE = frozenset(("utils", "util", "helpers", "helper", "common", "misc", "manager", "info"))
 
 MODULES = sorted(path.relative_to(ROOT).as_posix() for path in ROOT.rglob("*.py"))

@@ -9,7 +9,7 @@ import json
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, TypeVar
 from urllib.parse import parse_qsl
 
 from seaway.api.machinery.http import Identity, Request, Response
@@ -20,6 +20,7 @@ from seaway.store.contract import Store
 from seaway.store.memory import MemoryStore
 
 Json = dict[str, Any]
+T = TypeVar("T")
 ADMIN = Identity("admin", ("system:authenticated", "system:masters"))
 NOON = datetime(2026, 1, 2, 12, 0, 0, tzinfo=UTC)
 SERVICES = "/api/v1/namespaces/default/services"
@@ -65,6 +66,17 @@ class ManualEffects:
         timer = ManualTimer(callback)
         heapq.heappush(self._timers, (self.now + seconds, next(self._count), timer))
         return timer
+
+    async def within(self, seconds: float, work: Awaitable[T]) -> T:
+        """Real work is at once or never: it is broken off by `advance`, as any timer."""
+        task = asyncio.ensure_future(work)
+        timer = self.call_later(seconds, task.cancel)
+        try:
+            return await task
+        except asyncio.CancelledError:
+            raise TimeoutError from None
+        finally:
+            timer.cancel()
 
     async def advance(self, seconds: float) -> None:
         """Fire what is due, in order."""

@@ -341,3 +341,35 @@ def test_a_dry_run_and_a_collection_answer_in_the_form_of_the_group() -> None:
         assert gone["apiVersion"] == "events.k8s.io/v1" and gone["items"][0]["deprecatedCount"] == 1
 
     talk(conversation)
+
+
+def test_bookmarks_and_metadata_are_of_the_group_that_is_watched() -> None:
+    metadata = {"accept": "application/json;as=PartialObjectMetadata;v=v1;g=meta.k8s.io"}
+
+    async def conversation(ask: Conversation) -> None:
+        await ask("POST", CORE, make_old())
+        watch = await ask.watch(f"{GROUP}?allowWatchBookmarks=1")
+        added, bookmark = await watch.events()
+        assert added["object"]["apiVersion"] == bookmark["object"]["apiVersion"] == "events.k8s.io/v1"
+        assert bookmark["object"]["kind"] == "Event"
+        (partial,) = await (await ask.watch(GROUP, headers=metadata)).events()
+        assert partial["object"] == {"kind": "PartialObjectMetadata", "apiVersion": "meta.k8s.io/v1",
+                                     "metadata": added["object"]["metadata"]}  # fmt: skip
+
+    talk(conversation)
+
+
+def test_pages_of_either_group_are_of_one_list() -> None:
+    async def conversation(ask: Conversation) -> None:
+        for number in range(3):
+            await ask("POST", CORE, make_old(metadata={"name": f"e{number}"}))
+        page = (await ask("GET", f"{GROUP}?limit=2")).body
+        assert [item["note"] for item in page["items"]] == ["image is there"] * 2
+        assert page["metadata"]["remainingItemCount"] == 1
+        await ask("DELETE", f"{GROUP}/e2")
+        rest = (await ask("GET", f"{GROUP}?limit=2&continue={page['metadata']['continue']}")).body
+        assert [(item["metadata"]["name"], item["apiVersion"]) for item in rest["items"]] == [
+            ("e2", "events.k8s.io/v1")
+        ]
+
+    talk(conversation)

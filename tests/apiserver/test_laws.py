@@ -182,3 +182,55 @@ def test_a_strategic_patch_with_orders_and_deletes_leads_where_kubectl_wants(old
     assert patch_service(patch, make_service(old)) == new
     replace = {"ports": [*make_service(new)["spec"]["ports"], {"$patch": "replace"}]}
     assert patch_service(replace, make_service(old)) == new
+
+
+_WORDS = ("metadata", "name", "namespace", "uid", "resourceVersion", "labels", "spec", "replicas", "status", "target",
+          "kind", "apiVersion", "deleteOptions", "preconditions", "gracePeriodSeconds", "dryRun", "ephemeralContainers",
+          "image", "finalizers", "phase", "eventTime", "series", "count", "regarding", "involvedObject",
+          "note")  # fmt: skip
+_TEXTS = ("", "web-1", "default", "Node", "v1", "1", "All", "x/y", "2026-01-02T03:04:05.000006Z", "a b")
+_ODD = st.recursive(
+    st.none() | st.booleans() | st.integers(-3, 1 << 40) | st.sampled_from(_TEXTS),
+    lambda inner: st.lists(inner, max_size=2) | st.dictionaries(st.sampled_from(_WORDS), inner, max_size=4),
+    max_leaves=10,
+)
+_NAMESPACE = "/api/v1/namespaces/default"
+_SPOKEN_TO = st.sampled_from((
+    ("POST", f"{_NAMESPACE}/pods/web-1/eviction"), ("POST", f"{_NAMESPACE}/pods/web-1/binding"),
+    ("POST", f"{_NAMESPACE}/bindings"), ("PUT", f"{_NAMESPACE}/pods/web-1/ephemeralcontainers"),
+    ("PATCH", f"{_NAMESPACE}/pods/web-1/ephemeralcontainers"), ("PUT", f"{_NAMESPACE}/pods/web-1/status"),
+    ("PUT", "/apis/apps/v1/namespaces/default/deployments/web/scale"),
+    ("PATCH", "/apis/apps/v1/namespaces/default/deployments/web/scale"),
+    ("POST", f"{_NAMESPACE}/events"), ("POST", "/apis/events.k8s.io/v1/namespaces/default/events"),
+    ("PUT", "/apis/events.k8s.io/v1/namespaces/default/events/e"), ("PUT", "/api/v1/namespaces/n/finalize"),
+    ("PATCH", "/apis/events.k8s.io/v1/namespaces/default/events/e"), ("DELETE", f"{_NAMESPACE}/pods/web-1"),
+    ("DELETE", f"{_NAMESPACE}/pods"),
+))  # fmt: skip
+_NAMED_ERRORS = ("invalid resource version: ", "resourceVersion should not be set on objects to be created")
+"""The answers of 500 that the spec names (§1.4)."""
+
+
+@settings(deadline=None, max_examples=40)
+@given(st.lists(st.tuples(_SPOKEN_TO, st.dictionaries(st.sampled_from(_WORDS), _ODD, max_size=4)), max_size=12))
+def test_odd_bodies_are_taken_or_refused_and_find_no_bug(requests: list[tuple[tuple[str, str], Json]]) -> None:
+    labels = {"app": "web"}
+    template = {"metadata": {"labels": labels}, "spec": {"containers": [{"name": "m", "image": "x"}]}}
+    event = {"metadata": {"name": "e"}, "involvedObject": {"kind": "Pod", "namespace": "default", "name": "web-1"}}
+
+    async def conversation(ask: Conversation) -> None:
+        for path, body in (
+            ("/api/v1/namespaces", {"metadata": {"name": "n"}}),
+            (f"{_NAMESPACE}/pods", {"metadata": {"name": "web-1", "labels": labels}, "spec": template["spec"]}),
+            ("/apis/apps/v1/namespaces/default/deployments",
+             {"metadata": {"name": "web"}, "spec": {"selector": {"matchLabels": labels}, "template": template}}),
+            (f"{_NAMESPACE}/events", event),
+        ):  # fmt: skip
+            made = await ask("POST", path, body)
+            assert made.status == 201, made.body
+        for (method, path), body in requests:
+            headers = {"content-type": "application/merge-patch+json"} if method == "PATCH" else {}
+            answer = await ask(method, path, body, headers=headers)
+            named = answer.status == 500 and answer.message.startswith(_NAMED_ERRORS)
+            assert answer.status < 500 or named, answer.body
+
+    talk(conversation)

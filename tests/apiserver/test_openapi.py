@@ -54,7 +54,7 @@ def test_every_kind_has_a_path_and_a_schema_in_both_versions(resource: Resource)
         kinds = [s for s in schemas.values() if gvk in s.get("x-kubernetes-group-version-kind", ())]
         assert len(kinds) == 1 and kinds[0]["properties"].keys() >= {"kind", "apiVersion", "metadata"}
     content = v3["paths"][path]["patch"]["requestBody"]["content"]
-    assert "application/strategic-merge-patch+json" in content
+    assert {"application/strategic-merge-patch+json", "application/apply-patch+yaml"} <= set(content)
     assert v2["paths"][path]["patch"]["consumes"] == list(content)
 
 

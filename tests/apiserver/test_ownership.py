@@ -814,3 +814,111 @@ def test_an_annotation_that_grows_too_long_is_dropped() -> None:
         assert after.status == 200 and "annotations" not in after.body["metadata"]
 
     talk(conversation)
+
+
+# Kinds with more than one face.
+
+DEPLOYMENTS = "/apis/apps/v1/namespaces/default/deployments"
+
+
+def deployment(**spec: Any) -> Json:
+    template = {"metadata": {"labels": {"a": "b"}}, "spec": {"containers": [{"name": "c", "image": "i"}]}}
+    return {
+        "apiVersion": "apps/v1",
+        "kind": "Deployment",
+        "metadata": {"name": "d"},
+        "spec": {"selector": {"matchLabels": {"a": "b"}}, "template": template, **spec},
+    }
+
+
+def scale(replicas: int) -> Json:
+    return {
+        "apiVersion": "autoscaling/v1", "kind": "Scale", "metadata": {"name": "d"}, "spec": {"replicas": replicas}
+    }  # fmt: skip
+
+
+def test_a_template_is_always_there_and_its_selector_is_one_value() -> None:
+    async def conversation(ask: Conversation) -> None:
+        made = await ask("POST", f"{DEPLOYMENTS}?fieldManager=one", deployment(replicas=2))
+        spec = owners(made.body)["one Update"]["f:spec"]
+        assert spec["f:selector"] == spec["f:replicas"] == {}
+        assert spec["f:template"]["f:metadata"] == {"f:labels": {".": {}, "f:a": {}}}
+        assert "." not in spec["f:template"] and "." not in spec["f:template"]["f:spec"]["f:containers"]
+
+    talk(conversation)
+
+
+def test_who_scales_owns_the_replicas() -> None:
+    async def conversation(ask: Conversation) -> None:
+        await apply(ask, f"{DEPLOYMENTS}/d", deployment(replicas=2), "one")
+        await ask.patch(f"{DEPLOYMENTS}/d/scale?fieldManager=two", {"spec": {"replicas": 3}})
+        found = owners((await ask("GET", f"{DEPLOYMENTS}/d")).body)
+        assert found["two Update scale"] == {"f:spec": {"f:replicas": {}}}
+        assert "f:replicas" not in found["one Apply"]["f:spec"]
+        refused = await apply(ask, f"{DEPLOYMENTS}/d", deployment(replicas=2), "one")
+        assert 'conflict with "two" with subresource "scale" using apps/v1: .spec.replicas' in refused.message
+
+    talk(conversation)
+
+
+def test_a_scale_is_applied() -> None:
+    async def conversation(ask: Conversation) -> None:
+        await apply(ask, f"{DEPLOYMENTS}/d", deployment(replicas=2), "one")
+        refused = await apply(ask, f"{DEPLOYMENTS}/d/scale", scale(3), "two")
+        assert refused.message == 'Apply failed with 1 conflict: conflict with "one": .spec.replicas'
+        shared = await apply(ask, f"{DEPLOYMENTS}/d/scale", scale(2), "two")
+        assert shared.body["spec"] == {"replicas": 2} and "managedFields" not in shared.body["metadata"]
+        found = owners((await ask("GET", f"{DEPLOYMENTS}/d")).body)
+        assert found["two Apply scale"] == {"f:spec": {"f:replicas": {}}}
+        assert "f:replicas" in found["one Apply"]["f:spec"]
+        await apply(ask, f"{DEPLOYMENTS}/d/scale", scale(4), "two", "force=true")
+        after = (await ask("GET", f"{DEPLOYMENTS}/d")).body
+        found = owners(after)
+        assert after["spec"]["replicas"] == 4 and set(found) == {"one Apply", "two Apply scale"}
+        assert "f:replicas" not in found["one Apply"]["f:spec"] and "f:template" in found["one Apply"]["f:spec"]
+        for entry in after["metadata"]["managedFields"]:
+            assert entry["apiVersion"] == "apps/v1"
+        wrong = await apply(ask, f"{DEPLOYMENTS}/d/scale", deployment(), "two")
+        assert wrong.message == "invalid object type: apps/v1, Kind=Deployment"
+
+    talk(conversation)
+
+
+def test_ephemeral_containers_are_not_applied() -> None:
+    async def conversation(ask: Conversation) -> None:
+        await ask("POST", "/api/v1/namespaces/default/pods", make_pod("p"))
+        answer = await apply(ask, "/api/v1/namespaces/default/pods/p/ephemeralcontainers", make_pod("p"), "m")
+        assert (answer.status, answer.message) == (415, "415: Unsupported Media Type")
+
+    talk(conversation)
+
+
+def test_an_event_of_either_group_can_be_applied() -> None:
+    event = {
+        "apiVersion": "events.k8s.io/v1", "kind": "Event", "metadata": {"name": "e"}, "note": "hello", "type": "Normal",
+        "eventTime": "2026-01-02T12:00:00.000000Z", "reason": "R", "action": "A", "reportingController": "a.b/c",
+        "reportingInstance": "i", "regarding": {"kind": "Service", "name": "web", "namespace": "default"},
+    }  # fmt: skip
+
+    async def conversation(ask: Conversation) -> None:
+        made = await apply(ask, "/apis/events.k8s.io/v1/namespaces/default/events/e", event, "m")
+        assert made.status == 201, made.message
+        assert owners(made.body)["m Apply"].keys() >= {"f:note", "f:reason"}
+        shown = await ask("GET", "/api/v1/namespaces/default/events/e")
+        assert shown.body["message"] == "hello"
+
+    talk(conversation)
+
+
+def test_nobody_owns_what_a_status_write_puts_back() -> None:
+    async def conversation(ask: Conversation) -> None:
+        await ask("POST", f"{DEPLOYMENTS}?fieldManager=one", deployment(replicas=2))
+        change = {"metadata": {"labels": {"x": "y"}, "annotations": {"x": "y"}}, "spec": {"replicas": 9},
+                  "status": {"replicas": 1}}  # fmt: skip
+        after = await ask.patch(f"{DEPLOYMENTS}/d/status?fieldManager=two", change)
+        assert owners(after.body)["two Update status"] == {
+            "f:metadata": {"f:annotations": {".": {}, "f:x": {}}},
+            "f:status": {"f:replicas": {}},
+        }
+
+    talk(conversation)

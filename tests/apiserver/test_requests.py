@@ -244,3 +244,37 @@ def test_the_root_says_what_there_is() -> None:
         assert (await ask("POST", "/", {})).status == 405
 
     talk(conversation)
+
+
+def test_a_get_waits_for_its_version_and_says_when_it_does_not_come() -> None:
+    async def conversation(ask: Conversation) -> None:
+        made = await ask("POST", SERVICES, make_service())
+        now = int(made.body["metadata"]["resourceVersion"])
+        for version in ("0", str(now), "1"):
+            assert (await ask("GET", f"{SERVICES}/web?resourceVersion={version}")).body == made.body
+        asked = asyncio.ensure_future(ask("GET", f"{SERVICES}/web?resourceVersion={now + 1}"))
+        await asyncio.sleep(0)
+        changed = await ask.patch(f"{SERVICES}/web", {"metadata": {"labels": {"a": "b"}}})
+        assert (await asked).body == changed.body
+        lost = asyncio.ensure_future(ask("GET", f"{SERVICES}/web?resourceVersion={now + 9}"))
+        await asyncio.sleep(0)
+        await ask.effects.advance(3)
+        refused = await lost
+        assert (refused.status, refused.headers["Retry-After"]) == (504, "1")
+        assert refused.message == f"Timeout: Too large resource version: {now + 9}, current: {now + 1}"
+
+    talk(conversation)
+
+
+def test_a_token_goes_with_any_version_and_no_other() -> None:
+    async def conversation(ask: Conversation) -> None:
+        for name in "abc":
+            await ask("POST", CONFIG_MAPS, {"metadata": {"name": name}})
+        first = (await ask("GET", f"{CONFIG_MAPS}?limit=1")).body["metadata"]
+        rest = f"{CONFIG_MAPS}?continue={first['continue']}"
+        for version in ("", "&resourceVersion=", "&resourceVersion=0"):
+            listed = (await ask("GET", rest + version)).body
+            assert [item["metadata"]["name"] for item in listed["items"]] == ["b", "c"]
+        assert (await ask("GET", f"{rest}&resourceVersion={first['resourceVersion']}")).status == 400
+
+    talk(conversation)

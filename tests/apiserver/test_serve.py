@@ -9,7 +9,7 @@ import socket
 import ssl
 import stat
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -19,70 +19,13 @@ import pytest
 from cryptography import x509
 
 from seaway.api.machinery.http import Identity, Request
-from seaway.apiserver.credentials import Credentials, digest_token
 from seaway.apiserver.run import ServerConfig, open_server
-from seaway.apiserver.serve import Serving, TcpListener, UnixListener, make_reader, serve
-from seaway.client.transport import HttpTransport
+from seaway.apiserver.serve import TcpListener, UnixListener, make_reader, serve
 from seaway.store.memory import MemoryStore
 from seaway.testing.builders import make_service
 from tests.apiserver.certificates import Authority
 from tests.apiserver.conversation import SERVICES
-
-
-@dataclass
-class Running:
-    """A server that listens on loopback and on a unix socket."""
-
-    serving: Serving
-    authority: Authority
-    socket_path: Path
-
-    @property
-    def url(self) -> str:
-        return f"https://127.0.0.1:{self.serving.addresses[0][1]}"
-
-    def over_unix(self, **credentials: Path) -> HttpTransport:
-        return HttpTransport("", unix_socket=self.socket_path, ca_file=self.authority.path, **credentials)
-
-    def session(self, *, user: str = "", token: str = "") -> aiohttp.ClientSession:
-        context = ssl.create_default_context(cafile=str(self.authority.path))
-        if user:
-            certificate, key = self.authority.issue(user, user, "system:masters")
-            context.load_cert_chain(certificate, key)
-        connector = aiohttp.TCPConnector(ssl=context)
-        headers = {"authorization": f"Bearer {token}"} if token else {}
-        return aiohttp.ClientSession(connector=connector, headers=headers)
-
-
-CREDENTIALS = Credentials(static_tokens={digest_token("good"): Identity("robot", ("system:masters",))})
-
-
-def running(
-    tmp_path: Path,
-    conversation: Callable[[Running], Awaitable[None]],
-    *,
-    credentials: Credentials = CREDENTIALS,
-    front_proxy: tuple[Path | None, tuple[str, ...]] = (None, ()),
-) -> None:
-    async def run() -> None:
-        store = MemoryStore()
-        server = await open_server(ServerConfig(), store, credentials=credentials, runs_loops=False)
-        authority, path = Authority(tmp_path), tmp_path / "api.sock"
-        inherited = socket.create_server(("127.0.0.1", 0))
-        listen = (TcpListener("127.0.0.1", 0), UnixListener(path), inherited)
-        ca, names = front_proxy
-        tls = replace(authority.serving(), front_proxy_ca=ca, front_proxy_names=names)
-        serving = await serve(server, tls=tls, listen=listen)
-        try:
-            await conversation(Running(serving, authority, path))
-        finally:
-            await serving.close()
-            await serving.close()
-            await server.close()
-            await store.close()
-            await asyncio.sleep(0.01)  # lets the loop take its closed transports off the selector
-
-    asyncio.run(run())
+from tests.apiserver.running import CREDENTIALS, Running, running
 
 
 def test_a_certificate_is_an_identity_on_tcp(tmp_path: Path) -> None:
@@ -162,7 +105,7 @@ def test_an_idle_watch_answers_its_header_and_events_come_one_per_line(tmp_path:
 
 def test_a_watcher_that_hangs_up_is_forgotten(tmp_path: Path) -> None:
     async def conversation(server: Running) -> None:
-        streams = server.serving._server.state.streams
+        streams = server.serving._http.server.state.streams
         target = f"{server.url}{SERVICES}?watch=1"
         async with server.session(token="good") as session, session.get(target):
             (stream,) = streams

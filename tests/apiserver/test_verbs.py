@@ -385,9 +385,10 @@ def test_metrics_count_requests_by_known_labels() -> None:
         await ask("GET", f"{SERVICES}/none")
         await ask("GET", "/api/v1/strange")
         text = (await ask("GET", "/metrics")).text.decode()
-        labels = 'code="404",group="",resource="services",scope="resource",subresource="",verb="GET",version="v1"'
-        assert f"apiserver_request_total{{{labels}}} 1.0" in text
-        assert 'apiserver_storage_objects{group="",resource="namespaces"} 4.0' in text
+        labels = 'verb="GET",dry_run="",group="",version="v1",resource="services",subresource="",scope="resource"'
+        assert f'apiserver_request_total{{{labels},component="apiserver",code="404"}} 1\n' in text
+        assert 'apiserver_storage_objects{resource="namespaces"} 4\n' in text
+        assert 'apiserver_resource_objects{group="",resource="namespaces"} 4\n' in text
         assert "strange" not in text
 
     talk(conversation)

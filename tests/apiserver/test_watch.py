@@ -244,10 +244,12 @@ def test_a_reader_that_is_too_slow_is_cut_off_and_never_skips(monkeypatch: pytes
 
     async def conversation(ask: Conversation) -> None:
         slow = await ask.watch(CONFIG_MAPS)
-        slow.stream._limit = 5  # type: ignore[attr-defined]
+        assert await slow.events() == []
         for index in range(7):
             await make(ask, f"c{index}")
         assert await slow.events() == [] and slow.ended
+        text = (await ask("GET", "/metrics")).text.decode()
+        assert 'apiserver_terminated_watchers_total{group="",resource="configmaps"} 1\n' in text
 
     talk(conversation)
 

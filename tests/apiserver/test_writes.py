@@ -210,3 +210,31 @@ def test_a_rehearsal_goes_through_everything_and_keeps_nothing() -> None:
         assert (await ask("GET", CONFIG_MAPS)).body == before, "not even a revision was used"
 
     talk(conversation)
+
+
+@pytest.mark.parametrize("given", [None, "", "0"], ids=["absent", "empty", "zero"])
+def test_an_update_without_a_version_takes_what_is_there(given: str | None) -> None:
+    meta = {} if given is None else {"resourceVersion": given}
+
+    async def conversation(ask: Conversation) -> None:
+        made = await ask("POST", SERVICES, make_service())
+        written = await ask("PUT", f"{SERVICES}/web", make_service(meta={**meta, "labels": {"a": "b"}}))
+        assert written.status == 200
+        assert int(written.body["metadata"]["resourceVersion"]) > int(made.body["metadata"]["resourceVersion"])
+        assert written.body["metadata"]["uid"] == made.body["metadata"]["uid"], (
+            "an absent uid keeps the one that is there"
+        )
+
+    talk(conversation)
+
+
+def test_a_rehearsed_create_does_not_mind_a_version() -> None:
+    body = {"metadata": {"name": "a", "resourceVersion": "7"}}
+
+    async def conversation(ask: Conversation) -> None:
+        tried = await ask("POST", f"{CONFIG_MAPS}?dryRun=All", body)
+        assert tried.status == 201 and "resourceVersion" not in tried.body["metadata"]
+        zero = {"metadata": {"name": "a", "resourceVersion": "0"}}
+        assert (await ask("POST", CONFIG_MAPS, zero)).status == 201
+
+    talk(conversation)

@@ -244,12 +244,18 @@ class Kr8sDriver:
         self._namespace = namespace
 
     async def _make(self, sample: Sample) -> Any:
-        from kr8s.asyncio.objects import object_from_spec
+        from kr8s.asyncio.objects import get_class, new_class
 
         obj = json.loads(json.dumps(sample.obj))
         if sample.resource.namespaced:
             obj["metadata"]["namespace"] = self._namespace
-        return object_from_spec(obj, api=self._api, allow_unknown_type=True)
+        resource = sample.resource
+        try:
+            cls = get_class(resource.kind, resource.api_version)
+        except KeyError:
+            kind = f"{resource.kind}.{resource.api_version}"
+            cls = new_class(kind, namespaced=resource.namespaced, plural=resource.plural)
+        return cls(obj, api=self._api)
 
     async def create(self, sample: Sample) -> Json:
         made = await self._make(sample)

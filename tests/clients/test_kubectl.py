@@ -109,7 +109,8 @@ def test_get_watches(web: Kubectl) -> None:
         watching.communicate(timeout=10)
 
 
-@covers("describe", "Service")
+@pytest.mark.xfail(get_version() < (1, 31), reason="it reads Endpoints, which no control loop writes", strict=True)
+@covers("describe, with endpoints", "Service")
 def test_describe_of_a_service_shows_its_endpoints_and_events(web: Kubectl) -> None:
     address = web.seaway.get("pod", "web-1")["status"]["podIP"]
     shown = web("describe", "service", "web").stdout
@@ -231,6 +232,7 @@ def test_create_commands(kubectl: Kubectl) -> None:
     kubectl("delete", "clusterrole,clusterrolebinding", f"{own}-made")
 
 
+@pytest.mark.xfail(get_version() < (1, 21), reason="CronJob: v1beta1, which Kubernetes 1.25 removed", strict=True)
 @covers("create deployment, job, cronjob, ingress, quota, poddisruptionbudget, priorityclass",
         "Deployment", "Job", "CronJob", "Ingress", "ResourceQuota", "PodDisruptionBudget", "PriorityClass")  # fmt: skip
 def test_create_commands_of_workloads(kubectl: Kubectl) -> None:
@@ -440,6 +442,7 @@ def test_scale_of_a_service(web: Kubectl) -> None:
     )
 
 
+@pytest.mark.xfail(reason="HorizontalPodAutoscaler is not served", strict=True)
 @covers("autoscale", "HorizontalPodAutoscaler")
 def test_autoscale(kubectl: Kubectl) -> None:
     kubectl("apply", "-f", "-", stdin=DEPLOYMENT)
@@ -538,7 +541,7 @@ def test_wait(web: Kubectl) -> None:
     )  # fmt: skip
     web.seaway.pod_gone("web-2")
     printed, _ = gone.communicate(timeout=30)
-    assert gone.returncode == 0 or "not found" in printed, printed
+    assert gone.returncode == 0 or "not found" in printed or "no matching resources" in printed, printed
     assert "timed out" in web("wait", "--for=condition=Ready=False", "pod/web-1", "--timeout=1s", code=1).stderr
 
 
@@ -562,6 +565,7 @@ def test_cordon_and_taint(kubectl: Kubectl) -> None:
     assert kubectl("taint", "node", name, "key:NoSchedule-").stdout == f"node/{name} untainted\n"
 
 
+@pytest.mark.xfail(get_version() < (1, 22), reason="it evicts with policy/v1beta1, which is not served", strict=True)
 @covers("drain, with a disruption budget", "Node", "Pod", "PodDisruptionBudget")
 def test_drain_evicts(kubectl: Kubectl) -> None:
     seaway = kubectl.seaway

@@ -25,6 +25,7 @@ from __future__ import annotations
 import ipaddress
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
+from typing import TypeVar
 
 import msgspec
 
@@ -54,15 +55,20 @@ from seaway.store.contract import Precondition, Write
 
 __all__ = ["ADDRESS_PREFIX", "PORT_PREFIX", "Claim", "ServiceAllocator"]
 
+K = TypeVar("K")
 _HOLDS_PORTS = ("NodePort", "LoadBalancer")
 
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """What a plan needs to hold, and writes, in the commit that writes the Service. Sorted by key."""
+    """What a plan needs to hold, and writes, in the commit that writes the Service. Sorted by key.
+
+    asked: the keys of numbers that the client asked for; the others were chosen.
+    """
 
     preconditions: tuple[Precondition, ...] = ()
     writes: tuple[Write, ...] = ()
+    asked: frozenset[str] = frozenset()
 
 
 class _Held(msgspec.Struct, frozen=True, gc=False):
@@ -82,6 +88,7 @@ class _Draft:
     base_revision: str = ""
     takes: dict[str, bytes] = field(default_factory=dict)
     releases: set[str] = field(default_factory=set)
+    asked: set[str] = field(default_factory=set)
     reserved: set[int] = field(default_factory=set)
     """Addresses and ports as numbers: of this plan, and of the keys that it releases."""
 
@@ -100,6 +107,14 @@ class ServiceAllocator:
         self._ports = make_port_pool(*node_port_range)
         self._pick = pick
         self._held: dict[str, _Held] = {}
+        self.ranges = tuple(zip(self._addresses, service_cidrs, strict=True))
+        """Family and range, the primary first."""
+        # What was committed and what plans did not get, for metrics: by range and scope, and by scope ("static": asked
+        # for by number).
+        self.address_claims: dict[tuple[str, str], int] = {}
+        self.address_refusals: dict[tuple[str, str], int] = {}
+        self.port_claims: dict[str, int] = {}
+        self.port_refusals: dict[str, int] = {}
 
     @property
     def families(self) -> tuple[str, ...]:
@@ -136,6 +151,14 @@ class ServiceAllocator:
         """Remember a committed claim without waiting for its events. revisions: of its writes, in their order."""
         for write, revision in zip(claim.writes, revisions, strict=True):
             self.observe(write.key, write.value, revision)
+            if write.value is not None:
+                self._count_claimed(write.key, "static" if write.key in claim.asked else "dynamic")
+
+    def _count_claimed(self, key: str, scope: str) -> None:
+        if key.startswith(PORT_PREFIX):
+            _count(self.port_claims, scope)
+        elif (family := find_family(key[len(ADDRESS_PREFIX) :])) is not None:
+            _count(self.address_claims, (dict(self.ranges)[family.value], scope))
 
     def _locate(self, key: str) -> tuple[Pool | None, int | None]:
         """The pool that the key's number belongs to, and the number; (None, None) for a key of neither prefix."""
@@ -202,7 +225,8 @@ class ServiceAllocator:
             elif held.holder_key == draft.holder.key:
                 preconditions.append(Precondition(key, held.revision))
                 writes.append(Write(key, None))
-        return Claim(tuple(sorted(preconditions, key=lambda p: p.key)), tuple(sorted(writes, key=lambda w: w.key)))
+        writes.sort(key=lambda write: write.key)
+        return Claim(tuple(sorted(preconditions, key=lambda p: p.key)), tuple(writes), frozenset(draft.asked))
 
     def _release(self, draft: _Draft, keys: Collection[str]) -> None:
         """Give the keys back at commit. Until then nobody gets them, this very plan included."""
@@ -235,21 +259,26 @@ class ServiceAllocator:
         addresses = list(wanted)
         for index in range(start, len(families)):
             pool = self._addresses[families[index]]
+            key = (dict(self.ranges)[families[index]], "static" if wanted[index] else "dynamic")
             try:
                 if wanted[index]:
                     number = pool.check(address_number(wanted[index]), draft.reserved)
                 else:
                     number = pool.choose(draft.reserved, self._pick)
             except Full:
+                _count(self.address_refusals, key)
                 text = f'failed to allocate a serviceIP for Service "{draft.holder.name}": range is full'
                 raise _internal(text) from None
             except (OutOfRange, Taken) as refusal:
+                _count(self.address_refusals, key)
                 raise _refuse_address(draft, wanted, wanted[index], refusal) from None
             draft.reserved.add(number)
             address = str(ipaddress.IPv4Address(number) if families[index] == "IPv4" else ipaddress.IPv6Address(number))
             addresses[index] = wanted[index] or address
             if not draft.holder.name:
                 raise _refuse_nameless(wanted, address)
+            if wanted[index]:
+                draft.asked.add(address_key(address))
             draft.takes[address_key(address)] = encode_address(
                 draft.holder,
                 address,
@@ -327,11 +356,18 @@ class ServiceAllocator:
             raise _internal(text) from None
 
     def _reserve_port(self, draft: _Draft, wanted: int) -> int:
-        if wanted:
-            number = self._ports.check(wanted, draft.reserved)
-        else:
-            number = self._ports.choose(draft.reserved, self._pick)
+        scope = "static" if wanted else "dynamic"
+        try:
+            if wanted:
+                number = self._ports.check(wanted, draft.reserved)
+            else:
+                number = self._ports.choose(draft.reserved, self._pick)
+        except (Full, OutOfRange, Taken):
+            _count(self.port_refusals, scope)
+            raise
         draft.reserved.add(number)
+        if wanted:
+            draft.asked.add(port_key(number))
         draft.takes[port_key(number)] = encode_port(draft.holder)
         return number
 
@@ -340,6 +376,10 @@ class ServiceAllocator:
             return "provided port is already allocated"
         first, last = self._port_range
         return f"provided port is not in the valid range. The range of valid ports is {first}-{last}"
+
+
+def _count(counts: dict[K, int], key: K) -> None:
+    counts[key] = counts.get(key, 0) + 1
 
 
 def _copy(service: Json) -> Json:

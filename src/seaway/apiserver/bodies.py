@@ -24,7 +24,14 @@ from seaway.api.registry import Resource
 from seaway.apiserver.effects import format_time
 from seaway.apiserver.options import DeleteOptions, WriteOptions, parse_delete_options
 from seaway.apiserver.ownership import apply_to, check_applied
-from seaway.apiserver.patch import PATCH_TYPES, STRATEGIC_MERGE_PATCH, apply_patch, find_patch_findings, parse_patch
+from seaway.apiserver.patch import (
+    APPLY_PATCH,
+    PATCH_TYPES,
+    STRATEGIC_MERGE_PATCH,
+    apply_patch,
+    find_patch_findings,
+    parse_patch,
+)
 from seaway.apiserver.writes import Make, Target
 
 Json = dict[str, Any]
@@ -74,12 +81,18 @@ def make_replacement(decoded: Decoded) -> Make:
 def make_patcher(request: Request, resource: Resource, options: WriteOptions) -> Make:
     """PATCH: computed on what is stored at each attempt. Raises UnsupportedMediaType."""
     patch_type = check_patch_type(request)
+    if patch_type == APPLY_PATCH:  # where nothing can be applied
+        raise UnsupportedMediaType("415: Unsupported Media Type", {})
     patch = parse_patch(patch_type, request.body)
     findings = find_patch_findings(patch_type, request.body)
     quoted = patch if patch_type == STRATEGIC_MERGE_PATCH else None
     validation = options.field_validation
+    meta = patch.get("metadata") if isinstance(patch, dict) else None
+    sees_owners = isinstance(patch, list) or (isinstance(meta, dict) and "managedFields" in meta)
 
     def make(current: Json) -> Decoded:
+        if not sees_owners:  # a body without them keeps them, and they are most of the metadata
+            current["metadata"].pop("managedFields", None)
         patched = apply_patch(patch_type, request.body, current, resource)
         return prune_patched(resource, patched, field_validation=validation, patch=quoted, findings=findings)
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from datetime import datetime
-from typing import Protocol
+from typing import Protocol, TypeVar
+
+T = TypeVar("T")
 
 
 class Cancellable(Protocol):
@@ -47,6 +49,9 @@ class Effects(Protocol):
 
     def call_later(self, seconds: float, callback: Callable[[], None]) -> Cancellable:
         """Call back once, on the loop."""
+
+    async def within(self, seconds: float, work: Awaitable[T]) -> T:
+        """What the work returns. Raises TimeoutError, and cancels it, when it takes longer."""
 
 
 def resolve(wakeup: Wakeup) -> None:

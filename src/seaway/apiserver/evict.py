@@ -46,10 +46,11 @@ async def evict(state: ServerState, target: Target, options: DeleteOptions) -> N
 
 
 def _get_pod(state: ServerState, target: Target, options: DeleteOptions) -> Record:
-    """Raises NotFound, and Conflict when it is not what the options ask for."""
+    """Raises NotFound, Forbidden for another node's, and Conflict when it is not what the options ask for."""
     record = state.find(PODS, target.namespace, target.name)
     if record is None:
         raise make_not_found(PODS.plural, PODS.group, target.name)
+    state.admit_node(target.identity, target.attributes, decode_object(record.body), None)
     check_preconditions(PODS, record, options)
     return record
 

@@ -1,91 +1,136 @@
 """The API server without sockets: a request and who sends it in, a response out.
 
-Order of work: in-flight limit, route, impersonation, authorization, then the verb. Every refusal is an `ApiError` and
-becomes a Status here; every answer gets its Audit-Id here.
+Order of work: route, turn (`gate.py`), impersonation, authorization, then the verb. Every refusal is an `ApiError` and
+becomes a Status here; every answer gets its Audit-Id here, and is counted and audited here.
 Rule: spec "api-machinery" §1, §2, §10, §11.
 """
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+import contextlib
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import replace
 
 from seaway.api.machinery.errors import (
     ApiError,
-    InternalError,
     MethodNotAllowed,
     NotFound,
     RequestEntityTooLarge,
     ServerTimeout,
+    Timeout,
     make_server_timeout,
 )
 from seaway.api.machinery.http import Identity, Request, Response
 from seaway.api.registry import SERVED, Resource, find_resource
 from seaway.apiserver.answers import make_status, make_text
-from seaway.apiserver.health import answer_health
+from seaway.apiserver.audit import AuditTrail
+from seaway.apiserver.exchange import Exchange, is_safe_id
+from seaway.apiserver.fairness import FairQueue, Phase
+from seaway.apiserver.gate import Gate, flow_of
+from seaway.apiserver.health import SHUTTING_DOWN, answer_health, is_health_path
 from seaway.apiserver.impersonation import impersonate, parse_impersonation
-from seaway.apiserver.metrics import Gauges, Metrics
-from seaway.apiserver.options import check_timeout
+from seaway.apiserver.limits import MAX_BODY_BYTES, is_long_running, parse_timeout
 from seaway.apiserver.rbac import MASTERS, attributes_of
 from seaway.apiserver.record import encode_object
-from seaway.apiserver.routes import Route, route_request
+from seaway.apiserver.routes import route_request
 from seaway.apiserver.state import ServerState
 from seaway.apiserver.subresources import find_verb
 from seaway.apiserver.verbs import Call
+from seaway.apiserver.watch import WatchStream
 from seaway.pki.issuer import TokenIssuer
 from seaway.pki.tokens import ALGORITHM
 from seaway.store.contract import StoreError
 
-MAX_BODY_BYTES = 3 << 20
+WAITING_PER_SEAT = 2
+"""Requests that may wait for each that may be at work: upstream's queues hold about as many in all."""
 _READS = frozenset(("GET", "HEAD", "OPTIONS"))
 _KNOWN_GROUPS = frozenset(resource.group for resource in SERVED)
 _OPERATIONS = {"patch": "update", "deletecollection": "delete"}
 _TOO_MANY = b"Too many requests, please try again later.\n"
+_PANIC = b"This request caused apiserver to panic. Look in the logs for details.\n"
 _KEY_SET_CACHING = "public, max-age=3600"
 _COMMON = (("Cache-Control", "no-cache, private"),)
+Check = Callable[[], bool]
 
 
 class ApiServer:
     """Answers requests from one store. Made by `run.open_server`."""
 
-    def __init__(self, state: ServerState, *, on_close: Callable[[], Awaitable[None]]) -> None:
+    def __init__(
+        self,
+        state: ServerState,
+        *,
+        on_close: Callable[[], Awaitable[None]],
+        hooks: Mapping[str, Check] | None = None,
+    ) -> None:
         self.state = state
-        self.metrics = Metrics(self._read_gauges)
+        self.metrics = state.metrics
+        self.audit: AuditTrail | None = None
+        self.backlog = 0
+        """Requests that have come and that `handle` was not called for yet. Kept by `serving/connection.py`."""
         self._on_close = on_close
+        self._hooks = hooks or {}
         self._is_stopping = False
         self._audit_prefix = state.effects.new_uid()[:24]
         self._audit_count = 0
         config = state.config
+        reads, writes = config.max_reads_in_flight, config.max_writes_in_flight
+        self._reads = Gate(state.effects, FairQueue(reads, max_waiting=reads * WAITING_PER_SEAT))
+        self._writes = Gate(state.effects, FairQueue(writes, max_waiting=writes * WAITING_PER_SEAT))
         self._address = f"{config.advertise_address or 'localhost'}:{config.secure_port}"
 
     async def handle(self, request: Request, identity: Identity) -> Response:
         """The response; never raises but for cancellation. A watch's body is an iterator of whole lines."""
-        started = self.state.effects.monotonic()
-        kind = "readOnly" if request.method in _READS else "mutating"
-        running = self.metrics.in_flight
-        config = self.state.config
-        limit = config.max_reads_in_flight if kind == "readOnly" else config.max_writes_in_flight
-        if running[kind] >= limit and MASTERS not in identity.groups:
-            self.metrics.refused_in_flight += 1
-            return make_text(429, _TOO_MANY, (("Retry-After", "1"),))
-        running[kind] += 1
-        route = _NO_ROUTE
+        exchange = self._begin(request, identity)
         try:
-            route = route_request(request)
-            response = await self._answer(request, identity, route)
-        except (ServerTimeout, StoreError) as error:
-            operation = _OPERATIONS.get(route.verb, route.verb)
-            response = make_status(make_server_timeout(route.plural, route.group, operation), request)
-            self.state.effects.report(error)
+            exchange.route = route = route_request(request)
         except ApiError as error:
-            response = make_status(error, request)
-        except Exception as error:
-            response = make_status(InternalError(f"Internal error occurred: {error!r}"), request)
-            self.state.effects.report(error)
+            return self._finish(exchange, make_status(error, request))
+        if self.audit is not None:
+            self.audit.receive(exchange)
+        if MASTERS in identity.groups or is_long_running(route) or (not route.plural and is_health_path(route.path)):
+            return self._finish(exchange, await self._respond(exchange))
+        gate = self._reads if request.method in _READS else self._writes
+        ticket = gate.enter(flow_of(request, identity), exchange.started, backlog=self.backlog)
+        if ticket.phase is Phase.WAITING:
+            await gate.wait(ticket)
+            exchange.waited = self.state.effects.monotonic() - exchange.started
+        if ticket.phase is not Phase.STARTED:
+            self.metrics.cell(request, route).terminate(429)
+            return self._finish(exchange, make_text(429, _TOO_MANY, (("Retry-After", "1"),)))
+        try:
+            response = await self._respond(exchange)
         finally:
-            running[kind] -= 1
-        self.metrics.observe(_labels_of(route), response.status, self.state.effects.monotonic() - started)
-        return Response(response.status, self._add_headers(request, response), response.body)
+            gate.leave(ticket)
+        return self._finish(exchange, response)
+
+    def refuse(self, request: Request, identity: Identity, error: ApiError) -> Response:
+        """The answer to a request that does not get as far as `handle`, or that takes too long in it."""
+        exchange = self._begin(request, identity)
+        with contextlib.suppress(ApiError):  # it has one fault already
+            exchange.route = route_request(request)
+        if isinstance(error, Timeout):
+            self.metrics.cell(request, exchange.route).terminate(error.status_code)
+        if self.audit is not None:
+            self.audit.receive(exchange)
+        return self._finish(exchange, make_status(error, request))
+
+    def count_abort(self, request: Request) -> None:
+        """An answer was broken off after its header."""
+        try:
+            self.metrics.cell(request, route_request(request)).aborts += 1
+        except ApiError:
+            return
+
+    @property
+    def is_stopping(self) -> bool:
+        """Kept connections shall be given up."""
+        return self._is_stopping
+
+    @property
+    def gates(self) -> dict[str, Gate]:
+        """Where requests wait for their turn, by the kind of request as metrics name it."""
+        return {"mutating": self._writes, "readOnly": self._reads}
 
     @property
     def allows_anonymous(self) -> bool:
@@ -99,31 +144,98 @@ class ApiServer:
     async def close(self) -> None:
         """End all watches, then the loops; the store stays open. Safe to repeat."""
         self.stop_accepting()
-        self.end_streams()
+        self.stop_streaming()
         await self._on_close()
 
     def stop_accepting(self) -> None:
         """Fail readiness from now on."""
         self._is_stopping = True
 
+    def stop_streaming(self) -> None:
+        """End every watch, and from now on any that still starts."""
+        self.state.ends_streams = True
+        self.end_streams()
+
     def end_streams(self) -> None:
         """End every watch after what is queued for it."""
         for stream in list(self.state.streams):
             stream.end()
 
-    async def _answer(self, request: Request, identity: Identity, route: Route) -> Response:
-        state = self.state
+    def _begin(self, request: Request, identity: Identity) -> Exchange:
+        audit_id = request.headers.get("audit-id", "")
+        if not audit_id or not is_safe_id(audit_id):
+            self._audit_count += 1
+            audit_id = f"{self._audit_prefix}{self._audit_count:012x}"
+        return Exchange(request, identity, audit_id, self.state.effects.monotonic())
+
+    async def _respond(self, exchange: Exchange) -> Response:
+        """The verb's answer, or the refusal. A bug is told to the operator with the request's id, not to the client."""
+        request = exchange.request
+        running = self.metrics.in_flight
+        kind = "readOnly" if request.method in _READS else "mutating"
+        running[kind] += 1
+        try:
+            return await self._answer(exchange)
+        except (ServerTimeout, StoreError) as error:
+            route = exchange.route
+            self.state.effects.report(error)
+            operation = _OPERATIONS.get(route.verb, route.verb)
+            return make_status(make_server_timeout(route.plural, route.group, operation), request)
+        except ApiError as error:
+            return make_status(error, request)
+        except Exception as error:
+            error.add_note(f"audit={exchange.audit_id} verb={request.method} path={request.path!r}")
+            self.state.effects.report(error)
+            response = make_text(500, _PANIC)
+            if self.audit is not None:
+                self.audit.complete(exchange, response, panicked=True)
+            return response
+        finally:
+            running[kind] -= 1
+
+    def _finish(self, exchange: Exchange, response: Response) -> Response:
+        """Count and audit the answer; its headers complete."""
+        request, body = exchange.request, response.body
+        cell = self.metrics.cell(request, exchange.route)
+        if isinstance(body, bytes):
+            seconds = self.state.effects.monotonic() - exchange.started
+            cell.answer(response.status, len(body), seconds, exchange.waited)
+            if request.body:
+                cell.bodies.observe(len(request.body))
+            if self.audit is not None:
+                self.audit.complete(exchange, response)
+        else:
+            cell.begin_stream(response.status)
+            if self.audit is not None:
+                self.audit.start(exchange, response)
+            if isinstance(body, WatchStream):
+                body.when_ended(lambda: self._finish_stream(exchange, response))
+        headers = (("Audit-Id", exchange.audit_id), *response.headers)
+        for name, _ in response.headers:
+            if name == "Cache-Control":
+                return Response(response.status, headers, body)
+        return Response(response.status, (*_COMMON, *headers), body)
+
+    def _finish_stream(self, exchange: Exchange, response: Response) -> None:
+        self.metrics.cell(exchange.request, exchange.route).end_stream()
+        if self.audit is not None:
+            self.audit.complete(exchange, response)
+
+    async def _answer(self, exchange: Exchange) -> Response:
+        state, request, identity, route = self.state, exchange.request, exchange.identity, exchange.route
         if len(request.body) > MAX_BODY_BYTES:
             raise RequestEntityTooLarge(f"Request entity too large: limit is {MAX_BODY_BYTES}")
-        if request.query and route.verb != "watch":
-            check_timeout(request)
+        if request.query and not is_long_running(route):
+            parse_timeout(request)
         asked = attributes_of(route)
+        exchange.decision = "forbid"
         wanted = parse_impersonation(request.headers)
         if wanted is not None:
-            identity = impersonate(wanted, identity, asked, state.decide)
+            identity = exchange.impersonated = impersonate(wanted, identity, asked, state.decide)
         state.authorize(identity, asked)
+        exchange.decision = "allow"
         if not route.is_resource:
-            return self._answer_path(request, route)
+            return await self._answer_path(request, route.path.rstrip("/") or "/")
         resource = find_resource(route.group, route.version, route.plural)
         if resource is None:
             if route.group not in _KNOWN_GROUPS:
@@ -131,17 +243,18 @@ class ApiServer:
             raise NotFound("the server could not find the requested resource", {})
         return await _call_verb(Call(state, request, identity, route, resource))
 
-    def _answer_path(self, request: Request, route: Route) -> Response:
+    async def _answer_path(self, request: Request, path: str) -> Response:
         """Discovery, OpenAPI, version, health and metrics."""
         from seaway.apiserver import discovery, openapi  # documents of the whole API: only met when asked for
 
-        path = route.path.rstrip("/") or "/"
         if request.method == "GET":
+            if is_health_path(path):
+                found = answer_health(request, path, await self._find_checks())
+                return found or make_text(404, b"404 page not found\n")
             if path == "/metrics":
-                return make_text(200, self.metrics.render(), content_type="text/plain; version=0.0.4; charset=utf-8")
+                return self._answer_metrics()
             found = (
-                answer_health(request, path, self._checks())
-                or _answer_issuer(path, self.state.authenticator.issuer, self._address)
+                _answer_issuer(path, self.state.authenticator.issuer, self._address)
                 or discovery.answer(request, address=self._address)
                 or openapi.answer(request)
             )
@@ -155,25 +268,25 @@ class ApiServer:
                 raise NotFound("the server could not find the requested resource", {})
         return make_text(404, b"404 page not found\n")
 
-    def _checks(self) -> dict[str, bool]:
-        return {"ping": True, "log": True, "etcd": True, "informer-sync": True, "shutdown": not self._is_stopping}
+    def _answer_metrics(self) -> Response:
+        from seaway.apiserver import exposition  # only met when asked for
 
-    def _add_headers(self, request: Request, response: Response) -> tuple[tuple[str, str], ...]:
-        audit_id = request.headers.get("audit-id")
-        if not audit_id:
-            self._audit_count += 1
-            audit_id = f"{self._audit_prefix}{self._audit_count:012x}"
-        headers = (("Audit-Id", audit_id), *response.headers)
-        for name, _ in response.headers:
-            if name.lower() == "cache-control":
-                return headers
-        return (*_COMMON, *headers)
+        if self.audit is not None:
+            self.metrics.audit_events, self.metrics.audit_drops = self.audit.events, self.audit.lost
+        return make_text(200, exposition.render(self.state, self.gates), content_type=exposition.CONTENT_TYPE)
 
-    def _read_gauges(self) -> Gauges:
-        caches = [(cache.resource, cache) for cache in self.state.watch_cache]
-        objects = {(resource.group, resource.plural): len(cache) for resource, cache in caches}
-        watchers = {(resource.group, resource.plural): cache.watcher_count for resource, cache in caches}
-        return Gauges(objects, watchers, self.state.watch_cache.revision)
+    async def _find_checks(self) -> dict[str, str | None]:
+        """Each check's failure, None when it passes. Rule: §11."""
+        state = self.state
+        is_behind = state.watch_cache.revision < state.store.current_revision
+        return {
+            "ping": None,
+            "log": None,
+            "etcd": await state.find_store_failure(),
+            "informer-sync": "memory is behind the store" if is_behind else None,
+            **{f"poststarthook/{name}": None if holds() else "it has ended" for name, holds in self._hooks.items()},
+            "shutdown": SHUTTING_DOWN if self._is_stopping else None,
+        }
 
 
 def _answer_issuer(path: str, issuer: TokenIssuer, address: str) -> Response | None:
@@ -237,33 +350,3 @@ def _fits(call: Call) -> bool:
         case "deletecollection":
             return not resource.namespaced or bool(route.namespace)
     return True
-
-
-_NO_ROUTE = Route("")
-
-
-def _labels_of(route: Route) -> tuple[str, str, str, str, str, str]:
-    if not route.is_resource:
-        return (route.verb.upper(), "", "", "", "", "")
-    if find_resource(route.group, route.version, route.plural) is None:
-        return (route.verb.upper(), "", "", "", "", "")  # a stranger's words must not become label values
-    scope = "resource" if route.name else "namespace" if route.namespace else "cluster"
-    verb = _METRIC_VERBS.get(route.verb, "OTHER")
-    subresource = (
-        route.subresource
-        if route.subresource in ("", "status", "binding", "finalize", "scale", "eviction", "ephemeralcontainers")
-        else "other"
-    )
-    return (verb, route.group, route.version, route.plural, subresource, scope)
-
-
-_METRIC_VERBS = {
-    "get": "GET",
-    "list": "LIST",
-    "watch": "WATCH",
-    "create": "POST",
-    "update": "PUT",
-    "patch": "PATCH",
-    "delete": "DELETE",
-    "deletecollection": "DELETECOLLECTION",
-}

@@ -144,6 +144,7 @@ async def _read_at(
         return _read_present(state, resource, namespace, matches, limit=limit, after=after, revision=revision)
     prefix = f"{resource.store_prefix}{namespace}/" if namespace else resource.store_prefix
     start = f"{resource.store_prefix}{after}" if after else ""
+    begun = state.effects.monotonic()
     try:
         page = await state.store.list(prefix, revision=revision, after=start)
     except Compacted:
@@ -152,7 +153,10 @@ async def _read_at(
         raise make_too_new(error.revision, error.current_revision) from None
     skip = len(resource.store_prefix)
     records = (make_record(resource, entry.key[skip:], entry.value, entry.revision) for entry in page.entries)
-    return _cut(records, matches, limit=options.limit, namespace=namespace, revision=revision)
+    found = _cut(records, matches, limit=options.limit, namespace=namespace, revision=revision)
+    state.metrics.count_store("list", state.effects.monotonic() - begun)
+    state.metrics.count_list(state.metrics.store_lists, resource, len(page.entries), len(found.records))
+    return found
 
 
 def _read_present(
@@ -165,8 +169,10 @@ def _read_present(
     after: str,
     revision: int,
 ) -> Page:
-    records = state.watch_cache.cache(resource).select(namespace, after=after)
-    return _cut(records, matches, limit=limit, namespace=namespace, revision=revision)
+    records = tuple(state.watch_cache.cache(resource).select(namespace, after=after))
+    page = _cut(records, matches, limit=limit, namespace=namespace, revision=revision)
+    state.metrics.count_list(state.metrics.cache_lists, resource, len(records), len(page.records))
+    return page
 
 
 def _cut(records: Iterable[Record], matches: Matcher | None, *, limit: int, namespace: str, revision: int) -> Page:

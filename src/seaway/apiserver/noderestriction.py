@@ -75,7 +75,7 @@ def find_use_refusal(node: str, asked: Attributes, pods: Iterable[Record]) -> st
     return f"no relationship found between node '{node}' and this object"
 
 
-@functools.lru_cache(maxsize=4096)
+@functools.lru_cache(maxsize=1024)
 def find_pod_uses(body: bytes) -> PodUses:
     """What the Pod's specification names. An unknown kind of volume counts by its `secretRef` and `secretName`."""
     spec = decode_object(body).get("spec") or {}

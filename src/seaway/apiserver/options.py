@@ -22,9 +22,6 @@ from seaway.apiserver.patch import APPLY_PATCH
 from seaway.apiserver.routes import is_true
 
 META_GROUP = "meta.k8s.io"
-_NUMBER = r"(\d+(\.\d*)?|\.\d+)"
-_DURATION = re.compile(rf"[-+]?({_NUMBER}(ns|us|µs|μs|ms|s|m|h))+|[-+]?0")
-_UNITLESS = re.compile(rf"[-+]?({_NUMBER}[a-zµμ]+)*{_NUMBER}")
 _MAX_INT64 = (1 << 63) - 1
 _MAX_UINT64 = (1 << 64) - 1
 _MAX_DIGITS = 40
@@ -194,15 +191,6 @@ def _parse_number(request: Request, name: str) -> int:
     if len(text) > 20 or not -_MAX_INT64 - 1 <= int(text) <= _MAX_INT64:
         raise BadRequest(f'strconv.ParseInt: parsing "{text}": value out of range')
     return int(text)
-
-
-def check_timeout(request: Request) -> None:
-    """The upper bound that the client wishes is a duration in Go's words. Raises BadRequest."""
-    timeout = request.find_parameter("timeout")
-    if not timeout or _DURATION.fullmatch(timeout):
-        return
-    problem = "missing unit in duration" if _UNITLESS.fullmatch(timeout) else "invalid duration"
-    raise BadRequest(f'invalid timeout specified in the request URL - time: {problem} "{timeout}"')
 
 
 def _validate_manager(manager: str) -> list[FieldError]:

@@ -78,6 +78,11 @@ class EventEncoder:
         self._is_stored_form = self._is_plain and resource.stored_as is None
         self._has_columns = False
 
+    @property
+    def is_ordered(self) -> bool:
+        """Lines must be encoded in the order in which they are sent: the first one names the columns."""
+        return self._form.kind == "table"
+
     def encode_added(self, record: Record) -> bytes:
         """The event of an object that is there when the watch starts."""
         return encode_event(ADDED, self._render(record.body))

@@ -7,8 +7,9 @@ import logging
 import random
 import time
 import uuid
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from datetime import UTC, datetime
+from typing import TypeVar
 
 from seaway.api.machinery.codec import Decoded
 from seaway.api.machinery.errors import AlreadyExists, ApiError, NotFound
@@ -60,6 +61,7 @@ LOADED_AT_ONCE = 500
 """Objects per list at the start, so that memory is never filled with a whole kind as the store returns it."""
 
 _LOG = logging.getLogger("seaway.apiserver")
+T = TypeVar("T")
 _SELF = Identity("system:apiserver", (MASTERS,))
 _SELF_MANAGER = "kube-apiserver"
 """Upstream's name for itself in managedFields, which people and tools know."""
@@ -93,6 +95,9 @@ class AsyncioEffects:
     def call_later(self, seconds: float, callback: Callable[[], object]) -> Cancellable:
         return self._loop.call_later(seconds, callback)
 
+    async def within(self, seconds: float, work: Awaitable[T]) -> T:
+        return await asyncio.wait_for(work, seconds)
+
 
 async def open_server(
     config: ServerConfig,
@@ -122,16 +127,25 @@ async def open_server(
         tasks.clear()
         end_watch()
 
-    server = ApiServer(state, on_close=close)
+    hooks: dict[str, Callable[[], bool]] = {"rbac/bootstrap-roles": lambda: True}
+
+    def run_loop(name: str, loop: Coroutine[None, None, None]) -> None:
+        task = asyncio.create_task(loop)
+        tasks.append(task)
+        hooks[name] = lambda: not task.done()
+
+    server = ApiServer(state, on_close=close, hooks=hooks)
     await _bootstrap(state)
     if runs_loops:
-        tasks.append(asyncio.create_task(_every(NAMESPACE_SECONDS, lambda: _keep_namespaces(state))))
-        tasks.append(asyncio.create_task(_every(KUBERNETES_SERVICE_SECONDS, lambda: _keep_kubernetes_service(state))))
-        tasks.append(asyncio.create_task(_every(KUBERNETES_SERVICE_SECONDS, lambda: _keep_default_cidr(state))))
-        tasks.append(asyncio.create_task(_every(EVENT_EXPIRY_SECONDS, lambda: _expire_events(state))))
-        tasks.append(asyncio.create_task(_after_changes(state, (CLUSTER_ROLES,), _keep_aggregation)))
-        tasks.append(asyncio.create_task(_after_changes(state, (SECRETS, SERVICE_ACCOUNTS), _keep_token_secrets)))
-        tasks.append(asyncio.create_task(_compact_forever(store)))
+        run_loop("start-system-namespaces-controller", _every(NAMESPACE_SECONDS, lambda: _keep_namespaces(state)))
+        keep_service = _every(KUBERNETES_SERVICE_SECONDS, lambda: _keep_kubernetes_service(state))
+        run_loop("start-kubernetes-service", keep_service)
+        keep_cidr = _every(KUBERNETES_SERVICE_SECONDS, lambda: _keep_default_cidr(state))
+        run_loop("start-service-cidr", keep_cidr)
+        run_loop("start-event-expiry", _every(EVENT_EXPIRY_SECONDS, lambda: _expire_events(state)))
+        run_loop("start-role-aggregation", _after_changes(state, (CLUSTER_ROLES,), _keep_aggregation))
+        run_loop("start-token-secrets", _after_changes(state, (SECRETS, SERVICE_ACCOUNTS), _keep_token_secrets))
+        run_loop("start-compaction", _compact_forever(store))
     return server
 
 

@@ -14,6 +14,7 @@ from seaway.api.machinery.objectmeta import validate_create_meta
 from seaway.api.machinery.selectors import SelectorError, render_label_selector, selector_from_object
 from seaway.api.registry import SCALES, Resource
 from seaway.apiserver.forms import Make
+from seaway.apiserver.managedfields import narrow_to_scale, read_entries, render_entries, widen_from_scale
 from seaway.apiserver.systemfields import check_identity
 
 Json = dict[str, Any]
@@ -38,14 +39,19 @@ def read_scale(obj: Json) -> Json:
 
 
 def make_scaler(resource: Resource, namespace: str, name: str, change: Make) -> Make:
-    """PUT and PATCH of a scale, as a change of the workload. change: from the Scale to the Scale as wanted.
+    """PUT and PATCH of a scale, as a change of the workload. change: from the Scale to the Scale as wanted, with its
+    owners in it where they are its to decide (an apply).
 
     Raises BadRequest, Conflict for another uid, Invalid.
     """
 
     def make(current: Json) -> Decoded:
-        decoded = change(read_scale(current))
-        scale, stored = decoded.obj, current["metadata"]
+        stored = current["metadata"]
+        owners = read_entries(stored.get("managedFields", ()))
+        shown = read_scale(current)
+        shown["metadata"]["managedFields"] = render_entries(narrow_to_scale(owners, SCALES.api_version))
+        decoded = change(shown)
+        scale = decoded.obj
         check_identity(scale, SCALES, namespace=namespace, name=name)
         _validate(scale, name)
         uid = scale["metadata"].get("uid") or ""
@@ -53,6 +59,9 @@ def make_scaler(resource: Resource, namespace: str, name: str, change: Make) -> 
             why = f"Precondition failed: UID in precondition: {uid}, UID in object meta: {stored['uid']}"
             raise make_conflict(f"{resource.plural}/scale", resource.group, name, why)
         meta = {**stored, "resourceVersion": scale["metadata"].get("resourceVersion", "")}
+        if scale["metadata"].get("managedFields"):
+            applied = read_entries(scale["metadata"]["managedFields"])
+            meta["managedFields"] = render_entries(widen_from_scale(owners, applied, resource.api_version))
         spec = {**(current.get("spec") or {}), "replicas": (scale.get("spec") or {}).get("replicas", 0)}
         return Decoded({**current, "metadata": meta, "spec": spec}, decoded.warnings)
 

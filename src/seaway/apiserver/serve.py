@@ -1,54 +1,68 @@
-"""Listens: HTTPS on TCP and on a unix socket, who the peer is, requests in, responses and watches out.
+"""Listens: HTTPS on TCP and on a unix socket; requests in, responses and watches out; the end.
 
-One catch-all handler on aiohttp's low-level server; routing is `routes.py`. A socket never implies an identity: the
-unix socket only admits its owner's processes and root, and asks for credentials as TCP does.
-Rule: spec "api-machinery" §7.1, §7.4, §10.1, §11 (shutdown); design §12.
+One catch-all handler on aiohttp's low-level server; routing is `routes.py`, connections are `serving/connection.py`. A
+socket never implies an identity: the unix socket only admits its owner's processes and root, and asks for credentials
+as TCP does.
+Rule: spec "api-machinery" §7.1, §7.4, §7.5, §10.1, §11 (limits, shutdown); design §12.
 """
 
 from __future__ import annotations
 
 import asyncio
-import logging
 import os
 import socket
 import ssl
-import struct
-from collections.abc import AsyncIterator, Sequence
-from dataclasses import dataclass
+from collections.abc import AsyncIterator, Callable, Sequence
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 from urllib.parse import parse_qsl
 
 from aiohttp import web
 from aiohttp.abc import AbstractStreamWriter
-from aiohttp.http import HttpProcessingError, RawRequestMessage
+from aiohttp.http import RawRequestMessage
 from aiohttp.streams import StreamReader
 from aiohttp.web_protocol import RequestHandler, RequestPayloadError
 from multidict import CIMultiDict
 
 from seaway.api.machinery.errors import ApiError, BadRequest, RequestEntityTooLarge, Timeout, Unauthorized
 from seaway.api.machinery.http import ANONYMOUS, Identity, Request, Response
-from seaway.apiserver.answers import make_status, make_warning_headers
-from seaway.apiserver.certificates import CertificateReader, Shown
-from seaway.apiserver.handler import MAX_BODY_BYTES, ApiServer
-from seaway.apiserver.identity import (
-    find_bearer_token,
-    find_credential_warnings,
+from seaway.apiserver.accesslog import format_access
+from seaway.apiserver.answers import make_text, make_warning_headers
+from seaway.apiserver.certificates import CertificateReader
+from seaway.apiserver.handler import ApiServer
+from seaway.apiserver.health import is_health_path
+from seaway.apiserver.identity import find_bearer_token, find_credential_warnings
+from seaway.apiserver.limits import (
+    MAX_BODY_BYTES,
+    MAX_FIELD_BYTES,
+    MAX_FIELDS,
+    MAX_LINE_BYTES,
+    REQUEST_SECONDS,
+    ConnectionLimits,
+    TimeLimit,
+    find_time_limit,
+)
+from seaway.apiserver.serving.connection import Acceptor, Connection
+from seaway.apiserver.serving.logfile import LogFile
+from seaway.apiserver.serving.websocket import converse
+from seaway.apiserver.upgrade import (
+    is_valid_origin,
+    list_protocols,
+    wants_websocket,
+    watch_by_messages,
 )
 
-REQUEST_SECONDS = 60.0
-"""Upstream's limit for everything but watches."""
 SHUTDOWN_SECONDS = 3.0
 """For requests at work when the server stops: `up` promises 5 s for all."""
-KEEP_ALIVE_SECONDS = 120.0
-"""More than the 90 s after which client-go drops an idle connection, so that the client closes first."""
-MAX_LINE_BYTES = 64 << 10
+_LINGER_SECONDS = 2.0
+"""For what a client still sends of a body that was refused."""
+_SLICE_BYTES = 256 << 10
+"""Of a large answer, between two looks at whether its reader follows."""
 _BACKLOG = 512
 _NO_CHECK_TIME = 0x200000
 """OpenSSL's X509_V_FLAG_NO_CHECK_TIME; Python has no name for it."""
-_ACCESS_LOG = logging.getLogger("seaway.apiserver.access")
-_PEER_CREDENTIALS = struct.Struct("3i")
 _REPEATABLE = frozenset(("impersonate-group", "x-remote-group"))
 _REPEATABLE_PREFIXES = ("impersonate-extra-", "x-remote-extra-")
 
@@ -86,28 +100,42 @@ Listener = TcpListener | UnixListener | socket.socket
 """A socket is one that listens already: bound by a parent that had the rights, or in another network namespace."""
 
 
-@dataclass(slots=True)
 class Serving:
     """A server that listens. `addresses` are what the TCP sockets are bound to."""
 
-    addresses: tuple[tuple[str, int], ...]
-    _server: ApiServer
-    _sockets: list[asyncio.Server]
-    _http: _HttpServer
-    _paths: list[Path]
+    def __init__(self, http: HttpServer, acceptors: list[Acceptor], paths: list[Path], end: Ending) -> None:
+        names = [acceptor.listening.getsockname() for acceptor in acceptors]
+        self.addresses = tuple((name[0], name[1]) for name in names if isinstance(name, tuple))
+        self._http = http
+        self._acceptors = acceptors
+        self._paths = paths
+        self._end = end
 
     async def close(self) -> None:
-        """Fail readiness, stop listening, end watches, finish requests. The `ApiServer` stays open. Safe to repeat."""
-        self._server.stop_accepting()
-        for listening in self._sockets:
-            listening.close()
-        self._sockets.clear()
-        self._server.end_streams()
-        self._http.pre_shutdown()
-        await self._http.shutdown(SHUTDOWN_SECONDS)
+        """Fail readiness, wait the delay, stop listening, end watches, finish requests. Safe to repeat.
+
+        The `ApiServer` stays open. Rule: §11 (shutdown).
+        """
+        server = self._http.server
+        server.stop_accepting()
+        if self._acceptors and self._end.delay_seconds:
+            await asyncio.sleep(self._end.delay_seconds)
+        for acceptor in self._acceptors:
+            acceptor.close()
+        self._acceptors.clear()
+        server.stop_streaming()
+        await self._http.finish(self._end.grace_seconds)
         for path in self._paths:
             path.unlink(missing_ok=True)
         self._paths.clear()
+
+
+@dataclass(frozen=True, slots=True)
+class Ending:
+    """How the server stops: how long it goes on after its readiness fails, and how long requests have to finish."""
+
+    delay_seconds: float = 0.0
+    grace_seconds: float = SHUTDOWN_SECONDS
 
 
 async def serve(
@@ -115,31 +143,28 @@ async def serve(
     *,
     tls: TlsFiles,
     listen: Sequence[Listener],
-    access_log: bool = False,
+    limits: ConnectionLimits | None = None,
+    access_log: LogFile | None = None,
+    end: Ending | None = None,
 ) -> Serving:
     """Accept requests on all listeners, or on none. Raises OSError when an address is taken or a file unreadable."""
     context = make_context(tls)
-    http = _HttpServer(server, make_reader(tls), _ACCESS_LOG if access_log else None)
-    loop = asyncio.get_running_loop()
-    started: list[asyncio.Server] = []
+    http = HttpServer(server, make_reader(tls), limits or ConnectionLimits(), access_log)
+    bound: list[socket.socket] = []
     paths: list[Path] = []
     try:
         for listener in listen:
-            bound = _bind(listener)
+            bound.append(_bind(listener))
             if isinstance(listener, UnixListener):
                 paths.append(listener.path)
-                started.append(await loop.create_unix_server(http, sock=bound, ssl=context, backlog=_BACKLOG))
-            else:
-                started.append(await loop.create_server(http, sock=bound, ssl=context, backlog=_BACKLOG))
     except BaseException:
-        for listening in started:
-            listening.close()
+        for opened in bound:
+            opened.close()
         for path in paths:
             path.unlink(missing_ok=True)
         raise
-    names = [sock.getsockname() for listening in started for sock in listening.sockets]
-    addresses = tuple((name[0], name[1]) for name in names if isinstance(name, tuple))
-    return Serving(addresses, server, started, http, paths)
+    acceptors = [Acceptor(opened, http, context) for opened in bound]
+    return Serving(http, acceptors, paths, end or Ending())
 
 
 def make_context(tls: TlsFiles) -> ssl.SSLContext:
@@ -190,33 +215,6 @@ def make_reader(tls: TlsFiles) -> CertificateReader:
     return CertificateReader(tls.client_ca.read_bytes(), proxy_ca, tls.front_proxy_names)
 
 
-class _Connection(RequestHandler):
-    """One connection: its certificate is read once, and compared with the clock by every request."""
-
-    __slots__ = ("_reader", "shown")
-    shown: Shown | None
-
-    def __init__(self, manager: web.Server, reader: CertificateReader, **options: Any) -> None:
-        super().__init__(manager, **options)
-        self._reader = reader
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        super().connection_made(transport)
-        self.shown = None
-        if not _is_trusted_peer(transport):
-            cast(asyncio.Transport, transport).abort()
-            return
-        certificate = transport.get_extra_info("peercert")
-        if certificate:
-            der = transport.get_extra_info("ssl_object").getpeercert(binary_form=True)
-            self.shown = self._reader.read(certificate.get("subject", ()), der)
-
-    def log_exception(self, *args: Any, **kw: Any) -> None:
-        """Bytes that are no request, or no body of the promised form, are the peer's fault, and no news."""
-        if not isinstance(kw.get("exc_info"), RequestPayloadError | HttpProcessingError):
-            super().log_exception(*args, **kw)
-
-
 class _WireRequest(web.BaseRequest):
     """A request that remembers its target as it was sent."""
 
@@ -225,24 +223,64 @@ class _WireRequest(web.BaseRequest):
         self.target = message.path
 
 
-class _HttpServer(web.Server):
+class HttpServer(web.Server):
     """Makes connections, and turns aiohttp's requests into ours and back."""
 
-    def __init__(self, server: ApiServer, reader: CertificateReader, access_log: logging.Logger | None) -> None:
+    def __init__(
+        self, server: ApiServer, reader: CertificateReader, limits: ConnectionLimits, access_log: LogFile | None
+    ) -> None:
         super().__init__(
             self._handle,
             request_factory=self._make_wire_request,
             handler_cancellation=True,
-            access_log=access_log,
-            keepalive_timeout=KEEP_ALIVE_SECONDS,
+            access_log=None,
+            auto_decompress=False,  # upstream takes bodies as they are
+            keepalive_timeout=limits.idle_seconds,
+            lingering_time=_LINGER_SECONDS,
             max_line_size=MAX_LINE_BYTES,
-            max_field_size=MAX_LINE_BYTES,
+            max_field_size=MAX_FIELD_BYTES,
+            max_headers=MAX_FIELDS,
         )
-        self._server = server
-        self._reader = reader
+        self.server = server
+        self.limits = limits
+        self.reader = reader
+        self.metrics = server.metrics
+        self._access_log = access_log
+        self._open: set[Connection] = set()
+        self._writes: set[asyncio.Task[Response]] = set()
+        self._empty: asyncio.Future[None] | None = None
 
-    def __call__(self) -> RequestHandler:
-        return _Connection(self, self._reader, loop=self._loop, **self._kwargs)
+    def make_connection(self, source: str, on_lost: Callable[[], None]) -> Connection:
+        """The protocol of one accepted connection."""
+
+        def lost() -> None:
+            on_lost()
+            self._open.discard(connection)
+            if not self._open and self._empty is not None and not self._empty.done():
+                self._empty.set_result(None)
+
+        connection = Connection(self, source, lost, loop=self._loop, **self._kwargs)
+        return connection
+
+    def connection_made(self, handler: RequestHandler, transport: asyncio.Transport) -> None:
+        super().connection_made(handler, transport)
+        assert isinstance(handler, Connection)
+        self._open.add(handler)
+
+    async def finish(self, grace_seconds: float) -> None:
+        """End what is idle; let requests finish, and writes whose client has gone; then break off the rest."""
+        for connection in tuple(self._open):
+            connection.finish()
+        try:
+            async with asyncio.timeout(grace_seconds):
+                if self._open:
+                    self._empty = self._loop.create_future()
+                    await self._empty
+                await asyncio.gather(*self._writes, return_exceptions=True)
+        except TimeoutError:
+            for connection in tuple(self._open):
+                connection.abort()
+        await self.shutdown(0.1)
 
     def _make_wire_request(
         self,
@@ -256,62 +294,189 @@ class _HttpServer(web.Server):
 
     async def _handle(self, wire: web.BaseRequest) -> web.StreamResponse:
         assert isinstance(wire, _WireRequest)
-        path, _, query = wire.target.partition("?")
-        headers = _collect_headers(wire)
-        parameters = tuple(parse_qsl(query, keep_blank_values=True)) if query else ()
-        request = Request(wire.method, path, parameters, headers)
-        try:
-            identity = self._authenticate(wire, headers)
-            if wire.can_read_body:
-                body = await _read_body(wire, headers)
-                request = Request(wire.method, path, parameters, headers, body)
-        except ApiError as error:
-            return _to_wire(make_status(error, request))
-        if request.method == "GET":
-            response = await self._server.handle(request, identity)
-        else:
-            response = await self._handle_write(request, identity)
-        if identity is ANONYMOUS and (texts := find_credential_warnings(headers)):
-            warnings = make_warning_headers(texts)
-            response = Response(response.status, (*response.headers, *warnings), response.body)
-        if isinstance(response.body, bytes):
-            return _to_wire(response)
-        return await _stream(wire, response, response.body)
-
-    async def _handle_write(self, request: Request, identity: Identity) -> Response:
-        """A write goes on when its client has gone: half of it may be on disk already."""
-        work = asyncio.ensure_future(self._server.handle(request, identity))
-        try:
-            return await asyncio.wait_for(asyncio.shield(work), REQUEST_SECONDS)
-        except TimeoutError:
-            text = "Timeout: request did not complete within the allotted timeout"
-            return make_status(Timeout(text, {}), request)
-
-    def _authenticate(self, wire: _WireRequest, headers: dict[str, str]) -> Identity:
-        """First the certificate, then a bearer token, else nobody in particular. Raises Unauthorized."""
         connection = wire.protocol
-        assert isinstance(connection, _Connection)
+        assert isinstance(connection, Connection)
+        connection.begin_request()
+        begun = self._loop.time()
+        path, _, query = wire.target.partition("?")
+        parameters = tuple(parse_qsl(query, keep_blank_values=True)) if query else ()
+        request = Request(wire.method, path, parameters, _collect_headers(wire), b"", connection.source)
+        identity: Identity | None = None
+        try:
+            identity = self._authenticate(connection, request)
+            if wire.can_read_body and not is_health_path(path):
+                request = await self._read_body(wire, request)
+            if request.method == "GET" and not parameters:  # from memory: there is nothing to wait for
+                response = await self.server.handle(request, identity)
+            else:
+                response = await self._ask(request, identity)
+        except ApiError as error:
+            response = self.server.refuse(request, identity or ANONYMOUS, error)
+        if identity is ANONYMOUS and (texts := find_credential_warnings(request.headers)):
+            response = replace(response, headers=(*response.headers, *make_warning_headers(texts)))
+        if self._access_log is None:
+            body = response.body
+            if isinstance(body, bytes) and len(body) <= _SLICE_BYTES and response.upgrade is None:
+                return self._send_whole(response, body)
+            return await self._send(wire, request, response, until=begun + REQUEST_SECONDS)
+        try:
+            return await self._send(wire, request, response, until=begun + REQUEST_SECONDS)
+        finally:
+            self._log(wire, request, identity, response, self._loop.time() - begun)
+
+    async def _ask(self, request: Request, identity: Identity) -> Response:
+        """The server's answer, in the time that the request has. Raises ApiError."""
+        limit = find_time_limit(request)
+        if limit is None:
+            return await self.server.handle(request, identity)
+        if limit.seconds <= 0:
+            raise limit.error
+        if limit.is_write:
+            return await self._ask_write(request, identity, limit)
+        try:
+            async with asyncio.timeout(limit.seconds):
+                return await self.server.handle(request, identity)
+        except TimeoutError:
+            raise limit.error from None
+
+    async def _ask_write(self, request: Request, identity: Identity, limit: TimeLimit) -> Response:
+        """A write goes on when its client has gone or its time is over: half of it may be on disk already."""
+        work = asyncio.ensure_future(self.server.handle(request, identity))
+        self._writes.add(work)
+        work.add_done_callback(self._writes.discard)
+        try:
+            return await asyncio.wait_for(asyncio.shield(work), limit.seconds)
+        except TimeoutError:
+            raise limit.error from None
+
+    def _authenticate(self, connection: Connection, request: Request) -> Identity:
+        """First the certificate, then a bearer token, else nobody in particular. Raises Unauthorized."""
         shown = connection.shown
-        identity = None if shown is None else shown.find_identity(headers, datetime.now(UTC))
-        if identity is not None:
-            return identity
-        token = find_bearer_token(headers)
-        if token is None and shown is None and self._server.allows_anonymous:
-            return ANONYMOUS
-        identity = self._server.find_identity(token) if token is not None else None
+        identity = None if shown is None else shown.find_identity(request.headers, datetime.now(UTC))
+        if identity is None:
+            token = find_bearer_token(request.headers)
+            if token is None and shown is None and self.server.allows_anonymous:
+                return ANONYMOUS
+            identity = self.server.find_identity(token) if token is not None else None
+        self.metrics.count_authentication(identity)
         if identity is None:
             raise Unauthorized("Unauthorized")
         return identity
 
+    async def _read_body(self, wire: _WireRequest, request: Request) -> Request:
+        """The request with its whole body. Raises RequestEntityTooLarge and Timeout."""
+        too_large = RequestEntityTooLarge(f"Request entity too large: limit is {MAX_BODY_BYTES}")
+        if (wire.content_length or 0) > MAX_BODY_BYTES:
+            raise too_large
+        if request.headers.get("expect", "").lower() == "100-continue":
+            await wire.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+            wire.writer.output_size = 0
+        try:
+            if wire.content.is_eof():
+                body = await wire.read()
+            else:
+                async with asyncio.timeout(self.limits.body_seconds):
+                    body = await wire.read()
+        except web.HTTPRequestEntityTooLarge:
+            raise too_large from None
+        except RequestPayloadError as error:
+            wire.protocol.close()  # after this answer: where the next request begins nobody can know
+            raise BadRequest(f"the body cannot be read: {' '.join(str(error).split())}") from None
+        except TimeoutError:
+            wire.protocol.close()
+            raise Timeout("Timeout: request did not complete within the allotted timeout", {}) from None
+        return Request(request.method, request.path, request.query, request.headers, body, request.source)
 
-def _is_trusted_peer(transport: asyncio.BaseTransport) -> bool:
-    """On a unix socket only processes of the server's own user, and of root."""
-    peer = transport.get_extra_info("socket")
-    if peer is None or peer.family != socket.AF_UNIX:
-        return True
-    raw = peer.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _PEER_CREDENTIALS.size)
-    _, user, _ = _PEER_CREDENTIALS.unpack(raw)
-    return user in (0, os.geteuid())
+    async def _send(
+        self, wire: _WireRequest, request: Request, response: Response, *, until: float
+    ) -> web.StreamResponse:
+        body = response.body
+        if isinstance(body, bytes):
+            if response.upgrade is not None:
+                return await converse(wire, response, response.upgrade, list_protocols(request.headers))
+            if len(body) > _SLICE_BYTES:
+                return await self._send_large(wire, request, response, body, until=until)
+            return self._send_whole(response, body)
+        if wants_websocket(request.headers) and response.status == 200:
+            is_welcome = is_valid_origin(request.headers.get("origin", ""))
+            answer_with = watch_by_messages(response) if is_welcome else make_text(403, b"Forbidden\n")
+            try:
+                return await self._send(wire, request, answer_with, until=until)
+            finally:
+                await _release(body)
+        return await self._stream(wire, request, response, body)
+
+    def _send_whole(self, response: Response, body: bytes) -> web.Response:
+        """An answer that aiohttp writes at once."""
+        answer = web.Response(status=response.status, headers=CIMultiDict(response.headers), body=body)
+        if self.server.is_stopping:
+            answer.force_close()
+        return answer
+
+    async def _send_large(
+        self, wire: _WireRequest, request: Request, response: Response, body: bytes, *, until: float
+    ) -> web.StreamResponse:
+        """A large body piece by piece: its reader has to be done with it when the request's time is over."""
+        answer = web.StreamResponse(status=response.status, headers=CIMultiDict(response.headers))
+        answer.content_length = len(body)
+        if self.server.is_stopping:
+            answer.force_close()
+        try:
+            async with asyncio.timeout_at(until):
+                await answer.prepare(wire)
+                view = memoryview(body)
+                for start in range(0, len(body), _SLICE_BYTES):
+                    await answer.write(view[start : start + _SLICE_BYTES])
+                await answer.write_eof()
+        except TimeoutError:
+            self._abort(wire, request)
+        return answer
+
+    async def _stream(
+        self, wire: _WireRequest, request: Request, response: Response, chunks: AsyncIterator[bytes]
+    ) -> web.StreamResponse:
+        """Send each chunk as it comes, the header at once. The stream is released however it ends."""
+        answer = web.StreamResponse(status=response.status, headers=CIMultiDict(response.headers))
+        if self.server.is_stopping:
+            answer.force_close()
+        try:
+            await answer.prepare(wire)
+            async for chunk in chunks:
+                await answer.write(chunk)
+            await answer.write_eof()
+        except ConnectionError:
+            pass  # the reader has gone: that is how most watches end
+        except Exception as error:
+            error.add_note(f"stream of path={request.path!r}")
+            self.server.state.effects.report(error)
+            self._abort(wire, request)
+        finally:
+            await _release(chunks)
+        return answer
+
+    def _abort(self, wire: _WireRequest, request: Request) -> None:
+        """After the header there is no other way to say that something went wrong."""
+        self.server.count_abort(request)
+        assert isinstance(wire.protocol, Connection)
+        wire.protocol.abort()
+
+    def _log(
+        self, wire: _WireRequest, request: Request, identity: Identity | None, response: Response, seconds: float
+    ) -> None:
+        assert self._access_log is not None
+        audit_id = next((value for name, value in response.headers if name == "Audit-Id"), "-")
+        size = len(response.body) if isinstance(response.body, bytes) else wire.writer.output_size
+        line = format_access(
+            datetime.now(UTC), audit_id, request, identity, code=response.status, size=size, ms=seconds * 1000
+        )
+        self._access_log.write(line)
+        self.metrics.access_log_drops = self._access_log.lost
+
+
+async def _release(chunks: AsyncIterator[bytes]) -> None:
+    close = getattr(chunks, "aclose", None)
+    if close is not None:
+        await close()
 
 
 def _collect_headers(wire: _WireRequest) -> dict[str, str]:
@@ -321,43 +486,10 @@ def _collect_headers(wire: _WireRequest) -> dict[str, str]:
         key = name.lower()
         if key in headers and (key in _REPEATABLE or key.startswith(_REPEATABLE_PREFIXES)):
             value = f"{headers[key]}\n{value}"
-        elif key in headers and key == "accept":
+        elif key in headers and key in _LISTS:
             value = f"{headers[key]},{value}"
         headers[key] = value
     return headers
 
 
-async def _read_body(wire: _WireRequest, headers: dict[str, str]) -> bytes:
-    """The whole body. Raises RequestEntityTooLarge."""
-    if headers.get("expect", "").lower() == "100-continue":
-        await wire.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
-        wire.writer.output_size = 0
-    try:
-        return await wire.read()
-    except web.HTTPRequestEntityTooLarge:
-        raise RequestEntityTooLarge(f"Request entity too large: limit is {MAX_BODY_BYTES}") from None
-    except RequestPayloadError as error:
-        wire.protocol.close()  # after this answer: where the next request begins nobody can know
-        raise BadRequest(f"the body cannot be read: {' '.join(str(error).split())}") from None
-
-
-def _to_wire(response: Response) -> web.Response:
-    assert isinstance(response.body, bytes)
-    return web.Response(status=response.status, headers=CIMultiDict(response.headers), body=response.body)
-
-
-async def _stream(wire: web.BaseRequest, response: Response, chunks: AsyncIterator[bytes]) -> web.StreamResponse:
-    """Send each chunk as it comes, the header at once. The stream is released however it ends."""
-    answer = web.StreamResponse(status=response.status, headers=CIMultiDict(response.headers))
-    try:
-        await answer.prepare(wire)
-        async for chunk in chunks:
-            await answer.write(chunk)
-        await answer.write_eof()
-    except ConnectionError:
-        pass  # the reader has gone: that is how most watches end
-    finally:
-        close = getattr(chunks, "aclose", None)
-        if close is not None:
-            await close()
-    return answer
+_LISTS = frozenset(("accept", "connection", "sec-websocket-protocol"))

@@ -29,6 +29,7 @@ from seaway.apiserver.config import ServerConfig
 from seaway.apiserver.credentials import Credentials
 from seaway.apiserver.effects import Effects
 from seaway.apiserver.listbodies import ListBodies
+from seaway.apiserver.metrics import Metrics
 from seaway.apiserver.noderestriction import READ_BY_USE, find_use_refusal, find_write_refusal, node_name_of
 from seaway.apiserver.rbac import Attributes, Decision, Policy, make_forbidden, make_refusal
 from seaway.apiserver.record import Json, Record, decode_object
@@ -39,6 +40,9 @@ from seaway.store.contract import Precondition, PreconditionFailed, Store, Store
 _POLICY_KINDS = (CLUSTER_ROLES, CLUSTER_ROLE_BINDINGS, ROLES, ROLE_BINDINGS)  # the order of Policy
 # Delivery follows the commit at once; the wait only covers a store that delivers from another thread.
 _DELIVERY_SECONDS = 10.0
+STORE_CHECK_SECONDS = 2.0
+"""Upstream's for the health check of etcd."""
+STORE_CHECK_KEY = "/registry/health"
 
 
 class Closable(Protocol):
@@ -67,7 +71,10 @@ class ServerState:
         self.allocator = allocator
         self.authenticator = Authenticator(self.find, effects, credentials)
         self.streams: set[Closable] = set()
+        self.ends_streams = False
+        """The server is closing: a watch that starts now ends after its first lines."""
         self.list_bodies = ListBodies()
+        self.metrics = Metrics()
         self._policy: Policy | None = None
         self._policy_version: tuple[int, ...] = ()
         self._policy_caches = tuple(watch_cache.cache(kind) for kind in _POLICY_KINDS)
@@ -92,13 +99,15 @@ class ServerState:
     def authorize(self, identity: Identity, asked: Attributes) -> None:
         """Raises Forbidden."""
         decision = self.decide(identity, asked)
+        counts = self.metrics.authorizations
+        counts["allowed" if decision.allowed else "denied"] += 1
         if not decision.allowed:
             raise make_refusal(identity, asked, decision.reason)
 
     def decide(self, identity: Identity, asked: Attributes) -> Decision:
         """What the roles say, and for a node also what its Pods use. Rule: spec "api-machinery" §10.4."""
         decision = self.read_policy().decide(identity, asked)
-        if decision.allowed and asked.resource in READ_BY_USE:
+        if decision.allowed and not asked.group and asked.resource in READ_BY_USE:
             node = node_name_of(identity)
             if node is not None:
                 refusal = find_use_refusal(node, asked, self.watch_cache.cache(PODS).select(asked.namespace))
@@ -111,7 +120,11 @@ class ServerState:
         Raises Forbidden.
         """
         node = node_name_of(identity)
-        refusal = None if node is None else find_write_refusal(node, asked, old, new)
+        if node is None:
+            return
+        begun = self.effects.monotonic()
+        refusal = find_write_refusal(node, asked, old, new)
+        self._count_admission("NodeRestriction", asked.verb.upper(), begun, refused=refusal is not None)
         if refusal is not None:
             raise make_forbidden(asked.group, asked.resource, asked.name, refusal)
 
@@ -128,7 +141,10 @@ class ServerState:
 
     def admit_external_ips(self, service: Json, old: Json | None) -> None:
         """A Service adds external IPs only where the configuration allows it. Raises Forbidden."""
+        begun = self.effects.monotonic()
         refusal = find_external_ip_refusal(service, old, self.config, self.watch_cache.cache(NODES).select())
+        operation = "CREATE" if old is None else "UPDATE"
+        self._count_admission("DenyServiceExternalIPs", operation, begun, refused=refusal is not None)
         if refusal is not None:
             raise refusal
 
@@ -137,15 +153,35 @@ class ServerState:
 
         Raises PreconditionFailed with the cache at least as new as the failure, and ServerTimeout for a broken store.
         """
+        begun = self.effects.monotonic()
         try:
             revisions = await self.store.commit(preconditions, writes)
         except PreconditionFailed as failure:
+            self.metrics.count_store("commit", self.effects.monotonic() - begun)
             await self.watch_cache.wait_for(failure.current_revision, _DELIVERY_SECONDS)
             raise
         except StoreError as error:
+            self.metrics.count_store("commit", self.effects.monotonic() - begun, failed=True)
             raise ServerTimeout(f"the store failed: {error}", {"retryAfterSeconds": 2}) from error
+        self.metrics.count_store("commit", self.effects.monotonic() - begun)
         await self.watch_cache.wait_for(max(revisions, default=0), _DELIVERY_SECONDS)
         return revisions
+
+    async def find_store_failure(self) -> str | None:
+        """Ask the store for a key that is not there. None when it answers in time, else what went wrong."""
+        begun = self.effects.monotonic()
+        why = None
+        try:
+            await self.effects.within(STORE_CHECK_SECONDS, self.store.get(STORE_CHECK_KEY))
+        except TimeoutError:
+            why = f"no answer within {STORE_CHECK_SECONDS:g} s"
+        except (StoreError, OSError) as error:
+            why = str(error)
+        self.metrics.count_store("get", self.effects.monotonic() - begun, failed=why is not None)
+        return why
+
+    def _count_admission(self, plugin: str, operation: str, begun: float, *, refused: bool) -> None:
+        self.metrics.count_admission(plugin, operation, self.effects.monotonic() - begun, refused=refused)
 
 
 def _decode_all(cache: ResourceCache) -> Iterable[Json]:

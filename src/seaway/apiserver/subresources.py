@@ -19,6 +19,7 @@ from seaway.apiserver.bodies import (
     check_body_type,
     check_patch_type,
     decode_object_body,
+    make_applier,
     make_binder,
     make_patcher,
     make_replacement,
@@ -28,7 +29,7 @@ from seaway.apiserver.encoding import PLAIN, choose_form
 from seaway.apiserver.evict import evict
 from seaway.apiserver.forms import Make
 from seaway.apiserver.negotiation import Accepted
-from seaway.apiserver.options import WriteOptions, parse_write_options, read_delete_options
+from seaway.apiserver.options import WriteOptions, is_apply_patch, parse_write_options, read_delete_options
 from seaway.apiserver.record import Json, decode_object, encode_object
 from seaway.apiserver.render import render_object
 from seaway.apiserver.reviews import Asker, answer_review
@@ -36,7 +37,7 @@ from seaway.apiserver.scale import make_scaler, read_scale
 from seaway.apiserver.systemfields import check_identity, settle_namespace
 from seaway.apiserver.tokenrequests import issue_token
 from seaway.apiserver.verbs import VERBS, Call, Verb, answer_get, answer_written
-from seaway.apiserver.writes import update
+from seaway.apiserver.writes import Target, update
 
 
 async def answer_scale(call: Call) -> Response:
@@ -53,7 +54,7 @@ async def update_scale(call: Call) -> Response:
     """PUT of a Scale."""
     form = choose_form(call.request)
     make, options = _read_replacement(call, SCALES)
-    return await _write_scale(call, make, options, form)
+    return await _write_scale(call, make, call.target(dry_run=options.dry_run, manager=options.field_manager), form)
 
 
 async def patch_scale(call: Call) -> Response:
@@ -61,11 +62,15 @@ async def patch_scale(call: Call) -> Response:
     check_patch_type(call.request)
     form = choose_form(call.request)
     options = parse_write_options(call.request, "PatchOptions")
-    return await _write_scale(call, make_patcher(call.request, SCALES, options), options, form)
-
-
-async def _write_scale(call: Call, change: Make, options: WriteOptions, form: Accepted) -> Response:
+    if is_apply_patch(call.request):
+        target = call.target(dry_run=options.dry_run, manager=None)
+        change = make_applier(call.request, SCALES, target, options, call.state.effects.wall_now)
+        return await _write_scale(call, change, target, form)
     target = call.target(dry_run=options.dry_run, manager=options.field_manager)
+    return await _write_scale(call, make_patcher(call.request, SCALES, options), target, form)
+
+
+async def _write_scale(call: Call, change: Make, target: Target, form: Accepted) -> Response:
     make = make_scaler(call.resource, target.namespace, target.name, change)
     written = await update(call.state, target, make, is_patch=True)
     return _answer_scale(call, written.status, written.body, form, written.warnings)

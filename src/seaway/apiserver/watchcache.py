@@ -106,6 +106,8 @@ class ResourceCache:
         self._keys: list[str] = []
         self._changes: deque[Change] = deque()
         self._change_bytes = 0
+        self.received = self.dispatched = 0
+        """Changes taken from the store, and those of them that a watcher was told. For metrics."""
         self._watchers: dict[str, dict[Watcher, None]] = {}
 
     def __len__(self) -> int:
@@ -160,10 +162,12 @@ class ResourceCache:
             if previous is None:
                 insort(self._keys, key)
         change = Change(event.revision, record, previous)
+        self.received += 1
         if record is None and previous is None:
             return change
         self.changed_at = event.revision
         self._keep(change)
+        self.dispatched += bool(self._watchers)
         namespace = change.subject.namespace
         for group in ("", namespace) if namespace else ("",):
             watchers = self._watchers.get(group)

@@ -10,8 +10,10 @@ from typing import TYPE_CHECKING
 
 from seaway.api.machinery.http import Identity
 from seaway.apiserver.credentials import Credentials, parse_token_file
+from seaway.apiserver.handler import ApiServer
 from seaway.apiserver.run import ServerConfig, open_server
-from seaway.apiserver.serve import Listener, TlsFiles, UnixListener, serve
+from seaway.apiserver.serve import Ending, Listener, TlsFiles, UnixListener, serve
+from seaway.app.api_logs import audit_to_log, make_connection_limits, open_access_log
 from seaway.app.cluster_dns import ensure_dns_service
 from seaway.app.options import DNS_PORT, dns_ip
 from seaway.app.pieces import Ready
@@ -48,25 +50,34 @@ async def run_apiserver(plan: Plan, listeners: Sequence[socket.socket], on_ready
             options.requestheader_allowed_names,
         )
         listen: list[Listener] = [*listeners, UnixListener(plan.data.api_socket)]
-        serving = await serve(server, tls=tls, listen=listen)
-        try:
-            if plan.node_ip:
-                client = Client(InProcessTransport(server.handle, _SELF))
-                await ensure_dns_service(
-                    client,
-                    cluster_ip=dns_ip(options),
-                    node_ip=plan.node_ip,
-                    node_name=plan.node_name,
-                    port=DNS_PORT,
-                )
-            calm_collector()
-            on_ready()
-            await asyncio.get_running_loop().create_future()
-        finally:
-            await serving.close()
-            await server.close()
+        end = Ending(options.api.shutdown_delay_seconds, options.api.grace_seconds)
+        with open_access_log(options.api) as access_log, audit_to_log(options.api, server):
+            serving = await serve(
+                server, tls=tls, listen=listen, limits=make_connection_limits(), access_log=access_log, end=end
+            )
+            try:
+                await _prepare(plan, server)
+                calm_collector()
+                on_ready()
+                await asyncio.get_running_loop().create_future()
+            finally:
+                await serving.close()
+                await server.close()
     finally:
         await store.close()
+
+
+async def _prepare(plan: Plan, server: ApiServer) -> None:
+    """The Service of the cluster's DNS, where there is an address for it."""
+    if plan.node_ip:
+        client = Client(InProcessTransport(server.handle, _SELF))
+        await ensure_dns_service(
+            client,
+            cluster_ip=dns_ip(plan.options),
+            node_ip=plan.node_ip,
+            node_name=plan.node_name,
+            port=DNS_PORT,
+        )
 
 
 def calm_collector() -> None:

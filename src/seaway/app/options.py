@@ -15,6 +15,21 @@ DNS_PORT = 10053
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ApiOptions:
+    """The flags that only the API server has. Log files: empty for none, `-` for standard output.
+
+    grace_seconds: for requests at work when it stops; `up` promises to end within 5 s with all its pieces.
+    """
+
+    access_log: str = ""
+    audit_log_path: str = ""
+    audit_policy_file: Path | None = None
+    audit_level: str = "Metadata"
+    shutdown_delay_seconds: float = 0.0
+    grace_seconds: float = 3.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class UpOptions:
     """The flags of `seaway up`, checked by `check_options`."""
 
@@ -29,6 +44,7 @@ class UpOptions:
     secure_port: int = 6443
     bind_address: str = ""
     ready_file: Path | None = None
+    api: ApiOptions = ApiOptions()
     token_auth_file: Path | None = None
     anonymous_auth: bool = True
     requestheader_client_ca_file: Path | None = None

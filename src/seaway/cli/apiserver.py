@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
+from typing import Any
 
 import click
 
-from seaway.cli.flags import data_dir_flag, external_ip_flag, report_to_stderr
+from seaway.cli.flags import data_dir_flag, external_ip_flag, parse_seconds, report_to_stderr
+
+GRACE_SECONDS = 60.0
+"""For requests at work when it stops: what a request has at most (upstream's too)."""
 
 
 @click.command("apiserver")
@@ -19,6 +23,28 @@ from seaway.cli.flags import data_dir_flag, external_ip_flag, report_to_stderr
     "--secure-port", type=click.IntRange(1, 65535), default=6443, show_default=True, help="Port to listen on."
 )
 @click.option("--bind-address", default="127.0.0.1", show_default=True, help="Address to listen on.")
+@click.option("--access-log", default="", metavar="FILE", help="One line per request to this file, or - for output.")
+@click.option("--audit-log-path", default="", metavar="FILE", help="Audit events as JSON lines to this file, or -.")
+@click.option(
+    "--audit-policy-file",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="What is audited: a Policy of audit.k8s.io/v1.",
+)
+@click.option(
+    "--audit-level",
+    type=click.Choice(["None", "Metadata", "Request", "RequestResponse"]),
+    default="Metadata",
+    show_default=True,
+    help="How much is audited of every request without a policy file.",
+)
+@click.option(
+    "--shutdown-delay-duration",
+    "shutdown_delay_seconds",
+    default="0s",
+    show_default=True,
+    callback=lambda _context, _option, text: parse_seconds(text),
+    help="How long to go on serving after readiness fails, such as 5s.",
+)
 @click.option(
     "--token-auth-file",
     type=click.Path(path_type=Path, dir_okay=False),
@@ -53,9 +79,10 @@ def command(
     anonymous_auth: bool,
     requestheader_client_ca_file: Path | None,
     requestheader_allowed_names: str,
+    **api: Any,
 ) -> None:
     """Serve the Kubernetes API from the data directory; admin.kubeconfig there is the way in."""
-    from seaway.app.options import UpOptions
+    from seaway.app.options import ApiOptions, UpOptions
     from seaway.app.up import run_apiserver_alone
 
     options = UpOptions(
@@ -65,6 +92,7 @@ def command(
         cluster_domain=cluster_domain,
         secure_port=secure_port,
         bind_address=bind_address,
+        api=ApiOptions(grace_seconds=GRACE_SECONDS, **api),
         token_auth_file=token_auth_file,
         anonymous_auth=anonymous_auth,
         requestheader_client_ca_file=requestheader_client_ca_file,

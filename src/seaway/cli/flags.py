@@ -67,6 +67,19 @@ def split_list(text: str) -> tuple[str, ...]:
     return tuple(part.strip() for part in text.split(",") if part.strip())
 
 
+def parse_seconds(text: str) -> float:
+    """The seconds of a duration such as `5s` or `1m30s`. Raises BadParameter."""
+    from seaway.api.machinery.duration import DurationError, parse_duration
+
+    try:
+        seconds = parse_duration(text)
+    except DurationError as error:
+        raise click.BadParameter(f"{error}; give one like 5s") from None
+    if seconds < 0:
+        raise click.BadParameter(f"{text}: negative; give one like 5s")
+    return seconds
+
+
 def report_to_stderr(line: str) -> None:
     """How a daemon that runs by itself says that it is ready, or why it ends."""
     word, _, text = line.partition(" ")

@@ -228,3 +228,16 @@ def test_a_review_knows_what_a_nodes_pods_use() -> None:
             assert (await ask("POST", path, {"spec": spec})).body["status"]["allowed"] is allowed
 
     talk(conversation)
+
+
+def test_an_eviction_that_is_refused_has_touched_nothing() -> None:
+    async def conversation(ask: Conversation) -> None:
+        await fill(ask)
+        before = (await ask("GET", f"{BASE}/pods/mine")).body
+        eviction = {"metadata": {"name": "mine"}}
+        refused = await ask("POST", f"{BASE}/pods/mine/eviction", eviction, identity=OTHER)
+        assert refused.status == 403 and "can only evict pods with spec.nodeName set to itself" in refused.message
+        assert (await ask("GET", f"{BASE}/pods/mine")).body == before
+        assert (await ask("POST", f"{BASE}/pods/mine/eviction", eviction, identity=NODE)).status == 201
+
+    talk(conversation)

@@ -126,6 +126,14 @@ def test_the_oldest_are_folded_into_a_bucket_of_their_version() -> None:
     assert after[entries[1].identity] == entries[1], "alone of its version, it stays as it is"
 
 
+def test_a_bucket_that_is_younger_than_what_goes_into_it_keeps_its_own() -> None:
+    bucket = make_entry(ANCIENT_CHANGES, time=30, fields={"f:old": {}})
+    others = [make_entry(f"m{n:02}", time=n + 1, fields={f"f:{n:x}": {}}) for n in range(10)]
+    after = fold_ancient(by_identity(bucket, *others))
+    assert to_paths(after[bucket.identity].fields) == {("f:old",), ("f:0",), ("f:1",)}
+    assert after[bucket.identity].time == bucket.time and len(after) == 9
+
+
 @pytest.mark.parametrize(
     ("change", "only"),
     [

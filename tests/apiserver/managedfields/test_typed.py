@@ -9,6 +9,7 @@ import pytest
 
 from seaway.api.registry import (
     CONFIG_MAPS,
+    DEPLOYMENTS,
     ENDPOINT_SLICES,
     LEASES,
     NAMESPACES,
@@ -17,6 +18,7 @@ from seaway.api.registry import (
     RESOURCES,
     ROLE_BINDINGS,
     SERVICE_ACCOUNTS,
+    SERVICE_CIDRS,
     SERVICES,
     Resource,
 )
@@ -256,6 +258,7 @@ MERGES: dict[str, tuple[Json, Json, Json]] = {
     "the configuration's order is kept": (ports(1, 2, 3), ports(3, 1), ports(2, 3, 1)),
     "live items stay before the next shared one": (ports(1, 2, 3), ports(3, 4), ports(1, 2, 3, 4)),
     "new items stand where the configuration has them": (ports(1, 2), ports(1, 3, 2), ports(1, 3, 2)),
+    "live items stay after the shared one that they followed": (ports(1, 5, 2), ports(1, 2, 3), ports(1, 5, 2, 3)),
     "a wholly new list": ({}, ports(2, 1), ports(2, 1)),
     "members of a set": (meta(finalizers=["a", "b"]), meta(finalizers=["c", "b"]), meta(finalizers=["a", "c", "b"])),
 }
@@ -272,6 +275,36 @@ def test_a_merge(name: str) -> None:
 def test_a_long_list_is_merged_in_its_own_length() -> None:
     live, config = ports(*range(20_000)), ports(*range(10_000, 30_000))
     assert schema_of(SERVICES).full.merge(live, config) == ports(*range(30_000))
+
+
+RELEASES: dict[str, tuple[list[Path], list[Path], Json]] = {
+    "what nobody keeps goes": ([(*PORTS, TCP_80)], [("f:spec", "f:type")], spec(type="A")),
+    "an item stays for who owns it": ([(*PORTS, TCP_80)], [(*PORTS, TCP_80)], spec(type="A", ports=[HTTP])),
+    "a field of it may go alone": (
+        [(*PORTS, TCP_80), (*PORTS, TCP_80, "f:name")],
+        [(*PORTS, TCP_80)],
+        spec(type="A", ports=[{"port": 80, "protocol": "TCP"}]),
+    ),
+    "an item does not stay for who owns a field of it": (
+        [(*PORTS, TCP_80)],
+        [("f:spec", "f:type"), (*PORTS, TCP_80, "f:name")],
+        spec(type="A"),
+    ),
+    "in an item that nobody owns no field is kept": (
+        [(*PORTS, TCP_80, "f:name")],
+        [("f:spec", "f:type"), (*PORTS, TCP_80, "f:name")],
+        spec(type="A", ports=[{"port": 80, "protocol": "TCP"}]),
+    ),
+}
+
+
+@pytest.mark.parametrize("name", RELEASES)
+def test_letting_go(name: str) -> None:
+    last, kept, wanted = RELEASES[name]
+    live = spec(type="A", ports=[HTTP])
+    released = schema_of(SERVICES).full.release(live, to_tree(last), to_tree(kept), inside=False, gone=False)
+    assert released == wanted
+    assert live == spec(type="A", ports=[HTTP])
 
 
 def test_items_without_their_keys_cannot_be_owned() -> None:
@@ -295,6 +328,10 @@ def test_every_kind_can_be_owned(resource: Resource) -> None:
         (SERVICES, "status", ("spec",)),
         (PODS, "status", ("spec", "metadata.deletionTimestamp", "metadata.ownerReferences")),
         (NAMESPACES, "finalize", ("status",)),
+        (SERVICE_CIDRS, "", ("status",)),
+        (SERVICE_CIDRS, "status", ("metadata", "spec")),
+        (DEPLOYMENTS, "status", ("spec", "metadata.labels")),
+        (DEPLOYMENTS, "scale", ()),
         (CONFIG_MAPS, "", ()),
         (ENDPOINT_SLICES, "", ()),
     ],

@@ -32,5 +32,6 @@ STRATEGY = Strategy(
     validate_create=validate_deployment,
     validate_update=validate_deployment_update,
     has_generation=True,
+    reset_fields={"status": ("spec", "metadata.labels")},
     spec_changed=spec_changed,
 )

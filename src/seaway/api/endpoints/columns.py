@@ -22,10 +22,11 @@ def _render_endpoints(subsets: list[Json]) -> str:
         return NONE
     found: list[str] = []
     for subset in subsets:
-        addresses = [address["ip"] for address in subset.get("addresses", ())]
+        addresses = [address.get("ip", "") for address in subset.get("addresses", ())]
         ports = subset.get("ports", ())
         if not ports:
             found += addresses
         for port in ports:
-            found += [f"[{ip}]:{port['port']}" if ":" in ip else f"{ip}:{port['port']}" for ip in addresses]
+            number = port.get("port", 0)
+            found += [f"[{ip}]:{number}" if ":" in ip else f"{ip}:{number}" for ip in addresses]
     return join_some(found)

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
+from typing import Protocol
 
 
 @dataclass(frozen=True, slots=True)
 class Request:
     """One HTTP request. `path` is as sent (percent-encoded); `query` is decoded, in order, repeats kept.
 
-    Header names are lower-case.
+    Header names are lower-case. `source` is the address of the client, empty for one in this process.
     """
 
     method: str
@@ -18,6 +19,7 @@ class Request:
     query: tuple[tuple[str, str], ...] = ()
     headers: Mapping[str, str] = field(default_factory=dict)
     body: bytes = b""
+    source: str = ""
 
     def find_parameter(self, name: str) -> str | None:
         """The first value of the query parameter, or None when it is absent."""
@@ -27,13 +29,39 @@ class Request:
         return None
 
 
+class Messages(Protocol):
+    """The peer of a connection that has left HTTP, message by message: text is str, binary is bytes."""
+
+    async def send(self, message: str | bytes) -> None:
+        """Waits while the peer is slow. Raises ConnectionError when it has gone."""
+
+    async def receive(self) -> str | bytes | None:
+        """The next message, None when the peer has closed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Upgrade:
+    """The conversation that a request leads to. protocols: in the order of preference; empty: the client's first.
+
+    listens: whether `receive` will be called. Otherwise what the client says is read and dropped.
+    """
+
+    converse: Callable[[Messages], Awaitable[None]]
+    protocols: tuple[str, ...] = ()
+    listens: bool = False
+
+
 @dataclass(frozen=True, slots=True)
 class Response:
-    """One HTTP response. A stream body yields what must be flushed together (whole watch lines)."""
+    """One HTTP response. A stream body yields what must be flushed together (whole watch lines).
+
+    upgrade: what follows a 101, which has no body.
+    """
 
     status: int
     headers: tuple[tuple[str, str], ...] = ()
     body: bytes | AsyncIterator[bytes] = b""
+    upgrade: Upgrade | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,4 +21,5 @@ STRATEGY = Strategy(
     prepare_status_update=prepare_status_update,
     validate_create=validate_service_cidr,
     validate_update=validate_service_cidr_update,
+    reset_fields={"status": ("metadata", "spec")},
 )

@@ -12,6 +12,7 @@ from seaway.apiserver.managedfields.entries import (
     validate_entries,
 )
 from seaway.apiserver.managedfields.last_applied import apply_as
+from seaway.apiserver.managedfields.scaling import narrow_to_scale, widen_from_scale
 from seaway.apiserver.managedfields.schema import find_owned_schema
 from seaway.apiserver.managedfields.tracking import Writer, choose_entries, choose_manager, track_write
 from seaway.apiserver.managedfields.typed import TypedError
@@ -26,8 +27,10 @@ __all__ = [
     "choose_manager",
     "differ_in_times_only",
     "find_owned_schema",
+    "narrow_to_scale",
     "read_entries",
     "render_entries",
     "track_write",
     "validate_entries",
+    "widen_from_scale",
 ]

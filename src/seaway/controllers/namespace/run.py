@@ -40,7 +40,7 @@ BACK_OFF = BackOff(max_seconds=60.0)
 MAX_ROUNDS = 4
 """Of deleting and looking again in one sync: Pods, the rest, what that set free."""
 
-_KINDS = {f"{r.plural}.{r.group}" if r.group else r.plural: r for r in RESOURCES if r.namespaced}
+_KINDS = {f"{r.plural}.{r.group}" if r.group else r.plural: r for r in RESOURCES if r.namespaced and not r.stored_as}
 
 
 class _Left(Reader, frozen=True):

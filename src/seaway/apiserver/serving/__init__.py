@@ -1,0 +1,1 @@
+"""What has to do with sockets, threads and files: connections, WebSockets, log files. `serve.py` puts it together."""
