@@ -60,3 +60,11 @@ def test_changes_of_the_template_are_counted_whatever_a_client_says() -> None:
     new["metadata"] = {**new["metadata"], "annotations": {TEMPLATE_GENERATION: "77", "a": "b"}}
     changed = DAEMON_SETS.strategy.prepare_update(new, copy.deepcopy(old), CONTEXT)
     assert changed["metadata"]["annotations"] == {TEMPLATE_GENERATION: "2", "a": "b"}
+
+
+def test_a_status_leaves_the_count_alone_whatever_a_client_says() -> None:
+    old = make_stored(DAEMON_SETS)
+    new = copy.deepcopy(old)
+    del new["metadata"]["annotations"]
+    changed = DAEMON_SETS.strategy.prepare_status_update(new, copy.deepcopy(old), CONTEXT)
+    assert changed["metadata"]["annotations"] == {TEMPLATE_GENERATION: "1"}

@@ -36,10 +36,18 @@ def prepare_create(obj: Json, context: Context) -> Json:
 
 def prepare_update(obj: Json, old: Json, context: Context) -> Json:
     """The template's count grows with its changes, whatever a client says of it."""
-    counted = (old["metadata"].get("annotations") or {}).get(TEMPLATE_GENERATION) or ""
-    before = int(counted) if counted.isascii() and counted.isdigit() and len(counted) < 19 else 0
     changed = (obj.get("spec") or {}).get("template") != (old.get("spec") or {}).get("template")
-    return _count_templates(_STATUS.on_update(obj, old, context), before + changed)
+    return _count_templates(_STATUS.on_update(obj, old, context), _read_count(old) + changed)
+
+
+def prepare_status_update(obj: Json, old: Json, context: Context) -> Json:
+    """The count stays, even when the client leaves the annotation out."""
+    return _count_templates(_STATUS.on_status_update(obj, old, context), _read_count(old))
+
+
+def _read_count(obj: Json) -> int:
+    counted = (obj["metadata"].get("annotations") or {}).get(TEMPLATE_GENERATION) or ""
+    return int(counted) if counted.isascii() and counted.isdigit() and len(counted) < 19 else 0
 
 
 def _count_templates(obj: Json, count: int) -> Json:
@@ -52,7 +60,7 @@ STRATEGY = Strategy(
     default=default_daemon_set,
     prepare_create=prepare_create,
     prepare_update=prepare_update,
-    prepare_status_update=_STATUS.on_status_update,
+    prepare_status_update=prepare_status_update,
     validate_create=validate_daemon_set,
     validate_update=validate_daemon_set_update,
     validate_status_update=validate_daemon_set_status,
