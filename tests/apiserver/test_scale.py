@@ -171,6 +171,16 @@ def test_the_selector_of_a_scale_can_be_asked_with(requirements: tuple[Requireme
     assert parse_label_selector(text).requirements == tuple(sorted(requirements, key=lambda term: term.key))
 
 
+def test_owners_that_make_no_sense_are_dropped() -> None:
+    async def conversation(ask: Conversation) -> None:
+        assert (await ask("POST", collection_of(DEPLOYMENTS), make_workload(DEPLOYMENTS))).status == 201
+        patch = {"metadata": {"managedFields": [{}, {"operation": "a"}]}, "spec": {"replicas": 3}}
+        patched = await ask.patch(scale_of(DEPLOYMENTS), patch)
+        assert (patched.status, patched.body["spec"]) == (200, {"replicas": 3})
+
+    talk(conversation)
+
+
 def test_a_selector_that_cannot_be_read_is_not_shown() -> None:
     broken = {"matchExpressions": [{"key": "a", "operator": "Like"}]}
     obj = {"metadata": {"name": "web"}, "spec": {"replicas": 1, "selector": broken}}

@@ -84,7 +84,7 @@ def replay(steps: Sequence[Step], seed: str, *, tampers: bool = False) -> list[C
 
 
 def minimize(result: Result) -> list[Step]:
-    """The shortest steps that lead to the round's first complaint, as far as is found in a few hundred attempts."""
+    """The shortest steps that lead to the round's first complaint, as far as is found in a minute or two."""
     rule = result.complaints[0].rule
 
     def still_fails(steps: list[Step]) -> bool:

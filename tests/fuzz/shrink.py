@@ -8,10 +8,10 @@ from typing import TypeVar
 T = TypeVar("T")
 
 
-def shrink(steps: Sequence[T], still_fails: Callable[[list[T]], bool], *, budget: int = 400) -> list[T]:
+def shrink(steps: Sequence[T], still_fails: Callable[[list[T]], bool], *, budget: int = 150_000) -> list[T]:
     """A list for which `still_fails` is true, as it is for `steps`; it is never empty, and order is kept.
 
-    No single step of it can be left out, unless the budget of attempts ran out before.
+    No single step of it can be left out, unless the budget of steps played in attempts ran out before.
     """
     if still_fails([steps[-1]]):
         return [steps[-1]]
@@ -20,7 +20,7 @@ def shrink(steps: Sequence[T], still_fails: Callable[[list[T]], bool], *, budget
         at, shorter = 0, False
         while at < len(kept) and budget > 0:
             attempt = kept[:at] + kept[at + size :]
-            budget -= 1
+            budget -= len(attempt)
             if attempt and still_fails(attempt):
                 kept, shorter = attempt, True
             else:

@@ -14,7 +14,13 @@ from seaway.api.machinery.objectmeta import validate_create_meta
 from seaway.api.machinery.selectors import SelectorError, render_label_selector, selector_from_object
 from seaway.api.registry import SCALES, Resource
 from seaway.apiserver.forms import Make
-from seaway.apiserver.managedfields import narrow_to_scale, read_entries, render_entries, widen_from_scale
+from seaway.apiserver.managedfields import (
+    choose_entries,
+    narrow_to_scale,
+    read_entries,
+    render_entries,
+    widen_from_scale,
+)
 from seaway.apiserver.systemfields import check_identity
 
 Json = dict[str, Any]
@@ -59,8 +65,7 @@ def make_scaler(resource: Resource, namespace: str, name: str, change: Make) -> 
             why = f"Precondition failed: UID in precondition: {uid}, UID in object meta: {stored['uid']}"
             raise make_conflict(f"{resource.plural}/scale", resource.group, name, why)
         meta = {**stored, "resourceVersion": scale["metadata"].get("resourceVersion", "")}
-        if scale["metadata"].get("managedFields"):
-            applied = read_entries(scale["metadata"]["managedFields"])
+        if applied := choose_entries(scale["metadata"].get("managedFields"), {}, subresource=""):
             meta["managedFields"] = render_entries(widen_from_scale(owners, applied, resource.api_version))
         spec = {**(current.get("spec") or {}), "replicas": (scale.get("spec") or {}).get("replicas", 0)}
         return Decoded({**current, "metadata": meta, "spec": spec}, decoded.warnings)

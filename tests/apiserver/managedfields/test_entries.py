@@ -45,6 +45,8 @@ def test_an_entry_on_the_wire() -> None:
         ("fieldsV1", {"f:data": {}}),
         ("subresource", "status"),
     ]
+    (nameless,) = render_entries(by_identity(make_entry("")))
+    assert "manager" not in nameless, "as the schema stores it, so that a PUT of it changes nothing"
 
 
 @pytest.mark.parametrize(

@@ -108,7 +108,9 @@ def render_entries(entries: Entries) -> list[Json]:
 
 
 def _render_entry(entry: Entry) -> Json:
-    value = {"manager": entry.manager, "operation": entry.operation, "apiVersion": entry.api_version}
+    value = {"operation": entry.operation, "apiVersion": entry.api_version}
+    if entry.manager:
+        value = {"manager": entry.manager, **value}
     if entry.time:
         value["time"] = entry.time
     wire: Json = {**value, "fieldsType": FIELDS_TYPE, "fieldsV1": entry.fields}
