@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from seaway.api.machinery.http import Identity
-from seaway.apiserver.credentials import Credentials, digest_token
+from seaway.apiserver.access.credentials import Credentials, digest_token
 from seaway.apiserver.serve import TlsFiles
 from seaway.client.kubeconfig import Connection
 from seaway.pki import certificates

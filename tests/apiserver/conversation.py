@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 from urllib.parse import parse_qsl
 
 from seaway.api.machinery.http import Identity, Request, Response
-from seaway.apiserver.credentials import Credentials
+from seaway.apiserver.access.credentials import Credentials
 from seaway.apiserver.handler import ApiServer
 from seaway.apiserver.run import ServerConfig, open_server
 from seaway.store.contract import Store

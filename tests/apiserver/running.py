@@ -13,9 +13,9 @@ from typing import Any
 import aiohttp
 
 from seaway.api.machinery.http import Identity
-from seaway.apiserver.credentials import Credentials, digest_token
+from seaway.apiserver.access.credentials import Credentials, digest_token
 from seaway.apiserver.handler import ApiServer
-from seaway.apiserver.limits import ConnectionLimits
+from seaway.apiserver.overload.limits import ConnectionLimits
 from seaway.apiserver.run import ServerConfig, open_server
 from seaway.apiserver.serve import Ending, Serving, TcpListener, UnixListener, serve
 from seaway.apiserver.serving.logfile import LogFile

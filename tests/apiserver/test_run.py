@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
-from seaway.apiserver.expiry import find_expired
+from seaway.apiserver.builtin.expiry import find_expired
 from seaway.apiserver.handler import ApiServer
 from seaway.apiserver.run import ServerConfig, _expire_events, _keep_kubernetes_service, _keep_namespaces, open_server
 from seaway.store.contract import Store

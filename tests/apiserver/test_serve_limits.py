@@ -12,7 +12,7 @@ import pytest
 import uvloop
 
 from seaway.api.machinery.http import Request
-from seaway.apiserver.limits import ConnectionLimits
+from seaway.apiserver.overload.limits import ConnectionLimits
 from seaway.testing.builders import make_service
 from tests.apiserver.conversation import ADMIN, CONFIG_MAPS, SERVICES
 from tests.apiserver.running import WAIT_SECONDS, Running, read_answer, read_rest, running

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from seaway.api.machinery.http import Identity, Request
-from seaway.apiserver.accesslog import format_access, quote
+from seaway.apiserver.observability.accesslog import format_access, quote
 from seaway.apiserver.serving import logfile
 from seaway.apiserver.serving.logfile import LogFile
 from seaway.testing.builders import make_service

@@ -10,7 +10,7 @@ import pytest
 import uvloop
 
 from seaway.api.machinery.http import Request
-from seaway.apiserver.fairness import Phase
+from seaway.apiserver.overload.fairness import Phase
 from seaway.apiserver.run import ServerConfig
 from seaway.store.contract import Precondition, Write
 from seaway.store.memory import MemoryStore

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from seaway.api.machinery.http import Request
-from seaway.apiserver.audit import Level
+from seaway.apiserver.observability.audit import Level
 from seaway.apiserver.run import ServerConfig, open_server
 from seaway.app.api_logs import audit_to_log, make_connection_limits, open_access_log, read_policy
 from seaway.app.options import ApiOptions

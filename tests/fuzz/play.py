@@ -17,8 +17,8 @@ import msgspec
 from seaway.api.machinery.codec import decode_body
 from seaway.api.machinery.errors import ApiError
 from seaway.api.machinery.http import Request, Response
+from seaway.apiserver.allocation.holdings import ADDRESS_PREFIX, PORT_PREFIX, address_keys, find_holder_key, port_keys
 from seaway.apiserver.handler import ApiServer
-from seaway.apiserver.holdings import ADDRESS_PREFIX, PORT_PREFIX, address_keys, find_holder_key, port_keys
 from seaway.apiserver.run import ServerConfig, open_server
 from seaway.store.contract import Entry, Event, Page, Precondition, StoreError, Write
 from seaway.store.memory import MemoryStore

@@ -18,10 +18,10 @@ from seaway.api.machinery.codec import decode_body, prune_patched
 from seaway.api.machinery.errors import ApiError, NotFound, make_not_found
 from seaway.api.machinery.http import Request, Response
 from seaway.api.registry import Resource, find_resource
-from seaway.apiserver import discovery, openapi
+from seaway.apiserver.documents import discovery, openapi
 from seaway.apiserver.negotiation import negotiate
 from seaway.apiserver.patch import apply_patch
-from seaway.apiserver.tables import render_table
+from seaway.apiserver.reading.tables import render_table
 
 Json = dict[str, Any]
 Key = tuple[Resource, str, str]

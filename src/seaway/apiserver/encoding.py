@@ -9,8 +9,8 @@ import msgspec
 from seaway.api.machinery.http import Request
 from seaway.api.machinery.remember import remember_short
 from seaway.apiserver.negotiation import JSON, Accepted, negotiate
+from seaway.apiserver.reading.tables import check_include_object
 from seaway.apiserver.routes import is_true
-from seaway.apiserver.tables import check_include_object
 
 GZIP_FROM_BYTES = 128 << 10
 PLAIN = Accepted("object", "", JSON)

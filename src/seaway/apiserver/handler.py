@@ -22,21 +22,21 @@ from seaway.api.machinery.errors import (
 )
 from seaway.api.machinery.http import Identity, Request, Response
 from seaway.api.registry import SERVED, Resource, find_resource
+from seaway.apiserver.access.impersonation import impersonate, parse_impersonation
+from seaway.apiserver.access.rbac import MASTERS, attributes_of
 from seaway.apiserver.answers import make_status, make_text
-from seaway.apiserver.audit import AuditTrail
-from seaway.apiserver.exchange import Exchange, is_safe_id
-from seaway.apiserver.fairness import FairQueue, Phase
-from seaway.apiserver.gate import Gate, flow_of
-from seaway.apiserver.health import SHUTTING_DOWN, answer_health, is_health_path
-from seaway.apiserver.impersonation import impersonate, parse_impersonation
-from seaway.apiserver.limits import MAX_BODY_BYTES, is_long_running, parse_timeout
-from seaway.apiserver.rbac import MASTERS, attributes_of
+from seaway.apiserver.observability.audit import AuditTrail
+from seaway.apiserver.observability.exchange import Exchange, is_safe_id
+from seaway.apiserver.observability.health import SHUTTING_DOWN, answer_health, is_health_path
+from seaway.apiserver.overload.fairness import FairQueue, Phase
+from seaway.apiserver.overload.gate import Gate, flow_of
+from seaway.apiserver.overload.limits import MAX_BODY_BYTES, is_long_running, parse_timeout
+from seaway.apiserver.reading.watch import WatchStream
 from seaway.apiserver.record import encode_object
 from seaway.apiserver.routes import route_request
 from seaway.apiserver.state import ServerState
-from seaway.apiserver.subresources import find_verb
+from seaway.apiserver.subresources.verbs import find_verb
 from seaway.apiserver.verbs import Call
-from seaway.apiserver.watch import WatchStream
 from seaway.pki.issuer import TokenIssuer
 from seaway.pki.tokens import ALGORITHM
 from seaway.store.contract import StoreError
@@ -245,7 +245,10 @@ class ApiServer:
 
     async def _answer_path(self, request: Request, path: str) -> Response:
         """Discovery, OpenAPI, version, health and metrics."""
-        from seaway.apiserver import discovery, openapi  # documents of the whole API: only met when asked for
+        from seaway.apiserver.documents import (
+            discovery,
+            openapi,  # documents of the whole API: only met when asked for
+        )
 
         if request.method == "GET":
             if is_health_path(path):
@@ -269,7 +272,7 @@ class ApiServer:
         return make_text(404, b"404 page not found\n")
 
     def _answer_metrics(self) -> Response:
-        from seaway.apiserver import exposition  # only met when asked for
+        from seaway.apiserver.observability import exposition  # only met when asked for
 
         if self.audit is not None:
             self.metrics.audit_events, self.metrics.audit_drops = self.audit.events, self.audit.lost

@@ -24,24 +24,24 @@ from seaway.api.registry import (
     SERVICE_CIDRS,
     Resource,
 )
-from seaway.apiserver import bootstrap, default_cidr
-from seaway.apiserver.aggregation import plan_aggregation
-from seaway.apiserver.allocate import PORT_PREFIX, ServiceAllocator
+from seaway.apiserver.access.aggregation import plan_aggregation
+from seaway.apiserver.access.credentials import Credentials
+from seaway.apiserver.access.rbac import MASTERS, Attributes
+from seaway.apiserver.access.tokensecrets import plan_token_secrets
+from seaway.apiserver.allocation.allocate import PORT_PREFIX, ServiceAllocator
+from seaway.apiserver.builtin import bootstrap, default_cidr
+from seaway.apiserver.builtin.default_cidr import plan_default_cidr
+from seaway.apiserver.builtin.expiry import find_expired
+from seaway.apiserver.builtin.kubernetes_service import ObjectWrite, plan_kubernetes_service
 from seaway.apiserver.config import ServerConfig
-from seaway.apiserver.credentials import Credentials
-from seaway.apiserver.default_cidr import plan_default_cidr
-from seaway.apiserver.deletes import delete
 from seaway.apiserver.effects import Cancellable, Effects, Wakeup, format_time
-from seaway.apiserver.expiry import find_expired
 from seaway.apiserver.handler import ApiServer
-from seaway.apiserver.kubernetes_service import ObjectWrite, plan_kubernetes_service
 from seaway.apiserver.options import DeleteOptions
-from seaway.apiserver.rbac import MASTERS, Attributes
+from seaway.apiserver.reading.watchcache import WatchCache
 from seaway.apiserver.record import Json, decode_object, encode_object
 from seaway.apiserver.state import ServerState
-from seaway.apiserver.tokensecrets import plan_token_secrets
-from seaway.apiserver.watchcache import WatchCache
-from seaway.apiserver.writes import Target, create, update
+from seaway.apiserver.writing.deletes import delete
+from seaway.apiserver.writing.writes import Target, create, update
 from seaway.store.contract import Compacted, Event, Store, StoreError
 
 __all__ = ["AsyncioEffects", "ServerConfig", "open_server"]

@@ -28,13 +28,13 @@ from multidict import CIMultiDict
 
 from seaway.api.machinery.errors import ApiError, BadRequest, RequestEntityTooLarge, Timeout, Unauthorized
 from seaway.api.machinery.http import ANONYMOUS, Identity, Request, Response
-from seaway.apiserver.accesslog import format_access
+from seaway.apiserver.access.certificates import CertificateReader
+from seaway.apiserver.access.identity import find_bearer_token, find_credential_warnings
 from seaway.apiserver.answers import make_text, make_warning_headers
-from seaway.apiserver.certificates import CertificateReader
 from seaway.apiserver.handler import ApiServer
-from seaway.apiserver.health import is_health_path
-from seaway.apiserver.identity import find_bearer_token, find_credential_warnings
-from seaway.apiserver.limits import (
+from seaway.apiserver.observability.accesslog import format_access
+from seaway.apiserver.observability.health import is_health_path
+from seaway.apiserver.overload.limits import (
     MAX_BODY_BYTES,
     MAX_FIELD_BYTES,
     MAX_FIELDS,

@@ -20,21 +20,21 @@ from seaway.api.registry import (
     SERVICE_ACCOUNTS,
     Resource,
 )
-from seaway.apiserver.accounts import admit_pod
-from seaway.apiserver.admission import find_external_ip_refusal
-from seaway.apiserver.allocate import ServiceAllocator
-from seaway.apiserver.authenticate import Authenticator
-from seaway.apiserver.classes import admit_priority, choose_ingress_class
+from seaway.apiserver.access.authenticate import Authenticator
+from seaway.apiserver.access.credentials import Credentials
+from seaway.apiserver.access.rbac import Attributes, Decision, Policy, make_forbidden, make_refusal
+from seaway.apiserver.admission.accounts import admit_pod
+from seaway.apiserver.admission.classes import admit_priority, choose_ingress_class
+from seaway.apiserver.admission.noderestriction import READ_BY_USE, find_use_refusal, find_write_refusal, node_name_of
+from seaway.apiserver.admission.refusals import find_external_ip_refusal
+from seaway.apiserver.allocation.allocate import ServiceAllocator
 from seaway.apiserver.config import ServerConfig
-from seaway.apiserver.credentials import Credentials
 from seaway.apiserver.effects import Effects
-from seaway.apiserver.listbodies import ListBodies
-from seaway.apiserver.metrics import Metrics
-from seaway.apiserver.noderestriction import READ_BY_USE, find_use_refusal, find_write_refusal, node_name_of
-from seaway.apiserver.rbac import Attributes, Decision, Policy, make_forbidden, make_refusal
+from seaway.apiserver.observability.metrics import Metrics
+from seaway.apiserver.reading.listbodies import ListBodies
+from seaway.apiserver.reading.watchcache import ResourceCache, WatchCache
 from seaway.apiserver.record import Json, Record, decode_object
-from seaway.apiserver.systemfields import generate_name
-from seaway.apiserver.watchcache import ResourceCache, WatchCache
+from seaway.apiserver.writing.systemfields import generate_name
 from seaway.store.contract import Precondition, PreconditionFailed, Store, StoreError, Write
 
 _POLICY_KINDS = (CLUSTER_ROLES, CLUSTER_ROLE_BINDINGS, ROLES, ROLE_BINDINGS)  # the order of Policy

@@ -12,21 +12,10 @@ from seaway.api.machinery.errors import BadRequest, make_not_found
 from seaway.api.machinery.http import Identity, Request, Response
 from seaway.api.machinery.selectors import FieldRequirement, FieldSelector
 from seaway.api.registry import Resource
+from seaway.apiserver.access.rbac import attributes_of
 from seaway.apiserver.answers import is_packed, make_answer, make_kept_answer
-from seaway.apiserver.bodies import (
-    check_body_type,
-    check_patch_type,
-    decode_delete_body,
-    decode_object_body,
-    make_applier,
-    make_patcher,
-    make_replacement,
-)
-from seaway.apiserver.deletes import delete, delete_collection
 from seaway.apiserver.encoding import PLAIN, accepts_gzip, choose_form, is_pretty
-from seaway.apiserver.fieldlabels import check_field_selector
 from seaway.apiserver.forms import show, store, store_made
-from seaway.apiserver.lists import TOO_NEW_WAIT_SECONDS, Page, make_matcher, make_too_new, read_page, wants_all_now
 from seaway.apiserver.managedfields import choose_manager
 from seaway.apiserver.negotiation import Accepted
 from seaway.apiserver.options import (
@@ -36,13 +25,31 @@ from seaway.apiserver.options import (
     parse_list_options,
     parse_write_options,
 )
-from seaway.apiserver.rbac import attributes_of
-from seaway.apiserver.render import EventEncoder, join_items, join_list, render_list, render_object
+from seaway.apiserver.reading.fieldlabels import check_field_selector
+from seaway.apiserver.reading.lists import (
+    TOO_NEW_WAIT_SECONDS,
+    Page,
+    make_matcher,
+    make_too_new,
+    read_page,
+    wants_all_now,
+)
+from seaway.apiserver.reading.render import EventEncoder, join_items, join_list, render_list, render_object
+from seaway.apiserver.reading.watch import WatchStream
 from seaway.apiserver.routes import Route
 from seaway.apiserver.state import ServerState
-from seaway.apiserver.systemfields import check_identity
-from seaway.apiserver.watch import WatchStream
-from seaway.apiserver.writes import Target, Written, create, update
+from seaway.apiserver.writing.bodies import (
+    check_body_type,
+    check_patch_type,
+    decode_delete_body,
+    decode_object_body,
+    make_applier,
+    make_patcher,
+    make_replacement,
+)
+from seaway.apiserver.writing.deletes import delete, delete_collection
+from seaway.apiserver.writing.systemfields import check_identity
+from seaway.apiserver.writing.writes import Target, Written, create, update
 
 _STREAM_HEADERS = (("Content-Type", "application/json"),)
 # Below this, joining again costs less than a place in memory.

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from seaway.api.machinery.http import Identity
-from seaway.apiserver.credentials import Credentials, parse_token_file
+from seaway.apiserver.access.credentials import Credentials, parse_token_file
 from seaway.apiserver.handler import ApiServer
 from seaway.apiserver.run import ServerConfig, open_server
 from seaway.apiserver.serve import Ending, Listener, TlsFiles, UnixListener, serve

@@ -7,9 +7,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from seaway.api.machinery.yaml_codec import parse_yaml
-from seaway.apiserver.audit import LEVELS, AuditTrail, Policy, make_policy, parse_policy
 from seaway.apiserver.handler import ApiServer
-from seaway.apiserver.limits import ConnectionLimits
+from seaway.apiserver.observability.audit import LEVELS, AuditTrail, Policy, make_policy, parse_policy
+from seaway.apiserver.overload.limits import ConnectionLimits
 from seaway.apiserver.serving.logfile import LogFile
 from seaway.app.options import ApiOptions
 from seaway.net.errors import OperationalError

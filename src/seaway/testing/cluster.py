@@ -13,8 +13,8 @@ from dataclasses import dataclass, field
 from typing import TypeVar
 
 from seaway.api.machinery.http import Identity, Request, Response
+from seaway.apiserver.access.credentials import Credentials
 from seaway.apiserver.config import ServerConfig
-from seaway.apiserver.credentials import Credentials
 from seaway.apiserver.handler import ApiServer
 from seaway.apiserver.run import open_server
 from seaway.client.requests import Client, TransportError

@@ -14,7 +14,7 @@ from pathlib import Path
 import yaml
 
 from seaway.api.machinery.http import Identity
-from seaway.apiserver.identity import authenticate
+from seaway.apiserver.access.identity import authenticate
 from seaway.apiserver.serve import TlsFiles
 from seaway.client.kubeconfig import Connection, render_kubeconfig
 from seaway.pki.certificates import Authority, Pair, create_authority, issue_client, issue_server

@@ -23,8 +23,8 @@ from typing import Any, ParamSpec, TypeVar, cast
 from seaway.api.machinery.errors import Expired
 from seaway.api.machinery.http import Identity
 from seaway.api.registry import NAMESPACES, SERVICE_ACCOUNTS, Resource
+from seaway.apiserver.access.credentials import Credentials
 from seaway.apiserver.config import ServerConfig
-from seaway.apiserver.credentials import Credentials
 from seaway.apiserver.handler import ApiServer
 from seaway.apiserver.serve import Serving, serve
 from seaway.client.requests import Client

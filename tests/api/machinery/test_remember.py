@@ -9,7 +9,7 @@ import pytest
 from seaway.api.machinery.http import Identity
 from seaway.api.machinery.remember import REMEMBERED_LENGTH, remember_short
 from seaway.api.machinery.selectors import parse_field_selector, parse_label_selector
-from seaway.apiserver.rbac import Attributes, Policy
+from seaway.apiserver.access.rbac import Attributes, Policy
 from seaway.apiserver.routes import parse_path
 
 

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from seaway.api.registry import CLUSTER_ROLES
-from seaway.apiserver.aggregation import plan_aggregation
+from seaway.apiserver.access.aggregation import plan_aggregation
 from seaway.testing.cluster import open_cluster
 from tests.apiserver.conversation import Json
 

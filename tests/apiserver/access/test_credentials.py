@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from seaway.api.machinery.http import Identity
-from seaway.apiserver.credentials import Credentials, digest_token, parse_token_file
+from seaway.apiserver.access.credentials import Credentials, digest_token, parse_token_file
 from seaway.net.errors import OperationalError
 from tests.apiserver.conversation import Conversation, Json, talk
 

@@ -6,8 +6,8 @@ import pytest
 
 from seaway.api.machinery.errors import BadRequest, Forbidden
 from seaway.api.machinery.http import Identity
-from seaway.apiserver.impersonation import impersonate, parse_impersonation
-from seaway.apiserver.rbac import Attributes, Policy
+from seaway.apiserver.access.impersonation import impersonate, parse_impersonation
+from seaway.apiserver.access.rbac import Attributes, Policy
 from tests.apiserver.conversation import SERVICES, Conversation, Json, talk
 
 GROUP = "authentication.k8s.io"

@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 
 from seaway.api.machinery.http import Identity
-from seaway.apiserver.credentials import Credentials, digest_token
+from seaway.apiserver.access.credentials import Credentials, digest_token
 from seaway.apiserver.run import ServerConfig, open_server
 from seaway.apiserver.serve import TcpListener, serve
 from seaway.store.memory import MemoryStore

@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from seaway.api.machinery.errors import ApiError
 from seaway.api.machinery.http import Identity
 from seaway.api.registry import CLUSTER_ROLE_BINDINGS, CLUSTER_ROLES, ROLE_BINDINGS, ROLES
-from seaway.apiserver.escalation import check_escalation
-from seaway.apiserver.rbac import Attributes, Policy
+from seaway.apiserver.access.escalation import check_escalation
+from seaway.apiserver.access.rbac import Attributes, Policy
 
 Json = dict[str, Any]
 

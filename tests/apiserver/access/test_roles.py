@@ -10,10 +10,11 @@ import pytest
 
 from seaway.api.machinery.http import ANONYMOUS, Identity
 from seaway.api.registry import CLUSTER_ROLES, RESOURCES, REVIEWS, SERVED, Resource
-from seaway.apiserver import bootstrap, roles
-from seaway.apiserver.bootstrap import make_rbac_objects
-from seaway.apiserver.controllerroles import CONTROLLER_PREFIX, CONTROLLER_RULES, OWN_LOOPS
-from seaway.apiserver.rbac import Attributes, Policy
+from seaway.apiserver.access import roles
+from seaway.apiserver.access.controllerroles import CONTROLLER_PREFIX, CONTROLLER_RULES, OWN_LOOPS
+from seaway.apiserver.access.rbac import Attributes, Policy
+from seaway.apiserver.builtin import bootstrap
+from seaway.apiserver.builtin.bootstrap import make_rbac_objects
 from tests.apiserver.conversation import Conversation, Json, talk
 
 RBAC = "/apis/rbac.authorization.k8s.io/v1"

@@ -10,7 +10,7 @@ import jwt
 import pytest
 
 from seaway.api.machinery.http import Identity
-from seaway.apiserver.accounttokens import EXTENDED_SECONDS
+from seaway.apiserver.access.accounttokens import EXTENDED_SECONDS
 from seaway.pki.issuer import DEFAULT_ISSUER
 from seaway.testing.builders import make_pod
 from tests.apiserver.conversation import NOON, Conversation, Json, Reply, talk

@@ -1,6 +1,7 @@
 """How the API server treats bindings of roles: names are any path segment, and PUT creates.
 
-What they may grant, and that they keep their role, is judged where identities are known (`apiserver/escalation.py`).
+What they may grant, and that they keep their role, is judged where identities are known:
+`apiserver/access/escalation.py`.
 Rule: spec "api-machinery" §1.3, §4.1, §10.4.
 """
 

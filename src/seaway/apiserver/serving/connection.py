@@ -24,8 +24,8 @@ from aiohttp.http_exceptions import HttpProcessingError, LineTooLong
 from aiohttp.streams import EMPTY_PAYLOAD
 from aiohttp.web_protocol import RequestHandler, RequestPayloadError
 
-from seaway.apiserver.certificates import Shown
-from seaway.apiserver.limits import MAX_HEADER_BYTES, MAX_LINE_BYTES, ConnectionCounts, Verdict
+from seaway.apiserver.access.certificates import Shown
+from seaway.apiserver.overload.limits import MAX_HEADER_BYTES, MAX_LINE_BYTES, ConnectionCounts, Verdict
 
 if TYPE_CHECKING:
     from seaway.apiserver.serve import HttpServer

@@ -1,0 +1,1 @@
+"""What is refused or added although RBAC allows it."""

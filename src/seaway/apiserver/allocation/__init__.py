@@ -1,0 +1,1 @@
+"""Cluster IPs and node ports: who holds them, and which is taken next."""

@@ -1,0 +1,1 @@
+"""What the server makes and keeps for itself."""

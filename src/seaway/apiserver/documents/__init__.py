@@ -1,0 +1,1 @@
+"""Discovery and OpenAPI: what the server says of itself."""

@@ -1,0 +1,1 @@
+"""What a LIST and a watch show, from memory."""

@@ -1,0 +1,1 @@
+"""What becomes of a POST, PUT, PATCH or DELETE."""

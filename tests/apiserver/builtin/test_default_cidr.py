@@ -1,0 +1,68 @@
+"""The ServiceCIDR `kubernetes`. Rule: spec "service-api" §5.5 (default object)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from seaway.api.registry import SERVICE_CIDRS
+from seaway.apiserver.builtin.default_cidr import plan_default_cidr
+from seaway.apiserver.config import ServerConfig
+from tests.apiserver.conversation import Conversation, talk
+
+Json = dict[str, Any]
+IPV4, IPV6 = "10.96.0.0/16", "fd10:96::/112"
+ONE, TWO = ServerConfig(service_cidrs=(IPV4,)), ServerConfig(service_cidrs=(IPV4, IPV6))
+NOW = "2026-01-02T12:00:00Z"
+
+
+def make(*cidrs: str, ready: str = "", **meta: Any) -> Json:
+    conditions = [{"type": "Ready", "status": ready}] if ready else []
+    return {"metadata": {"name": "kubernetes", **meta}, "spec": {"cidrs": list(cidrs)},
+            "status": {"conditions": conditions}}  # fmt: skip
+
+
+def test_it_is_made_of_the_servers_ranges_in_their_order() -> None:
+    write = plan_default_cidr(None, TWO, now=NOW)
+    assert write is not None and write.obj is not None
+    assert (write.name, write.obj["spec"], write.subresource) == ("kubernetes", {"cidrs": [IPV4, IPV6]}, "")
+
+
+def test_a_second_range_is_added_to_the_first() -> None:
+    write = plan_default_cidr(make(IPV4, ready="True"), TWO, now=NOW)
+    assert write is not None and write.obj is not None
+    assert write.obj["spec"] == {"cidrs": [IPV4, IPV6]}
+
+
+@pytest.mark.parametrize("ready", ["", "Unknown"])
+def test_it_is_called_ready_when_nobody_has_judged_it(ready: str) -> None:
+    write = plan_default_cidr(make(IPV4, ready=ready), ONE, now=NOW)
+    assert write is not None and write.obj is not None
+    assert write.subresource == "status"
+    (condition,) = write.obj["status"]["conditions"]
+    assert (condition["status"], condition["lastTransitionTime"]) == ("True", NOW)
+    assert condition["message"] == "Kubernetes default Service CIDR is ready"
+
+
+@pytest.mark.parametrize(
+    "existing",
+    [
+        pytest.param(make(IPV4, ready="True"), id="ready"),
+        pytest.param(make(IPV4, ready="False"), id="somebody says not"),
+        pytest.param(make("10.0.0.0/16"), id="other ranges"),
+        pytest.param(make(IPV4, deletionTimestamp=NOW), id="it is being deleted"),
+    ],
+)
+def test_nothing_else_is_touched(existing: Json) -> None:
+    assert plan_default_cidr(existing, ONE, now=NOW) is None
+
+
+def test_a_server_has_it_from_the_start() -> None:
+    async def conversation(ask: Conversation) -> None:
+        found = (await ask("GET", SERVICE_CIDRS.path("", "kubernetes"))).body
+        assert found["spec"] == {"cidrs": [IPV4]}
+        assert [(c["type"], c["status"]) for c in found["status"]["conditions"]] == [("Ready", "True")]
+        assert plan_default_cidr(found, ONE, now=NOW) is None
+
+    talk(conversation)
