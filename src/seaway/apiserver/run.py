@@ -115,7 +115,7 @@ async def open_server(
     """
     effects = effects or AsyncioEffects()
     watch_cache = WatchCache(effects)
-    allocator = ServiceAllocator(config.service_cidrs, config.node_port_range, pick=_pick)
+    allocator = ServiceAllocator(config.families, config.node_port_range, pick=_pick)
     end_watch = await _fill(store, watch_cache, allocator)
     state = ServerState(store, watch_cache, effects, config, allocator, credentials or Credentials())
     tasks: list[asyncio.Task[None]] = []

@@ -16,6 +16,8 @@ class ApiError(Exception):
 
     code: ClassVar[int] = 500
     reason: ClassVar[str] = ""
+    warnings: tuple[str, ...] = ()
+    """What the server tells the client beside the Status; no part of it."""
 
     def __init__(self, message: str, details: dict[str, Any] | None = None, *, code: int | None = None) -> None:
         super().__init__(message)

@@ -174,11 +174,11 @@ def _collect_access(metrics: Metrics) -> Iterator[Family]:
 
 def _collect_allocators(state: ServerState) -> Iterator[Family]:
     allocator = state.allocator
-    pools = [(cidr, allocator.find_pool(family)) for family, cidr in allocator.ranges]
+    pools = allocator.ranges.pools
     prefix = "kube_apiserver_clusterip_allocator"
-    rows: list[Row] = [((cidr,), pool.size - pool.free) for cidr, pool in pools if pool]
+    rows: list[Row] = [((cidr,), pool.size - pool.free) for cidr, pool in pools]
     yield Family(f"{prefix}_allocated_ips", "gauge", "Addresses of Services that are taken.", ("cidr",), rows)
-    rows = [((cidr,), pool.free) for cidr, pool in pools if pool]
+    rows = [((cidr,), pool.free) for cidr, pool in pools]
     yield Family(f"{prefix}_available_ips", "gauge", "Addresses of Services that are free.", ("cidr",), rows)
     labels = ("cidr", "scope")
     rows = [(key, count) for key, count in sorted(allocator.address_claims.items())]
