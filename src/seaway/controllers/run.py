@@ -20,9 +20,10 @@ from seaway.controllers.endpointslice.run import EndpointSliceController
 from seaway.controllers.garbage.run import GarbageController
 from seaway.controllers.namespace.run import NamespaceController
 from seaway.controllers.nodes.run import NodeController
+from seaway.controllers.servicecidr.run import ServiceCIDRController
 from seaway.net.errors import OperationalError
 
-NAMES = ("binder", "endpointslice", "garbage", "namespace", "nodes")
+NAMES = ("binder", "endpointslice", "garbage", "namespace", "nodes", "servicecidr")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,6 +68,7 @@ async def run(config: ControllersConfig, client: Client, *, on_ready: Callable[[
         "garbage": lambda: GarbageController(client).run(),
         "namespace": lambda: NamespaceController(client, namespaces=namespaces, pods=pods, ca_pem=config.ca_pem).run(),
         "nodes": lambda: NodeController(client, nodes=nodes, pods=pods, grace_seconds=config.node_grace_seconds).run(),
+        "servicecidr": lambda: ServiceCIDRController(client).run(),
     }
     async with asyncio.TaskGroup() as group:
         for name, build in builders.items():
