@@ -41,6 +41,7 @@ from seaway.api.service.transition import default_on_read, take_over_allocated
 from seaway.apiserver.allocation.holdings import (
     ADDRESS_PREFIX,
     PORT_PREFIX,
+    Held,
     Holder,
     address_key,
     address_keys,
@@ -96,13 +97,6 @@ class Claim:
     origins: Mapping[str, tuple[str, str]] = field(default_factory=dict)
 
 
-class _Held(msgspec.Struct, frozen=True, gc=False):
-    """A key that was seen: since which revision, and by whom. holder_key: empty when by no Service."""
-
-    revision: int
-    holder_key: str
-
-
 @dataclass(slots=True)
 class _Draft:
     """What one plan takes and gives back so far. base_revision: at which it takes; empty: of a new Service."""
@@ -130,7 +124,7 @@ class ServiceAllocator:
         self._port_range = node_port_range
         self._ports = make_port_pool(*node_port_range)
         self._pick = pick
-        self._held: dict[str, _Held] = {}
+        self._held: dict[str, Held] = {}
         # What was committed and what plans did not get, for metrics: by range and scope, and by scope ("static": asked
         # for by number).
         self.address_claims: dict[tuple[str, str], int] = {}
@@ -164,7 +158,7 @@ class ServiceAllocator:
         if value is None:
             self._held.pop(key, None)
         else:
-            self._held[key] = _Held(revision, find_holder_key(key, value))
+            self._held[key] = Held(revision, find_holder_key(key, value))
         if family:
             self._ranges.mark(family, number, value is not None)
         else:
@@ -180,6 +174,11 @@ class ServiceAllocator:
         """`Holder.key` of the Service that holds the key, "" when somebody else does; None when nobody does."""
         held = self._held.get(key)
         return None if held is None else held.holder_key
+
+    def held_ports(self) -> dict[int, Held]:
+        """Who holds which node port."""
+        ports = ((_locate(key), held) for key, held in self._held.items() if key.startswith(PORT_PREFIX))
+        return {number: held for (_, number), held in ports if number is not None}
 
     def commit_claim(self, claim: Claim, revisions: Sequence[int]) -> None:
         """Remember a committed claim without waiting for its events. revisions: of its writes, in their order."""

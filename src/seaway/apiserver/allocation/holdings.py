@@ -37,6 +37,13 @@ class Holder:
         return f"{self.namespace}/{self.name}"
 
 
+class Held(msgspec.Struct, frozen=True, gc=False):
+    """A key that was seen: since which revision, and by whom. holder_key: empty when by no Service."""
+
+    revision: int
+    holder_key: str
+
+
 class _Port(msgspec.Struct, frozen=True, gc=False):
     namespace: str = ""
     name: str = ""

@@ -196,6 +196,12 @@ def _collect_allocators(state: ServerState) -> Iterator[Family]:
     yield Family(
         f"{prefix}_allocation_errors_total", "counter", "Node ports that could not be claimed.", ("scope",), rows
     )
+    for loop, noun in (("clusterip", "ip"), ("nodeport", "port")):
+        rows = [((kind,), count) for (of, kind), count in sorted(state.metrics.repairs.items()) if of == loop]
+        name, text = f"apiserver_{loop}_repair_{noun}_errors_total", "What the repair loop found wrong."
+        yield Family(name, "counter", text, ("type",), rows)
+        name, text = f"apiserver_{loop}_repair_reconcile_errors_total", "Passes that could not be finished."
+        yield Family(name, "counter", text, (), [((), state.metrics.broken_repairs)])
 
 
 def _collect_server(state: ServerState) -> Iterator[Family]:
