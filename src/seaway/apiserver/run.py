@@ -26,8 +26,9 @@ from seaway.api.registry import (
 from seaway.apiserver.access.aggregation import plan_aggregation
 from seaway.apiserver.access.credentials import Credentials
 from seaway.apiserver.access.tokensecrets import plan_token_secrets
-from seaway.apiserver.allocation.allocate import PORT_PREFIX, ServiceAllocator
+from seaway.apiserver.allocation.allocate import ADDRESS_PREFIX, PORT_PREFIX, ServiceAllocator
 from seaway.apiserver.builtin import bootstrap, default_cidr
+from seaway.apiserver.builtin.crowding import CrowdingWarnings
 from seaway.apiserver.builtin.default_cidr import plan_default_cidr
 from seaway.apiserver.builtin.expiry import find_expired
 from seaway.apiserver.builtin.kubernetes_service import ObjectWrite, plan_kubernetes_service
@@ -140,6 +141,8 @@ async def open_server(
         keep_cidr = _every(KUBERNETES_SERVICE_SECONDS, lambda: _keep_default_cidr(state))
         run_loop("start-service-cidr", keep_cidr)
         run_loop("start-service-ip-repair-controllers", _repair(state))
+        warnings, prefixes = CrowdingWarnings(state), (ADDRESS_PREFIX, PORT_PREFIX, SERVICE_CIDRS.store_prefix)
+        run_loop("start-range-warnings", _after_changes_under(state, prefixes, warnings.look))
         run_loop("start-event-expiry", _every(EVENT_EXPIRY_SECONDS, lambda: _expire_events(state)))
         run_loop("start-role-aggregation", _after_changes(state, (CLUSTER_ROLES,), _keep_aggregation))
         run_loop("start-token-secrets", _after_changes(state, (SECRETS, SERVICE_ACCOUNTS), _keep_token_secrets))
@@ -329,9 +332,14 @@ async def _happens(news: Coroutine[None, None, None], *, within_seconds: float) 
 async def _after_changes(
     state: ServerState, kinds: tuple[Resource, ...], act: Callable[[ServerState], Awaitable[None]]
 ) -> None:
-    """Act now, and whenever an object of the kinds has changed, until cancelled. What failed is tried again."""
+    await _after_changes_under(state, tuple(kind.store_prefix for kind in kinds), lambda: act(state))
+
+
+async def _after_changes_under(
+    state: ServerState, prefixes: tuple[str, ...], act: Callable[[], Awaitable[None]]
+) -> None:
+    """Act now, and whenever a key of the prefixes has changed, until cancelled. What failed is tried again."""
     changed = asyncio.Event()
-    prefixes = tuple(kind.store_prefix for kind in kinds)
 
     def observe(event: Event) -> None:
         if event.key.startswith(prefixes):
@@ -341,7 +349,7 @@ async def _after_changes(
     while True:
         changed.clear()
         try:
-            await act(state)
+            await act()
         except (ApiError, StoreError) as error:
             _LOG.warning("loop=failed error=%s", error)
             await asyncio.sleep(RETRY_SECONDS)
