@@ -113,7 +113,7 @@ class Play:
         return await self.ask("DELETE", f"{PATH}/{name}")
 
     async def check(self) -> None:
-        """All is quiet: the Services alone say what is held, and the server agrees in every way that it can be asked."""
+        """All is quiet: the Services say what is held, and the server agrees in every way that it can be asked."""
         services = (await self.ask("GET", PATH)).body["items"]
         held = [(number, service["metadata"]["name"]) for service in services for number in numbers_of(service)]
         numbers = [number for number, _ in held]
