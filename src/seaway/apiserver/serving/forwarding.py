@@ -50,6 +50,11 @@ async def dial_directly(target: Target) -> Link:
     return link
 
 
+async def secure(writer: asyncio.StreamWriter, target: Target) -> None:
+    """TLS on a connection that is made already. Raises OSError."""
+    await writer.start_tls(_make_context(), server_hostname=target.address)
+
+
 def _make_context() -> ssl.SSLContext:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname = False
