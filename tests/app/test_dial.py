@@ -33,9 +33,9 @@ def serving(
         pod = await asyncio.start_server(echo, "127.0.0.1", 0)
         path = tmp_path / "dial.sock"
         addresses = {UID: "127.0.0.1"}
-        task = asyncio.ensure_future(serve_dial_socket(path, addresses.get))
-        while not path.exists():
-            await asyncio.sleep(0.001)
+        ready = asyncio.Event()
+        task = asyncio.ensure_future(serve_dial_socket(path, addresses.get, on_ready=ready.set))
+        await ready.wait()
         try:
             async with asyncio.timeout(3 * WAIT_SECONDS):
                 await talk(path, pod.sockets[0].getsockname()[1])

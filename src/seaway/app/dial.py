@@ -73,7 +73,7 @@ async def run_dial_socket(path: Path, client: Client, node_name: str) -> None:
         group.create_task(serve_dial_socket(path, find))
 
 
-async def serve_dial_socket(path: Path, find: FindAddress) -> None:
+async def serve_dial_socket(path: Path, find: FindAddress, *, on_ready: Callable[[], None] = lambda: None) -> None:
     """The socket alone. find: the address of the Pod with the UID."""
     path.unlink(missing_ok=True)
     limit = asyncio.Semaphore(MAX_OPEN)
@@ -93,6 +93,7 @@ async def serve_dial_socket(path: Path, find: FindAddress) -> None:
         server = await asyncio.start_unix_server(serve, path, limit=_LINE_BYTES)
     finally:
         os.umask(mask)
+    on_ready()
     try:
         await server.serve_forever()
     finally:

@@ -12,7 +12,7 @@ import html
 import re
 from collections.abc import Callable
 
-MAX_TAG_BYTES = 64 << 10
+MAX_TAG_BYTES = 16 << 10
 _ATTRIBUTES: dict[bytes, frozenset[bytes]] = {
     name.encode(): frozenset(attributes.encode().split())
     for name, attributes in {
@@ -28,7 +28,9 @@ _RAW = {name: re.compile(rb"</" + name + rb"[\s/>]", re.IGNORECASE) for name in 
                                                                                 b"title")}  # fmt: skip
 _LONGEST_END = len(b"</textarea>")
 _NAME = re.compile(rb"<([A-Za-z][^\s/>]*)")
-_ATTRIBUTE = re.compile(rb"""([^\s"'>/=]+)(\s*=\s*)("[^"]*"|'[^']*'|[^\s"'>]+)""")
+_TAG_END = re.compile(rb"""(?:[^"'>=]++|=\s*+(?:"[^"]*+"|'[^']*+'|(?!["']))|["'])*+>""")
+_ATTRIBUTE = re.compile(rb"""([^\s"'>/=]++)(?:(\s*+=\s*+)("[^"]*+"|'[^']*+'|[^\s"'>]++))?+""")
+"""Both never look at a byte twice, whatever the backend sends."""
 
 Rewrite = Callable[[str], str]
 
@@ -74,7 +76,7 @@ class HtmlRewriter:
             return end, data[:end]
         if data.startswith(b"<!--"):
             self._skips = b"-->"
-            return 4, b"<!--"
+            return 2, b"<!"  # the dashes may be those of the end: `<!-->`
         if data[1:2] in (b"!", b"?"):
             if b"<!--".startswith(data):
                 return 0, b""
@@ -108,12 +110,13 @@ class HtmlRewriter:
         name = _NAME.match(data)
         if name is None and not data.startswith(b"</"):
             return 1, b"<"
-        end = _find_tag_end(data)
-        if end is None:
-            if len(data) <= MAX_TAG_BYTES:
-                return 0, b""
+        ends = _TAG_END.match(data, 1)
+        if ends is None and len(data) <= MAX_TAG_BYTES:
+            return 0, b""
+        if ends is None or ends.end() > MAX_TAG_BYTES:
             self._skips = b">"
             return 1, b"<"
+        end = ends.end()
         tag = data[:end]
         if name is None:
             return end, tag
@@ -125,7 +128,7 @@ class HtmlRewriter:
     def _rewrite_tag(self, tag: bytes, start: int, wanted: frozenset[bytes]) -> bytes:
         def replace(found: re.Match[bytes]) -> bytes:
             name, equals, value = found.groups()
-            if name.lower() not in wanted:
+            if value is None or name.lower() not in wanted:
                 return found[0]
             quote = value[:1] if value[:1] in (b'"', b"'") else b""
             inner = value[1:-1] if quote else value
@@ -140,24 +143,3 @@ class HtmlRewriter:
             return name + equals + (quote or b'"') + escaped + (quote or b'"')
 
         return tag[:start] + _ATTRIBUTE.sub(replace, tag[start:])
-
-
-def _find_tag_end(data: bytes) -> int | None:
-    """Behind the `>` that ends the tag; one inside of a quoted value does not."""
-    at, quote = 1, b""
-    after_equals = False
-    while at < len(data):
-        character = data[at : at + 1]
-        if quote:
-            at = data.find(quote, at)
-            if at < 0:
-                return None
-            quote, after_equals = b"", False
-        elif character == b">":
-            return at + 1
-        elif character in (b'"', b"'") and after_equals:
-            quote = character
-        elif not character.isspace():
-            after_equals = character == b"="
-        at += 1
-    return None

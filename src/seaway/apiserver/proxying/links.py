@@ -7,8 +7,11 @@ one that the client named.
 from __future__ import annotations
 
 import posixpath
+import re
 from dataclasses import dataclass
 from urllib.parse import urlsplit, urlunsplit
+
+_INVALID = re.compile(r"[\x00-\x1f\x7f]|%(?![0-9A-Fa-f]{2}).{0,2}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,9 +24,9 @@ class Links:
 
     def rewrite(self, url: str) -> str:
         """The URL as the client must use it. Raises ValueError for what is no URL."""
+        if (wrong := _INVALID.search(url)) is not None:
+            raise ValueError(f"parse {url[:256]!a}: invalid {wrong[0]!a}")
         parts = urlsplit(url)
-        if any(character <= " " or character == "\x7f" for character in url.strip()):
-            raise ValueError("invalid character in URL")
         _ = parts.port  # raises for what is no number
         if not parts.path.startswith("/") or parts.netloc not in ("", self.backend_host, self.request_host):
             return url
