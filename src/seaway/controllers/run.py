@@ -16,6 +16,7 @@ from seaway.api.service.types import Service
 from seaway.client.requests import Client
 from seaway.client.run import Informer, run_all
 from seaway.controllers.binder.run import BinderController
+from seaway.controllers.diagnosis.run import DiagnosisController
 from seaway.controllers.endpoints.run import EndpointsController
 from seaway.controllers.endpointslice.run import EndpointSliceController
 from seaway.controllers.garbage.run import GarbageController
@@ -24,7 +25,7 @@ from seaway.controllers.nodes.run import NodeController
 from seaway.controllers.selection import Selection
 from seaway.net.errors import OperationalError
 
-NAMES = ("binder", "endpoints", "endpointslice", "garbage", "namespace", "nodes")
+NAMES = ("binder", "diagnosis", "endpoints", "endpointslice", "garbage", "namespace", "nodes")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,6 +67,7 @@ async def run(config: ControllersConfig, client: Client, *, on_ready: Callable[[
     pods.subscribe(selection.apply_pod)
     builders: dict[str, Callable[[], Coroutine[Any, Any, None]]] = {
         "binder": lambda: BinderController(client, nodes=nodes, pods=pods).run(),
+        "diagnosis": lambda: DiagnosisController(client, services=services, pods=pods, selection=selection).run(),
         "endpoints": lambda: EndpointsController(client, services=services, pods=pods, selection=selection).run(),
         "endpointslice": lambda: EndpointSliceController(
             client, services=services, pods=pods, nodes=nodes, slices=slices, selection=selection

@@ -11,7 +11,7 @@ from typing import TypeAlias
 from seaway.api.pod.types import Pod
 from seaway.api.service.types import Service
 from seaway.client.index import Change, Index
-from seaway.controllers.endpointslice.endpoint import is_selected, project_pod
+from seaway.controllers.endpointslice.endpoint import has_ended, is_selected, project_pod
 
 Label: TypeAlias = tuple[str, str, str]
 """Namespace, key, value."""
@@ -52,9 +52,24 @@ class Selection:
         selected_after = self.find_services(change.new) if after is not None else set()
         return selected_before | selected_after if before != after else selected_before ^ selected_after
 
+    def find_selecting(self, change: Change[Pod]) -> set[str]:
+        """The keys of the Services that select the Pod before or after, if its labels, its spec or its end changed."""
+        old, new = change.old, change.new
+        if old is not None and new is not None:
+            same_labels = old.metadata.labels == new.metadata.labels
+            if same_labels and old.spec == new.spec and has_ended(old) == has_ended(new):
+                return set()
+        return self.find_services(old) | self.find_services(new)
+
+    def count_pods(self, namespace: str, selector: Mapping[str, str]) -> int:
+        """How many Pods of the namespace have the labels."""
+        return len(self._select(namespace, selector))
+
     def select_pods(self, service: Service) -> list[Pod]:
         """The Pods that the Service selects, found through its rarest label."""
-        namespace, selector = service.metadata.namespace, service.spec.selector
+        return self._select(service.metadata.namespace, service.spec.selector)
+
+    def _select(self, namespace: str, selector: Mapping[str, str]) -> list[Pod]:
         sets = [self._pods_by_label.get((namespace, key, value)) for key, value in selector.items()]
         rarest = min(sets, key=len, default=())
         pods = (self._pods[key] for key in rarest)
