@@ -49,6 +49,8 @@ _OPERATIONS = {"patch": "update", "deletecollection": "delete"}
 _TOO_MANY = b"Too many requests, please try again later.\n"
 _PANIC = b"This request caused apiserver to panic. Look in the logs for details.\n"
 _KEY_SET_CACHING = "public, max-age=3600"
+CATCH_UP_SECONDS = 1.0
+"""For memory to see what the store holds: a write that is on its way at that moment is no lack of readiness."""
 _COMMON = (("Cache-Control", "no-cache, private"),)
 Check = Callable[[], bool]
 
@@ -281,11 +283,13 @@ class ApiServer:
     async def _find_checks(self) -> dict[str, str | None]:
         """Each check's failure, None when it passes. Rule: §11."""
         state = self.state
-        is_behind = state.watch_cache.revision < state.store.current_revision
+        written = state.store.current_revision
+        store_failure = await state.find_store_failure()
+        is_behind = not await state.watch_cache.wait_for(written, CATCH_UP_SECONDS)
         return {
             "ping": None,
             "log": None,
-            "etcd": await state.find_store_failure(),
+            "etcd": store_failure,
             "informer-sync": "memory is behind the store" if is_behind else None,
             **{f"poststarthook/{name}": None if holds() else "it has ended" for name, holds in self._hooks.items()},
             "shutdown": SHUTTING_DOWN if self._is_stopping else None,

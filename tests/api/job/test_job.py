@@ -8,7 +8,7 @@ from typing import Any
 from seaway.api.registry import JOBS
 from seaway.testing.builders import merge
 from tests.api.kindtable import Case, cases
-from tests.api.manifests import UID, create_texts, make_stored, update_texts
+from tests.api.manifests import CONTEXT, UID, create_texts, make_stored, update_texts
 
 Json = dict[str, Any]
 FAILURE = {"podFailurePolicy": {"rules": [{"action": "Ignore", "onPodConditions": [{"type": "DisruptionTarget"}]}]}}
@@ -106,6 +106,14 @@ def test_a_job_without_labels_has_those_of_its_pods_from_the_start() -> None:
     job = make_stored(JOBS, spec={"template": {"metadata": None}})
     assert job["metadata"]["labels"] == job["spec"]["template"]["metadata"]["labels"]
     assert JOBS.strategy.default(copy.deepcopy(job)) == job
+
+
+def test_a_status_without_labels_leaves_those_of_the_pods() -> None:
+    old = make_stored(JOBS)
+    new = copy.deepcopy(old)
+    del new["metadata"]["labels"]
+    labels = old["spec"]["template"]["metadata"]["labels"]
+    assert JOBS.strategy.prepare_status_update(new, old, CONTEXT)["metadata"]["labels"] == labels
 
 
 def test_defaults() -> None:

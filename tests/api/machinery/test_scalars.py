@@ -30,7 +30,9 @@ def test_times_are_utc_with_whole_seconds(text: str, wanted: str | None) -> None
     assert normalise_time(text) == wanted
 
 
-@pytest.mark.parametrize("text", ["", "now", "2026-13-01T00:00:00Z", "2026-01-01", "2026-01-01T00:00:00Z\n"])
+@pytest.mark.parametrize(
+    "text", ["", "now", "2026-13-01T00:00:00Z", "2026-01-01", "2026-01-01T00:00:00Z\n", "２026-01-01T00:00:00Z"]
+)
 def test_what_is_no_time_is_refused(text: str) -> None:
     with pytest.raises(ScalarError, match="parsing time"):
         normalise_time(text)
@@ -73,7 +75,7 @@ def test_quantities_are_canonical(text: str, wanted: str) -> None:
     assert normalise_quantity(text) == wanted
 
 
-@pytest.mark.parametrize("text", ["", ".", "1 ", "x", "1Kib", "--1", "1e", "1" * 65, "0x10"])
+@pytest.mark.parametrize("text", ["", ".", "1 ", "x", "1Kib", "--1", "1e", "1" * 65, "0x10", "１"])
 def test_what_is_no_quantity_is_refused(text: str) -> None:
     with pytest.raises(ScalarError):
         normalise_quantity(text)

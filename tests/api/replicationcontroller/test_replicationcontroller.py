@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import copy
 from typing import Any
 
 from seaway.api.registry import REPLICATION_CONTROLLERS
 from tests.api.kindtable import Case, cases
-from tests.api.manifests import TEMPLATE, create_texts, make_stored, update_texts
+from tests.api.manifests import CONTEXT, TEMPLATE, create_texts, make_stored, update_texts
 
 Json = dict[str, Any]
 CREATE: list[Case] = [
@@ -49,3 +50,11 @@ def test_the_number_of_replicas_can_be_selected() -> None:
 
 def test_a_delete_without_a_policy_leaves_the_pods() -> None:
     assert REPLICATION_CONTROLLERS.strategy.orphans_dependents
+
+
+def test_a_status_without_labels_leaves_those_of_the_pods() -> None:
+    old = make_stored(REPLICATION_CONTROLLERS)
+    new = copy.deepcopy(old)
+    new["metadata"].pop("labels", None)
+    kept = REPLICATION_CONTROLLERS.strategy.prepare_status_update(new, old, CONTEXT)
+    assert kept["metadata"]["labels"] == old["spec"]["template"]["metadata"]["labels"]

@@ -193,3 +193,9 @@ def test_the_bootstrap_policy(identity: Identity, asked: Attributes, allowed: bo
 def test_one_rule_covers_another() -> None:
     wide, narrow = parse_rules([{**READ_PODS, "verbs": ["*"]}, {**READ_PODS, "resourceNames": ["a"]}])
     assert wide.covers(narrow) and not narrow.covers(wide)
+
+
+def test_masters_cannot_lock_themselves_out() -> None:
+    bare = Policy([], [])
+    assert bare.decide(ADMIN, Attributes("create", "rbac.authorization.k8s.io", "clusterrolebindings")).allowed
+    assert not bare.decide(ANN, Attributes("get", "", "services")).allowed

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 
 from seaway.api.machinery.http import ANONYMOUS, Request
 from seaway.apiserver.observability.health import answer_health, is_health_path
 from seaway.store.contract import Entry, StoreError
-from seaway.store.memory import MemoryStore
-from tests.apiserver.conversation import Conversation, talk
+from seaway.store.memory import Deliver, MemoryStore
+from tests.apiserver.conversation import CONFIG_MAPS, Conversation, talk
 
 READY = (
     b"[+]ping ok\n[+]log ok\n[+]etcd ok\n[+]informer-sync ok\n[+]poststarthook/rbac/bootstrap-roles ok\n"
@@ -114,6 +116,22 @@ def test_a_store_that_hangs_fails_the_check_after_two_seconds() -> None:
         assert (await asked).status == 500
 
     talk(conversation, store=store)
+
+
+def test_a_write_that_is_on_its_way_is_no_lack_of_readiness() -> None:
+    import asyncio
+
+    class LateStore(MemoryStore):
+        def watch(self, prefix: str, after_revision: int, deliver: Deliver) -> Callable[[], None]:
+            loop = asyncio.get_running_loop()
+            return super().watch(prefix, after_revision, lambda events: loop.call_soon(deliver, events) and None)
+
+    async def conversation(ask: Conversation) -> None:
+        write = ask("POST", CONFIG_MAPS, {"metadata": {"name": "a"}})
+        made, ready = await asyncio.gather(write, ask("GET", "/readyz?verbose"))
+        assert (made.status, ready.status) == (201, 200), ready.text
+
+    talk(conversation, store=LateStore())
 
 
 def test_readiness_fails_once_the_server_stops_and_liveness_does_not() -> None:

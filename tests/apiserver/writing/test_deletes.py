@@ -59,6 +59,8 @@ def test_numbers_at_the_end_of_their_range_do_not_stop_a_delete() -> None:
     assert planned["metadata"]["deletionGracePeriodSeconds"] == 2**63 - 1
     assert planned["metadata"]["deletionTimestamp"] == "2162-02-08T18:28:16Z"
     assert planned["metadata"]["generation"] == 2**63 - 1
+    shortened = plan_deletion(planned, PODS, DeleteOptions(grace_seconds=60), wall_now=NOON)
+    assert shortened is not None and shortened["metadata"]["deletionTimestamp"] == "2026-01-02T12:01:00Z"
 
 
 def test_a_repeated_delete_may_only_shorten_the_grace() -> None:

@@ -40,6 +40,11 @@ def prepare_create(obj: Json, context: Context) -> Json:
     return obj
 
 
+def prepare_status_update(obj: Json, old: Json, context: Context) -> Json:
+    """Labels that the status leaves out are the template's again."""
+    return default_job(_STATUS.on_status_update(obj, old, context))
+
+
 def fields(obj: Json) -> dict[str, str]:
     return {"status.successful": str((obj.get("status") or {}).get("succeeded") or 0)}
 
@@ -48,7 +53,7 @@ STRATEGY = Strategy(
     default=default_job,
     prepare_create=prepare_create,
     prepare_update=_STATUS.on_update,
-    prepare_status_update=_STATUS.on_status_update,
+    prepare_status_update=prepare_status_update,
     validate_create=validate_job,
     validate_update=validate_job_update,
     validate_status_update=validate_job_status,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from seaway.api.machinery.strategy import Json, StatusRule, Strategy
+from seaway.api.machinery.strategy import Context, Json, StatusRule, Strategy
 from seaway.api.pod.defaults import default_pod_template
 from seaway.api.replicaset.validation import validate_replica_status
 from seaway.api.replicationcontroller.validation import validate_replication_controller
@@ -27,6 +27,11 @@ def default_replication_controller(obj: Json) -> Json:
     return obj
 
 
+def prepare_status_update(obj: Json, old: Json, context: Context) -> Json:
+    """Labels that the status leaves out are the template's again."""
+    return default_replication_controller(_STATUS.on_status_update(obj, old, context))
+
+
 def fields(obj: Json) -> dict[str, str]:
     return {"status.replicas": str((obj.get("status") or {}).get("replicas") or 0)}
 
@@ -35,7 +40,7 @@ STRATEGY = Strategy(
     default=default_replication_controller,
     prepare_create=_STATUS.on_create,
     prepare_update=_STATUS.on_update,
-    prepare_status_update=_STATUS.on_status_update,
+    prepare_status_update=prepare_status_update,
     validate_create=validate_replication_controller,
     validate_update=validate_replication_controller,
     validate_status_update=validate_replica_status,

@@ -25,7 +25,7 @@ from seaway.apiserver.record import (
     splice_revision,
 )
 from seaway.apiserver.state import ServerState
-from seaway.apiserver.writing.systemfields import mark_deleted, may_vanish
+from seaway.apiserver.writing.systemfields import MAX_GRACE_SECONDS, mark_deleted, may_vanish
 from seaway.apiserver.writing.writes import RACE_ATTEMPTS, Target, Written, remove
 from seaway.store.contract import Precondition, PreconditionFailed, Write
 
@@ -125,7 +125,7 @@ def _shorten_grace(obj: Json, options: DeleteOptions) -> Json:
     if wanted >= had:
         return obj
     ends = datetime.strptime(meta["deletionTimestamp"], "%Y-%m-%dT%H:%M:%SZ").replace(tzinfo=UTC)
-    ends += timedelta(seconds=wanted - had)
+    ends += timedelta(seconds=min(wanted, MAX_GRACE_SECONDS) - min(had, MAX_GRACE_SECONDS))
     return {**obj, "metadata": {**meta, "deletionTimestamp": format_time(ends), "deletionGracePeriodSeconds": wanted}}
 
 
