@@ -5,8 +5,10 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
+import msgspec
+
 from seaway.api.endpoints.types import Endpoints
-from seaway.api.registry import ENDPOINTS, NAMESPACES, PODS, SERVICES
+from seaway.api.registry import ENDPOINTS, EVENTS, NAMESPACES, PODS, SERVICES
 from seaway.client.requests import MERGE_PATCH, Client
 from seaway.client.run import Change, Informer
 from seaway.testing.builders import make_pod, make_service
@@ -223,5 +225,24 @@ def test_a_status_of_the_service_is_no_reason_to_look_again() -> None:
         await client.patch(SERVICES, "web", "default", patch=patch, subresource="status")
         await asyncio.sleep(5)
         assert await show(client) == ["192.0.2.1 |  : 80"]
+
+    play(scenario, enabled=("endpoints",))
+
+
+def test_what_the_server_refuses_is_told_and_tried_again() -> None:
+    async def scenario(cluster: Cluster, client: Client) -> None:
+        await client.create(SERVICES, make_service("web"), "default")
+        await expect(cluster, client, [])
+        await run_pod(client, "a", "127.0.0.1")
+        await asyncio.sleep(20)
+        page = await client.list(EVENTS, "default", field_selector="involvedObject.kind=Endpoints")
+        events: list[Json] = [msgspec.json.decode(raw) for raw in page.items]
+        assert [(e["reason"], e["source"]["component"]) for e in events] == [
+            ("FailedToUpdateEndpoint", "endpoint-controller")
+        ]
+        assert events[0]["message"].startswith("Failed to update endpoint default/web: ") and events[0]["count"] > 1
+        await set_status(client, "a", make_pod("a", ip="10.244.0.2", ready=True)["status"])
+        await asyncio.sleep(31)
+        assert await show(client) == ["10.244.0.2 |  : 80"]
 
     play(scenario, enabled=("endpoints",))

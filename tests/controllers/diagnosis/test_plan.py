@@ -9,7 +9,7 @@ import pytest
 
 from seaway.api.service.types import Service
 from seaway.controllers.diagnosis.findings import CLASS_SERVED, ENDPOINTS_FOUND, Finding
-from seaway.controllers.diagnosis.plan import plan_repetition, plan_report, render_event, render_patch
+from seaway.controllers.diagnosis.plan import plan_report, render_patch
 from seaway.testing.builders import make_service
 
 Json = dict[str, Any]
@@ -70,14 +70,3 @@ def test_the_patch_names_own_conditions_and_the_very_service() -> None:
     svc = service(FOREIGN)
     plan = plan_report(svc, [NO_POD], {ENDPOINTS_FOUND: 0.0}, now=10.0, wall_now=NOW)
     assert render_patch(svc, plan) == {"metadata": {"uid": "u"}, "status": {"conditions": [condition(at=NOW)]}}
-
-
-def test_an_event_of_the_same_finding_has_the_same_name_and_is_counted() -> None:
-    first = render_event(service(), NO_POD, THEN)
-    again = render_event(service(), Finding(ENDPOINTS_FOUND, "NoPodSelected", "other words"), NOW)
-    other = render_event(service(), Finding(ENDPOINTS_FOUND, "TargetPortNotFound", ""), NOW)
-    assert first["metadata"]["name"] == again["metadata"]["name"] != other["metadata"]["name"]
-    assert plan_repetition({**first, "count": 4}, again) == {
-        "count": 5, "lastTimestamp": NOW, "message": "other words",
-    }  # fmt: skip
-    assert (first["type"], first["reason"], first["involvedObject"]["uid"]) == ("Warning", "NoPodSelected", "u")

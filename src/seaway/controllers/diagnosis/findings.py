@@ -10,6 +10,7 @@ from seaway.api.pod.types import Pod
 from seaway.api.service.types import Service, ServicePort
 from seaway.controllers.diagnosis.nearest import find_nearest_labels, find_nearest_name
 from seaway.controllers.endpointslice.endpoint import has_ended, resolve_ports
+from seaway.controllers.events.plan import MAX_MESSAGE
 
 ENDPOINTS_FOUND = "seaway.dev/EndpointsFound"
 CLASS_SERVED = "seaway.dev/LoadBalancerClassServed"
@@ -17,8 +18,6 @@ CLASS_SERVED = "seaway.dev/LoadBalancerClassServed"
 LB_FINALIZER = "service.kubernetes.io/load-balancer-cleanup"
 """A load-balancer controller has taken the Service up."""
 
-MAX_MESSAGE = 1024
-"""What an Event can carry."""
 _MAX_NAMED = 5
 
 

@@ -7,7 +7,6 @@ nothing.
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeAlias
@@ -16,7 +15,6 @@ from seaway.api.service.types import Service
 from seaway.controllers.diagnosis.findings import (
     CLASS_SERVED,
     ENDPOINTS_FOUND,
-    MAX_MESSAGE,
     Finding,
     needs_class,
     needs_endpoints,
@@ -77,33 +75,6 @@ def plan_report(
 def render_patch(service: Service, plan: ReportPlan) -> Json:
     """The strategic patch of the status: only the conditions that are this loop's, only of this very Service."""
     return {"metadata": {"uid": service.metadata.uid}, "status": {"conditions": list(plan.conditions)}}
-
-
-def render_event(service: Service, finding: Finding, wall_now: str) -> Json:
-    """The Event as it is first created. The same finding has the same name: what repeats is found and counted."""
-    meta = service.metadata
-    digest = hashlib.sha256(f"{meta.uid} {finding.reason}".encode()).hexdigest()[:16]
-    involved = {"apiVersion": "v1", "kind": "Service", "namespace": meta.namespace, "name": meta.name, "uid": meta.uid}
-    return {
-        "apiVersion": "v1",
-        "kind": "Event",
-        "metadata": {"name": f"{meta.name}.{digest}", "namespace": meta.namespace},
-        "involvedObject": involved,
-        "type": "Warning",
-        "reason": finding.reason,
-        "message": finding.message[:MAX_MESSAGE],
-        "source": {"component": COMPONENT},
-        "reportingComponent": COMPONENT,
-        "firstTimestamp": wall_now,
-        "lastTimestamp": wall_now,
-        "count": 1,
-    }
-
-
-def plan_repetition(existing: Json, event: Json) -> Json:
-    """The merge patch of an Event that is there already: once more, with the words of now."""
-    return {"count": int(existing.get("count") or 1) + 1, "lastTimestamp": event["lastTimestamp"],
-            "message": event["message"]}  # fmt: skip
 
 
 def _make_condition(type_: str, status: str, reason: str, message: str, changed_at: str | None) -> Json:

@@ -6,18 +6,17 @@ One worker, and a pause after each report: ten thousand Services without Pods mu
 from __future__ import annotations
 
 import asyncio
-import datetime
 import logging
 from collections import Counter
 from collections.abc import Iterator
 from itertools import islice
 
-from seaway.api.machinery.errors import AlreadyExists, Conflict, Forbidden, NotFound
+from seaway.api.machinery.errors import Conflict, NotFound
 from seaway.api.pod.types import Pod
-from seaway.api.registry import EVENTS, SERVICES
+from seaway.api.registry import SERVICES
 from seaway.api.service.types import Service
 from seaway.client.index import Index
-from seaway.client.requests import MERGE_PATCH, STRATEGIC_PATCH, Client
+from seaway.client.requests import STRATEGIC_PATCH, Client
 from seaway.client.run import Change, Informer, QueueLoop
 from seaway.client.workqueue import BackOff
 from seaway.controllers.diagnosis.findings import (
@@ -29,7 +28,9 @@ from seaway.controllers.diagnosis.findings import (
     needs_class,
     needs_endpoints,
 )
-from seaway.controllers.diagnosis.plan import plan_repetition, plan_report, render_event, render_patch
+from seaway.controllers.diagnosis.plan import COMPONENT, plan_report, render_patch
+from seaway.controllers.events.plan import Happening
+from seaway.controllers.events.run import post_event, wall_now
 from seaway.controllers.selection import Selection
 
 log = logging.getLogger(__name__)
@@ -99,10 +100,10 @@ class DiagnosisController:
         service = self._services.objects.get(key)
         if service is None or service.metadata.deletion_timestamp is not None:
             return None
-        now, wall_now = asyncio.get_running_loop().time(), _wall_now()
+        now = asyncio.get_running_loop().time()
         findings = self._diagnose(service)
         self._set_standing(key, is_standing=bool(findings))
-        plan = plan_report(service, findings, self._note(key, findings, now), now=now, wall_now=wall_now)
+        plan = plan_report(service, findings, self._note(key, findings, now), now=now, wall_now=wall_now())
         if not plan.is_empty:
             try:
                 await self._client.patch(
@@ -113,7 +114,8 @@ class DiagnosisController:
                 return None
             for finding in plan.events:
                 log.info("diagnosis service=%s reason=%s message=%r", key, finding.reason, finding.message)
-                await self._post(service, finding, wall_now)
+                happening = Happening(COMPONENT, finding.reason, finding.message)
+                await post_event(self._client, "Service", service.metadata, happening)
             await asyncio.sleep(PAUSE_SECONDS)
         return plan.requeue_after_seconds
 
@@ -156,21 +158,3 @@ class DiagnosisController:
             del keys[key]
             if not keys:
                 del self._standing[namespace]
-
-    async def _post(self, service: Service, finding: Finding, wall_now: str) -> None:
-        """An event is a courtesy: what cannot take it is left without."""
-        event = render_event(service, finding, wall_now)
-        name, namespace = event["metadata"]["name"], service.metadata.namespace
-        try:
-            try:
-                await self._client.create(EVENTS, event, namespace)
-            except AlreadyExists:
-                existing = await self._client.get(EVENTS, name, namespace, as_type=dict)
-                patch = plan_repetition(existing, event)
-                await self._client.patch(EVENTS, name, namespace, patch=patch, patch_type=MERGE_PATCH)
-        except (Conflict, Forbidden, NotFound) as error:
-            log.info("event service=%s/%s error=%r", namespace, service.metadata.name, error)
-
-
-def _wall_now() -> str:
-    return datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

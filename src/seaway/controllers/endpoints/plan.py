@@ -74,22 +74,20 @@ def plan_endpoints(
 def make_subsets(service: Service, pods: Iterable[Pod]) -> tuple[EndpointSubset, ...]:
     """All endpoints of the Service in their canonical form, however many. Rule: spec "controllers" §3.2, §3.3."""
     includes_all = service.spec.publish_not_ready_addresses
+    has_bare_addresses = service.spec.cluster_ip == "None" and not service.spec.ports
     family = choose_family(service)
-    found: list[EndpointSubset] = []
+    found: dict[tuple[EndpointPort, ...], tuple[list[EndpointAddress], list[EndpointAddress]]] = {}
     for pod in sorted(pods, key=lambda p: p.metadata.name):
         if not is_eligible(pod) or (pod.metadata.deletion_timestamp is not None and not includes_all):
             continue
         address = make_address(service, pod, family or family_of(_first_ip(pod)))
-        ports = resolve_ports(service, pod)
-        is_headless = service.spec.cluster_ip == "None"
-        if address is None or not (ports or (is_headless and not service.spec.ports)):
+        resolved = resolve_ports(service, pod)
+        if address is None or not (resolved or has_bare_addresses):
             continue
-        endpoint_ports = tuple(EndpointPort(p.name, p.port or 0, p.protocol, p.app_protocol) for p in ports)
-        if includes_all or pod.is_ready:
-            found.append(EndpointSubset((address,), (), endpoint_ports))
-        else:
-            found.append(EndpointSubset((), (address,), endpoint_ports))
-    return canonicalize_subsets(found)
+        ports = tuple(EndpointPort(p.name, p.port or 0, p.protocol, p.app_protocol) for p in resolved)
+        ready, not_ready = found.setdefault(ports, ([], []))
+        (ready if includes_all or pod.is_ready else not_ready).append(address)
+    return canonicalize_subsets(EndpointSubset(tuple(a), tuple(b), ports) for ports, (a, b) in found.items())
 
 
 def choose_family(service: Service) -> Family | None:

@@ -14,7 +14,8 @@ from dataclasses import dataclass
 import msgspec
 
 from seaway.api.endpoints.types import Endpoints
-from seaway.api.machinery.errors import Conflict, Forbidden, NotFound
+from seaway.api.machinery.errors import AlreadyExists, ApiError, Conflict, Forbidden, NotFound
+from seaway.api.machinery.meta import ObjectMeta, object_key
 from seaway.api.pod.types import Pod
 from seaway.api.registry import ENDPOINTS
 from seaway.api.service.types import Service
@@ -29,6 +30,8 @@ from seaway.controllers.endpoints.plan import (
     render_endpoints,
 )
 from seaway.controllers.endpointslice.trigger import TriggerState, advance_trigger
+from seaway.controllers.events.plan import Happening
+from seaway.controllers.events.run import post_event
 from seaway.controllers.selection import Selection
 
 log = logging.getLogger(__name__)
@@ -38,6 +41,8 @@ SETTLE_SECONDS = 0.02
 COALESCE_SECONDS = 0.1
 """The least time between two syncs of a Service for Pod changes."""
 WORKERS = 4
+COMPONENT = "endpoint-controller"
+"""The source of its Events."""
 BACK_OFF = BackOff(first_seconds=0.1, max_seconds=30.0)
 
 
@@ -128,8 +133,12 @@ class EndpointsController:
             return
         try:
             await self._apply(key, service, state, plan, trigger_time)
-        except (Conflict, NotFound):  # the cache does not have it yet, or never will: it alone is right now
-            state.written = None
+        except ApiError as error:
+            if isinstance(
+                error, (AlreadyExists, Conflict, NotFound)
+            ):  # the cache does not have it yet, but it alone is right now
+                state.written = None
+            await self._report(service, plan, error)
             raise
 
     async def _apply(
@@ -139,6 +148,16 @@ class EndpointsController:
             await self._delete(key, plan.delete)
         elif service is not None and plan.write is not None:
             await self._write(key, service, state, plan.write, trigger_time)
+
+    async def _report(self, service: Service | None, plan: EndpointsPlan, error: ApiError) -> None:
+        """Rule: spec "controllers" §3.6. What another writer got ahead of is tried again without a word."""
+        if service is None or plan.write is None or isinstance(error, (AlreadyExists, Conflict)):
+            return
+        old, key = plan.write.replaces, object_key(service.metadata)
+        about = ObjectMeta(service.metadata.name, service.metadata.namespace) if old is None else old.metadata
+        reason = "FailedToCreateEndpoint" if old is None else "FailedToUpdateEndpoint"
+        text = f"Failed to create endpoint for service {key}" if old is None else f"Failed to update endpoint {key}"
+        await post_event(self._client, "Endpoints", about, Happening(COMPONENT, reason, f"{text}: {error}"))
 
     async def _write(
         self, key: str, service: Service, state: _ServiceState, write: EndpointsWrite, trigger_time: str | None

@@ -34,6 +34,8 @@ from seaway.controllers.endpointslice.plan import (
 )
 from seaway.controllers.endpointslice.tracker import SliceTracker
 from seaway.controllers.endpointslice.trigger import TriggerState, advance_trigger
+from seaway.controllers.events.plan import Happening
+from seaway.controllers.events.run import post_event
 from seaway.controllers.selection import Selection
 
 log = logging.getLogger(__name__)
@@ -44,6 +46,8 @@ FOREIGN_CHANGE_SECONDS = 1.0
 """Before a slice that somebody else changed is put right (upstream's minimum)."""
 WORKERS = 16
 """More than upstream's 5: workers only wait for answers, and the store commits many writes at once."""
+COMPONENT = "endpoint-slice-controller"
+"""The source of its Events."""
 BACK_OFF = BackOff(first_seconds=0.1, max_seconds=30.0)
 
 _MEMO_SLACK = 64
@@ -188,7 +192,11 @@ class EndpointSliceController:
             key, len(plan.create), len(plan.update), len(plan.delete), len(failures),
         )  # fmt: skip
         if failures:
-            raise RetryLater("; ".join(failures))
+            text = "; ".join(failures)
+            message = f"Error updating Endpoint Slices for Service {key}: {text}"
+            happening = Happening(COMPONENT, "FailedToUpdateEndpointSlices", message)
+            await post_event(self._client, "Service", service.metadata, happening)
+            raise RetryLater(text)
 
     async def _write(self, service: Service, state: _ServiceState, write: SliceWrite, trigger_time: str | None) -> None:
         body = render_slice(service, write, trigger_time)
