@@ -44,6 +44,8 @@ def main(arguments: Sequence[str]) -> int:
     if unknown:
         print(f"bench: no component {unknown[0]}; there are {', '.join(components)}", file=sys.stderr)
         return 2
+    # An installed program has its bytecode; one that may not keep it compiles half a second of source at each start.
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
     figures = [
         f for name, module in components.items() if not arguments or name in arguments for f in measure(name, module)
     ]
