@@ -194,7 +194,10 @@ async def _bootstrap(state: ServerState) -> None:
         *(_create(state, PRIORITY_CLASSES, "", obj) for obj in bootstrap.plan_priority_classes(state.find)),
     )
     await _keep_default_cidr(state)
-    await _keep_kubernetes_service(state)
+    try:
+        await _keep_kubernetes_service(state)
+    except ApiError as error:  # its address is taken, say: the server is of use without it, and the loop tries again
+        _LOG.warning("loop=failed error=%s", error)
 
 
 async def _keep_namespaces(state: ServerState) -> None:
@@ -307,7 +310,7 @@ async def _every(seconds: float, act: Callable[[], Awaitable[None]]) -> None:
         await asyncio.sleep(seconds)
         try:
             await act()
-        except ApiError as error:
+        except (ApiError, StoreError) as error:
             _LOG.warning("loop=failed error=%s", error)
 
 
