@@ -38,8 +38,10 @@ from seaway.apiserver.config import ServerConfig
 from seaway.apiserver.effects import Cancellable, Effects, Wakeup, format_time
 from seaway.apiserver.handler import ApiServer
 from seaway.apiserver.options import DeleteOptions
+from seaway.apiserver.proxying.verb import Backends
 from seaway.apiserver.reading.watchcache import WatchCache
 from seaway.apiserver.record import Json, decode_object, encode_object
+from seaway.apiserver.serving.forwarding import HttpBackends
 from seaway.apiserver.state import ServerState
 from seaway.apiserver.writing.deletes import delete
 from seaway.apiserver.writing.writes import create, update
@@ -103,12 +105,13 @@ async def open_server(
     *,
     credentials: Credentials | None = None,
     effects: Effects | None = None,
+    backends: Backends | None = None,
     runs_loops: bool = True,
 ) -> ApiServer:
     """A server that answers with everything the store holds, its own objects made. Closing it leaves the store open.
 
     Raises StoreError. credentials: None means anonymous ones, and tokens that are good while this server lives.
-    effects: None means the real ones.
+    effects: None means the real ones. backends: what reaches Pods; None means that this process does.
     runs_loops: False where only requests are of interest (benchmarks of one verb, say).
     """
     effects = effects or AsyncioEffects()
@@ -116,6 +119,7 @@ async def open_server(
     allocator = ServiceAllocator(config.families, config.node_port_range, pick=_pick)
     end_watch = await _fill(store, watch_cache, allocator)
     state = ServerState(store, watch_cache, effects, config, allocator, credentials or Credentials())
+    state.backends = backends or HttpBackends()
     tasks: list[asyncio.Task[None]] = []
 
     async def close() -> None:
@@ -190,7 +194,10 @@ async def _bootstrap(state: ServerState) -> None:
         *(_create(state, PRIORITY_CLASSES, "", obj) for obj in bootstrap.plan_priority_classes(state.find)),
     )
     await _keep_default_cidr(state)
-    await _keep_kubernetes_service(state)
+    try:
+        await _keep_kubernetes_service(state)
+    except ApiError as error:  # its address is taken, say: the server is of use without it, and the loop tries again
+        _LOG.warning("loop=failed error=%s", error)
 
 
 async def _keep_namespaces(state: ServerState) -> None:
@@ -306,7 +313,7 @@ async def _every(seconds: float, act: Callable[[], Awaitable[None]]) -> None:
         await asyncio.sleep(seconds)
         try:
             await act()
-        except ApiError as error:
+        except (ApiError, StoreError) as error:
             _LOG.warning("loop=failed error=%s", error)
 
 

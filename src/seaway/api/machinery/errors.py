@@ -58,6 +58,12 @@ class Unauthorized(ApiError):
 class Forbidden(ApiError):
     code, reason = 403, "Forbidden"
 
+    @property
+    def is_namespace_terminating(self) -> bool:
+        """Nothing is created there any more. Rule: spec "controllers" §0.4, point 6."""
+        causes = (self.details or {}).get("causes", ())
+        return any(cause.get("reason") == "NamespaceTerminating" for cause in causes)
+
 
 class NotFound(ApiError):
     code, reason = 404, "NotFound"

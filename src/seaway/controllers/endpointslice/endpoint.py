@@ -20,12 +20,17 @@ from seaway.net.family import Family, family_of
 _ENDED = ("Succeeded", "Failed")
 
 
+def has_ended(pod: Pod) -> bool:
+    """All its containers have stopped for good."""
+    return pod.status.phase in _ENDED
+
+
 def is_eligible(pod: Pod) -> bool:
     """The Pod has an address and has not ended; a terminating one still counts.
 
     Rule: spec "controllers" §1.3.
     """
-    return pod.status.phase not in _ENDED and bool(pod.status.pod_ip or pod.status.pod_ips)
+    return not has_ended(pod) and bool(pod.status.pod_ip or pod.status.pod_ips)
 
 
 def is_selected(selector: Mapping[str, str], labels: Mapping[str, str]) -> bool:
