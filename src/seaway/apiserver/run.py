@@ -29,11 +29,11 @@ from seaway.apiserver.access.tokensecrets import plan_token_secrets
 from seaway.apiserver.allocation.allocate import ADDRESS_PREFIX, PORT_PREFIX, ServiceAllocator
 from seaway.apiserver.builtin import bootstrap, default_cidr
 from seaway.apiserver.builtin.crowding import CrowdingWarnings
-from seaway.apiserver.builtin.default_cidr import plan_default_cidr
+from seaway.apiserver.builtin.default_cidr import find_trouble, plan_default_cidr
 from seaway.apiserver.builtin.expiry import find_expired
 from seaway.apiserver.builtin.kubernetes_service import ObjectWrite, plan_kubernetes_service
 from seaway.apiserver.builtin.own import own_target
-from seaway.apiserver.builtin.repairs import Repairs
+from seaway.apiserver.builtin.repairs import Repairs, say
 from seaway.apiserver.config import ServerConfig
 from seaway.apiserver.effects import Cancellable, Effects, Wakeup, format_time
 from seaway.apiserver.handler import ApiServer
@@ -248,6 +248,9 @@ async def _keep_default_cidr(state: ServerState) -> None:
         existing = None if record is None else decode_object(record.body)
         write = plan_default_cidr(existing, state.config, now=format_time(state.effects.wall_now()))
         if write is None:
+            trouble = find_trouble(existing, state.config)
+            if trouble is not None and state.find(EVENTS, trouble.event_namespace, trouble.event_name) is None:
+                await say(state, trouble)
             return
         await _apply(state, write)
 

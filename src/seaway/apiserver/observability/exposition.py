@@ -185,6 +185,8 @@ def _collect_allocators(state: ServerState) -> Iterator[Family]:
     yield Family(f"{prefix}_allocation_total", "counter", "Addresses claimed for Services.", labels, rows)
     rows = [(key, count) for key, count in sorted(allocator.address_refusals.items())]
     yield Family(f"{prefix}_allocation_errors_total", "counter", "Addresses that could not be claimed.", labels, rows)
+    rows = [((cidr,), spent) for cidr, spent in sorted(state.metrics.address_seconds.items())]
+    yield Family(f"{prefix}_allocation_duration_seconds", "histogram", "Time of the commit.", ("cidr",), rows)
     prefix, ports = "kube_apiserver_nodeport_allocator", allocator.port_pool
     yield Family(
         f"{prefix}_allocated_ports", "gauge", "Node ports that are taken.", (), [((), ports.size - ports.free)]

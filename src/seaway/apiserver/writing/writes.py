@@ -305,6 +305,7 @@ async def commit_with_claim(state: ServerState, precondition: Precondition, writ
     """
     if not claim.preconditions and not claim.writes:
         return (await state.commit([precondition], [write]))[-1]
+    begun = state.effects.monotonic()
     try:
         revisions = await state.commit([precondition, *claim.preconditions], [*claim.writes, write])
     except PreconditionFailed as failure:
@@ -314,6 +315,9 @@ async def commit_with_claim(state: ServerState, precondition: Precondition, writ
             state.allocator.observe(failure.key, entry.value if entry else None, at)
         raise
     state.allocator.commit_claim(claim, revisions[:-1])
+    for cidr, _ in claim.origins.values():
+        if cidr:
+            state.metrics.count_address(cidr, state.effects.monotonic() - begun)
     return revisions[-1]
 
 
