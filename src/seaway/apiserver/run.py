@@ -41,7 +41,6 @@ from seaway.apiserver.options import DeleteOptions
 from seaway.apiserver.proxying.verb import Backends
 from seaway.apiserver.reading.watchcache import WatchCache
 from seaway.apiserver.record import Json, decode_object, encode_object
-from seaway.apiserver.serving.forwarding import HttpBackends
 from seaway.apiserver.state import ServerState
 from seaway.apiserver.writing.deletes import delete
 from seaway.apiserver.writing.writes import create, update
@@ -111,7 +110,7 @@ async def open_server(
     """A server that answers with everything the store holds, its own objects made. Closing it leaves the store open.
 
     Raises StoreError. credentials: None means anonymous ones, and tokens that are good while this server lives.
-    effects: None means the real ones. backends: what reaches Pods; None means that this process does.
+    effects: None means the real ones. backends: what reaches Pods; None means nothing does.
     runs_loops: False where only requests are of interest (benchmarks of one verb, say).
     """
     effects = effects or AsyncioEffects()
@@ -119,7 +118,7 @@ async def open_server(
     allocator = ServiceAllocator(config.families, config.node_port_range, pick=_pick)
     end_watch = await _fill(store, watch_cache, allocator)
     state = ServerState(store, watch_cache, effects, config, allocator, credentials or Credentials())
-    state.backends = backends or HttpBackends()
+    state.backends = backends
     tasks: list[asyncio.Task[None]] = []
 
     async def close() -> None:

@@ -459,6 +459,65 @@ def test_a_refused_upgrade_is_an_ordinary_answer(tmp_path: Path) -> None:
     talking(tmp_path, talk)
 
 
+def test_a_server_without_a_way_to_pods_says_so(tmp_path: Path) -> None:
+    async def conversation(server: Running) -> None:
+        async with server.session(token="good") as session:
+            await make_web(server, session)
+            expected = (503, "error trying to reach service: this server has no way to Pods")
+            assert await refusal(server, session, f"{BASE}/services/web/proxy/") == expected
+
+    running(tmp_path, conversation)
+
+
+def test_a_node_serves_nothing(tmp_path: Path) -> None:
+    async def talk(server: Running, session: aiohttp.ClientSession, network: Network) -> None:
+        async with session.post(f"{server.url}/api/v1/nodes", json={"metadata": {"name": "n"}}) as answer:
+            assert answer.status == 201
+        status, text = await refusal(server, session, "/api/v1/nodes/n:10250/proxy/metrics")
+        assert status == 503 and text.startswith('error trying to reach service: node "n" serves no HTTP')
+        assert await refusal(server, session, "/api/v1/nodes/m/proxy/") == (404, 'nodes "m" not found')
+        assert await refusal(server, session, "/api/v1/nodes/a:b:c/proxy/") == (400, 'invalid node request "a:b:c"')
+
+    talking(tmp_path, talk)
+
+
+def test_who_may_not_use_the_proxy_is_refused_before_anything_is_looked_at(tmp_path: Path) -> None:
+    """Rights are those of `services/proxy` with the verb of the method; rights on the Service itself give none."""
+
+    async def talk(server: Running, session: aiohttp.ClientSession, network: Network) -> None:
+        await make_web(server, session)
+        role = {
+            "metadata": {"name": "reader"},
+            "rules": [
+                {"apiGroups": [""], "resources": ["services", "pods"], "verbs": ["*"]},
+                {"apiGroups": [""], "resources": ["services/proxy"], "verbs": ["get"]},
+            ],
+        }
+        binding = {
+            "metadata": {"name": "reader"},
+            "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": "reader"},
+            "subjects": [{"kind": "User", "name": "polite", "apiGroup": "rbac.authorization.k8s.io"}],
+        }
+        rbac = f"{server.url}/apis/rbac.authorization.k8s.io/v1/namespaces/default"
+        for plural, obj in (("roles", role), ("rolebindings", binding)):
+            async with session.post(f"{rbac}/{plural}", json=obj) as answer:
+                assert answer.status == 201
+        async with network.listening(POD_IP, 8080, answering(HELLO)), server.session(token="polite") as polite:
+            for method, path, status in (
+                ("GET", "services/web/proxy/", 200),
+                ("HEAD", "services/web/proxy", 200),
+                ("POST", "services/web/proxy/", 403),
+                ("OPTIONS", "services/web/proxy/", 403),
+                ("GET", "pods/web-1/proxy/", 403),
+                ("GET", "pods/none/proxy/", 403),
+            ):
+                async with polite.request(method, f"{server.url}{BASE}/{path}") as answer:
+                    assert (method, path, answer.status) == (method, path, status)
+        assert len(network.dialled) == 2
+
+    talking(tmp_path, talk)
+
+
 def test_a_page_of_a_dashboard_leads_back_through_the_proxy(tmp_path: Path) -> None:
     page = b'<a href="/x/">x</a><img src=/y.png><a href="rel">r</a><a href="http://other/z">z</a><i/>'
     page_after = '<a href="{p}/x/">x</a><img src="{p}/y.png"><a href="rel">r</a><a href="http://other/z">z</a><i/>'

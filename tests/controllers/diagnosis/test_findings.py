@@ -161,3 +161,14 @@ def test_both_findings_stand_side_by_side() -> None:
 def test_a_message_fits_an_event() -> None:
     found = diagnose(service(selector={f"k{n}": "v" * 60 for n in range(40)}), [], Surroundings())
     assert len(found[0].message) == 1024
+
+
+def test_a_sidecar_has_ports_too() -> None:
+    raw = make_pod("a", labels={"app": "web"})
+    raw["spec"]["initContainers"] = [
+        {"name": "proxy", "restartPolicy": "Always", "ports": [{"name": "htpp", "containerPort": 80}]},
+        {"name": "setup", "ports": [{"name": "htttp", "containerPort": 80}]},
+    ]
+    svc = service(ports=[{"port": 80, "targetPort": "http"}])
+    found = diagnose(svc, [msgspec.convert(raw, Pod)], Surroundings())
+    assert [finding.message for finding in found] == [f"{NO_PORT}; 1 Pod has htpp"]

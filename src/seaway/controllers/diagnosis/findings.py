@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from seaway.api.pod.types import Pod
 from seaway.api.service.types import Service, ServicePort
 from seaway.controllers.diagnosis.nearest import find_nearest_labels, find_nearest_name
-from seaway.controllers.endpointslice.endpoint import has_ended, resolve_ports
+from seaway.controllers.endpointslice.endpoint import has_ended, list_serving_containers, resolve_ports
 from seaway.controllers.events.plan import MAX_MESSAGE
 
 ENDPOINTS_FOUND = "seaway.dev/EndpointsFound"
@@ -116,7 +116,7 @@ def _explain_port(port: ServicePort, pods: Iterable[Pod]) -> str:
     names = Counter(
         (found.name, found.protocol)
         for pod in pods
-        for found in {(p.name, p.protocol): p for c in pod.spec.containers for p in c.ports if p.name}.values()
+        for found in {(p.name, p.protocol): p for c in list_serving_containers(pod) for p in c.ports if p.name}.values()
     )
     target = str(port.target_port)
     wanted = f"no selected Pod has a {port.protocol} port named {target}"
