@@ -121,10 +121,12 @@ def test_get_watches(web: Kubectl) -> None:
         watching.communicate(timeout=10)
 
 
-@pytest.mark.xfail(get_version() < (1, 31), reason="it reads Endpoints, which no control loop writes", strict=True)
 @covers("describe, with endpoints", "Service")
 def test_describe_of_a_service_shows_its_endpoints_and_events(web: Kubectl) -> None:
+    """Before 1.31 kubectl reads Endpoints for it, since then slices."""
     address = web.seaway.get("pod", "web-1")["status"]["podIP"]
+    web.seaway.wait_for("endpoints", "web", lambda found: found.get("subsets"))
+    assert f"{address}:8080" in web("get", "endpoints", "web").stdout
     shown = web("describe", "service", "web").stdout
     assert re.search(rf"Endpoints:\s+{re.escape(address)}:8080", shown)
     assert "Selector:" in shown
