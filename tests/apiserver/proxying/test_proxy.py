@@ -15,11 +15,14 @@ import pytest
 import uvloop
 from yarl import URL
 
+from seaway.apiserver.serving.forwarding import HttpBackends
 from seaway.apiserver.upgrade import TOKEN_PROTOCOL
+from seaway.testing.netns import Namespace
 from tests.apiserver.certificates import Authority
 from tests.apiserver.proxying.backends import (
     Network,
     answering,
+    listening_at,
     make_address,
     make_endpoints,
     make_pod,
@@ -591,6 +594,36 @@ def test_a_server_without_a_way_to_pods_says_so(tmp_path: Path) -> None:
             assert await refusal(server, session, f"{BASE}/services/web/proxy/") == expected
 
     running(tmp_path, conversation)
+
+
+def test_pods_are_dialled_at_their_own_addresses(tmp_path: Path) -> None:
+    """Without a stand-in for the network: addresses of Pods on the loopback link of a namespace made for it."""
+    try:
+        namespace = Namespace()
+    except PermissionError:
+        pytest.skip("making a network namespace needs CAP_SYS_ADMIN")
+
+    async def conversation(server: Running) -> None:
+        async with server.session(token="good") as session:
+            await make_object(server, session, "pods", make_pod("a", "10.244.0.5", "fd00::5", ports=(8080,)))
+            subset = make_subset(8080, make_address("fd00::5", "a"))
+            await make_object(server, session, "endpoints", make_endpoints("six", subset))
+            for address, text in (("10.244.0.5", b"four"), ("fd00::5", b"six!")):
+                head = b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\n"
+                where = "services/six" if ":" in address else "pods/a"
+                async with (
+                    listening_at(address, 8080, answering(head + text)),
+                    session.get(f"{server.url}{BASE}/{where}/proxy/") as answer,
+                ):
+                    assert await answer.read() == text
+            expected = "error trying to reach service: dial tcp 10.244.0.5:8080: connect: connection refused"
+            assert await refusal(server, session, f"{BASE}/pods/a/proxy/") == (503, expected)
+
+    with namespace:
+        namespace.run("ip", "addr", "add", "10.244.0.5/32", "dev", "lo")
+        namespace.run("ip", "addr", "add", "fd00::5/128", "dev", "lo", "nodad")
+        with namespace.entered():
+            running(tmp_path, conversation, backends=HttpBackends())
 
 
 def test_a_node_serves_nothing(tmp_path: Path) -> None:
