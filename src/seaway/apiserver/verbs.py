@@ -43,9 +43,9 @@ from seaway.apiserver.writing.bodies import (
     check_patch_type,
     decode_delete_body,
     decode_object_body,
+    decode_replacement,
     make_applier,
     make_patcher,
-    make_replacement,
 )
 from seaway.apiserver.writing.deletes import delete, delete_collection
 from seaway.apiserver.writing.systemfields import check_identity
@@ -192,10 +192,10 @@ async def answer_update(call: Call) -> Response:
     form = choose_form(call.request)
     check_body_type(call.request)
     options = parse_write_options(call.request, "UpdateOptions")
-    decoded = decode_object_body(call.request, call.resource, options)
-    check_identity(decoded.obj, call.resource, namespace=call.namespace, name=call.route.name)
+    replacement = decode_replacement(call.request, call.resource, options)
+    check_identity(replacement.decoded.obj, call.resource, namespace=call.namespace, name=call.route.name)
     creates = call.resource.strategy.creates_on_update and not call.route.subresource
-    make = store_made(call.resource, make_replacement(decoded))
+    make = store_made(call.resource, replacement)
     target = call.target(dry_run=options.dry_run, manager=options.field_manager)
     written = await update(call.state, target, make, is_patch=False, creates=creates)
     return answer_written(call, written, form)

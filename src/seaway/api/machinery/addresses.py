@@ -112,6 +112,7 @@ def find_network(text: str) -> ParsedNetwork | None:
     return ParsedNetwork(parsed.address, length, zeros, parsed.is_mapped)
 
 
+@remember_short(4096, length=64)
 def canonical_address(text: str) -> str:
     """The one spelling of the address: dotted quad or RFC 5952. Raises ValueError when it is none."""
     parsed = find_address(text)
@@ -120,6 +121,7 @@ def canonical_address(text: str) -> str:
     return str(parsed.address)
 
 
+@remember_short(4096, length=64)
 def find_family(text: str) -> Family | None:
     """The family of the address, or None when it is none."""
     parsed = find_address(text)
@@ -172,19 +174,26 @@ def validate_canonical_cidr(text: str) -> list[str]:
 
 def validate_endpoint_ip(text: str) -> list[str]:
     """An address that traffic may be sent to (EIP). Multicast beyond link scope is taken, as upstream takes it."""
+    refusal = _find_endpoint_refusal(text)
+    return [refusal] if refusal else []
+
+
+@remember_short(4096, length=64)
+def _find_endpoint_refusal(text: str) -> str:
+    """Empty when there is none. A slice is written many times with mostly the same addresses."""
     parsed = find_address(text)
     if parsed is None:
-        return ["must be a valid IP address"]
+        return "must be a valid IP address"
     address = parsed.address
     if address.is_unspecified:
-        return [f"may not be unspecified ({text})"]
+        return f"may not be unspecified ({text})"
     if address.is_loopback:
-        return ["may not be in the loopback range (127.0.0.0/8, ::1/128)"]
+        return "may not be in the loopback range (127.0.0.0/8, ::1/128)"
     if address.is_link_local:
-        return ["may not be in the link-local range (169.254.0.0/16, fe80::/10)"]
+        return "may not be in the link-local range (169.254.0.0/16, fe80::/10)"
     if _is_link_local_multicast(address):
-        return ["may not be in the link-local multicast range (224.0.0.0/24, ff02::/10)"]
-    return []
+        return "may not be in the link-local multicast range (224.0.0.0/24, ff02::/10)"
+    return ""
 
 
 def _is_link_local_multicast(address: Address) -> bool:
@@ -199,7 +208,7 @@ def warn_of_ip(path: str, text: str) -> list[str]:
     parsed = find_address(text)
     if parsed is None:
         return []
-    canonical = str(parsed.address)
+    canonical = canonical_address(text)
     if parsed.has_leading_zeros or parsed.is_mapped:
         return [f'{path}: non-standard IP address "{text}" is invalid: use "{canonical}"']
     if canonical != text:

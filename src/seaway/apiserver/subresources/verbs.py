@@ -31,10 +31,10 @@ from seaway.apiserver.writing.bodies import (
     check_body_type,
     check_patch_type,
     decode_object_body,
+    decode_replacement,
     make_applier,
     make_binder,
     make_patcher,
-    make_replacement,
 )
 from seaway.apiserver.writing.systemfields import check_identity, settle_namespace
 from seaway.apiserver.writing.writes import Target, update
@@ -117,8 +117,7 @@ def _read_replacement(call: Call, kind: Resource) -> tuple[Make, WriteOptions]:
     """The body of a PUT and its options."""
     check_body_type(call.request)
     options = parse_write_options(call.request, "UpdateOptions")
-    decoded = decode_object_body(call.request, kind, options)
-    return make_replacement(decoded), options
+    return decode_replacement(call.request, kind, options), options
 
 
 async def answer_eviction(call: Call) -> Response:

@@ -19,7 +19,7 @@ from seaway.api.machinery.codec import (
 )
 from seaway.api.machinery.errors import BadRequest, UnsupportedMediaType, make_conflict
 from seaway.api.machinery.http import Request
-from seaway.api.machinery.json_codec import JsonError, copy_json, parse_json
+from seaway.api.machinery.json_codec import JsonError, parse_json
 from seaway.api.registry import Resource
 from seaway.apiserver.effects import format_time
 from seaway.apiserver.options import DeleteOptions, WriteOptions, parse_delete_options
@@ -32,7 +32,7 @@ from seaway.apiserver.patch import (
     parse_patch,
 )
 from seaway.apiserver.writing.ownership import apply_to, check_applied
-from seaway.apiserver.writing.writes import Make, Target
+from seaway.apiserver.writing.writes import Make, Replacement, Target
 
 Json = dict[str, Any]
 
@@ -73,9 +73,9 @@ def decode_delete_body(request: Request) -> DeleteOptions:
     return parse_delete_options(request, decode_delete_options(content_type_of(request), request.body))
 
 
-def make_replacement(decoded: Decoded) -> Make:
-    """PUT: the same object whatever is stored; a fresh copy for each attempt."""
-    return lambda current: Decoded(copy_json(decoded.obj), decoded.warnings)
+def decode_replacement(request: Request, resource: Resource, options: WriteOptions) -> Replacement:
+    """The object of a PUT, decoded anew for a second attempt. Raises BadRequest, UnsupportedMediaType."""
+    return Replacement(lambda: decode_object_body(request, resource, options))
 
 
 def make_patcher(request: Request, resource: Resource, options: WriteOptions) -> Make:

@@ -94,6 +94,22 @@ Make = Callable[[Json], Decoded]
 """From the object as stored (a copy of its own, resourceVersion in place) to the object as wanted."""
 
 
+class Replacement:
+    """The `Make` of a PUT: one object, whatever is stored; each attempt gets its own, to change as it likes."""
+
+    def __init__(self, decode: Callable[[], Decoded]) -> None:
+        """decode: as often as it is called, the same. Called at once; raises what it raises."""
+        self.decoded = decode()
+        self._decode = decode
+        self._is_taken = False
+
+    def __call__(self, current: Json) -> Decoded:
+        if self._is_taken:
+            self.decoded = self._decode()
+        self._is_taken = True
+        return self.decoded
+
+
 async def create(state: ServerState, target: Target, decoded: Decoded) -> Written:
     """Store the object, which is the caller's to lose. Raises ApiError."""
     resource, strategy = target.resource, target.resource.strategy
@@ -122,7 +138,8 @@ async def create(state: ServerState, target: Target, decoded: Decoded) -> Writte
             meta["name"] = generate_name(meta["generateName"], state.effects.random)
             names += 1
         meta["uid"], meta["creationTimestamp"] = state.effects.new_uid(), now
-        ready, claim = _prepare_create(state, target, decode_object(encode_stored(obj)), now)
+        draft = obj if resource is SERVICES else decode_object(encode_stored(obj))  # of a Service plans make a copy
+        ready, claim = _prepare_create(state, target, draft, now)
         ready["metadata"]["managedFields"] = managed
         warnings_now = tuple(dict.fromkeys((*warnings, *strategy.warnings(ready, None))))
         key = resource.store_key(target.namespace, meta["name"])
@@ -236,7 +253,7 @@ def _plan_update(state: ServerState, target: Target, make: Make, record: Record,
     """What this update does to the record as it is now. Raises ApiError."""
     resource, strategy = target.resource, target.resource.strategy
     old = decode_object(record.body)
-    decoded = make(decode_object(record.body))
+    decoded = make(old if isinstance(make, Replacement) else decode_object(record.body))  # that does not look at it
     obj = decoded.obj if target.subresource == "binding" else strategy.default(decoded.obj)
     state.admit_node(target.identity, target.attributes, old, obj)
     check_identity(obj, resource, namespace=target.namespace, name=target.name)
@@ -278,7 +295,7 @@ def _plan_update(state: ServerState, target: Target, make: Make, record: Record,
     warnings = (*decoded.warnings, *owner_warnings, *strategy.warnings(obj, old))
     obj["metadata"] = {**obj["metadata"], "managedFields": managed}
     value = encode_within_limit(obj)
-    unchanged = is_unchanged(decode_object(value), _without_revision(old))
+    unchanged = _is_same_content(obj, old) and is_unchanged(decode_object(value), _without_revision(old))
     deletes = may_vanish(obj)
     return _Attempt(obj, None if unchanged else value, deletes, claim, tuple(dict.fromkeys(warnings)))
 
@@ -382,6 +399,11 @@ def _raise_invalid(resource: Resource, name: str, errors: Iterable[FieldError]) 
 def _without_revision(obj: Json) -> Json:
     meta = {key: value for key, value in obj["metadata"].items() if key != "resourceVersion"}
     return {**obj, "metadata": meta}
+
+
+def _is_same_content(obj: Json, old: Json) -> bool:
+    """What an object holds beside its metadata is the same, before anything is decoded to compare the rest."""
+    return {**obj, "metadata": None} == {**old, "metadata": None}
 
 
 def _make_exists(target: Target, existing: Record | None, name: str = "") -> ApiError:
