@@ -64,28 +64,35 @@ class Network:
     @contextlib.asynccontextmanager
     async def listening(self, address: str, port: int, serve: Serve, **options: Any) -> AsyncIterator[None]:
         """A program that speaks at the address, one call per connection."""
-        tasks: set[asyncio.Task[None]] = set()
-
-        async def run(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-            task = asyncio.current_task()
-            assert task is not None
-            tasks.add(task)
-            try:
-                await serve(reader, writer)
-            except (ConnectionError, asyncio.IncompleteReadError, asyncio.CancelledError):
-                pass
-            finally:
-                writer.transport.abort()
-
-        server = await asyncio.start_server(run, "127.0.0.1", 0, **options)
-        self.ports[address, port] = server.sockets[0].getsockname()[1]
-        try:
+        async with listening_at("127.0.0.1", 0, serve, **options) as bound:
+            self.ports[address, port] = bound
             yield
+
+
+@contextlib.asynccontextmanager
+async def listening_at(address: str, port: int, serve: Serve, **options: Any) -> AsyncIterator[int]:
+    """A program at an address of this host; gives its port. Nothing of it is left behind."""
+    tasks: set[asyncio.Task[None]] = set()
+
+    async def run(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        tasks.add(task)
+        try:
+            await serve(reader, writer)
+        except (ConnectionError, asyncio.IncompleteReadError, asyncio.CancelledError):
+            pass
         finally:
-            server.close()
-            for task in tasks:
-                task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
+            writer.transport.abort()
+
+    server = await asyncio.start_server(run, address, port, **options)
+    try:
+        yield server.sockets[0].getsockname()[1]
+    finally:
+        server.close()
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
 
 
 async def read_head(reader: asyncio.StreamReader) -> tuple[str, dict[str, str]]:

@@ -26,6 +26,8 @@ def test_a_head_is_a_status_and_fields_in_order() -> None:
     head = parse_head(b"HTTP/1.0 404 Not Found\r\nA: 1\r\nB:\r\na:  2 \r\n\r\n")
     assert head == Head(404, (("A", "1"), ("B", ""), ("a", "2")))
     assert parse_head(b"HTTP/1.1 200\r\n\r\n") == Head(200, ())
+    values = parse_head(b"HTTP/1.1 200 OK\r\nA: \xc3\xa9\r\nB: \xe9\r\n\r\n").fields
+    assert values == (("A", "é"), ("B", "é"))
 
 
 @pytest.mark.parametrize(

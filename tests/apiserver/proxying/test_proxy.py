@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import ssl
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
@@ -11,12 +12,17 @@ from typing import Any
 import aiohttp
 import aiohttp.web
 import pytest
+import uvloop
 from yarl import URL
 
+from seaway.apiserver.serving.forwarding import HttpBackends
 from seaway.apiserver.upgrade import TOKEN_PROTOCOL
+from seaway.testing.netns import Namespace
+from tests.apiserver.certificates import Authority
 from tests.apiserver.proxying.backends import (
     Network,
     answering,
+    listening_at,
     make_address,
     make_endpoints,
     make_pod,
@@ -127,6 +133,12 @@ def test_a_path_without_a_slash_is_redirected_to_the_one_with_it(tmp_path: Path)
     talking(tmp_path, talk)
 
 
+LOOPS = pytest.mark.parametrize(
+    "loop_factory", [asyncio.new_event_loop, uvloop.new_event_loop], ids=["asyncio", "uvloop"]
+)
+LoopFactory = Callable[[], asyncio.AbstractEventLoop]
+
+
 async def refusal(server: Running, session: aiohttp.ClientSession, path: str, **options: Any) -> tuple[int, str]:
     async with session.get(f"{server.url}{path}", **options) as answer:
         status = await answer.json()
@@ -218,8 +230,11 @@ def test_a_pod_that_has_lost_its_address_is_not_dialled(tmp_path: Path) -> None:
     talking(tmp_path, talk)
 
 
+@LOOPS
 @pytest.mark.parametrize("framing", ["length", "chunked"])
-def test_an_upload_that_is_larger_than_any_object_flows_through(tmp_path: Path, framing: str) -> None:
+def test_an_upload_that_is_larger_than_any_object_flows_through(
+    tmp_path: Path, framing: str, loop_factory: LoopFactory
+) -> None:
     """12 MiB, four times what other requests may have; the backend answers while it still reads."""
     piece, count = b"x" * 65536, 192
 
@@ -251,10 +266,13 @@ def test_an_upload_that_is_larger_than_any_object_flows_through(tmp_path: Path, 
             async with session.post(url, data=pieces(), headers=headers) as answer:
                 assert (answer.status, await answer.text()) == (200, str(len(piece) * count))
 
-    talking(tmp_path, talk)
+    talking(tmp_path, talk, loop_factory=loop_factory)
 
 
-def test_a_client_that_does_not_read_stops_the_backend_and_nothing_is_kept_whole(tmp_path: Path) -> None:
+@LOOPS
+def test_a_client_that_does_not_read_stops_the_backend_and_nothing_is_kept_whole(
+    tmp_path: Path, loop_factory: LoopFactory
+) -> None:
     sent = 0
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -282,10 +300,11 @@ def test_a_client_that_does_not_read_stops_the_backend_and_nothing_is_kept_whole
             assert sent < 64 << 20
             answer.close()
 
-    talking(tmp_path, talk)
+    talking(tmp_path, talk, loop_factory=loop_factory)
 
 
-def test_both_ways_are_open_at_once(tmp_path: Path) -> None:
+@LOOPS
+def test_both_ways_are_open_at_once(tmp_path: Path, loop_factory: LoopFactory) -> None:
     """Each piece of the body is answered before the next is sent."""
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -315,7 +334,7 @@ def test_both_ways_are_open_at_once(tmp_path: Path) -> None:
                 heard.put_nowait(piece)
         assert heard.get_nowait() == b"TWO"
 
-    talking(tmp_path, talk)
+    talking(tmp_path, talk, loop_factory=loop_factory)
 
 
 @pytest.mark.parametrize(
@@ -414,8 +433,9 @@ async def dial_upgrade(server: Running, protocol: str) -> tuple[asyncio.StreamRe
     return reader, writer
 
 
+@LOOPS
 @pytest.mark.parametrize("protocol", ["websocket", "SPDY/3.1", "raw"])
-def test_any_protocol_may_be_spoken_after_an_upgrade(tmp_path: Path, protocol: str) -> None:
+def test_any_protocol_may_be_spoken_after_an_upgrade(tmp_path: Path, protocol: str, loop_factory: LoopFactory) -> None:
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         _, asked = await read_head(reader)
         assert (asked["upgrade"], asked["connection"]) == (protocol, "Upgrade")
@@ -442,7 +462,7 @@ def test_any_protocol_may_be_spoken_after_an_upgrade(tmp_path: Path, protocol: s
             assert await asyncio.wait_for(reader.read(), WAIT_SECONDS) == b"GET / HTTP/1.1\r\n\r\nBYE"
             writer.close()
 
-    talking(tmp_path, talk)
+    talking(tmp_path, talk, loop_factory=loop_factory)
 
 
 def test_a_refused_upgrade_is_an_ordinary_answer(tmp_path: Path) -> None:
@@ -459,6 +479,113 @@ def test_a_refused_upgrade_is_an_ordinary_answer(tmp_path: Path) -> None:
     talking(tmp_path, talk)
 
 
+@LOOPS
+def test_a_backend_with_a_certificate_of_its_own_is_reached(tmp_path: Path, loop_factory: LoopFactory) -> None:
+    """It is not verified, as upstream: who has the Pod's address is the Pod."""
+    authority = Authority(tmp_path)
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    files = authority.serving()
+    context.load_cert_chain(files.certificate, files.key)
+
+    async def speak_plainly(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.read(1)
+        writer.write(HELLO)
+        await writer.drain()
+
+    async def talk(server: Running, session: aiohttp.ClientSession, network: Network) -> None:
+        await make_web(server, session)
+        async with network.listening(POD_IP, 8080, answering(HELLO), ssl=context):
+            for where in ("services/https:web:80", "services/https:web:", "pods/https:web-1:8080"):
+                async with session.get(f"{server.url}{BASE}/{where}/proxy/") as answer:
+                    assert await answer.text() == "hello"
+        async with network.listening(POD_IP, 8080, speak_plainly):
+            status, text = await refusal(server, session, f"{BASE}/services/https:web:80/proxy/")
+            assert status == 503 and text.startswith(f"error trying to reach service: dial tcp {POD_IP}:8080: tls: ")
+
+    (tmp_path / "api").mkdir()
+    talking(tmp_path / "api", talk, loop_factory=loop_factory)
+
+
+def test_a_client_that_asks_first_is_told_to_go_on(tmp_path: Path) -> None:
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        _, fields = await read_head(reader)
+        assert "expect" not in fields
+        body = await reader.readexactly(int(fields["content-length"]))
+        writer.write(
+            b"HTTP/1.1 103 Early Hints\r\nLink: x\r\n\r\nHTTP/1.1 201 Created\r\nContent-Length: 4\r\n\r\n" + body
+        )
+        await writer.drain()
+        await reader.read()
+
+    async def talk(server: Running, session: aiohttp.ClientSession, network: Network) -> None:
+        await make_web(server, session)
+        url = f"{server.url}{BASE}/services/web/proxy/"
+        async with (
+            network.listening(POD_IP, 8080, serve),
+            session.post(url, data=b"body", expect100=True) as answer,
+        ):
+            assert (answer.status, await answer.text()) == (201, "body")
+
+    talking(tmp_path, talk)
+
+
+def test_a_client_that_leaves_frees_the_backend(tmp_path: Path) -> None:
+    freed = asyncio.Event()
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await read_head(reader)
+        writer.write(b"HTTP/1.1 200 OK\r\n\r\nfirst")
+        try:
+            await reader.read()
+        finally:
+            freed.set()
+
+    async def talk(server: Running, session: aiohttp.ClientSession, network: Network) -> None:
+        await make_web(server, session)
+        async with network.listening(POD_IP, 8080, serve):
+            answer = await session.get(f"{server.url}{BASE}/services/web/proxy/")
+            assert await answer.content.readexactly(5) == b"first"
+            answer.close()
+            await asyncio.wait_for(freed.wait(), WAIT_SECONDS)
+            for _ in range(200):
+                if not await count_open(server, session):
+                    break
+            assert await count_open(server, session) == []
+
+    talking(tmp_path, talk)
+
+
+def test_a_client_whose_body_breaks_is_told_and_the_backend_never_sees_an_end(tmp_path: Path) -> None:
+    heard: list[bytes | None] = []
+    begun = asyncio.Event()
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await read_head(reader)
+        begun.set()
+        try:
+            heard.append(await reader.read())
+        except ConnectionError:
+            heard.append(None)
+
+    async def talk(server: Running, session: aiohttp.ClientSession, network: Network) -> None:
+        await make_web(server, session)
+        async with network.listening(POD_IP, 8080, serve):
+            reader, writer = await server.dial()
+            writer.write(
+                f"POST {BASE}/services/web/proxy/ HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer good\r\n"
+                "Transfer-Encoding: chunked\r\n\r\n4\r\nbody\r\n".encode()
+            )
+            await asyncio.wait_for(begun.wait(), WAIT_SECONDS)
+            writer.write(b"zz\r\n")
+            head = await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), WAIT_SECONDS)
+            assert head.startswith(b"HTTP/1.1 400 ")
+            writer.close()
+            await server.until(lambda: bool(heard))
+            assert heard[0] is None or not heard[0].endswith(b"0\r\n\r\n")
+
+    talking(tmp_path, talk)
+
+
 def test_a_server_without_a_way_to_pods_says_so(tmp_path: Path) -> None:
     async def conversation(server: Running) -> None:
         async with server.session(token="good") as session:
@@ -467,6 +594,36 @@ def test_a_server_without_a_way_to_pods_says_so(tmp_path: Path) -> None:
             assert await refusal(server, session, f"{BASE}/services/web/proxy/") == expected
 
     running(tmp_path, conversation)
+
+
+def test_pods_are_dialled_at_their_own_addresses(tmp_path: Path) -> None:
+    """Without a stand-in for the network: addresses of Pods on the loopback link of a namespace made for it."""
+    try:
+        namespace = Namespace()
+    except PermissionError:
+        pytest.skip("making a network namespace needs CAP_SYS_ADMIN")
+
+    async def conversation(server: Running) -> None:
+        async with server.session(token="good") as session:
+            await make_object(server, session, "pods", make_pod("a", "10.244.0.5", "fd00::5", ports=(8080,)))
+            subset = make_subset(8080, make_address("fd00::5", "a"))
+            await make_object(server, session, "endpoints", make_endpoints("six", subset))
+            for address, text in (("10.244.0.5", b"four"), ("fd00::5", b"six!")):
+                head = b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\n"
+                where = "services/six" if ":" in address else "pods/a"
+                async with (
+                    listening_at(address, 8080, answering(head + text)),
+                    session.get(f"{server.url}{BASE}/{where}/proxy/") as answer,
+                ):
+                    assert await answer.read() == text
+            expected = "error trying to reach service: dial tcp 10.244.0.5:8080: connect: connection refused"
+            assert await refusal(server, session, f"{BASE}/pods/a/proxy/") == (503, expected)
+
+    with namespace:
+        namespace.run("ip", "addr", "add", "10.244.0.5/32", "dev", "lo")
+        namespace.run("ip", "addr", "add", "fd00::5/128", "dev", "lo", "nodad")
+        with namespace.entered():
+            running(tmp_path, conversation, backends=HttpBackends())
 
 
 def test_a_node_serves_nothing(tmp_path: Path) -> None:

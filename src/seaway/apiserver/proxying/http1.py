@@ -50,8 +50,16 @@ def parse_head(data: bytes) -> Head:
         field = _FIELD.fullmatch(line)
         if field is None:
             raise WireError(f"malformed header line {line[:64].decode('ascii', 'backslashreplace')!r}")
-        fields.append((field[1].decode(), field[2].decode("utf-8", "surrogateescape")))
+        fields.append((field[1].decode(), _decode_value(field[2])))
     return Head(int(found[1]), tuple(fields))
+
+
+def _decode_value(value: bytes) -> str:
+    """UTF-8, or the encoding of old that holds any byte: the text goes to a client as UTF-8."""
+    try:
+        return value.decode()
+    except UnicodeDecodeError:
+        return value.decode("latin-1")
 
 
 class Framing(Enum):

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any, cast
 from aiohttp import web
 from aiohttp.http_exceptions import HttpProcessingError, LineTooLong
 from aiohttp.streams import EMPTY_PAYLOAD
-from aiohttp.web_protocol import RequestHandler, RequestPayloadError
+from aiohttp.web_protocol import RequestHandler, RequestPayloadError, _ErrInfo
 
 from seaway.apiserver.access.certificates import Shown
 from seaway.apiserver.overload.limits import MAX_HEADER_BYTES, MAX_LINE_BYTES, ConnectionCounts, Verdict
@@ -190,6 +190,9 @@ class Connection(RequestHandler):
             if self._clock is not None:
                 self._clock.cancel()
                 self._clock = None
+            if not self._body.is_eof() and isinstance(self._messages[-1][0], _ErrInfo):
+                refusal = RequestPayloadError(str(self._messages[-1][0].exc))
+                self._body.set_exception(refusal)  # the parser tells nobody that a body will never end
             self._body = self._messages[-1][1] if self._messages else EMPTY_PAYLOAD
         elif data and not self._upgraded and self._body.is_eof():
             self._take_partial_header(len(data))

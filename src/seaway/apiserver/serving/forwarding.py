@@ -11,7 +11,7 @@ import contextlib
 import os
 import socket
 import ssl
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 
 from seaway.api.machinery.errors import ServiceUnavailable
 from seaway.api.machinery.http import BrokenStream, Bytes, Response
@@ -110,6 +110,7 @@ class _Conversation:
         self._writer.write(render_head(outgoing.method, outgoing.target, fields))
         if outgoing.chunks is not None:
             self._upload = asyncio.ensure_future(self._send_body(outgoing.chunks, is_chunked=is_chunked))
+            self._upload.add_done_callback(_look_at)
         head = await self._await_head()
         if head.status == 101:
             return Response(101, make_upgrade_fields(head.fields), tunnel=self._tunnel)
@@ -119,7 +120,9 @@ class _Conversation:
         if transformer is not None:
             answer = tuple(field for field in answer if field[0].lower() != "content-length")
         content = _read_content(self._reader, framing, length)
-        return Response(head.status, answer, _Body(_transform(content, transformer), self.close))
+        if transformer is not None:
+            content = _transform(content, transformer)
+        return Response(head.status, answer, _Body(content, self.close))
 
     async def _await_head(self) -> Head:
         """The head of the final answer. A client whose body breaks has none to wait for."""
@@ -127,8 +130,8 @@ class _Conversation:
         try:
             if self._upload is not None:
                 await asyncio.wait((reading, self._upload), return_when=asyncio.FIRST_COMPLETED)
-                if self._upload.done() and not reading.done():
-                    self._upload.result()
+                if self._upload.done():
+                    self._upload.result()  # what is wrong with the body comes before what a backend made of it
             return await reading
         finally:
             if not reading.done():
@@ -165,6 +168,9 @@ class _Conversation:
                 await writer.drain()
         except ConnectionError:
             return
+        except BaseException:
+            writer.transport.abort()  # half of a body must not look like a whole one
+            raise
 
     async def _tunnel(self, peer: Bytes) -> None:
         """Bytes both ways until one side has ended, as upstream."""
@@ -194,7 +200,7 @@ class _Conversation:
 class _Body:
     """The body of an answer. However it ends, the connection behind it does too."""
 
-    def __init__(self, content: AsyncIterator[bytes], close: Callable[[], None]) -> None:
+    def __init__(self, content: AsyncGenerator[bytes, None], close: Callable[[], None]) -> None:
         self._content = content
         self._close = close
         self._on_end: Callable[[], None] | None = None
@@ -212,12 +218,13 @@ class _Body:
     async def aclose(self) -> None:
         """Nothing more is read."""
         self._close()
+        await self._content.aclose()
         on_end, self._on_end = self._on_end, None
         if on_end is not None:
             on_end()
 
 
-async def _read_content(reader: asyncio.StreamReader, framing: Framing, length: int) -> AsyncIterator[bytes]:
+async def _read_content(reader: asyncio.StreamReader, framing: Framing, length: int) -> AsyncGenerator[bytes, None]:
     """What is in the body's frames, as it comes. Raises BrokenStream when it stops before its end."""
     unchunker = Unchunker()
     try:
@@ -238,21 +245,24 @@ async def _read_content(reader: asyncio.StreamReader, framing: Framing, length: 
         raise BrokenStream(str(error)) from None
 
 
-async def _transform(content: AsyncIterator[bytes], transformer: Transformer | None) -> AsyncIterator[bytes]:
-    if transformer is None:
-        async for data in content:
-            yield data
-        return
+async def _transform(content: AsyncGenerator[bytes, None], transformer: Transformer) -> AsyncGenerator[bytes, None]:
     try:
-        async for data in content:
-            for piece in transformer.feed(data):
-                yield piece
-            if rest := transformer.flush():
-                yield rest
+        async with contextlib.aclosing(content):
+            async for data in content:
+                for piece in transformer.feed(data):
+                    yield piece
+                if rest := transformer.flush():
+                    yield rest
     except ValueError as error:
         raise BrokenStream(f"compressed HTML: {error}") from None
     if rest := transformer.finish():
         yield rest
+
+
+def _look_at(upload: asyncio.Task[None]) -> None:
+    """A body that breaks after the answer has begun is told by the connection, to both sides."""
+    if not upload.cancelled():
+        upload.exception()
 
 
 def _unreachable(text: str) -> ServiceUnavailable:
