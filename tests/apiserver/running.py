@@ -16,6 +16,7 @@ from seaway.api.machinery.http import Identity
 from seaway.apiserver.access.credentials import Credentials, digest_token
 from seaway.apiserver.handler import ApiServer
 from seaway.apiserver.overload.limits import ConnectionLimits
+from seaway.apiserver.proxying.verb import Backends
 from seaway.apiserver.run import ServerConfig, open_server
 from seaway.apiserver.serve import Ending, Serving, TcpListener, UnixListener, serve
 from seaway.apiserver.serving.logfile import LogFile
@@ -97,6 +98,7 @@ def running(
     credentials: Credentials = CREDENTIALS,
     front_proxy: tuple[Path | None, tuple[str, ...]] = (None, ()),
     store: Store | None = None,
+    backends: Backends | None = None,
     config: ServerConfig | None = None,
     limits: ConnectionLimits | None = None,
     access_log: LogFile | None = None,
@@ -107,7 +109,9 @@ def running(
 
     async def run() -> None:
         chosen = store or MemoryStore()
-        server = await open_server(config or ServerConfig(), chosen, credentials=credentials, runs_loops=False)
+        server = await open_server(
+            config or ServerConfig(), chosen, credentials=credentials, backends=backends, runs_loops=False
+        )
         authority, path = Authority(tmp_path), tmp_path / "api.sock"
         inherited = socket.create_server(("127.0.0.1", 0))
         serving = await serve(

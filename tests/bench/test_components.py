@@ -31,4 +31,4 @@ def test_a_benchmark_that_breaks_shows_every_goal_with_the_reason() -> None:
 
 def test_an_unknown_component_is_wrong_usage(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["nothing"]) == 2
-    assert "no component nothing; there are apiserver" in capsys.readouterr().err
+    assert "no component nothing; there are allocation, apiserver" in capsys.readouterr().err

@@ -5,17 +5,21 @@ Rule: spec "api-machinery" §3.6 (who needs what), §13 (start-up requests).
 
 from __future__ import annotations
 
+import contextlib
+import http.server
 import json
 import os
 import re
 import subprocess
 import threading
-from collections.abc import Callable
+import urllib.request
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tests.apiserver.proxying.backends import Network
 from tests.clients.kubectl import PATIENCE_SECONDS, Kubectl, get_name, get_version
 
 MANIFEST = """
@@ -117,10 +121,12 @@ def test_get_watches(web: Kubectl) -> None:
         watching.communicate(timeout=10)
 
 
-@pytest.mark.xfail(get_version() < (1, 31), reason="it reads Endpoints, which no control loop writes", strict=True)
 @covers("describe, with endpoints", "Service")
 def test_describe_of_a_service_shows_its_endpoints_and_events(web: Kubectl) -> None:
+    """Before 1.31 kubectl reads Endpoints for it, since then slices."""
     address = web.seaway.get("pod", "web-1")["status"]["podIP"]
+    web.seaway.wait_for("endpoints", "web", lambda found: found.get("subsets"))
+    assert f"{address}:8080" in web("get", "endpoints", "web").stdout
     shown = web("describe", "service", "web").stdout
     assert re.search(rf"Endpoints:\s+{re.escape(address)}:8080", shown)
     assert "Selector:" in shown
@@ -190,20 +196,76 @@ def test_top(kubectl: Kubectl) -> None:
 
 
 @covers("proxy")
-def test_proxy(web: Kubectl, tmp_path: Path) -> None:
-    import urllib.request
+def test_proxy(web: Kubectl) -> None:
+    path = f"/api/v1/namespaces/{web.seaway.namespace}/services/web"
+    with proxying(web) as address, urllib.request.urlopen(f"http://{address}{path}", timeout=10) as answer:
+        assert json.load(answer)["metadata"]["name"] == "web"
 
-    proxy = subprocess.Popen(web.command("proxy", "--port=0"), stdout=subprocess.PIPE, text=True, env=web.environment())
+
+@contextlib.contextmanager
+def proxying(kubectl: Kubectl) -> Iterator[str]:
+    """The address of a `kubectl proxy`."""
+    command = kubectl.command("proxy", "--port=0")
+    proxy = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=kubectl.environment())
     try:
         assert proxy.stdout is not None
         found = re.search(r"127\.0\.0\.1:\d+", proxy.stdout.readline())
         assert found is not None
-        path = f"/api/v1/namespaces/{web.seaway.namespace}/services/web"
-        with urllib.request.urlopen(f"http://{found[0]}{path}", timeout=10) as answer:
-            assert json.load(answer)["metadata"]["name"] == "web"
+        yield found[0]
     finally:
         proxy.terminate()
         proxy.communicate(timeout=10)
+
+
+@covers("get --raw and proxy, through to a Pod", "Service", "Pod")
+def test_requests_reach_a_program_behind_a_service(web: Kubectl) -> None:
+    class Program(http.server.BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            page = f"<a href='/next'>{self.path}</a>".encode()
+            self.send_response(200)
+            self.send_header("Content-Type", "text/html")
+            self.send_header("Content-Length", str(len(page)))
+            self.end_headers()
+            self.wfile.write(page)
+
+        def log_message(self, *_: object) -> None:
+            return
+
+    program = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Program)
+    threading.Thread(target=program.serve_forever, daemon=True).start()
+    cluster = web.seaway.server._cluster
+    assert cluster is not None
+    state = cluster.server.state
+    network = Network()
+    state.backends = network.backends
+    own, pod = web.seaway.namespace, web.seaway.get("pod", "web-1")
+    ip = pod["status"]["podIP"]
+    network.ports[ip, 8080] = program.server_address[1]
+    target = {"kind": "Pod", "namespace": own, "name": "web-1"}
+    subset = {"addresses": [{"ip": ip, "targetRef": target}], "ports": [{"port": 8080}]}
+    service = {
+        "kind": "Service",
+        "apiVersion": "v1",
+        "metadata": {"name": "by-hand"},
+        "spec": {"ports": [{"port": 80}]},
+    }
+    endpoints = {"kind": "Endpoints", "apiVersion": "v1", "metadata": {"name": "by-hand"}, "subsets": [subset]}
+    try:
+        web.seaway.create(service)
+        web.seaway.create(endpoints)
+        base = f"/api/v1/namespaces/{own}"
+        proxied = f"{base}/services/by-hand:80/proxy"
+        page = web("get", "--raw", f"{proxied}/here?a=b").stdout
+        assert page == f"<a href='{proxied}/next'>/here?a=b</a>"
+        assert "/there" in web("get", "--raw", f"{base}/pods/web-1:8080/proxy/there").stdout
+        refused = web("get", "--raw", f"{base}/services/by-hand:81/proxy/", code=1).stderr
+        assert refused == 'Error from server (ServiceUnavailable): no service port 81 found for service "by-hand"\n'
+        with proxying(web) as address, urllib.request.urlopen(f"http://{address}{proxied}", timeout=10) as answer:
+            assert answer.read().decode() == f"<a href='{proxied}/next'>/</a>"
+    finally:
+        state.backends = None
+        program.shutdown()
+        program.server_close()
 
 
 # Making.

@@ -16,6 +16,7 @@ from seaway.api.pod.types import Pod
 from seaway.api.registry import (
     CONFIG_MAPS,
     ENDPOINT_SLICES,
+    EVENTS,
     LEASES,
     NAMESPACES,
     NODES,
@@ -448,3 +449,19 @@ def test_controllers_may_do_no_more_than_their_role() -> None:
             await loops.create(SERVICES, make_service("web"), "default")
 
     play(scenario, enabled=())
+
+
+def test_a_slice_that_the_server_refuses_is_told_on_the_service() -> None:
+    async def scenario(cluster: Cluster, client: Client) -> None:
+        await create_node(client, "n1")
+        await client.create(SERVICES, make_service("web"), "default")
+        await run_pod(client, "a", "127.0.0.1")
+        await asyncio.sleep(5)
+        page = await client.list(EVENTS, "default", field_selector="involvedObject.kind=Service")
+        events: list[Json] = [msgspec.json.decode(raw) for raw in page.items]
+        assert [(e["reason"], e["source"]["component"]) for e in events] == [
+            ("FailedToUpdateEndpointSlices", "endpoint-slice-controller")
+        ]
+        assert events[0]["message"].startswith("Error updating Endpoint Slices for Service default/web: ")
+
+    play(scenario, enabled=("endpointslice",))

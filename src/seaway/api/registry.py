@@ -92,11 +92,12 @@ def _load_strategy(folder: str) -> Strategy:
 
 
 SERVICES = Resource(kind="Service", plural="services", singular="service", short_names=("svc",), categories=("all",),
-                    subresources=("status",), folder="service")  # fmt: skip
+                    subresources=("status", "proxy"), folder="service")  # fmt: skip
 PODS = Resource(kind="Pod", plural="pods", singular="pod", short_names=("po",), categories=("all",),
-                subresources=("status", "binding", "eviction", "ephemeralcontainers"), folder="pod")  # fmt: skip
+                subresources=("status", "proxy", "binding", "eviction", "ephemeralcontainers"),
+                folder="pod")  # fmt: skip
 NODES = Resource(kind="Node", plural="nodes", singular="node", namespaced=False, short_names=("no",),
-                 subresources=("status",), folder="node")  # fmt: skip
+                 subresources=("status", "proxy"), folder="node")  # fmt: skip
 NAMESPACES = Resource(kind="Namespace", plural="namespaces", singular="namespace", namespaced=False,
                       short_names=("ns",), subresources=("status", "finalize"), folder="namespace",
                       verbs=tuple(verb for verb in ALL_VERBS if verb != "deletecollection"))  # fmt: skip

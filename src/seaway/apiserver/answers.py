@@ -65,7 +65,7 @@ def make_status(error: ApiError, request: Request) -> Response:
         headers += (("Retry-After", str(error.retry_after_seconds)),)
     if error.status_code == 403:
         headers += (("X-Content-Type-Options", "nosniff"),)
-    answer = make_answer(request, error.status_code, encode_object(error.to_status()))
+    answer = make_answer(request, error.status_code, encode_object(error.to_status()), warnings=error.warnings)
     return Response(answer.status, answer.headers + headers, answer.body)
 
 

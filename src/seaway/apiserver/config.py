@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 from dataclasses import dataclass
 
 
@@ -20,3 +21,11 @@ class ServerConfig:
     max_reads_in_flight: int = 400
     max_writes_in_flight: int = 200
     """Upstream's limits without priority and fairness (spec "api-machinery" §11)."""
+
+    @property
+    def families(self) -> tuple[str, ...]:
+        """The IP families of the cluster, the primary first. Raises ValueError for two ranges of one family."""
+        families = tuple(f"IPv{ipaddress.ip_network(cidr).version}" for cidr in self.service_cidrs)
+        if len(set(families)) != len(families):
+            raise ValueError(f"service ranges {', '.join(self.service_cidrs)}: at most one per IP family")
+        return families

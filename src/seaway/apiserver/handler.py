@@ -20,7 +20,7 @@ from seaway.api.machinery.errors import (
     Timeout,
     make_server_timeout,
 )
-from seaway.api.machinery.http import Identity, Request, Response
+from seaway.api.machinery.http import Bytes, Identity, Lasting, Request, Response, Tunnel
 from seaway.api.registry import SERVED, Resource, find_resource
 from seaway.apiserver.access.impersonation import impersonate, parse_impersonation
 from seaway.apiserver.access.rbac import MASTERS, attributes_of
@@ -31,7 +31,7 @@ from seaway.apiserver.observability.health import SHUTTING_DOWN, answer_health, 
 from seaway.apiserver.overload.fairness import FairQueue, Phase
 from seaway.apiserver.overload.gate import Gate, flow_of
 from seaway.apiserver.overload.limits import MAX_BODY_BYTES, is_long_running, parse_timeout
-from seaway.apiserver.reading.watch import WatchStream
+from seaway.apiserver.proxying.verb import METHODS, answer_proxy, is_proxied
 from seaway.apiserver.record import encode_object
 from seaway.apiserver.routes import route_request
 from seaway.apiserver.state import ServerState
@@ -199,7 +199,8 @@ class ApiServer:
         """Count and audit the answer; its headers complete."""
         request, body = exchange.request, response.body
         cell = self.metrics.cell(request, exchange.route)
-        if isinstance(body, bytes):
+        tunnel = response.tunnel
+        if isinstance(body, bytes) and tunnel is None:
             seconds = self.state.effects.monotonic() - exchange.started
             cell.answer(response.status, len(body), seconds, exchange.waited)
             if request.body:
@@ -210,13 +211,24 @@ class ApiServer:
             cell.begin_stream(response.status)
             if self.audit is not None:
                 self.audit.start(exchange, response)
-            if isinstance(body, WatchStream):
+            if tunnel is not None:
+                tunnel = self._finish_after(tunnel, exchange, response)
+            elif isinstance(body, Lasting):
                 body.when_ended(lambda: self._finish_stream(exchange, response))
         headers = (("Audit-Id", exchange.audit_id), *response.headers)
         for name, _ in response.headers:
             if name == "Cache-Control":
-                return Response(response.status, headers, body)
-        return Response(response.status, (*_COMMON, *headers), body)
+                return Response(response.status, headers, body, tunnel=tunnel)
+        return Response(response.status, (*_COMMON, *headers), body, tunnel=tunnel)
+
+    def _finish_after(self, tunnel: Tunnel, exchange: Exchange, response: Response) -> Tunnel:
+        async def converse(peer: Bytes) -> None:
+            try:
+                await tunnel(peer)
+            finally:
+                self._finish_stream(exchange, response)
+
+        return converse
 
     def _finish_stream(self, exchange: Exchange, response: Response) -> None:
         self.metrics.cell(exchange.request, exchange.route).end_stream()
@@ -317,12 +329,17 @@ def _answer_issuer(path: str, issuer: TokenIssuer, address: str) -> Response | N
 async def _call_verb(call: Call) -> Response:
     """Raises NotFound for an unknown subresource, MethodNotAllowed for what the path does not do."""
     resource, route = call.resource, call.route
-    if route.subresource and (route.subresource not in resource.subresources or not route.name):
+    subresource = "proxy" if is_proxied(route.subresource) else route.subresource
+    if subresource and (subresource not in resource.subresources or not route.name):
         raise NotFound("the server could not find the requested resource", {})
     if resource.namespaced and not route.namespace and route.name:
         raise NotFound("the server could not find the requested resource", {})
     if not resource.namespaced and route.namespace and resource.plural != "namespaces":
         raise NotFound("the server could not find the requested resource", {})
+    if is_proxied(route.subresource):
+        if call.request.method not in METHODS or route.is_watch_path:
+            raise MethodNotAllowed("the server does not allow this method on the requested resource", {})
+        return await answer_proxy(call)
     verb = find_verb(resource, route.verb, route.subresource)
     method = call.request.method
     if verb is not None and not route.subresource and route.verb not in resource.verbs:

@@ -13,7 +13,6 @@ from typing import TypeVar
 
 from seaway.api.machinery.codec import Decoded
 from seaway.api.machinery.errors import AlreadyExists, ApiError, NotFound
-from seaway.api.machinery.http import Identity
 from seaway.api.registry import (
     CLUSTER_ROLES,
     EVENTS,
@@ -26,22 +25,25 @@ from seaway.api.registry import (
 )
 from seaway.apiserver.access.aggregation import plan_aggregation
 from seaway.apiserver.access.credentials import Credentials
-from seaway.apiserver.access.rbac import MASTERS, Attributes
 from seaway.apiserver.access.tokensecrets import plan_token_secrets
-from seaway.apiserver.allocation.allocate import PORT_PREFIX, ServiceAllocator
+from seaway.apiserver.allocation.allocate import ADDRESS_PREFIX, PORT_PREFIX, ServiceAllocator
 from seaway.apiserver.builtin import bootstrap, default_cidr
-from seaway.apiserver.builtin.default_cidr import plan_default_cidr
+from seaway.apiserver.builtin.crowding import CrowdingWarnings
+from seaway.apiserver.builtin.default_cidr import find_trouble, plan_default_cidr
 from seaway.apiserver.builtin.expiry import find_expired
 from seaway.apiserver.builtin.kubernetes_service import ObjectWrite, plan_kubernetes_service
+from seaway.apiserver.builtin.own import own_target
+from seaway.apiserver.builtin.repairs import Repairs, say
 from seaway.apiserver.config import ServerConfig
 from seaway.apiserver.effects import Cancellable, Effects, Wakeup, format_time
 from seaway.apiserver.handler import ApiServer
 from seaway.apiserver.options import DeleteOptions
+from seaway.apiserver.proxying.verb import Backends
 from seaway.apiserver.reading.watchcache import WatchCache
 from seaway.apiserver.record import Json, decode_object, encode_object
 from seaway.apiserver.state import ServerState
 from seaway.apiserver.writing.deletes import delete
-from seaway.apiserver.writing.writes import Target, create, update
+from seaway.apiserver.writing.writes import create, update
 from seaway.store.contract import Compacted, Event, Store, StoreError
 
 __all__ = ["AsyncioEffects", "ServerConfig", "open_server"]
@@ -62,9 +64,6 @@ LOADED_AT_ONCE = 500
 
 _LOG = logging.getLogger("seaway.apiserver")
 T = TypeVar("T")
-_SELF = Identity("system:apiserver", (MASTERS,))
-_SELF_MANAGER = "kube-apiserver"
-"""Upstream's name for itself in managedFields, which people and tools know."""
 
 
 class AsyncioEffects:
@@ -105,19 +104,21 @@ async def open_server(
     *,
     credentials: Credentials | None = None,
     effects: Effects | None = None,
+    backends: Backends | None = None,
     runs_loops: bool = True,
 ) -> ApiServer:
     """A server that answers with everything the store holds, its own objects made. Closing it leaves the store open.
 
     Raises StoreError. credentials: None means anonymous ones, and tokens that are good while this server lives.
-    effects: None means the real ones.
+    effects: None means the real ones. backends: what reaches Pods; None means nothing does.
     runs_loops: False where only requests are of interest (benchmarks of one verb, say).
     """
     effects = effects or AsyncioEffects()
     watch_cache = WatchCache(effects)
-    allocator = ServiceAllocator(config.service_cidrs, config.node_port_range, pick=_pick)
+    allocator = ServiceAllocator(config.families, config.node_port_range, pick=_pick)
     end_watch = await _fill(store, watch_cache, allocator)
     state = ServerState(store, watch_cache, effects, config, allocator, credentials or Credentials())
+    state.backends = backends
     tasks: list[asyncio.Task[None]] = []
 
     async def close() -> None:
@@ -142,6 +143,9 @@ async def open_server(
         run_loop("start-kubernetes-service", keep_service)
         keep_cidr = _every(KUBERNETES_SERVICE_SECONDS, lambda: _keep_default_cidr(state))
         run_loop("start-service-cidr", keep_cidr)
+        run_loop("start-service-ip-repair-controllers", _repair(state))
+        warnings, prefixes = CrowdingWarnings(state), (ADDRESS_PREFIX, PORT_PREFIX, SERVICE_CIDRS.store_prefix)
+        run_loop("start-range-warnings", _after_changes_under(state, prefixes, warnings.look))
         run_loop("start-event-expiry", _every(EVENT_EXPIRY_SECONDS, lambda: _expire_events(state)))
         run_loop("start-role-aggregation", _after_changes(state, (CLUSTER_ROLES,), _keep_aggregation))
         run_loop("start-token-secrets", _after_changes(state, (SECRETS, SERVICE_ACCOUNTS), _keep_token_secrets))
@@ -189,7 +193,10 @@ async def _bootstrap(state: ServerState) -> None:
         *(_create(state, PRIORITY_CLASSES, "", obj) for obj in bootstrap.plan_priority_classes(state.find)),
     )
     await _keep_default_cidr(state)
-    await _keep_kubernetes_service(state)
+    try:
+        await _keep_kubernetes_service(state)
+    except ApiError as error:  # its address is taken, say: the server is of use without it, and the loop tries again
+        _LOG.warning("loop=failed error=%s", error)
 
 
 async def _keep_namespaces(state: ServerState) -> None:
@@ -240,6 +247,9 @@ async def _keep_default_cidr(state: ServerState) -> None:
         existing = None if record is None else decode_object(record.body)
         write = plan_default_cidr(existing, state.config, now=format_time(state.effects.wall_now()))
         if write is None:
+            trouble = find_trouble(existing, state.config)
+            if trouble is not None and state.find(EVENTS, trouble.event_namespace, trouble.event_name) is None:
+                await say(state, trouble)
             return
         await _apply(state, write)
 
@@ -251,7 +261,7 @@ async def _expire_events(state: ServerState) -> None:
 
 async def _create(state: ServerState, resource: Resource, namespace: str, obj: Json) -> None:
     try:
-        await create(state, _target(resource, namespace, ""), Decoded(obj))
+        await create(state, own_target(resource, namespace, ""), Decoded(obj))
     except AlreadyExists:
         return
 
@@ -268,21 +278,15 @@ async def _apply(state: ServerState, write: ObjectWrite) -> None:
         meta = {**current["metadata"], **wanted["metadata"]}
         return Decoded({**current, **_copy(wanted), "metadata": meta})
 
-    target = _target(write.resource, write.namespace, write.name, write.subresource)
+    target = own_target(write.resource, write.namespace, write.name, write.subresource)
     await update(state, target, make, is_patch=True)
 
 
 async def _delete(state: ServerState, write: ObjectWrite) -> None:
     try:
-        await delete(state, _target(write.resource, write.namespace, write.name), DeleteOptions())
+        await delete(state, own_target(write.resource, write.namespace, write.name), DeleteOptions())
     except NotFound:
         return
-
-
-def _target(resource: Resource, namespace: str, name: str, subresource: str = "") -> Target:
-    verb = "update" if name else "create"
-    attributes = Attributes(verb, resource.group, resource.plural, subresource, namespace, name)
-    return Target(resource, namespace, name, _SELF, attributes, subresource, manager=_SELF_MANAGER)
 
 
 def _copy(obj: Json) -> Json:
@@ -308,16 +312,43 @@ async def _every(seconds: float, act: Callable[[], Awaitable[None]]) -> None:
         await asyncio.sleep(seconds)
         try:
             await act()
-        except ApiError as error:
+        except (ApiError, StoreError) as error:
             _LOG.warning("loop=failed error=%s", error)
+
+
+async def _repair(state: ServerState) -> None:
+    """Look at everything now and from time to time, and at what lost its address at once, until cancelled."""
+    repairs = Repairs(state)
+    while True:
+        try:
+            seconds = await repairs.repair_all(lambda: asyncio.sleep(0))
+            while await _happens(repairs.wait_for_losses(), within_seconds=seconds):
+                await repairs.repair_losses()
+        except (ApiError, StoreError) as error:
+            _LOG.warning("loop=failed error=%s", error)
+            state.metrics.count_broken_repair()
+            await asyncio.sleep(RETRY_SECONDS)
+
+
+async def _happens(news: Coroutine[None, None, None], *, within_seconds: float) -> bool:
+    try:
+        await asyncio.wait_for(news, within_seconds)
+    except TimeoutError:
+        return False
+    return True
 
 
 async def _after_changes(
     state: ServerState, kinds: tuple[Resource, ...], act: Callable[[ServerState], Awaitable[None]]
 ) -> None:
-    """Act now, and whenever an object of the kinds has changed, until cancelled. What failed is tried again."""
+    await _after_changes_under(state, tuple(kind.store_prefix for kind in kinds), lambda: act(state))
+
+
+async def _after_changes_under(
+    state: ServerState, prefixes: tuple[str, ...], act: Callable[[], Awaitable[None]]
+) -> None:
+    """Act now, and whenever a key of the prefixes has changed, until cancelled. What failed is tried again."""
     changed = asyncio.Event()
-    prefixes = tuple(kind.store_prefix for kind in kinds)
 
     def observe(event: Event) -> None:
         if event.key.startswith(prefixes):
@@ -327,7 +358,7 @@ async def _after_changes(
     while True:
         changed.clear()
         try:
-            await act(state)
+            await act()
         except (ApiError, StoreError) as error:
             _LOG.warning("loop=failed error=%s", error)
             await asyncio.sleep(RETRY_SECONDS)

@@ -27,7 +27,7 @@ from aiohttp.web_protocol import RequestHandler, RequestPayloadError
 from multidict import CIMultiDict
 
 from seaway.api.machinery.errors import ApiError, BadRequest, RequestEntityTooLarge, Timeout, Unauthorized
-from seaway.api.machinery.http import ANONYMOUS, Identity, Request, Response
+from seaway.api.machinery.http import ANONYMOUS, BrokenStream, Identity, Incoming, Request, Response
 from seaway.apiserver.access.certificates import CertificateReader
 from seaway.apiserver.access.identity import find_bearer_token, find_credential_warnings
 from seaway.apiserver.answers import make_text, make_warning_headers
@@ -44,8 +44,11 @@ from seaway.apiserver.overload.limits import (
     TimeLimit,
     find_time_limit,
 )
+from seaway.apiserver.proxying.verb import is_proxied
+from seaway.apiserver.routes import parse_path
 from seaway.apiserver.serving.connection import Acceptor, Connection
 from seaway.apiserver.serving.logfile import LogFile
+from seaway.apiserver.serving.tunnel import Taken, TunnelPeer
 from seaway.apiserver.serving.websocket import converse
 from seaway.apiserver.upgrade import (
     is_valid_origin,
@@ -304,7 +307,9 @@ class HttpServer(web.Server):
         identity: Identity | None = None
         try:
             identity = self._authenticate(connection, request)
-            if wire.can_read_body and not is_health_path(path):
+            if "/proxy" in path and is_proxied(parse_path(path).subresource):
+                request = replace(request, incoming=_make_incoming(wire, query))
+            elif wire.can_read_body and not is_health_path(path):
                 request = await self._read_body(wire, request)
             if request.method == "GET" and not parameters:  # from memory: there is nothing to wait for
                 response = await self.server.handle(request, identity)
@@ -316,7 +321,8 @@ class HttpServer(web.Server):
             response = replace(response, headers=(*response.headers, *make_warning_headers(texts)))
         if self._access_log is None:
             body = response.body
-            if isinstance(body, bytes) and len(body) <= _SLICE_BYTES and response.upgrade is None:
+            leaves_http = response.upgrade is not None or response.tunnel is not None
+            if isinstance(body, bytes) and len(body) <= _SLICE_BYTES and not leaves_http:
                 return self._send_whole(response, body)
             return await self._send(wire, request, response, until=begun + REQUEST_SECONDS)
         try:
@@ -391,13 +397,17 @@ class HttpServer(web.Server):
         self, wire: _WireRequest, request: Request, response: Response, *, until: float
     ) -> web.StreamResponse:
         body = response.body
+        if response.tunnel is not None:
+            assert isinstance(wire.protocol, Connection)
+            await response.tunnel(TunnelPeer(wire.protocol, response))
+            return Taken(status=101)
         if isinstance(body, bytes):
             if response.upgrade is not None:
                 return await converse(wire, response, response.upgrade, list_protocols(request.headers))
             if len(body) > _SLICE_BYTES:
                 return await self._send_large(wire, request, response, body, until=until)
             return self._send_whole(response, body)
-        if wants_websocket(request.headers) and response.status == 200:
+        if wants_websocket(request.headers) and response.status == 200 and request.incoming is None:
             is_welcome = is_valid_origin(request.headers.get("origin", ""))
             answer_with = watch_by_messages(response) if is_welcome else make_text(403, b"Forbidden\n")
             try:
@@ -446,6 +456,8 @@ class HttpServer(web.Server):
             await answer.write_eof()
         except ConnectionError:
             pass  # the reader has gone: that is how most watches end
+        except BrokenStream:
+            self._abort(wire, request)
         except Exception as error:
             error.add_note(f"stream of path={request.path!r}")
             self.server.state.effects.report(error)
@@ -471,6 +483,26 @@ class HttpServer(web.Server):
         )
         self._access_log.write(line)
         self.metrics.access_log_drops = self._access_log.lost
+
+
+def _make_incoming(wire: _WireRequest, query: str) -> Incoming:
+    fields = tuple(
+        (name.decode("latin-1"), value.decode("utf-8", "surrogateescape")) for name, value in wire.raw_headers
+    )
+    return Incoming(fields, query, _read_chunks(wire) if wire.can_read_body else None)
+
+
+async def _read_chunks(wire: _WireRequest) -> AsyncIterator[bytes]:
+    """The body as it comes: what is not asked for stays with the client. Raises BadRequest."""
+    if wire.headers.get("expect", "").lower() == "100-continue":
+        await wire.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+        wire.writer.output_size = 0
+    try:
+        async for chunk in wire.content.iter_any():
+            yield chunk
+    except RequestPayloadError as error:
+        wire.protocol.close()
+        raise BadRequest(f"the body cannot be read: {' '.join(str(error).split())}") from None
 
 
 async def _release(chunks: AsyncIterator[bytes]) -> None:

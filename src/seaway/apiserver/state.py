@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from seaway.api.machinery.errors import ServerTimeout
 from seaway.api.machinery.http import Identity
@@ -45,6 +45,10 @@ STORE_CHECK_SECONDS = 2.0
 STORE_CHECK_KEY = "/registry/health"
 
 
+if TYPE_CHECKING:
+    from seaway.apiserver.proxying.verb import Backends
+
+
 class Closable(Protocol):
     """A stream that ends when the server does."""
 
@@ -75,6 +79,8 @@ class ServerState:
         """The server is closing: a watch that starts now ends after its first lines."""
         self.list_bodies = ListBodies()
         self.metrics = Metrics()
+        self.backends: Backends | None = None
+        """What reaches Pods; None: nothing does."""
         self._policy: Policy | None = None
         self._policy_version: tuple[int, ...] = ()
         self._policy_caches = tuple(watch_cache.cache(kind) for kind in _POLICY_KINDS)

@@ -13,10 +13,13 @@ from seaway.apiserver.access.credentials import Credentials, parse_token_file
 from seaway.apiserver.handler import ApiServer
 from seaway.apiserver.run import ServerConfig, open_server
 from seaway.apiserver.serve import Ending, Listener, TlsFiles, UnixListener, serve
+from seaway.apiserver.serving.forwarding import HttpBackends
 from seaway.app.api_logs import audit_to_log, make_connection_limits, open_access_log
 from seaway.app.cluster_dns import ensure_dns_service
+from seaway.app.dial import make_dialer
 from seaway.app.options import DNS_PORT, dns_ip
 from seaway.app.pieces import Ready
+from seaway.app.preflight import SANDBOX
 from seaway.client.requests import Client
 from seaway.client.transport import InProcessTransport
 from seaway.net.errors import OperationalError
@@ -34,14 +37,15 @@ async def run_apiserver(plan: Plan, listeners: Sequence[socket.socket], on_ready
     options = plan.options
     store = await open_sqlite(plan.data.database)
     config = ServerConfig(
-        service_cidrs=(options.service_cidr,),
+        service_cidrs=tuple(filter(None, (options.service_cidr, options.second_service_cidr))),
         external_ip_cidrs=options.external_ip_cidrs,
         cluster_domain=options.cluster_domain,
         advertise_address=plan.node_ip or None,
         secure_port=options.secure_port,
     )
     try:
-        server = await open_server(config, store, credentials=make_credentials(plan))
+        backends = HttpBackends(make_dialer(plan.data.dial_socket)) if plan.way == SANDBOX else HttpBackends()
+        server = await open_server(config, store, credentials=make_credentials(plan), backends=backends)
         tls = TlsFiles(
             plan.serving.certificate,
             plan.serving.key,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import math
 import socket
 from collections.abc import Awaitable, Callable, Sequence
@@ -109,7 +110,23 @@ def _node(plan: Plan) -> Start:
         lease_renew_seconds=LEASE_RENEW_SECONDS,
         lease_duration_seconds=math.ceil(NODE_GRACE_SECONDS),
     )
-    return lambda client, on_ready: run_node(config, client, on_ready=on_ready)
+    if plan.way != SANDBOX:
+        return lambda client, on_ready: run_node(config, client, on_ready=on_ready)
+
+    async def run_both(client: Client, on_ready: Ready) -> None:
+        """In a sandbox the API server is outside: the node offers it a way to its Pods."""
+        from seaway.app.dial import run_dial_socket
+
+        dialling = asyncio.ensure_future(run_dial_socket(plan.data.dial_socket, client, plan.node_name))
+        running = asyncio.ensure_future(run_node(config, client, on_ready=on_ready))
+        try:
+            await asyncio.gather(dialling, running)  # the first to fail ends both, with its own words
+        finally:
+            for task in (dialling, running):
+                task.cancel()
+            await asyncio.gather(dialling, running, return_exceptions=True)
+
+    return run_both
 
 
 _STARTS: dict[str, Callable[[Plan], Start]] = {

@@ -54,6 +54,10 @@ class DataDir:
         return self.root / "dns.sock"
 
     @property
+    def dial_socket(self) -> Path:
+        return self.root / "dial.sock"
+
+    @property
     def admin_kubeconfig(self) -> Path:
         return self.root / "admin.kubeconfig"
 

@@ -37,6 +37,8 @@ class UpOptions:
     network: str | None = None
     node_name: str = ""
     service_cidr: str = "10.96.0.0/16"
+    second_service_cidr: str = ""
+    """Of the other family, for an API server alone: the rest of a host knows IPv4."""
     cluster_cidr: str = "10.244.0.0/16"
     external_ip_cidrs: tuple[str, ...] = ()
     cluster_domain: str = "cluster.local"
@@ -54,6 +56,8 @@ class UpOptions:
 def check_options(options: UpOptions) -> None:
     """Raises OperationalError with the flag, what was found and what is allowed."""
     service = parse_range("--service-cidr", options.service_cidr, longest=28)
+    if options.second_service_cidr:
+        _check_second_range(options.second_service_cidr)
     cluster = parse_range("--cluster-cidr", options.cluster_cidr, longest=24)
     if service.overlaps(cluster):
         raise OperationalError(
@@ -78,6 +82,17 @@ def parse_range(flag: str, text: str, *, longest: int) -> ipaddress.IPv4Network:
     if network.prefixlen > longest:
         raise OperationalError(f"{flag} {text}: /{network.prefixlen} found, /{longest} or wider needed")
     return network
+
+
+def _check_second_range(text: str) -> None:
+    """An IPv6 range of 8 addresses to a /64: a wider one yields no addresses. Raises OperationalError."""
+    allowed = "give one IPv4 and then one IPv6 range, like 10.96.0.0/16,fd10:96::/112"
+    try:
+        network = ipaddress.IPv6Network(text)
+    except ValueError as error:
+        raise OperationalError(f"--service-cidr {text}: {error}; {allowed}") from error
+    if not 64 <= network.prefixlen <= 125:
+        raise OperationalError(f"--service-cidr {text}: /{network.prefixlen} found, /64 to /125 needed")
 
 
 def _check_external_range(text: str) -> None:

@@ -16,7 +16,12 @@ GRACE_SECONDS = 60.0
 
 @click.command("apiserver")
 @data_dir_flag
-@click.option("--service-cidr", default="10.96.0.0/16", show_default=True, help="Addresses of Services.")
+@click.option(
+    "--service-cidr",
+    default="10.96.0.0/16",
+    show_default=True,
+    help="Addresses of Services; with a comma and an IPv6 range, of both families.",
+)
 @external_ip_flag
 @click.option("--cluster-domain", default="cluster.local", show_default=True, help="The zone of cluster names.")
 @click.option(
@@ -85,9 +90,11 @@ def command(
     from seaway.app.options import ApiOptions, UpOptions
     from seaway.app.up import run_apiserver_alone
 
+    primary, _, second = service_cidr.partition(",")
     options = UpOptions(
         data_dir=data_dir,
-        service_cidr=service_cidr,
+        service_cidr=primary,
+        second_service_cidr=second,
         external_ip_cidrs=external_ip_cidrs,
         cluster_domain=cluster_domain,
         secure_port=secure_port,

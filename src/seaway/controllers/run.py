@@ -16,13 +16,17 @@ from seaway.api.service.types import Service
 from seaway.client.requests import Client
 from seaway.client.run import Informer, run_all
 from seaway.controllers.binder.run import BinderController
+from seaway.controllers.diagnosis.run import DiagnosisController
+from seaway.controllers.endpoints.run import EndpointsController
 from seaway.controllers.endpointslice.run import EndpointSliceController
 from seaway.controllers.garbage.run import GarbageController
 from seaway.controllers.namespace.run import NamespaceController
 from seaway.controllers.nodes.run import NodeController
+from seaway.controllers.selection import Selection
+from seaway.controllers.servicecidr.run import ServiceCIDRController
 from seaway.net.errors import OperationalError
 
-NAMES = ("binder", "endpointslice", "garbage", "namespace", "nodes")
+NAMES = ("binder", "diagnosis", "endpoints", "endpointslice", "garbage", "namespace", "nodes", "servicecidr")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,14 +63,20 @@ async def run(config: ControllersConfig, client: Client, *, on_ready: Callable[[
     nodes = Informer(client, NODES, Node)
     slices = Informer(client, ENDPOINT_SLICES, EndpointSlice)
     namespaces = Informer(client, NAMESPACES, Namespace)
+    selection = Selection(services.objects, pods.objects)
+    services.subscribe(selection.apply_service)
+    pods.subscribe(selection.apply_pod)
     builders: dict[str, Callable[[], Coroutine[Any, Any, None]]] = {
         "binder": lambda: BinderController(client, nodes=nodes, pods=pods).run(),
+        "diagnosis": lambda: DiagnosisController(client, services=services, pods=pods, selection=selection).run(),
+        "endpoints": lambda: EndpointsController(client, services=services, pods=pods, selection=selection).run(),
         "endpointslice": lambda: EndpointSliceController(
-            client, services=services, pods=pods, nodes=nodes, slices=slices
+            client, services=services, pods=pods, nodes=nodes, slices=slices, selection=selection
         ).run(),
         "garbage": lambda: GarbageController(client).run(),
         "namespace": lambda: NamespaceController(client, namespaces=namespaces, pods=pods, ca_pem=config.ca_pem).run(),
         "nodes": lambda: NodeController(client, nodes=nodes, pods=pods, grace_seconds=config.node_grace_seconds).run(),
+        "servicecidr": lambda: ServiceCIDRController(client).run(),
     }
     async with asyncio.TaskGroup() as group:
         for name, build in builders.items():

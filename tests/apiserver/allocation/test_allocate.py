@@ -12,8 +12,11 @@ from hypothesis import strategies as st
 
 from seaway.api.machinery.errors import ApiError, InternalError, Invalid
 from seaway.api.machinery.strategy import Context
+from seaway.api.registry import SERVICE_CIDRS
 from seaway.api.service.strategy import STRATEGY
-from seaway.apiserver.allocation.allocate import ADDRESS_PREFIX, PORT_PREFIX, Claim, ServiceAllocator
+from seaway.apiserver.allocation.allocate import ADDRESS_PREFIX, PORT_PREFIX, Claim, ServiceAllocator, TakenBy
+from seaway.apiserver.allocation.pool import address_number
+from seaway.apiserver.config import ServerConfig
 from seaway.store.contract import Precondition, PreconditionFailed, Write
 from seaway.testing.builders import make_service
 
@@ -27,9 +30,20 @@ class Cluster:
 
     def __init__(self, *cidrs: str, ports: tuple[int, int] = (30000, 30063), turn: int = 0) -> None:
         self.turn = turn
-        self.allocator = ServiceAllocator(cidrs or (V4,), ports, pick=lambda n: self.turn % n)
+        config = ServerConfig(service_cidrs=cidrs or (V4,))
+        self.allocator = ServiceAllocator(config.families, ports, pick=lambda n: self.turn % n)
         self.keys: dict[str, tuple[bytes, int]] = {}
         self.revision = 1
+        self.set_range("kubernetes", *config.service_cidrs)
+
+    def set_range(self, name: str, *cidrs: str, ready: str = "", deleting: bool = False) -> None:
+        """Show the allocator a ServiceCIDR; without ranges: that it is gone."""
+        meta = {"name": name} | ({"deletionTimestamp": NOW} if deleting else {})
+        conditions = [{"type": "Ready", "status": ready}] if ready else []
+        value = {"metadata": meta, "spec": {"cidrs": cidrs}, "status": {"conditions": conditions}}
+        self.allocator.observe(
+            SERVICE_CIDRS.store_key("", name), json.dumps(value).encode() if cidrs else None, self.revision
+        )
 
     def commit(self, claim: Claim, *, observed: bool = True) -> None:
         """Raises PreconditionFailed, as a store does."""
@@ -498,7 +512,7 @@ def test_older_news_and_other_keys_are_ignored() -> None:
 
 def test_ranges_of_one_family_are_refused() -> None:
     with pytest.raises(ValueError, match="at most one per IP family"):
-        ServiceAllocator(["10.0.0.0/24", "10.1.0.0/24"], (30000, 30001), pick=lambda n: 0)
+        Cluster("10.0.0.0/24", "10.1.0.0/24")
 
 
 # Interleaved planners: each plans from what the allocator knew some commits ago, and plans again when it loses.
@@ -563,15 +577,13 @@ def test_racing_planners_hand_out_nothing_twice_and_leak_nothing(actions: list[t
             raise AssertionError("a plan that is repeated from fresh knowledge must succeed in the end")
         held = held_by(services)
         assert set(cluster.keys) == set(held)
-        for key in cluster.keys:
-            pool, number = cluster.allocator._locate(key)
-            assert pool is not None
-            assert number in pool
+        pools = [pool for _, pool in cluster.allocator.ranges.pools]
+        assert all(any(address_number(address) in pool for pool in pools) for address in cluster.addresses)
+        assert all(number in cluster.allocator.port_pool for number in cluster.ports)
     for key in {*cluster.allocator._held, *cluster.keys}:
         cluster.show(key)
-    pool = cluster.allocator.find_pool("IPv4")
-    assert pool is not None
-    assert pool.free + sum("." in address for address in cluster.addresses) == pool.size
+    for cidr, pool in cluster.allocator.ranges.pools:
+        assert pool.free + sum((":" in cidr) == (":" in address) for address in cluster.addresses) == pool.size
     assert cluster.allocator.port_pool.free + len(cluster.ports) == cluster.allocator.port_pool.size
 
 
@@ -600,3 +612,109 @@ def test_claims_are_sorted_and_name_a_key_once() -> None:
     assert keys == sorted(set(keys)) == [precondition.key for precondition in claim.preconditions]
     assert all(isinstance(write, Write) for write in claim.writes)
     assert all(precondition == Precondition(precondition.key, 0) for precondition in claim.preconditions)
+
+
+# Several ranges.
+
+
+def test_a_range_added_live_is_used_at_once() -> None:
+    cluster = Cluster("10.96.0.0/30")
+    cluster.create("a")
+    cluster.create("b")
+    with pytest.raises(InternalError, match="range is full"):
+        cluster.plan(make_service("c"))
+    with pytest.raises(Invalid, match="does not match the current range"):
+        cluster.plan(make_service("c", clusterIP="10.97.0.5"))
+    cluster.set_range("more", "10.97.0.0/24")
+    assert cluster.create("c")["spec"]["clusterIP"] == "10.97.0.17"
+    assert cluster.create("d", clusterIP="10.97.0.5")["spec"]["clusterIP"] == "10.97.0.5"
+
+
+@pytest.mark.parametrize(
+    "state",
+    [
+        pytest.param({"ready": "False"}, id="called not ready"),
+        pytest.param({"ready": "Unknown"}, id="readiness unknown"),
+        pytest.param({"ready": "True", "deleting": True}, id="being deleted"),
+    ],
+)
+def test_a_range_is_not_drawn_from_when(state: Json) -> None:
+    cluster = Cluster()
+    held = cluster.create("a")
+    cluster.set_range("kubernetes", V4, **state)
+    with pytest.raises(InternalError, match="range is full"):
+        cluster.plan(make_service("b"))
+    with pytest.raises(Invalid, match="does not match the current range"):
+        cluster.plan(make_service("b", clusterIP="10.96.0.5"))
+    cluster.delete(held)
+    assert cluster.keys == {}, "what was taken is given back all the same"
+    cluster.set_range("other", V4, ready="True")
+    assert cluster.create("b")["spec"]["clusterIP"] == "10.96.0.17", "one good owner of the range is enough"
+
+
+def test_a_range_that_is_gone_is_drawn_from_no_more_and_keeps_no_memory() -> None:
+    cluster = Cluster()
+    cluster.set_range("more", "10.97.0.0/24")
+    kept = cluster.create("a", clusterIP="10.97.0.5")
+    cluster.set_range("more")
+    with pytest.raises(Invalid, match="does not match the current range"):
+        cluster.plan(make_service("b", clusterIP="10.97.0.6"))
+    cluster.set_range("again", "10.97.0.0/25")
+    with pytest.raises(Invalid, match="already allocated"):
+        cluster.plan(make_service("b", clusterIP="10.97.0.5"))
+    cluster.delete(kept)
+    assert cluster.create("b", clusterIP="10.97.0.5")["spec"]["clusterIP"] == "10.97.0.5"
+
+
+def test_ranges_that_overlap_hand_out_an_address_once() -> None:
+    cluster = Cluster("10.96.0.0/28")
+    cluster.set_range("wide", "10.96.0.0/27")
+    given_out = [cluster.create(f"s{index}")["spec"]["clusterIP"] for index in range(30)]
+    assert len(set(given_out)) == 30
+    with pytest.raises(InternalError, match="range is full"):
+        cluster.plan(make_service("more"))
+    assert [(cidr, pool.free) for cidr, pool in cluster.allocator.ranges.pools] == [
+        ("10.96.0.0/27", 0),
+        ("10.96.0.0/28", 0),
+    ]
+
+
+def test_a_second_family_added_live_does_not_make_the_cluster_dual_stack() -> None:
+    cluster = Cluster()
+    cluster.set_range("six", V6)
+    with pytest.raises(Invalid, match="not configured on this cluster"):
+        cluster.plan(make_service(ipFamilies=["IPv6"]))
+
+
+def test_a_range_too_large_yields_no_addresses() -> None:
+    cluster = Cluster("fd10::/120")
+    cluster.set_range("huge", "fd20::/48")
+    with pytest.raises(Invalid, match="does not match the current range"):
+        cluster.plan(make_service(clusterIP="fd20::5"))
+
+
+def test_an_address_that_somebody_made_an_object_of_is_taken() -> None:
+    cluster = Cluster()
+    parent = {"group": "example.com", "resource": "gateways", "name": "edge"}
+    cluster.keys[f"{ADDRESS_PREFIX}10.96.0.17"] = (json.dumps({"spec": {"parentRef": parent}}).encode(), 5)
+    cluster.show(f"{ADDRESS_PREFIX}10.96.0.17")
+    assert cluster.create("a")["spec"]["clusterIP"] == "10.96.0.18"
+    with pytest.raises(Invalid, match="already allocated") as raised:
+        cluster.plan(make_service("b", clusterIP="10.96.0.17"))
+    cause = raised.value.__cause__
+    assert isinstance(cause, TakenBy)
+    assert (cause.holder_key, cause.is_own) == ("", False)
+
+
+def test_what_was_taken_is_counted_by_range_and_by_whether_it_was_asked_for() -> None:
+    cluster = Cluster("10.96.0.0/30")
+    _, claim = cluster.plan(make_service("a", clusterIP="10.96.0.1", type="NodePort"))
+    cluster.allocator.commit_claim(claim, range(2, 2 + len(claim.writes)))
+    cluster.set_range("more", "10.97.0.0/24")
+    _, claim = cluster.plan(make_service("b", clusterIP="10.97.0.1"))
+    cluster.allocator.commit_claim(claim, range(10, 10 + len(claim.writes)))
+    with pytest.raises(Invalid):
+        cluster.plan(make_service("c", clusterIP="10.97.0.1"))
+    assert cluster.allocator.address_claims == {("10.96.0.0/30", "static"): 1, ("10.97.0.0/24", "static"): 1}
+    assert cluster.allocator.port_claims == {"dynamic": 1}
+    assert cluster.allocator.address_refusals == {("10.97.0.0/24", "static"): 1}

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
+import json
 from typing import Any
 
 import pytest
 
-from seaway.api.registry import SERVICE_CIDRS
-from seaway.apiserver.builtin.default_cidr import plan_default_cidr
+from seaway.api.registry import EVENTS, SERVICE_CIDRS, SERVICES
+from seaway.apiserver.builtin.default_cidr import find_trouble, plan_default_cidr
 from seaway.apiserver.config import ServerConfig
+from seaway.store.memory import MemoryStore
+from seaway.testing.builders import make_service
+from seaway.testing.clock import run_virtually
+from seaway.testing.cluster import open_cluster
 from tests.apiserver.conversation import Conversation, talk
 
 Json = dict[str, Any]
@@ -56,6 +62,46 @@ def test_it_is_called_ready_when_nobody_has_judged_it(ready: str) -> None:
 )
 def test_nothing_else_is_touched(existing: Json) -> None:
     assert plan_default_cidr(existing, ONE, now=NOW) is None
+
+
+TROUBLES: list[tuple[str, Json, tuple[str, str] | None]] = [
+    ("other ranges", make("10.0.0.0/16"),
+     ("KubernetesDefaultServiceCIDRInconsistent", "The default ServiceCIDR [10.0.0.0/16] does not match the controller "
+      "flag configurations [10.96.0.0/16 fd10:96::/112]")),
+    ("somebody says not ready", {**make(IPV4, IPV6), "status": {"conditions": [
+        {"type": "Ready", "status": "False", "reason": "Broken", "message": "it is"}]}},
+     ("Broken", "Configuration matches, but it is")),
+    ("ready", make(IPV4, IPV6, ready="True"), None),
+    ("being deleted", make("10.0.0.0/16", deletionTimestamp=NOW), None),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("existing", "expected"), [pytest.param(*case[1:], id=case[0]) for case in TROUBLES])
+def test_what_no_write_mends_is_said(existing: Json, expected: tuple[str, str] | None) -> None:
+    found = find_trouble(existing, TWO)
+    assert (found and (found.reason, found.note)) == expected
+
+
+def test_other_ranges_than_the_flags_go_on_and_are_said_once() -> None:
+    store = MemoryStore()
+
+    async def main() -> None:
+        async with open_cluster(config=ServerConfig(service_cidrs=("10.0.0.0/24",)), store=store):
+            pass
+        async with open_cluster(config=ONE, store=store) as cluster:
+            client = cluster.client()
+            made = await client.create(SERVICES, make_service(), "default")
+            assert made["spec"]["clusterIP"].startswith("10.0.0.")
+            await asyncio.sleep(25)
+            (raw,) = (await client.list(EVENTS, "default")).items
+            event = json.loads(bytes(raw))
+            assert event["reason"] == "KubernetesDefaultServiceCIDRInconsistent"
+            assert "series" not in event
+            kept = await client.get(SERVICE_CIDRS, "kubernetes", as_type=dict)
+            assert kept["spec"]["cidrs"] == ["10.0.0.0/24"]
+        await store.close()
+
+    run_virtually(main())
 
 
 def test_a_server_has_it_from_the_start() -> None:

@@ -16,6 +16,8 @@ class ApiError(Exception):
 
     code: ClassVar[int] = 500
     reason: ClassVar[str] = ""
+    warnings: tuple[str, ...] = ()
+    """What the server tells the client beside the Status; no part of it."""
 
     def __init__(self, message: str, details: dict[str, Any] | None = None, *, code: int | None = None) -> None:
         super().__init__(message)
@@ -55,6 +57,12 @@ class Unauthorized(ApiError):
 
 class Forbidden(ApiError):
     code, reason = 403, "Forbidden"
+
+    @property
+    def is_namespace_terminating(self) -> bool:
+        """Nothing is created there any more. Rule: spec "controllers" §0.4, point 6."""
+        causes = (self.details or {}).get("causes", ())
+        return any(cause.get("reason") == "NamespaceTerminating" for cause in causes)
 
 
 class NotFound(ApiError):

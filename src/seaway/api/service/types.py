@@ -62,8 +62,17 @@ class LoadBalancerStatus(Reader, frozen=True):
     ingress: tuple[LoadBalancerIngress, ...] = ()
 
 
+class ServiceCondition(Reader, frozen=True):
+    type: str = ""
+    status: str = ""
+    reason: str = ""
+    message: str = ""
+    last_transition_time: str | None = None
+
+
 class ServiceStatus(Reader, frozen=True):
     load_balancer: LoadBalancerStatus = LoadBalancerStatus()
+    conditions: tuple[ServiceCondition, ...] = ()
 
 
 class Service(Reader, frozen=True):

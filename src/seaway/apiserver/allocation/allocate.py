@@ -12,7 +12,8 @@ What this module remembers is a hint that makes plans succeed. When a commit fai
 shows the key's present state to `observe` and plans again. A plan about a key that was never observed requires its
 absence, so that ignorance shows as a failed commit too, never as a leak.
 
-The caller shows `observe` what the store holds under the two prefixes at the start, and each event of them before it
+The caller shows `observe` what the store holds under the two prefixes and of ServiceCIDRs, which say what the ranges
+of addresses are: all of it at the start, and each event before it
 answers the request that caused it (or calls `commit_claim`), so that a client that was told "deleted" can have the
 same number at once.
 
@@ -23,7 +24,7 @@ Rule: spec "service-api" §5, texts of §3.3; quirks Q6, Q14, Q15 are not reprod
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TypeVar
 
@@ -33,12 +34,14 @@ from seaway.api.machinery.addresses import find_family
 from seaway.api.machinery.errors import ApiError, InternalError, make_invalid
 from seaway.api.machinery.field import FieldError, invalid
 from seaway.api.machinery.strategy import Json
+from seaway.api.registry import SERVICE_CIDRS
 from seaway.api.service.defaults import needs_health_check_port, needs_node_ports
 from seaway.api.service.families import choose_families
 from seaway.api.service.transition import default_on_read, take_over_allocated
 from seaway.apiserver.allocation.holdings import (
     ADDRESS_PREFIX,
     PORT_PREFIX,
+    Held,
     Holder,
     address_key,
     address_keys,
@@ -57,34 +60,41 @@ from seaway.apiserver.allocation.pool import (
     Pool,
     Taken,
     address_number,
-    make_address_pool,
     make_port_pool,
 )
+from seaway.apiserver.allocation.ranges import AddressRanges
 from seaway.store.contract import Precondition, Write
 
-__all__ = ["ADDRESS_PREFIX", "PORT_PREFIX", "Claim", "ServiceAllocator"]
+__all__ = ["ADDRESS_PREFIX", "PORT_PREFIX", "Claim", "ServiceAllocator", "TakenBy"]
 
 K = TypeVar("K")
 _HOLDS_PORTS = ("NodePort", "LoadBalancer")
+_CIDR_PREFIX = SERVICE_CIDRS.store_prefix
+
+
+class TakenBy(Taken):
+    """The cause of a refusal: `key` is held by the Service `holder_key` or, when that is empty, by no Service.
+
+    is_own: the refused request itself asks for it twice, or gives it up only with its commit.
+    """
+
+    def __init__(self, key: str, holder_key: str, *, is_own: bool) -> None:
+        super().__init__(key)
+        self.key = key
+        self.holder_key = holder_key
+        self.is_own = is_own
 
 
 @dataclass(frozen=True, slots=True)
 class Claim:
     """What a plan needs to hold, and writes, in the commit that writes the Service. Sorted by key.
 
-    asked: the keys of numbers that the client asked for; the others were chosen.
+    origins: for each key that is taken, the range ("" for node ports) and "static" or "dynamic": asked for or chosen.
     """
 
     preconditions: tuple[Precondition, ...] = ()
     writes: tuple[Write, ...] = ()
-    asked: frozenset[str] = frozenset()
-
-
-class _Held(msgspec.Struct, frozen=True, gc=False):
-    """A key that was seen: since which revision, and by whom. holder_key: empty when by no Service."""
-
-    revision: int
-    holder_key: str
+    origins: Mapping[str, tuple[str, str]] = field(default_factory=dict)
 
 
 @dataclass(slots=True)
@@ -97,27 +107,24 @@ class _Draft:
     base_revision: str = ""
     takes: dict[str, bytes] = field(default_factory=dict)
     releases: set[str] = field(default_factory=set)
-    asked: set[str] = field(default_factory=set)
+    origins: dict[str, tuple[str, str]] = field(default_factory=dict)
     reserved: set[int] = field(default_factory=set)
     """Addresses and ports as numbers: of this plan, and of the keys that it releases."""
 
 
 class ServiceAllocator:
-    """Plans what Services get from the ranges, the primary one first. Plans change nothing here; observing does."""
+    """Plans what Services get. Plans change nothing here; observing does.
 
-    def __init__(self, service_cidrs: Sequence[str], node_port_range: tuple[int, int], *, pick: Pick) -> None:
-        self._addresses: dict[str, Pool] = {}
-        for cidr in service_cidrs:
-            family = f"IPv{ipaddress.ip_network(cidr).version}"
-            if family in self._addresses:
-                raise ValueError(f"service ranges {', '.join(service_cidrs)}: at most one per IP family")
-            self._addresses[family] = make_address_pool(cidr)
+    families: what the cluster was told of at its start, the primary first. Their ranges are what ServiceCIDRs say.
+    """
+
+    def __init__(self, families: Sequence[str], node_port_range: tuple[int, int], *, pick: Pick) -> None:
+        self.families = tuple(families)
+        self._ranges = AddressRanges(self.families)
         self._port_range = node_port_range
         self._ports = make_port_pool(*node_port_range)
         self._pick = pick
-        self._held: dict[str, _Held] = {}
-        self.ranges = tuple(zip(self._addresses, service_cidrs, strict=True))
-        """Family and range, the primary first."""
+        self._held: dict[str, Held] = {}
         # What was committed and what plans did not get, for metrics: by range and scope, and by scope ("static": asked
         # for by number).
         self.address_claims: dict[tuple[str, str], int] = {}
@@ -126,13 +133,9 @@ class ServiceAllocator:
         self.port_refusals: dict[str, int] = {}
 
     @property
-    def families(self) -> tuple[str, ...]:
-        """The configured families, the primary first."""
-        return tuple(self._addresses)
-
-    def find_pool(self, family: str) -> Pool | None:
-        """The range of the family, or None. For metrics and tests."""
-        return self._addresses.get(family)
+    def ranges(self) -> AddressRanges:
+        """The ranges of addresses. For metrics and tests."""
+        return self._ranges
 
     @property
     def port_pool(self) -> Pool:
@@ -143,8 +146,11 @@ class ServiceAllocator:
 
     def observe(self, key: str, value: bytes | None, revision: int) -> None:
         """Remember the key's state at the revision; older news than what is known is ignored. Other keys are too."""
-        pool, number = self._locate(key)
-        if pool is None and number is None:
+        if key.startswith(_CIDR_PREFIX):
+            self._ranges.observe(key[len(_CIDR_PREFIX) :], value, self._held_addresses)
+            return
+        family, number = _locate(key)
+        if number is None:
             return
         known = self._held.get(key)
         if known is not None and revision < known.revision:
@@ -152,33 +158,37 @@ class ServiceAllocator:
         if value is None:
             self._held.pop(key, None)
         else:
-            self._held[key] = _Held(revision, find_holder_key(key, value))
-        if pool is not None and number is not None:
-            pool.mark(number, value is not None)
+            self._held[key] = Held(revision, find_holder_key(key, value))
+        if family:
+            self._ranges.mark(family, number, value is not None)
+        else:
+            self._ports.mark(number, value is not None)
+
+    def _held_addresses(self) -> Iterator[tuple[str, int]]:
+        for key in self._held:
+            family, number = _locate(key)
+            if family and number is not None:
+                yield family, number
+
+    def find_holder(self, key: str) -> str | None:
+        """`Holder.key` of the Service that holds the key, "" when somebody else does; None when nobody does."""
+        held = self._held.get(key)
+        return None if held is None else held.holder_key
+
+    def held_ports(self) -> dict[int, Held]:
+        """Who holds which node port."""
+        ports = ((_locate(key), held) for key, held in self._held.items() if key.startswith(PORT_PREFIX))
+        return {number: held for (_, number), held in ports if number is not None}
 
     def commit_claim(self, claim: Claim, revisions: Sequence[int]) -> None:
         """Remember a committed claim without waiting for its events. revisions: of its writes, in their order."""
         for write, revision in zip(claim.writes, revisions, strict=True):
             self.observe(write.key, write.value, revision)
-            if write.value is not None:
-                self._count_claimed(write.key, "static" if write.key in claim.asked else "dynamic")
-
-    def _count_claimed(self, key: str, scope: str) -> None:
-        if key.startswith(PORT_PREFIX):
-            _count(self.port_claims, scope)
-        elif (family := find_family(key[len(ADDRESS_PREFIX) :])) is not None:
-            _count(self.address_claims, (dict(self.ranges)[family.value], scope))
-
-    def _locate(self, key: str) -> tuple[Pool | None, int | None]:
-        """The pool that the key's number belongs to, and the number; (None, None) for a key of neither prefix."""
-        if key.startswith(PORT_PREFIX):
-            text = key[len(PORT_PREFIX) :]
-            return (self._ports, int(text)) if text.isdecimal() else (None, None)
-        if key.startswith(ADDRESS_PREFIX):
-            text = key[len(ADDRESS_PREFIX) :]
-            family = find_family(text)
-            return (self._addresses.get(family.value), address_number(text)) if family else (None, None)
-        return None, None
+        for cidr, scope in claim.origins.values():
+            if cidr:
+                _count(self.address_claims, (cidr, scope))
+            else:
+                _count(self.port_claims, scope)
 
     # Plans.
 
@@ -235,12 +245,12 @@ class ServiceAllocator:
                 preconditions.append(Precondition(key, held.revision))
                 writes.append(Write(key, None))
         writes.sort(key=lambda write: write.key)
-        return Claim(tuple(sorted(preconditions, key=lambda p: p.key)), tuple(writes), frozenset(draft.asked))
+        return Claim(tuple(sorted(preconditions, key=lambda p: p.key)), tuple(writes), draft.origins)
 
     def _release(self, draft: _Draft, keys: Collection[str]) -> None:
         """Give the keys back at commit. Until then nobody gets them, this very plan included."""
         draft.releases |= set(keys)
-        draft.reserved |= {number for key in keys if (number := self._locate(key)[1]) is not None}
+        draft.reserved |= {number for key in keys if (number := _locate(key)[1]) is not None}
 
     # Addresses.
 
@@ -267,27 +277,12 @@ class ServiceAllocator:
         wanted += [""] * (len(families) - len(wanted))
         addresses = list(wanted)
         for index in range(start, len(families)):
-            pool = self._addresses[families[index]]
-            key = (dict(self.ranges)[families[index]], "static" if wanted[index] else "dynamic")
-            try:
-                if wanted[index]:
-                    number = pool.check(address_number(wanted[index]), draft.reserved)
-                else:
-                    number = pool.choose(draft.reserved, self._pick)
-            except Full:
-                _count(self.address_refusals, key)
-                text = f'failed to allocate a serviceIP for Service "{draft.holder.name}": range is full'
-                raise _internal(text) from None
-            except (OutOfRange, Taken) as refusal:
-                _count(self.address_refusals, key)
-                raise _refuse_address(draft, wanted, wanted[index], refusal) from None
-            draft.reserved.add(number)
+            number, origin = self._reserve_address(draft, families[index], wanted, index)
             address = str(ipaddress.IPv4Address(number) if families[index] == "IPv4" else ipaddress.IPv6Address(number))
             addresses[index] = wanted[index] or address
             if not draft.holder.name:
                 raise _refuse_nameless(wanted, address)
-            if wanted[index]:
-                draft.asked.add(address_key(address))
+            draft.origins[address_key(address)] = origin
             draft.takes[address_key(address)] = encode_address(
                 draft.holder,
                 address,
@@ -297,6 +292,36 @@ class ServiceAllocator:
             )
         spec["clusterIPs"] = addresses
         spec["clusterIP"] = addresses[0]
+
+    def _reserve_address(
+        self, draft: _Draft, family: str, wanted: list[str], index: int
+    ) -> tuple[int, tuple[str, str]]:
+        """The address, and what it is counted as. Raises Invalid, InternalError."""
+        asked = address_number(wanted[index]) if wanted[index] else None
+        scope = "dynamic" if asked is None else "static"
+        try:
+            if asked is None:
+                number, cidr = self._ranges.choose(family, draft.reserved, self._pick)
+            else:
+                number, cidr = asked, self._ranges.check(family, asked, draft.reserved)
+        except Full:
+            _count(self.address_refusals, (self._ranges.find_scope(family), scope))
+            raise _internal(
+                f'failed to allocate a serviceIP for Service "{draft.holder.name}": range is full'
+            ) from None
+        except (OutOfRange, Taken) as refusal:
+            _count(self.address_refusals, (self._ranges.find_scope(family, address_number(wanted[index])), scope))
+            cause = self._name_taker(refusal, address_key(wanted[index]))
+            raise _refuse_address(draft, wanted, wanted[index], refusal) from cause
+        draft.reserved.add(number)
+        return number, (cidr, scope)
+
+    def _name_taker(self, refusal: Exception, key: str) -> Exception:
+        """A Taken with what is known of who holds the key; any other refusal as it is."""
+        if not isinstance(refusal, Taken):
+            return refusal
+        held = self.find_holder(key)
+        return TakenBy(key, held or "", is_own=held is None)
 
     # Node ports.
 
@@ -351,7 +376,8 @@ class ServiceAllocator:
             raise _internal("failed to allocate a nodePort: range is full") from None
         except (OutOfRange, Taken) as refusal:
             error = invalid(f"spec.ports[{index}].nodePort", wanted, self._explain_port(refusal))
-            raise make_invalid("Service", "", draft.holder.name, [error]) from None
+            cause = self._name_taker(refusal, port_key(wanted))
+            raise make_invalid("Service", "", draft.holder.name, [error]) from cause
 
     def _take_health_check_port(self, draft: _Draft) -> None:
         spec = draft.service["spec"]
@@ -362,7 +388,7 @@ class ServiceAllocator:
             raise _internal("failed to allocate a HealthCheck NodePort 0: range is full") from None
         except (OutOfRange, Taken) as refusal:
             text = f"failed to allocate requested HealthCheck NodePort {wanted}: {self._explain_port(refusal)}"
-            raise _internal(text) from None
+            raise _internal(text) from self._name_taker(refusal, port_key(wanted))
 
     def _reserve_port(self, draft: _Draft, wanted: int) -> int:
         scope = "static" if wanted else "dynamic"
@@ -375,8 +401,7 @@ class ServiceAllocator:
             _count(self.port_refusals, scope)
             raise
         draft.reserved.add(number)
-        if wanted:
-            draft.asked.add(port_key(number))
+        draft.origins[port_key(number)] = ("", scope)
         draft.takes[port_key(number)] = encode_port(draft.holder)
         return number
 
@@ -385,6 +410,18 @@ class ServiceAllocator:
             return "provided port is already allocated"
         first, last = self._port_range
         return f"provided port is not in the valid range. The range of valid ports is {first}-{last}"
+
+
+def _locate(key: str) -> tuple[str, int | None]:
+    """Family of an address (empty for a port) and the number; ("", None) for a key that is neither."""
+    if key.startswith(PORT_PREFIX):
+        text = key[len(PORT_PREFIX) :]
+        return "", int(text) if text.isdecimal() else None
+    if key.startswith(ADDRESS_PREFIX):
+        text = key[len(ADDRESS_PREFIX) :]
+        if (family := find_family(text)) is not None:
+            return family.value, address_number(text)
+    return "", None
 
 
 def _count(counts: dict[K, int], key: K) -> None:

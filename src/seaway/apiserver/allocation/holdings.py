@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 import msgspec
 
+from seaway.api.ipaddress.types import LABEL_FAMILY, LABEL_MANAGED_BY, MANAGED_BY, IPAddress
 from seaway.api.machinery.addresses import canonical_address, find_family
 from seaway.api.machinery.strategy import Json
 from seaway.api.registry import IP_ADDRESSES
@@ -21,9 +22,6 @@ from seaway.apiserver.record import encode_stored
 
 ADDRESS_PREFIX = IP_ADDRESSES.store_prefix
 PORT_PREFIX = "/registry/nodeports/"
-LABEL_FAMILY = "ipaddress.kubernetes.io/ip-family"
-LABEL_MANAGED_BY = "ipaddress.kubernetes.io/managed-by"
-MANAGED_BY = "ipallocator.k8s.io"
 _OIDS = uuid.NAMESPACE_OID.bytes
 
 
@@ -41,19 +39,11 @@ class Holder:
         return f"{self.namespace}/{self.name}"
 
 
-class _ParentRef(msgspec.Struct, frozen=True, gc=False):
-    group: str = ""
-    resource: str = ""
-    namespace: str = ""
-    name: str = ""
+class Held(msgspec.Struct, frozen=True, gc=False):
+    """A key that was seen: since which revision, and by whom. holder_key: empty when by no Service."""
 
-
-class _AddressSpec(msgspec.Struct, frozen=True, gc=False, rename={"parent_ref": "parentRef"}):
-    parent_ref: _ParentRef = _ParentRef()
-
-
-class _Address(msgspec.Struct, frozen=True, gc=False):
-    spec: _AddressSpec = _AddressSpec()
+    revision: int
+    holder_key: str
 
 
 class _Port(msgspec.Struct, frozen=True, gc=False):
@@ -61,7 +51,7 @@ class _Port(msgspec.Struct, frozen=True, gc=False):
     name: str = ""
 
 
-_decode_address = msgspec.json.Decoder(_Address).decode
+_decode_address = msgspec.json.Decoder(IPAddress).decode
 _decode_port = msgspec.json.Decoder(_Port).decode
 
 

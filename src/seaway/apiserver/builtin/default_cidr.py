@@ -1,7 +1,7 @@
 """The ServiceCIDR `kubernetes`: the ranges that the server was told of, as an object.
 
 Made when it is missing, given its second range when it has only the first, and called ready when nobody has judged it;
-never changed otherwise. Allocation goes on by the server's own ranges. Left out: the Events about a mismatch.
+never changed otherwise. Allocation goes on by what the object says; that it differs from the flags is said in an Event.
 Rule: spec "service-api" §5.5 (default object).
 """
 
@@ -11,10 +11,13 @@ from typing import Any
 
 from seaway.api.registry import SERVICE_CIDRS
 from seaway.apiserver.builtin.kubernetes_service import ObjectWrite
+from seaway.apiserver.builtin.notices import Notice
 from seaway.apiserver.config import ServerConfig
 
 Json = dict[str, Any]
 NAME = "kubernetes"
+REPORTER = "kubernetes-service-cidr-controller"
+_ACTION = "DefaultServiceCIDR"
 _MESSAGE = "Kubernetes default Service CIDR is ready"
 
 
@@ -38,3 +41,24 @@ def plan_default_cidr(existing: Json | None, config: ServerConfig, *, now: str) 
     others = [c for c in conditions if c.get("type") != "Ready"]
     status = {**(existing.get("status") or {}), "conditions": [*others, ready]}
     return ObjectWrite(SERVICE_CIDRS, "", NAME, {**existing, "status": status}, subresource="status")
+
+
+def find_trouble(existing: Json | None, config: ServerConfig) -> Notice | None:
+    """What people should know of the object and no write of ours mends."""
+    if existing is None or existing["metadata"].get("deletionTimestamp"):
+        return None
+    wanted, found = list(config.service_cidrs), (existing.get("spec") or {}).get("cidrs") or []
+    if found != wanted:
+        shown, flags = f"[{' '.join(found)}]", f"[{' '.join(wanted)}]"
+        note = f"The default ServiceCIDR {shown} does not match the controller flag configurations {flags}"
+        return _make_notice(existing, "KubernetesDefaultServiceCIDRInconsistent", note)
+    for condition in (existing.get("status") or {}).get("conditions") or []:
+        if condition.get("type") == "Ready" and condition.get("status") == "False":
+            note = f"Configuration matches, but {condition.get('message') or ''}"
+            return _make_notice(existing, condition.get("reason") or "KubernetesDefaultServiceCIDRError", note)
+    return None
+
+
+def _make_notice(existing: Json, reason: str, note: str) -> Notice:
+    uid = existing["metadata"].get("uid") or ""
+    return Notice(SERVICE_CIDRS, "", NAME, uid, REPORTER, reason, _ACTION, note)

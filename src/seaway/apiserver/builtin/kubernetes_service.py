@@ -1,13 +1,14 @@
 """The Service by which Pods find the API server, and the endpoints behind it.
 
 The Service is made when it is missing and never corrected; Endpoints and EndpointSlice are ours and follow the address.
-Rule: spec "service-api" §7.
+Left out: leases of several servers, and with them the end of a server's own address when it stops: no store that is
+served today takes a second server. Rule: spec "service-api" §7, "controllers" §8.3.
 """
 
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -40,8 +41,9 @@ def plan_kubernetes_service(
     writes = []
     if find(SERVICES, NAMESPACE, NAME) is None:
         writes.append(ObjectWrite(SERVICES, NAMESPACE, NAME, _make_service(config)))
-    endpoints = _make_endpoints(address, config.secure_port)
-    if not _holds(find(ENDPOINTS, NAMESPACE, NAME), endpoints, ("subsets",)):
+    record = find(ENDPOINTS, NAMESPACE, NAME)
+    endpoints = _make_endpoints(address, config.secure_port, record.labels if record is not None else {})
+    if not _holds(record, endpoints, ("subsets",)):
         writes.append(ObjectWrite(ENDPOINTS, NAMESPACE, NAME, endpoints))
     wanted = _make_slice(address, config.secure_port)
     existing = find(ENDPOINT_SLICES, NAMESPACE, NAME)
@@ -62,8 +64,8 @@ def _holds(record: Record | None, wanted: Json, keys: tuple[str, ...]) -> bool:
     if record is None:
         return False
     existing = decode_object(record.body)
-    labels = wanted["metadata"]["labels"].items() <= record.labels.items()
-    return labels and all(existing.get(key) == wanted[key] for key in keys)
+    has_labels = dict(record.labels) == wanted["metadata"]["labels"]
+    return has_labels and all(existing.get(key) == wanted[key] for key in keys)
 
 
 def _make_service(config: ServerConfig) -> Json:
@@ -86,20 +88,22 @@ def _make_service(config: ServerConfig) -> Json:
     }
 
 
-def _make_endpoints(address: str, port: int) -> Json:
+def _make_endpoints(address: str, port: int, labels: Mapping[str, str]) -> Json:
+    """labels: those that are there, and stay; the one that says that nobody mirrors it is forced."""
     return {
         "kind": "Endpoints",
         "apiVersion": "v1",
         "metadata": {
             "name": NAME,
             "namespace": NAMESPACE,
-            "labels": {"endpointslice.kubernetes.io/skip-mirror": "true"},
+            "labels": {**labels, "endpointslice.kubernetes.io/skip-mirror": "true"},
         },
         "subsets": [{"addresses": [{"ip": address}], "ports": [{"name": PORT_NAME, "port": port, "protocol": "TCP"}]}],
     }
 
 
 def _make_slice(address: str, port: int) -> Json:
+    """Its one label is all: with a managed-by a control loop would take it for its own."""
     return {
         "kind": "EndpointSlice",
         "apiVersion": "discovery.k8s.io/v1",

@@ -113,7 +113,7 @@ def make_paths(resource: Resource, prefix: str) -> Json:
     }
     if resource.namespaced and "list" in resource.verbs:
         made[resource.path()] = item([("get", _make_list(resource, everywhere=True))])
-    for name in sorted(resource.subresources):
+    for name in sorted(set(resource.subresources) - {"proxy"}):
         operations = _subresource_operations(resource, name)
         made[resource.path(namespace, "{name}", name)] = item(operations, _NAME, *shared)
     return {path: found for path, found in made.items() if found}
@@ -185,7 +185,10 @@ def _object_operations(resource: Resource) -> list[tuple[str, Operation]]:
 
 def subresource_kinds(resource: Resource) -> list[tuple[str, str, str]]:
     """The (group, version, kind)s that the subresources speak of."""
-    return [_subresource_kind(resource, subresource_facts(resource, name)) for name in sorted(resource.subresources)]
+    return [
+        _subresource_kind(resource, subresource_facts(resource, name))
+        for name in sorted(set(resource.subresources) - {"proxy"})
+    ]
 
 
 def _subresource_kind(resource: Resource, facts: SubresourceFacts) -> tuple[str, str, str]:

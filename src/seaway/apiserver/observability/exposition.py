@@ -174,17 +174,19 @@ def _collect_access(metrics: Metrics) -> Iterator[Family]:
 
 def _collect_allocators(state: ServerState) -> Iterator[Family]:
     allocator = state.allocator
-    pools = [(cidr, allocator.find_pool(family)) for family, cidr in allocator.ranges]
+    pools = allocator.ranges.pools
     prefix = "kube_apiserver_clusterip_allocator"
-    rows: list[Row] = [((cidr,), pool.size - pool.free) for cidr, pool in pools if pool]
+    rows: list[Row] = [((cidr,), pool.size - pool.free) for cidr, pool in pools]
     yield Family(f"{prefix}_allocated_ips", "gauge", "Addresses of Services that are taken.", ("cidr",), rows)
-    rows = [((cidr,), pool.free) for cidr, pool in pools if pool]
+    rows = [((cidr,), pool.free) for cidr, pool in pools]
     yield Family(f"{prefix}_available_ips", "gauge", "Addresses of Services that are free.", ("cidr",), rows)
     labels = ("cidr", "scope")
     rows = [(key, count) for key, count in sorted(allocator.address_claims.items())]
     yield Family(f"{prefix}_allocation_total", "counter", "Addresses claimed for Services.", labels, rows)
     rows = [(key, count) for key, count in sorted(allocator.address_refusals.items())]
     yield Family(f"{prefix}_allocation_errors_total", "counter", "Addresses that could not be claimed.", labels, rows)
+    rows = [((cidr,), spent) for cidr, spent in sorted(state.metrics.address_seconds.items())]
+    yield Family(f"{prefix}_allocation_duration_seconds", "histogram", "Time of the commit.", ("cidr",), rows)
     prefix, ports = "kube_apiserver_nodeport_allocator", allocator.port_pool
     yield Family(
         f"{prefix}_allocated_ports", "gauge", "Node ports that are taken.", (), [((), ports.size - ports.free)]
@@ -196,6 +198,12 @@ def _collect_allocators(state: ServerState) -> Iterator[Family]:
     yield Family(
         f"{prefix}_allocation_errors_total", "counter", "Node ports that could not be claimed.", ("scope",), rows
     )
+    for loop, noun in (("clusterip", "ip"), ("nodeport", "port")):
+        rows = [((kind,), count) for (of, kind), count in sorted(state.metrics.repairs.items()) if of == loop]
+        name, text = f"apiserver_{loop}_repair_{noun}_errors_total", "What the repair loop found wrong."
+        yield Family(name, "counter", text, ("type",), rows)
+        name, text = f"apiserver_{loop}_repair_reconcile_errors_total", "Passes that could not be finished."
+        yield Family(name, "counter", text, (), [((), state.metrics.broken_repairs)])
 
 
 def _collect_server(state: ServerState) -> Iterator[Family]:

@@ -189,6 +189,11 @@ class Metrics:
         self.authorizations = {"allowed": 0, "denied": 0}
         self.admissions: dict[tuple[str, str, str], Distribution] = {}
         """By plugin, operation and whether it refused."""
+        self.repairs: dict[tuple[str, str], int] = {}
+        """What the repair loops found: "clusterip" or "nodeport", and upstream's word for what it was."""
+        self.broken_repairs = 0
+        self.address_seconds: dict[str, Distribution] = {}
+        """By range: the commits that took an address; choosing it takes microseconds."""
         self.audit_events = self.audit_drops = self.access_log_drops = 0
         self.connections: dict[str, int] = {}
         self.refused_connections = {"total": 0, "source": 0}
@@ -247,6 +252,20 @@ class Metrics:
         self.store_seconds[operation].observe(seconds)
         if failed:
             self.store_errors[operation] = self.store_errors.get(operation, 0) + 1
+
+    def count_repair(self, loop: str, kind: str) -> None:
+        """One finding of the loop "clusterip" or "nodeport"."""
+        self.repairs[loop, kind] = self.repairs.get((loop, kind), 0) + 1
+
+    def count_address(self, cidr: str, seconds: float) -> None:
+        """An address of the range was taken."""
+        if cidr not in self.address_seconds:
+            self.address_seconds[cidr] = Distribution(STORE_BOUNDS)
+        self.address_seconds[cidr].observe(seconds)
+
+    def count_broken_repair(self) -> None:
+        """A pass over everything that could not be finished."""
+        self.broken_repairs += 1
 
     def count_authentication(self, identity: Identity | None) -> None:
         """One request with credentials, good or (None) bad; the anonymous one has none."""

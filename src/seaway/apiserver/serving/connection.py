@@ -28,6 +28,8 @@ from seaway.apiserver.access.certificates import Shown
 from seaway.apiserver.overload.limits import MAX_HEADER_BYTES, MAX_LINE_BYTES, ConnectionCounts, Verdict
 
 if TYPE_CHECKING:
+    from aiohttp._websocket.reader import WebSocketReader
+
     from seaway.apiserver.serve import HttpServer
 
 _LOG = logging.getLogger("seaway.apiserver")
@@ -197,6 +199,11 @@ class Connection(RequestHandler):
         if self._counted:
             self._counted -= 1
             self._http.server.backlog -= 1
+
+    def leave_http(self, parser: WebSocketReader) -> None:
+        """What comes from now on is the parser's, also what has come behind the request."""
+        self._upgraded = True
+        self.set_parser(parser)
 
     def _take_partial_header(self, count: int) -> None:
         self._header_bytes += count

@@ -34,6 +34,7 @@ from seaway.apiserver.builtin.bootstrap import make_first_objects
 from seaway.apiserver.effects import format_time
 from seaway.apiserver.record import Record, decode_object, encode_stored, splice_revision
 from seaway.apiserver.state import ServerState
+from seaway.apiserver.writing.owners import naming_owners
 from seaway.apiserver.writing.ownership import is_unchanged, own_created, own_updated
 from seaway.apiserver.writing.systemfields import (
     check_identity,
@@ -171,7 +172,8 @@ def _prepare_create(state: ServerState, target: Target, obj: Json, now: str) -> 
     resource, strategy = target.resource, target.resource.strategy
     claim = NO_CLAIM
     if resource is SERVICES:
-        obj, claim = state.allocator.plan_create(obj, wall_now=now)
+        with naming_owners(state, target.identity):
+            obj, claim = state.allocator.plan_create(obj, wall_now=now)
     elif resource is NAMESPACES and obj["metadata"].get("name"):
         claim = _claim_first_objects(state, obj["metadata"]["name"], now)
     obj = strategy.prepare_create(obj, Context(now, target.identity.user))
@@ -264,7 +266,8 @@ def _plan_update(state: ServerState, target: Target, make: Make, record: Record,
     managed = own_updated(resource, target.subresource, obj, old, manager=target.manager, wall_now=now)
     claim = NO_CLAIM
     if resource is SERVICES and not target.subresource:
-        obj, claim = state.allocator.plan_update(obj, old, wall_now=now)
+        with naming_owners(state, target.identity):
+            obj, claim = state.allocator.plan_update(obj, old, wall_now=now)
     keep_system_fields(obj, old)
     context = Context(now, target.identity.user)
     if target.subresource in ("status", "binding"):
@@ -319,6 +322,7 @@ async def commit_with_claim(state: ServerState, precondition: Precondition, writ
     """
     if not claim.preconditions and not claim.writes:
         return (await state.commit([precondition], [write]))[-1]
+    begun = state.effects.monotonic()
     try:
         revisions = await state.commit([precondition, *claim.preconditions], [*claim.writes, write])
     except PreconditionFailed as failure:
@@ -328,6 +332,9 @@ async def commit_with_claim(state: ServerState, precondition: Precondition, writ
             state.allocator.observe(failure.key, entry.value if entry else None, at)
         raise
     state.allocator.commit_claim(claim, revisions[:-1])
+    for cidr, _ in claim.origins.values():
+        if cidr:
+            state.metrics.count_address(cidr, state.effects.monotonic() - begun)
     return revisions[-1]
 
 

@@ -13,11 +13,16 @@ from typing import Any
 from seaway.api.endpointslice.types import Endpoint, EndpointConditions, EndpointPort
 from seaway.api.machinery.meta import ObjectReference
 from seaway.api.node.types import LABEL_ZONE, Node
-from seaway.api.pod.types import Pod
+from seaway.api.pod.types import Container, Pod
 from seaway.api.service.types import Service, ServicePort
 from seaway.net.family import Family, family_of
 
 _ENDED = ("Succeeded", "Failed")
+
+
+def has_ended(pod: Pod) -> bool:
+    """All its containers have stopped for good."""
+    return pod.status.phase in _ENDED
 
 
 def is_eligible(pod: Pod) -> bool:
@@ -25,7 +30,7 @@ def is_eligible(pod: Pod) -> bool:
 
     Rule: spec "controllers" §1.3.
     """
-    return pod.status.phase not in _ENDED and bool(pod.status.pod_ip or pod.status.pod_ips)
+    return not has_ended(pod) and bool(pod.status.pod_ip or pod.status.pod_ips)
 
 
 def is_selected(selector: Mapping[str, str], labels: Mapping[str, str]) -> bool:
@@ -58,6 +63,11 @@ def choose_families(service: Service) -> tuple[Family, ...]:
     if spec.cluster_ip not in ("", "None"):
         return (family_of(spec.cluster_ip),)
     return (Family.IPV4, Family.IPV6)
+
+
+def list_serving_containers(pod: Pod) -> list[Container]:
+    """Those whose ports may be meant by name: containers, then sidecars."""
+    return [*pod.spec.containers, *(c for c in pod.spec.init_containers if c.restart_policy == "Always")]
 
 
 def resolve_ports(service: Service, pod: Pod) -> tuple[EndpointPort, ...]:
@@ -102,8 +112,7 @@ def make_endpoint(service: Service, pod: Pod, node: Node | None, family: Family)
 def _find_number(port: ServicePort, pod: Pod) -> int | None:
     if isinstance(port.target_port, int):
         return port.target_port or port.port
-    sidecars = (c for c in pod.spec.init_containers if c.restart_policy == "Always")
-    for container in (*pod.spec.containers, *sidecars):
+    for container in list_serving_containers(pod):
         for candidate in container.ports:
             if candidate.name == port.target_port and candidate.protocol == port.protocol:
                 return candidate.container_port

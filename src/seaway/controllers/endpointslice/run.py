@@ -23,7 +23,6 @@ from seaway.client.index import Index
 from seaway.client.requests import Client, TransportError
 from seaway.client.run import Change, Informer, QueueLoop
 from seaway.client.workqueue import BackOff, RetryLater
-from seaway.controllers.endpointslice.endpoint import is_selected, project_pod
 from seaway.controllers.endpointslice.plan import (
     MAX_ENDPOINTS,
     Memo,
@@ -35,6 +34,9 @@ from seaway.controllers.endpointslice.plan import (
 )
 from seaway.controllers.endpointslice.tracker import SliceTracker
 from seaway.controllers.endpointslice.trigger import TriggerState, advance_trigger
+from seaway.controllers.events.plan import Happening
+from seaway.controllers.events.run import post_event
+from seaway.controllers.selection import Selection
 
 log = logging.getLogger(__name__)
 
@@ -44,6 +46,8 @@ FOREIGN_CHANGE_SECONDS = 1.0
 """Before a slice that somebody else changed is put right (upstream's minimum)."""
 WORKERS = 16
 """More than upstream's 5: workers only wait for answers, and the store commits many writes at once."""
+COMPONENT = "endpoint-slice-controller"
+"""The source of its Events."""
 BACK_OFF = BackOff(first_seconds=0.1, max_seconds=30.0)
 
 _MEMO_SLACK = 64
@@ -68,14 +72,14 @@ class EndpointSliceController:
         pods: Informer[Pod],
         nodes: Informer[Node],
         slices: Informer[EndpointSlice],
+        selection: Selection,
         max_endpoints: int = MAX_ENDPOINTS,
     ) -> None:
         self._client = client
         self._services, self._pods, self._nodes, self._slices = services, pods, nodes, slices
+        self._selection = selection
         self._max_endpoints = max_endpoints
         self._states: dict[str, _ServiceState] = {}
-        self._services_by_label: Index[Service, tuple[str, str, str]] = Index(_first_selector_label)
-        self._pods_by_label: Index[Pod, tuple[str, str, str]] = Index(_pod_labels)
         self._pods_by_node: Index[Pod, str] = Index(lambda pod: (pod.spec.node_name,) if pod.spec.node_name else ())
         self._slices_by_service: Index[EndpointSlice, str] = Index(_service_keys)
         self._queue = QueueLoop("endpointslice", self._sync, workers=WORKERS, back_off=BACK_OFF)
@@ -93,20 +97,12 @@ class EndpointSliceController:
         await self._queue.run()
 
     def _on_service(self, change: Change[Service]) -> None:
-        self._services_by_label.apply(change)
         if self._is_started:
             self._queue.add(change.key)
 
     def _on_pod(self, change: Change[Pod]) -> None:
-        self._pods_by_label.apply(change)
         self._pods_by_node.apply(change)
-        before, after = project_pod(change.old), project_pod(change.new)
-        if before is None and after is None:
-            return
-        selected_before = self._find_services(change.old) if before is not None else set()
-        selected_after = self._find_services(change.new) if after is not None else set()
-        is_changed = before != after
-        for key in sorted(selected_before | selected_after if is_changed else selected_before ^ selected_after):
+        for key in sorted(self._selection.find_affected(change)):
             self._add_soon(key)
 
     def _on_node(self, change: Change[Node]) -> None:
@@ -114,7 +110,7 @@ class EndpointSliceController:
         if _zone_of(change.old) == _zone_of(change.new):
             return
         for pod_key in self._pods_by_node.get(change.key):
-            for key in sorted(self._find_services(self._pods.objects.get(pod_key))):
+            for key in sorted(self._selection.find_services(self._pods.objects.get(pod_key))):
                 self._add_soon(key)
 
     def _on_slice(self, change: Change[EndpointSlice]) -> None:
@@ -149,23 +145,6 @@ class EndpointSliceController:
         if self._is_started and key in self._services.objects:
             self._queue.add_after(key, FOREIGN_CHANGE_SECONDS)
 
-    def _find_services(self, pod: Pod | None) -> set[str]:
-        """The keys of the Services that select the Pod."""
-        if pod is None:
-            return set()
-        candidates = (key for label in _pod_labels(pod) for key in self._services_by_label.get(label))
-        return {
-            key for key in candidates if is_selected(self._services.objects[key].spec.selector, pod.metadata.labels)
-        }
-
-    def _select_pods(self, service: Service) -> list[Pod]:
-        """The Pods that the Service selects, found through its rarest label."""
-        namespace, selector = service.metadata.namespace, service.spec.selector
-        sets = [self._pods_by_label.get((namespace, key, value)) for key, value in selector.items()]
-        rarest = min(sets, key=len, default=())
-        pods = (self._pods.objects[key] for key in rarest)
-        return [pod for pod in pods if is_selected(selector, pod.metadata.labels)]
-
     async def _sync(self, key: str) -> None:
         service = self._services.objects.get(key)
         if service is None:  # its slices go with their owner
@@ -175,7 +154,7 @@ class EndpointSliceController:
             return
         state = self._state(key)
         state.synced_at = asyncio.get_running_loop().time()
-        pods = self._select_pods(service)
+        pods = self._selection.select_pods(service)
         cached = (self._slices.objects[name] for name in self._slices_by_service.get(key))
         mine = state.tracker.overlay(s for s in cached if is_managed(s))
         existing = [s for s in mine if s.metadata.deletion_timestamp is None]
@@ -198,7 +177,7 @@ class EndpointSliceController:
             try:
                 await self._write(service, state, write, trigger_time)
             except (ApiError, TransportError) as error:
-                if _is_namespace_terminating(error):
+                if isinstance(error, Forbidden) and error.is_namespace_terminating:
                     continue
                 name = f" {write.replaces.metadata.name}" if write.replaces else ""
                 verb = "update" if write.replaces else "create"
@@ -213,7 +192,11 @@ class EndpointSliceController:
             key, len(plan.create), len(plan.update), len(plan.delete), len(failures),
         )  # fmt: skip
         if failures:
-            raise RetryLater("; ".join(failures))
+            text = "; ".join(failures)
+            message = f"Error updating Endpoint Slices for Service {key}: {text}"
+            happening = Happening(COMPONENT, "FailedToUpdateEndpointSlices", message)
+            await post_event(self._client, "Service", service.metadata, happening)
+            raise RetryLater(text)
 
     async def _write(self, service: Service, state: _ServiceState, write: SliceWrite, trigger_time: str | None) -> None:
         body = render_slice(service, write, trigger_time)
@@ -241,19 +224,6 @@ class EndpointSliceController:
         state.tracker.record_deletion(slice_, self._slices.objects.get(object_key(meta)))
 
 
-def _first_selector_label(service: Service) -> Iterable[tuple[str, str, str]]:
-    """One label is enough to find the Service: a Pod that it selects has them all."""
-    selector = service.spec.selector
-    if not selector or service.spec.type == "ExternalName":
-        return ()
-    key = min(selector)
-    return ((service.metadata.namespace, key, selector[key]),)
-
-
-def _pod_labels(pod: Pod) -> Iterable[tuple[str, str, str]]:
-    return [(pod.metadata.namespace, key, value) for key, value in pod.metadata.labels.items()]
-
-
 def _find_service_key(slice_: EndpointSlice | None) -> str:
     name = slice_.metadata.labels.get(LABEL_SERVICE_NAME, "") if slice_ is not None else ""
     return f"{slice_.metadata.namespace}/{name}" if slice_ is not None and name else ""
@@ -266,9 +236,3 @@ def _service_keys(slice_: EndpointSlice) -> Iterable[str]:
 
 def _zone_of(node: Node | None) -> str | None:
     return None if node is None else node.metadata.labels.get(LABEL_ZONE, "")
-
-
-def _is_namespace_terminating(error: Exception) -> bool:
-    """Rule: spec "controllers" §0.4, point 6."""
-    causes = (error.details or {}).get("causes", ()) if isinstance(error, Forbidden) else ()
-    return any(cause.get("reason") == "NamespaceTerminating" for cause in causes)

@@ -13,7 +13,7 @@ import logging
 import msgspec
 
 from seaway.api.configmap.types import ConfigMap
-from seaway.api.machinery.errors import AlreadyExists, ApiError, Conflict, NotFound
+from seaway.api.machinery.errors import AlreadyExists, ApiError, Conflict, Forbidden, NotFound
 from seaway.api.machinery.meta import ObjectMeta, Reader
 from seaway.api.namespace.objects import DEFAULT_ACCOUNT, ROOT_CA
 from seaway.api.namespace.types import Namespace
@@ -113,9 +113,8 @@ class NamespaceController:
             await self._client.create(resource, obj, namespace)
         except AlreadyExists:
             return
-        except ApiError as error:
-            causes = (error.details or {}).get("causes", ())
-            if not any(cause.get("reason") == "NamespaceTerminating" for cause in causes):
+        except Forbidden as error:
+            if not error.is_namespace_terminating:
                 raise
 
     async def _terminate(self, name: str) -> float | None:

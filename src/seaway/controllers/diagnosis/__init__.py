@@ -1,0 +1,1 @@
+"""Why a Service leads nowhere, said on the Service itself."""

@@ -1,0 +1,1 @@
+"""What control loops tell people about an object."""

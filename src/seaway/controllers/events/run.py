@@ -1,0 +1,34 @@
+"""Posts Events. They are a courtesy: a sync never fails for want of one."""
+
+from __future__ import annotations
+
+import datetime
+import logging
+
+from seaway.api.machinery.errors import AlreadyExists, ApiError
+from seaway.api.machinery.meta import ObjectMeta
+from seaway.api.registry import EVENTS
+from seaway.client.requests import MERGE_PATCH, Client, TransportError
+from seaway.controllers.events.plan import Happening, plan_repetition, render_event
+
+log = logging.getLogger(__name__)
+
+
+async def post_event(client: Client, kind: str, about: ObjectMeta, happening: Happening) -> None:
+    """Create the Event about the object of core/v1, or count it once more. Never raises for a refusal."""
+    event = render_event(kind, about, happening, wall_now())
+    name, namespace = event["metadata"]["name"], about.namespace
+    try:
+        try:
+            await client.create(EVENTS, event, namespace)
+        except AlreadyExists:
+            existing = await client.get(EVENTS, name, namespace, as_type=dict)
+            patch = plan_repetition(existing, event)
+            await client.patch(EVENTS, name, namespace, patch=patch, patch_type=MERGE_PATCH)
+    except (ApiError, TransportError) as error:
+        log.info("event kind=%s object=%s/%s error=%r", kind, namespace, about.name, error)
+
+
+def wall_now() -> str:
+    """The time as Events and conditions have it."""
+    return datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
