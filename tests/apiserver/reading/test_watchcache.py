@@ -1,4 +1,4 @@
-"""What the memory of changes costs. Rule: docstring of `watchcache.py`; spec "api-machinery" §3 (410 beyond history)."""
+"""What the memory of changes costs. Rule: docstring of `watchcache.py`; spec "api-machinery" §3 (410)."""
 
 from __future__ import annotations
 
