@@ -12,6 +12,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+import msgspec
+
 from seaway.store.contract import Event, Precondition, PreconditionFailed, Write
 
 
@@ -23,8 +25,7 @@ class Commit:
     writes: Sequence[Write]
 
 
-@dataclass(frozen=True, slots=True)
-class Version:
+class Version(msgspec.Struct, frozen=True, gc=False):
     """One version of a key. `value` is None for a delete; `previous_revision` is 0 for a creation."""
 
     revision: int

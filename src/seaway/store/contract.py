@@ -16,6 +16,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+import msgspec
+
 from seaway.net.errors import OperationalError
 
 
@@ -47,24 +49,21 @@ class PreconditionFailed(StoreError):
     current_revision: int
 
 
-@dataclass(frozen=True, slots=True)
-class Precondition:
+class Precondition(msgspec.Struct, frozen=True, gc=False):
     """The key's last write has exactly this revision; 0 means that the key is absent."""
 
     key: str
     revision: int
 
 
-@dataclass(frozen=True, slots=True)
-class Write:
+class Write(msgspec.Struct, frozen=True, gc=False):
     """Put the value, or delete the key when `value` is None. Deleting an absent key is an error of the caller."""
 
     key: str
     value: bytes | None
 
 
-@dataclass(frozen=True, slots=True)
-class Entry:
+class Entry(msgspec.Struct, frozen=True, gc=False):
     """One key at one revision."""
 
     key: str
@@ -73,8 +72,7 @@ class Entry:
     create_revision: int
 
 
-@dataclass(frozen=True, slots=True)
-class Event:
+class Event(msgspec.Struct, frozen=True, gc=False):
     """One write. `value` is None for a delete; `previous` is what was there before, None for a creation."""
 
     key: str

@@ -26,6 +26,8 @@ ADDED, MODIFIED, DELETED = b"ADDED", b"MODIFIED", b"DELETED"
 # A watcher resumes after seconds, not hours; upstream keeps 100 to 102,400 events per kind.
 MAX_CHANGES = 20_000
 MAX_CHANGE_BYTES = 16 << 20
+CHANGE_BYTES = 800
+"""What a change with its record takes in memory beside the body."""
 
 
 class Change(msgspec.Struct, gc=False):
@@ -49,7 +51,8 @@ class Change(msgspec.Struct, gc=False):
 
     @property
     def size(self) -> int:
-        return len(self.subject.body)
+        """What remembering it costs in memory."""
+        return CHANGE_BYTES + len(self.subject.body)
 
     def body(self, event_type: bytes) -> bytes:
         """The object of the event: for DELETED its last state at the revision that ended it."""
