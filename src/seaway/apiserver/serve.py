@@ -317,6 +317,9 @@ class HttpServer(web.Server):
                 response = await self._ask(request, identity)
         except ApiError as error:
             response = self.server.refuse(request, identity or ANONYMOUS, error)
+        except asyncio.CancelledError:
+            self.server.abandon(request)
+            raise
         if identity is ANONYMOUS and (texts := find_credential_warnings(request.headers)):
             response = replace(response, headers=(*response.headers, *make_warning_headers(texts)))
         if self._access_log is None:
