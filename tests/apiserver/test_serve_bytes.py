@@ -19,6 +19,7 @@ from hypothesis import strategies as st
 
 from seaway.apiserver.run import ServerConfig, open_server
 from seaway.apiserver.serve import TcpListener, serve
+from seaway.apiserver.serving import connection
 from seaway.store.memory import MemoryStore
 from tests.apiserver.certificates import Authority
 
@@ -112,10 +113,12 @@ class Door:
 
 @pytest.fixture(scope="module")
 def door() -> Iterator[Door]:
+    """Its server lingers shortly after a refusal: nobody here has still to send what it would wait for."""
     loop, log = asyncio.new_event_loop(), Log()
     loop.set_exception_handler(lambda _, context: log.lines.append(str(context)))
     logging.getLogger().addHandler(log)
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patch:
+        patch.setattr(connection, "_LINGER_SECONDS", 0.01)
         authority = Authority(Path(folder))
 
         async def start() -> tuple[object, ...]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from pathlib import Path
 
 import aiohttp
@@ -10,12 +11,13 @@ import pytest
 import uvloop
 
 from seaway.api.machinery.http import Request
+from seaway.apiserver.observability.audit import AuditTrail, Level, Policy, Rule
 from seaway.apiserver.overload.fairness import Phase
 from seaway.apiserver.run import ServerConfig
 from seaway.store.contract import Precondition, Write
 from seaway.store.memory import MemoryStore
 from seaway.testing.builders import make_service
-from tests.apiserver.conversation import ADMIN, CONFIG_MAPS, SERVICES
+from tests.apiserver.conversation import ADMIN, CONFIG_MAPS, NOON, SERVICES
 from tests.apiserver.running import CLUSTER_ADMINS, WAIT_SECONDS, Running, running
 
 GREEDY_CONNECTIONS = 500
@@ -168,14 +170,77 @@ def test_a_write_that_takes_too_long_is_told_so_and_goes_on(tmp_path: Path, time
     running(tmp_path, conversation, store=store)
 
 
+class AuditLog:
+    """What was written of requests for Services."""
+
+    def __init__(self, server: Running) -> None:
+        self._lines: list[bytes] = []
+        policy = Policy((Rule(level=Level.METADATA, resources=(("", "services", frozenset()),)),))
+        server.server.audit = AuditTrail(policy, self._write, lambda: NOON)
+
+    def _write(self, line: bytes) -> bool:
+        self._lines.append(line)
+        return True
+
+    def stages(self) -> list[tuple[str, str, int | None]]:
+        events = [json.loads(line) for line in self._lines]
+        return [(e["auditID"], e["stage"], (e.get("responseStatus") or {}).get("code")) for e in events]
+
+
+@pytest.mark.parametrize("query", ["resourceVersion=99999&resourceVersionMatch=NotOlderThan", ""],
+                         ids=["while it waits for memory", "while it waits for its turn"])  # fmt: skip
+def test_a_read_whose_client_has_gone_is_counted_and_audited_once(tmp_path: Path, query: str) -> None:
+    async def conversation(server: Running) -> None:
+        log, metrics = AuditLog(server), server.server.metrics
+        gate = server.server.gates["readOnly"]
+        async with server.session(token="good" if query else "polite") as session:  # masters do not queue
+            held = None if query else gate.enter("another", 0.0)
+            asked = asyncio.ensure_future(session.get(f"{server.url}{SERVICES}?limit=1&{query}"))
+            await server.until(lambda: len(log.stages()) == 1)
+            asked.cancel()
+            await server.until(lambda: len(log.stages()) == 2)
+        (first, begin, _), (second, end, code) = log.stages()
+        assert first == second and (begin, end, code) == ("RequestReceived", "ResponseComplete", 504)
+        (cell,) = (cell for cell in metrics.cells if cell.labels.resource == "services")
+        assert (cell.codes, cell.terminated, metrics.in_flight["readOnly"]) == ({504: 1}, {504: 1}, 0)
+        if held is not None:
+            gate.leave(held)
+        assert (gate.queue.running, gate.queue.waiting) == (0, 0)
+
+    running(tmp_path, conversation, config=ServerConfig(max_reads_in_flight=1))
+
+
+def test_a_write_whose_client_has_gone_is_counted_and_audited_when_it_is_done(tmp_path: Path) -> None:
+    store = HeldStore()
+
+    async def conversation(server: Running) -> None:
+        log, metrics = AuditLog(server), server.server.metrics
+        store.is_open.clear()
+        async with server.session(token="good") as session:
+            asked = asyncio.ensure_future(session.post(f"{server.url}{SERVICES}", json=make_service("late")))
+            await server.until(lambda: metrics.in_flight["mutating"] == 1)
+            asked.cancel()
+            await server.until(lambda: not any(metrics.connections.values()))
+            store.is_open.set()
+            await server.until(lambda: len(log.stages()) == 2)
+        assert [stage[1:] for stage in log.stages()] == [("RequestReceived", None), ("ResponseComplete", 201)]
+        (cell,) = (cell for cell in metrics.cells if cell.labels.resource == "services")
+        assert (cell.codes, cell.terminated) == ({201: 1}, {})
+
+    running(tmp_path, conversation, store=store)
+
+
 def test_a_read_that_takes_too_long_is_told_so(tmp_path: Path) -> None:
     async def conversation(server: Running) -> None:
+        log = AuditLog(server)
         async with server.session(token="good") as session:
             target = f"{server.url}{SERVICES}?timeout=50ms&resourceVersion=99999&resourceVersionMatch=NotOlderThan"
             async with session.get(target) as answer:
                 body = await answer.json()
                 assert answer.status == 504
                 assert body["message"] == "Timeout: request did not complete within the allotted timeout"
+                audit_id = answer.headers["Audit-Id"]
+            assert log.stages() == [(audit_id, "RequestReceived", None), (audit_id, "ResponseComplete", 504)]
             async with session.get(f"{server.url}{SERVICES}?timeout=soon") as answer:
                 body = await answer.json()
                 assert (answer.status, body["reason"]) == (400, "BadRequest")

@@ -15,8 +15,6 @@ from typing import Any
 from seaway.testing.fixture import Seaway
 
 PATIENCE_SECONDS = 60
-OLD, NEW = "kubectl before 1.29", "kubectl from 1.29"
-"""1.29 is where kubectl began to read OpenAPI v3 alone. Rule: spec "api-machinery" §0.2."""
 Version = tuple[int, int]
 
 
@@ -41,8 +39,12 @@ def get_version() -> Version:
 
 
 def get_name() -> str:
-    """What the page calls the installed one."""
-    return NEW if get_version() >= (1, 29) else OLD
+    """What the page calls the installed one: every minor version has a section of its own.
+
+    So what one version cannot do is not said of another, and a version that the page does not name makes it not stale.
+    """
+    major, minor = get_version()
+    return f"kubectl {major}.{minor}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -664,7 +664,7 @@ def test_auth_can_i(kubectl: Kubectl) -> None:
     assert kubectl("auth", "can-i", "delete", "services", "--as=alice", code=1).stdout == "no\n"
 
 
-@covers("auth whoami", "SelfSubjectReview", since=(1, 27))
+@covers("auth whoami", "SelfSubjectReview", since=(1, 28))  # 1.27 has it, for v1beta1
 def test_auth_whoami(kubectl: Kubectl) -> None:
     shown = kubectl.as_user("alice", "readers")("auth", "whoami", "-o", "json").json
     info = shown["status"]["userInfo"]

@@ -51,6 +51,7 @@ _PANIC = b"This request caused apiserver to panic. Look in the logs for details.
 _KEY_SET_CACHING = "public, max-age=3600"
 CATCH_UP_SECONDS = 1.0
 """For memory to see what the store holds: a write that is on its way at that moment is no lack of readiness."""
+_GONE = Timeout("Timeout: the client has gone before its request was answered", {})
 _COMMON = (("Cache-Control", "no-cache, private"),)
 Check = Callable[[], bool]
 
@@ -75,6 +76,8 @@ class ApiServer:
         self._is_stopping = False
         self._audit_prefix = state.effects.new_uid()[:24]
         self._audit_count = 0
+        self._broken_off: Exchange | None = None
+        """The last whose work was cancelled. Whoever did that says `refuse` or `abandon` at once."""
         config = state.config
         reads, writes = config.max_reads_in_flight, config.max_writes_in_flight
         self._reads = Gate(state.effects, FairQueue(reads, max_waiting=reads * WAITING_PER_SEAT))
@@ -95,7 +98,11 @@ class ApiServer:
         gate = self._reads if request.method in _READS else self._writes
         ticket = gate.enter(flow_of(request, identity), exchange.started, backlog=self.backlog)
         if ticket.phase is Phase.WAITING:
-            await gate.wait(ticket)
+            try:
+                await gate.wait(ticket)
+            except BaseException:
+                self._broken_off = exchange
+                raise
             exchange.waited = self.state.effects.monotonic() - exchange.started
         if ticket.phase is not Phase.STARTED:
             self.metrics.cell(request, route).terminate(429)
@@ -108,14 +115,25 @@ class ApiServer:
 
     def refuse(self, request: Request, identity: Identity, error: ApiError) -> Response:
         """The answer to a request that does not get as far as `handle`, or that takes too long in it."""
-        exchange = self._begin(request, identity)
-        with contextlib.suppress(ApiError):  # it has one fault already
-            exchange.route = route_request(request)
+        exchange = self._take_broken_off(request)
+        if exchange is None:
+            exchange = self._begin(request, identity)
+            with contextlib.suppress(ApiError):  # it has one fault already
+                exchange.route = route_request(request)
+            if self.audit is not None:
+                self.audit.receive(exchange)
         if isinstance(error, Timeout):
             self.metrics.cell(request, exchange.route).terminate(error.status_code)
-        if self.audit is not None:
-            self.audit.receive(exchange)
         return self._finish(exchange, make_status(error, request))
+
+    def abandon(self, request: Request) -> None:
+        """The client has gone. What was cancelled for it is counted and audited like what takes too long; a write goes
+        on, and is counted when it is done.
+        """
+        exchange = self._take_broken_off(request)
+        if exchange is not None:
+            self.metrics.cell(request, exchange.route).terminate(_GONE.status_code)
+            self._finish(exchange, make_status(_GONE, request))
 
     def count_abort(self, request: Request) -> None:
         """An answer was broken off after its header."""
@@ -163,6 +181,10 @@ class ApiServer:
         for stream in list(self.state.streams):
             stream.end()
 
+    def _take_broken_off(self, request: Request) -> Exchange | None:
+        exchange, self._broken_off = self._broken_off, None
+        return exchange if exchange is not None and exchange.request is request else None
+
     def _begin(self, request: Request, identity: Identity) -> Exchange:
         audit_id = request.headers.get("audit-id", "")
         if not audit_id or not is_safe_id(audit_id):
@@ -192,6 +214,9 @@ class ApiServer:
             if self.audit is not None:
                 self.audit.complete(exchange, response, panicked=True)
             return response
+        except BaseException:
+            self._broken_off = exchange
+            raise
         finally:
             running[kind] -= 1
 

@@ -317,6 +317,9 @@ class HttpServer(web.Server):
                 response = await self._ask(request, identity)
         except ApiError as error:
             response = self.server.refuse(request, identity or ANONYMOUS, error)
+        except asyncio.CancelledError:
+            self.server.abandon(request)
+            raise
         if identity is ANONYMOUS and (texts := find_credential_warnings(request.headers)):
             response = replace(response, headers=(*response.headers, *make_warning_headers(texts)))
         if self._access_log is None:
@@ -357,14 +360,14 @@ class HttpServer(web.Server):
 
     def _authenticate(self, connection: Connection, request: Request) -> Identity:
         """First the certificate, then a bearer token, else nobody in particular. Raises Unauthorized."""
-        shown = connection.shown
+        shown, begun = connection.shown, self._loop.time()
         identity = None if shown is None else shown.find_identity(request.headers, datetime.now(UTC))
         if identity is None:
             token = find_bearer_token(request.headers)
             if token is None and shown is None and self.server.allows_anonymous:
                 return ANONYMOUS
             identity = self.server.find_identity(token) if token is not None else None
-        self.metrics.count_authentication(identity)
+        self.metrics.count_authentication(identity, self._loop.time() - begun)
         if identity is None:
             raise Unauthorized("Unauthorized")
         return identity

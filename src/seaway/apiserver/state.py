@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import contextlib
+from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Protocol
 
 from seaway.api.machinery.errors import ServerTimeout
@@ -26,7 +27,12 @@ from seaway.apiserver.access.rbac import Attributes, Decision, Policy, make_forb
 from seaway.apiserver.admission.accounts import admit_pod
 from seaway.apiserver.admission.classes import admit_priority, choose_ingress_class
 from seaway.apiserver.admission.noderestriction import READ_BY_USE, find_use_refusal, find_write_refusal, node_name_of
-from seaway.apiserver.admission.refusals import find_external_ip_refusal
+from seaway.apiserver.admission.refusals import (
+    IMMORTAL_NAMESPACES,
+    find_external_ip_refusal,
+    find_namespace_refusal,
+    make_immortal_refusal,
+)
 from seaway.apiserver.allocation.allocate import ServiceAllocator
 from seaway.apiserver.config import ServerConfig
 from seaway.apiserver.effects import Effects
@@ -40,9 +46,13 @@ from seaway.store.contract import Precondition, PreconditionFailed, Store, Store
 _POLICY_KINDS = (CLUSTER_ROLES, CLUSTER_ROLE_BINDINGS, ROLES, ROLE_BINDINGS)  # the order of Policy
 # Delivery follows the commit at once; the wait only covers a store that delivers from another thread.
 _DELIVERY_SECONDS = 10.0
+TOO_NEW_WAIT_SECONDS = 3.0
+"""For a revision that a read names, and that is not there yet: upstream's."""
 STORE_CHECK_SECONDS = 2.0
 """Upstream's for the health check of etcd."""
 STORE_CHECK_KEY = "/registry/health"
+_OPERATIONS = {"create": "CREATE", "update": "UPDATE", "patch": "UPDATE"}
+_OPERATIONS |= {"delete": "DELETE", "deletecollection": "DELETE"}
 
 
 if TYPE_CHECKING:
@@ -104,9 +114,9 @@ class ServerState:
 
     def authorize(self, identity: Identity, asked: Attributes) -> None:
         """Raises Forbidden."""
+        begun = self.effects.monotonic()
         decision = self.decide(identity, asked)
-        counts = self.metrics.authorizations
-        counts["allowed" if decision.allowed else "denied"] += 1
+        self.metrics.count_authorization(self.effects.monotonic() - begun, allowed=decision.allowed)
         if not decision.allowed:
             raise make_refusal(identity, asked, decision.reason)
 
@@ -128,31 +138,66 @@ class ServerState:
         node = node_name_of(identity)
         if node is None:
             return
-        begun = self.effects.monotonic()
-        refusal = find_write_refusal(node, asked, old, new)
-        self._count_admission("NodeRestriction", asked.verb.upper(), begun, refused=refusal is not None)
-        if refusal is not None:
-            raise make_forbidden(asked.group, asked.resource, asked.name, refusal)
+        with self.admission("NodeRestriction", _OPERATIONS[asked.verb]):
+            refusal = find_write_refusal(node, asked, old, new)
+            if refusal is not None:
+                raise make_forbidden(asked.group, asked.resource, asked.name, refusal)
+
+    def admit_namespace(self, resource: Resource, namespace: str, name: str) -> None:
+        """An object begins in a namespace that is there and stays. Raises NotFound and Forbidden."""
+        with self.admission("NamespaceLifecycle", "CREATE"):
+            holder = self.find_namespace(namespace) if resource.namespaced else None
+            refusal = find_namespace_refusal(resource, namespace, name, holder)
+            if refusal is not None:
+                raise refusal
+
+    def admit_namespace_end(self, name: str) -> None:
+        """A namespace is deleted that the cluster can do without. Raises Forbidden."""
+        with self.admission("NamespaceLifecycle", "DELETE"):
+            if name in IMMORTAL_NAMESPACES:
+                raise make_immortal_refusal(name)
 
     def admit_pod(self, pod: Json, namespace: str) -> Json:
         """The Pod with what its class of priority and its service account give it. Raises Forbidden."""
-        pod = admit_priority(pod, _decode_all(self.watch_cache.cache(PRIORITY_CLASSES)))
-        record = self.find(SERVICE_ACCOUNTS, namespace, pod["spec"]["serviceAccountName"])
-        account = None if record is None else decode_object(record.body)
-        return admit_pod(pod, account, namespace=namespace, suffix=lambda: generate_name("", self.effects.random))
+        with self.admission("Priority", "CREATE", "admit"):
+            pod = admit_priority(pod, _decode_all(self.watch_cache.cache(PRIORITY_CLASSES)))
+        with self.admission("ServiceAccount", "CREATE", "admit"):
+            record = self.find(SERVICE_ACCOUNTS, namespace, pod["spec"]["serviceAccountName"])
+            account = None if record is None else decode_object(record.body)
+            return admit_pod(pod, account, namespace=namespace, suffix=lambda: generate_name("", self.effects.random))
 
     def admit_ingress(self, ingress: Json) -> Json:
         """The Ingress with the default class, if it names none and there is one."""
-        return choose_ingress_class(ingress, _decode_all(self.watch_cache.cache(INGRESS_CLASSES)))
+        with self.admission("DefaultIngressClass", "CREATE", "admit"):
+            return choose_ingress_class(ingress, _decode_all(self.watch_cache.cache(INGRESS_CLASSES)))
 
     def admit_external_ips(self, service: Json, old: Json | None) -> None:
         """A Service adds external IPs only where the configuration allows it. Raises Forbidden."""
+        with self.admission("DenyServiceExternalIPs", "CREATE" if old is None else "UPDATE"):
+            refusal = find_external_ip_refusal(service, old, self.config, self.watch_cache.cache(NODES).select())
+            if refusal is not None:
+                raise refusal
+
+    @contextlib.contextmanager
+    def admission(self, plugin: str, operation: str, kind: str = "validate") -> Iterator[None]:
+        """What is done inside is the plugin's work, and counted; what it raises is its refusal."""
+        begun, refused = self.effects.monotonic(), True
+        try:
+            yield
+            refused = False
+        finally:
+            seconds = self.effects.monotonic() - begun
+            self.metrics.count_admission(plugin, operation, seconds, kind=kind, refused=refused)
+
+    async def reach(self, resource: Resource, revision: int) -> bool:
+        """Whether memory has the revision that a read of the kind names, at the latest after a few seconds."""
+        if revision <= 0:
+            return True
         begun = self.effects.monotonic()
-        refusal = find_external_ip_refusal(service, old, self.config, self.watch_cache.cache(NODES).select())
-        operation = "CREATE" if old is None else "UPDATE"
-        self._count_admission("DenyServiceExternalIPs", operation, begun, refused=refusal is not None)
-        if refusal is not None:
-            raise refusal
+        try:
+            return await self.watch_cache.wait_for(revision, TOO_NEW_WAIT_SECONDS)
+        finally:
+            self.metrics.count_read_wait(resource, self.effects.monotonic() - begun)
 
     async def commit(self, preconditions: Sequence[Precondition], writes: Sequence[Write]) -> tuple[int, ...]:
         """Write, and return when every reader of this server sees it.
@@ -185,9 +230,6 @@ class ServerState:
             why = str(error)
         self.metrics.count_store("get", self.effects.monotonic() - begun, failed=why is not None)
         return why
-
-    def _count_admission(self, plugin: str, operation: str, begun: float, *, refused: bool) -> None:
-        self.metrics.count_admission(plugin, operation, self.effects.monotonic() - begun, refused=refused)
 
 
 def _decode_all(cache: ResourceCache) -> Iterable[Json]:

@@ -27,7 +27,6 @@ from seaway.apiserver.options import (
 )
 from seaway.apiserver.reading.fieldlabels import check_field_selector
 from seaway.apiserver.reading.lists import (
-    TOO_NEW_WAIT_SECONDS,
     Page,
     make_matcher,
     make_too_new,
@@ -95,7 +94,7 @@ async def answer_get(call: Call) -> Response:
     form = choose_form(request)
     if request.query:
         wanted = parse_get_version(request) or 0
-        if wanted and not await state.watch_cache.wait_for(wanted, TOO_NEW_WAIT_SECONDS):
+        if not await state.reach(resource, wanted):
             raise make_too_new(wanted, state.watch_cache.revision)
     record = state.find(resource, call.namespace, route.name)
     if record is None:
@@ -166,7 +165,7 @@ async def answer_watch(call: Call) -> Response:
     options = _check_options(call, parse_list_options(request, is_watch=True))
     stream = WatchStream(state.effects, namespace=call.namespace)
     wanted = (options.revision or 0) if options.send_initial else 0
-    if not await state.watch_cache.wait_for(wanted, TOO_NEW_WAIT_SECONDS):
+    if not await state.reach(resource, wanted):
         stream.fail(make_too_new(wanted, state.watch_cache.revision))
         return Response(200, _STREAM_HEADERS, stream)
     wall_now = state.effects.wall_now

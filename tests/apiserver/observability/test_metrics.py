@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -43,7 +44,7 @@ BOUNDED = {
     "priority_level": {"mutating", "readOnly"},
     "flow_schema": {"fair"},
     "reason": {"queue-full", "time-out", "total", "source"},
-    "operation": {"get", "list", "commit", "CREATE", "UPDATE", "PATCH", "DELETE"},
+    "operation": {"get", "list", "commit", "CREATE", "UPDATE", "DELETE"},
     "result": {"success", "failure", "error", "allowed", "denied"},
     "rejected": {"true", "false"},
     "type": {"validate", "admit"},
@@ -129,6 +130,8 @@ def test_prometheus_reads_the_page_and_histograms_add_up() -> None:
         'apiserver_current_inflight_requests{request_kind="readOnly"} 1',
         'apiserver_cache_list_total{group="",resource="services"} 2',
         'authorization_attempts_total{result="denied"} 1',
+        'authorization_duration_seconds_count{result="denied"} 1',
+        'authentication_duration_seconds_count{result="success"} 0',
         'apiserver_storage_objects{resource="configmaps"} 1',
         'kube_apiserver_clusterip_allocator_allocated_ips{cidr="10.96.0.0/16"} 0',
         'kube_apiserver_clusterip_allocator_allocation_total{cidr="10.96.0.0/16",scope="dynamic"} 1',
@@ -146,6 +149,54 @@ def test_what_was_done_is_on_the_page(row: str) -> None:
         await use(ask)
         text = (await ask("GET", "/metrics")).text.decode()
         assert row in text, [line for line in text.splitlines() if line.startswith(row.split("{")[0])]
+
+    talk(conversation)
+
+
+POD = {"metadata": {"name": "a"}, "spec": {"containers": [{"name": "main", "image": "program:1"}]}}
+INGRESS = {"metadata": {"name": "a"}, "spec": {"defaultBackend": {"service": {"name": "a", "port": {"number": 80}}}}}
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "body", "row"),
+    [
+        ("POST", "/api/v1/namespaces/default/pods", POD, ("Priority", "CREATE", "false", "admit")),
+        ("POST", "/api/v1/namespaces/default/pods", POD | {"spec": POD["spec"] | {"priorityClassName": "none"}},
+         ("Priority", "CREATE", "true", "admit")),
+        ("POST", "/api/v1/namespaces/default/pods", POD | {"spec": POD["spec"] | {"serviceAccountName": "none"}},
+         ("ServiceAccount", "CREATE", "true", "admit")),
+        ("POST", "/apis/networking.k8s.io/v1/namespaces/default/ingresses", INGRESS,
+         ("DefaultIngressClass", "CREATE", "false", "admit")),
+        ("POST", SERVICES, make_service(), ("DenyServiceExternalIPs", "CREATE", "false", "validate")),
+        ("POST", SERVICES, make_service(), ("NamespaceLifecycle", "CREATE", "false", "validate")),
+        ("POST", "/api/v1/namespaces/none/configmaps", {"metadata": {"name": "a"}},
+         ("NamespaceLifecycle", "CREATE", "true", "validate")),
+        ("DELETE", "/api/v1/namespaces/default", None, ("NamespaceLifecycle", "DELETE", "true", "validate")),
+    ],
+    ids=lambda value: "-".join(value) if isinstance(value, tuple) else "",
+)  # fmt: skip
+def test_each_plugin_of_admission_is_timed(method: str, path: str, body: Any, row: tuple[str, ...]) -> None:
+    async def conversation(ask: Conversation) -> None:
+        admissions = ask.server.metrics.admissions
+        before = sum(admissions[row].counts) if row in admissions else 0  # type: ignore[index]
+        answer = await ask(method, path, body)
+        assert (answer.status >= 400) is (row[2] == "true"), answer.text
+        assert sum(admissions[row].counts) == before + 1  # type: ignore[index]
+
+    talk(conversation)
+
+
+def test_a_read_that_names_a_revision_is_timed_until_memory_has_it() -> None:
+    async def conversation(ask: Conversation) -> None:
+        waits = ask.server.metrics.read_waits
+        await ask("GET", SERVICES)
+        await ask("GET", f"{SERVICES}?resourceVersion=0")
+        assert waits == {}
+        await ask("GET", f"{SERVICES}?resourceVersion=1")
+        await ask("GET", f"{SERVICES}/web?resourceVersion=1")
+        assert sum(waits["", "services"].counts) == 2
+        row = b'apiserver_watch_cache_read_wait_seconds_count{group="",resource="services"} 2'
+        assert row in (await ask("GET", "/metrics")).text
 
     talk(conversation)
 
@@ -207,7 +258,9 @@ def test_the_time_without_the_wait_is_shown_apart() -> None:
 def test_users_are_counted_by_what_kind_they_are() -> None:
     metrics = Metrics()
     for user in ("admin", "ann", "bob", "system:node:n1", "system:serviceaccount:a:b", "system:anonymous"):
-        metrics.count_authentication(Identity(user))
-    metrics.count_authentication(None)
+        metrics.count_authentication(Identity(user), 0.00005)
+    metrics.count_authentication(None, 0.002)
     assert metrics.users == {"admin": 1, "other": 2, "system:node": 1, "system:serviceaccount": 1}
     assert metrics.failed_authentications == 1
+    assert metrics.authentication_seconds["success"].counts[1] == 5, "the anonymous one has no credentials"
+    assert sum(metrics.authentication_seconds["failure"].counts) == 1

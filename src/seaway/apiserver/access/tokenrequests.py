@@ -53,6 +53,7 @@ def _admit_node(state: ServerState, identity: Identity, account: Record, request
         return
     reference = (request.get("spec") or {}).get("boundObjectRef") or {}
     pod = state.find(PODS, account.namespace, reference.get("name") or "")
-    refusal = find_token_refusal(node, request, pod)
-    if refusal is not None:
-        raise make_forbidden("", SERVICE_ACCOUNTS.plural, account.name, refusal)
+    with state.admission("NodeRestriction", "CREATE"):
+        refusal = find_token_refusal(node, request, pod)
+        if refusal is not None:
+            raise make_forbidden("", SERVICE_ACCOUNTS.plural, account.name, refusal)

@@ -121,6 +121,9 @@ def _collect_watches(state: ServerState) -> Iterator[Family]:
     rows = [(_short(kind), cache.dispatched) for kind, cache in caches]
     name, text = "apiserver_watch_cache_events_dispatched_total", "Changes shown to watchers."
     yield Family(name, "counter", text, labels, _merge(rows))
+    rows = [(key, spent) for key, spent in sorted(state.metrics.read_waits.items())]
+    name, text = "apiserver_watch_cache_read_wait_seconds", "Time until memory had the revision that a read named."
+    yield Family(name, "histogram", text, labels, rows)
     rows = [(_short(kind), cache.changed_at) for kind, cache in caches]
     name, text = "apiserver_watch_cache_resource_version", "Last revision at which the kind changed."
     yield Family(name, "gauge", text, labels, rows)
@@ -160,9 +163,15 @@ def _collect_access(metrics: Metrics) -> Iterator[Family]:
     yield Family("authentication_attempts", "counter", "Requests with credentials.", ("result",), rows)
     rows = [((user,), count) for user, count in sorted(metrics.users.items())]
     yield Family("authenticated_user_requests", "counter", "Requests by kind of user.", ("username",), rows)
-    rows = [((result,), count) for result, count in sorted(metrics.authorizations.items())]
+    rows = [((result,), spent) for result, spent in metrics.authentication_seconds.items()]
+    name, text = "authentication_duration_seconds", "Time to find out whose credentials they are."
+    yield Family(name, "histogram", text, ("result",), rows)
+    rows = [((result,), sum(spent.counts)) for result, spent in metrics.authorization_seconds.items()]
     yield Family("authorization_attempts_total", "counter", "Decisions of authorization.", ("result",), rows)
-    rows = [((*key, "validate"), spent) for key, spent in sorted(metrics.admissions.items())]
+    rows = [((result,), spent) for result, spent in metrics.authorization_seconds.items()]
+    name, text = "authorization_duration_seconds", "Time of the decisions."
+    yield Family(name, "histogram", text, ("result",), rows)
+    rows = [(key, spent) for key, spent in sorted(metrics.admissions.items())]
     name, text = "apiserver_admission_controller_admission_duration_seconds", "Time of each admission plugin."
     yield Family(name, "histogram", text, ("name", "operation", "rejected", "type"), rows)
     yield Family("apiserver_audit_event_total", "counter", "Audit events written.", (), [((), metrics.audit_events)])

@@ -24,6 +24,8 @@ SIZE_BOUNDS = (1e3, 1e4, 1e5, 1e6, 1e7, 1e8, 1e9)
 BODY_BOUNDS = (5e4, 1.5e5, 2.5e5, 5e5, 1e6, 1.5e6, 2e6, 2.5e6, 3e6)
 EVENT_BOUNDS = (1024.0, 2048.0, 4096.0, 8192.0, 16384.0, 32768.0, 65536.0, 131072.0)
 """Both upstream's, the first thinned out."""
+ACCESS_BOUNDS = (0.00001, 0.0001, 0.001, 0.004, 0.016, 0.064, 0.256, 1.024, 4.096, 16.384)
+"""Upstream's from a millisecond on, every second one; here most decisions take microseconds."""
 STORE_BOUNDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0)
 
 METHODS = ("GET", "LIST", "WATCH", "POST", "PUT", "PATCH", "APPLY", "DELETE", "DELETECOLLECTION", "CONNECT", "OTHER")
@@ -186,9 +188,12 @@ class Metrics:
         self.store_errors: dict[str, int] = {}
         self.failed_authentications = 0
         self.users: dict[str, int] = {}
-        self.authorizations = {"allowed": 0, "denied": 0}
-        self.admissions: dict[tuple[str, str, str], Distribution] = {}
-        """By plugin, operation and whether it refused."""
+        self.authentication_seconds = {"failure": Distribution(ACCESS_BOUNDS), "success": Distribution(ACCESS_BOUNDS)}
+        self.authorization_seconds = {"allowed": Distribution(ACCESS_BOUNDS), "denied": Distribution(ACCESS_BOUNDS)}
+        self.admissions: dict[tuple[str, str, str, str], Distribution] = {}
+        """By plugin, operation, whether it refused, and `admit` (it may change the object) or `validate`."""
+        self.read_waits: dict[tuple[str, str], Distribution] = {}
+        """By group and resource: reads that named a revision, and how long memory took to have it."""
         self.repairs: dict[tuple[str, str], int] = {}
         """What the repair loops found: "clusterip" or "nodeport", and upstream's word for what it was."""
         self.broken_repairs = 0
@@ -267,19 +272,35 @@ class Metrics:
         """A pass over everything that could not be finished."""
         self.broken_repairs += 1
 
-    def count_authentication(self, identity: Identity | None) -> None:
+    def count_authentication(self, identity: Identity | None, seconds: float) -> None:
         """One request with credentials, good or (None) bad; the anonymous one has none."""
         if identity is not None and identity.user == ANONYMOUS.user:
             return
+        spent = self.authentication_seconds["failure" if identity is None else "success"]
+        spent.counts[bisect_left(ACCESS_BOUNDS, seconds)] += 1  # not by a call: this is done for every request
+        spent.total += seconds
         if identity is None:
             self.failed_authentications += 1
         else:
             user = label_user(identity.user)
             self.users[user] = self.users.get(user, 0) + 1
 
-    def count_admission(self, plugin: str, operation: str, seconds: float, *, refused: bool) -> None:
+    def count_authorization(self, seconds: float, *, allowed: bool) -> None:
+        """One decision about a request."""
+        spent = self.authorization_seconds["allowed" if allowed else "denied"]
+        spent.counts[bisect_left(ACCESS_BOUNDS, seconds)] += 1
+        spent.total += seconds
+
+    def count_read_wait(self, resource: Resource, seconds: float) -> None:
+        """One read that named a revision."""
+        key = (resource.group, resource.plural)
+        if key not in self.read_waits:
+            self.read_waits[key] = Distribution(DURATION_BOUNDS)
+        self.read_waits[key].observe(seconds)
+
+    def count_admission(self, plugin: str, operation: str, seconds: float, *, kind: str, refused: bool) -> None:
         """One look of an admission plugin at a write."""
-        key = (plugin, operation, "true" if refused else "false")
+        key = (plugin, operation, "true" if refused else "false", kind)
         if key not in self.admissions:
             self.admissions[key] = Distribution(DURATION_BOUNDS)
         self.admissions[key].observe(seconds)

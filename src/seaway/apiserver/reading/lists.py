@@ -22,7 +22,6 @@ from seaway.apiserver.record import Record, encode_object, make_record
 from seaway.apiserver.state import ServerState
 from seaway.store.contract import Compacted, FutureRevision
 
-TOO_NEW_WAIT_SECONDS = 3.0
 _TOKEN_VERSION = "meta.k8s.io/v1"
 _EXPIRED_TOKEN = (
     "The provided continue parameter is too old to display a consistent list result. You can start a new list without "
@@ -72,7 +71,7 @@ async def read_page(state: ServerState, resource: Resource, namespace: str, opti
     if options.continue_token:
         return await _read_next(state, resource, namespace, options, matches)
     wanted = options.revision or 0
-    if wanted > state.watch_cache.revision and not await state.watch_cache.wait_for(wanted, TOO_NEW_WAIT_SECONDS):
+    if not await state.reach(resource, wanted):
         raise make_too_new(wanted, state.watch_cache.revision)
     is_exact = options.match == "Exact" or (wanted > 0 and not options.match and options.limit > 0)
     if is_exact:

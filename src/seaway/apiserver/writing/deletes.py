@@ -12,7 +12,6 @@ from typing import Any
 from seaway.api.machinery.errors import InternalError, NotFound, make_conflict, make_not_found
 from seaway.api.machinery.strategy import Strategy
 from seaway.api.registry import NAMESPACES, Resource
-from seaway.apiserver.admission.refusals import IMMORTAL_NAMESPACES, make_immortal_refusal
 from seaway.apiserver.effects import format_time
 from seaway.apiserver.options import DeleteOptions
 from seaway.apiserver.reading.lists import Page
@@ -38,8 +37,8 @@ _FOREGROUND, _ORPHAN = "foregroundDeletion", "orphan"
 async def delete(state: ServerState, target: Target, options: DeleteOptions) -> Written:
     """End the object, or begin its end. Raises ApiError."""
     resource = target.resource
-    if resource is NAMESPACES and target.name in IMMORTAL_NAMESPACES:
-        raise make_immortal_refusal(target.name)
+    if resource is NAMESPACES:
+        state.admit_namespace_end(target.name)
     for _ in range(RACE_ATTEMPTS):
         record = state.find(resource, target.namespace, target.name)
         if record is None:

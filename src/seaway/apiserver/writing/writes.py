@@ -28,7 +28,6 @@ from seaway.api.pod.ephemeral import validate_ephemeral_update
 from seaway.api.registry import ENDPOINTS, INGRESSES, NAMESPACES, PODS, SERVICES, Resource
 from seaway.apiserver.access.escalation import GRANTING, check_escalation
 from seaway.apiserver.access.rbac import Attributes
-from seaway.apiserver.admission.refusals import find_namespace_refusal
 from seaway.apiserver.allocation.allocate import Claim
 from seaway.apiserver.builtin.bootstrap import make_first_objects
 from seaway.apiserver.effects import format_time
@@ -117,10 +116,7 @@ async def create(state: ServerState, target: Target, decoded: Decoded) -> Writte
     warnings = [*decoded.warnings, *wipe_for_create(obj, resource, target.namespace)]
     meta = obj["metadata"]
     given_version = meta.pop("resourceVersion", "")
-    holder = state.find_namespace(target.namespace) if resource.namespaced else None
-    refusal = find_namespace_refusal(resource, target.namespace, meta.get("name", ""), holder)
-    if refusal is not None:
-        raise refusal
+    state.admit_namespace(resource, target.namespace, meta.get("name", ""))
     state.admit_node(target.identity, target.attributes, None, obj)
     if resource in GRANTING:
         check_escalation(state.read_policy, target.identity, resource, obj, None)
