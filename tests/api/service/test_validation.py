@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import re
 from typing import Any
 
 import pytest
@@ -46,6 +47,12 @@ CREATE: list[tuple[str, Json, list[str]]] = [
      ["spec.clusterIPs[0]: Invalid value: \"None\": may not be set to 'None' for LoadBalancer services"]),
     ("R4 a node port is not headless", {"type": "NodePort", **HEADLESS},
      ["spec.clusterIPs[0]: Invalid value: \"None\": may not be set to 'None' for NodePort services"]),
+    ("R2 None and more is not headless", {"ports": [], "clusterIP": "None", "clusterIPs": ["None", "None"]},
+     ["spec.ports: Required value",
+      "spec.clusterIPs: Invalid value: [\"None\",\"None\"]: 'None' must be the first and only value",
+      f'spec.clusterIPs[1]: Invalid value: "None": {IP}']),
+    ("R7 an empty policy is a policy", {**EXTERNAL, "ipFamilyPolicy": ""},
+     [f"spec.ipFamilyPolicy: {NOT_EXTERNAL_NAME}"]),
     ("R5-R7 ExternalName has no addresses", {"type": "ExternalName", "externalName": "example.com"},
      [f"spec.clusterIPs: {NOT_EXTERNAL_NAME}", f"spec.ipFamilies: {NOT_EXTERNAL_NAME}",
       f"spec.ipFamilyPolicy: {NOT_EXTERNAL_NAME}"]),
@@ -53,11 +60,25 @@ CREATE: list[tuple[str, Json, list[str]]] = [
     ("R8 a dot is no name", {**EXTERNAL, "externalName": "."}, ["spec.externalName: Required value"]),
     ("R8 one trailing dot is fine", {**EXTERNAL, "externalName": "a.b."}, []),
     ("R8 an address passes", {**EXTERNAL, "externalName": "1.2.3.4"}, []),
+    ("R8 only one dot is taken off", {**EXTERNAL, "externalName": "a.b.."},
+     [f'spec.externalName: Invalid value: "a.b.": {SUBDOMAIN}']),
+    ("R8 other types may keep a bad name", {"externalName": "-"}, []),
     ("R8 a subdomain", {**EXTERNAL, "externalName": "-a.b."},
      [f'spec.externalName: Invalid value: "-a.b": {SUBDOMAIN}']),
     ("R9 several ports have names", {"ports": [{"port": 80}, {"name": "b", "port": 81}]},
      ["spec.ports[0].name: Required value"]),
     ("R10 a port name is a label", port(name="A"), [f'spec.ports[0].name: Invalid value: "A": {LABEL}']),
+    ("R10 a name may start with a digit", port(name="123-abc"), []),
+    ("R10 an underscore is no part of a name", port(name="123_abc"),
+     [f'spec.ports[0].name: Invalid value: "123_abc": {LABEL}']),
+    ("R10 a dash starts no name", port(name="-web"), [f'spec.ports[0].name: Invalid value: "-web": {LABEL}']),
+    ("R10 a dot has words of its own", port(name="a.b"),
+     ['spec.ports[0].name: Invalid value: "a.b": must not contain dots']),
+    ("R10 63 bytes are a name, and as PNAME is for targets alone more than 15 are", port(name="a" * 63), []),
+    ("R10 64 bytes are none", port(name="a" * 64),
+     [f'spec.ports[0].name: Invalid value: "{"a" * 64}": must be no more than 63 characters']),
+    ("R10 a line end is no part of a name", port(name="web\n"),
+     [f'spec.ports[0].name: Invalid value: "web\\n": {LABEL}']),
     ("R10 a port name occurs once", {"ports": [{"name": "a", "port": 80}, {"name": "a", "port": 81}]},
      ['spec.ports[1].name: Duplicate value: "a"']),
     ("R11 a port number", port(port=65536, targetPort=1),
@@ -68,6 +89,15 @@ CREATE: list[tuple[str, Json, list[str]]] = [
      [f'spec.ports[0].protocol: Unsupported value: "tcp": {PROTOCOLS}']),
     ("R13 a number as text is a name without letters", port(targetPort="80"),
      ['spec.ports[0].targetPort: Invalid value: "80": must contain at least one letter (a-z)']),
+    ("R13 all that is wrong with a name is said", port(targetPort="-http--Web-port-name-"),
+     [f'spec.ports[0].targetPort: Invalid value: "-http--Web-port-name-": {text}' for text in (
+         "must be no more than 15 characters",
+         "must contain only alpha-numeric characters (a-z, 0-9), and hyphens (-)",
+         "must not contain consecutive hyphens",
+         "must not begin or end with a hyphen")]),
+    ("R13 a negative number", port(targetPort=-1), [f"spec.ports[0].targetPort: Invalid value: -1: {PORT}"]),
+    ("R12 SCTP is known", port(protocol="SCTP"), []),
+    ("R14 a domain may stand before", port(appProtocol="kubernetes.io/h2c"), []),
     ("R13 a name", port(targetPort="http-web-svc"), []),
     ("R14 an application protocol is present when empty", port(appProtocol=""),
      ['spec.ports[0].appProtocol: Invalid value: "": name part must be non-empty',
@@ -94,6 +124,10 @@ CREATE: list[tuple[str, Json, list[str]]] = [
      ['spec.clusterIPs: Invalid value: ["10.96.0.9"]: must be empty when `clusterIP` is not specified']),
     ("R22 a known family", {"ipFamilies": ["IPv5"]},
      ['spec.ipFamilies[0]: Unsupported value: "IPv5": supported values: "IPv4", "IPv6"']),
+    ("R22 R23 a family is unknown and repeated", {"ipFamilies": ["IPv5", "IPv5"]},
+     ['spec.ipFamilies[0]: Unsupported value: "IPv5": supported values: "IPv4", "IPv6"',
+      'spec.ipFamilies[1]: Unsupported value: "IPv5": supported values: "IPv4", "IPv6"',
+      'spec.ipFamilies[1]: Duplicate value: "IPv5"']),
     ("R23 a family occurs once", {"ipFamilies": ["IPv4", "IPv4"]},
      ['spec.ipFamilies[1]: Duplicate value: "IPv4"']),
     ("R24 a known policy", {"ipFamilyPolicy": ""},
@@ -103,6 +137,17 @@ CREATE: list[tuple[str, Json, list[str]]] = [
      ["spec.clusterIPs: Invalid value: [\"None\",\"10.96.0.9\"]: 'None' must be the first and only value"]),
     ("R26 an address", {"clusterIP": "web", "clusterIPs": ["web"]},
      [f'spec.clusterIPs[0]: Invalid value: "web": {IP}']),
+    ("R25 R26 what follows None is judged too", {"clusterIP": "None", "clusterIPs": ["None", "web"]},
+     ["spec.clusterIPs: Invalid value: [\"None\",\"web\"]: 'None' must be the first and only value",
+      f'spec.clusterIPs[1]: Invalid value: "web": {IP}']),
+    ("R26 the empty text is no address", {"clusterIPs": ["10.96.0.9", ""]},
+     [f'spec.clusterIPs[1]: Invalid value: "": {IP}']),
+    ("R26 leading zeros", {"clusterIP": "10.96.0.09", "clusterIPs": ["10.96.0.09"]},
+     ['spec.clusterIPs[0]: Invalid value: "10.96.0.09": must not have leading 0s']),
+    ("R26 an IPv4 address in IPv6 clothes", {"clusterIP": "::ffff:10.96.0.9", "clusterIPs": ["::ffff:10.96.0.9"]},
+     ['spec.clusterIPs[0]: Invalid value: "::ffff:10.96.0.9": must not be an IPv4-mapped IPv6 address']),
+    ("R26 an odd spelling of IPv6 passes", {"clusterIP": "FD10::9", "clusterIPs": ["FD10::9"],
+                                            "ipFamilies": ["IPv6"]}, []),
     ("R26 None is no second address", {"clusterIPs": ["10.96.0.9", "None"]},
      [f'spec.clusterIPs[1]: Invalid value: "None": {IP}']),
     ("R27 two addresses at most", {**DUAL, "clusterIPs": ["10.96.0.9", "fd10::9", "10.96.0.10"]},
@@ -112,16 +157,27 @@ CREATE: list[tuple[str, Json, list[str]]] = [
       "may specify no more than one IP for each IP family",
       'spec.clusterIPs[1]: Invalid value: "10.96.0.10": '
       "expected an IPv6 value as indicated by `ipFamilies[1]`"]),
+    ("R29 families that come in pairs are compared one by one",
+     {**DUAL, "ipFamilies": ["IPv6", "IPv4"]},
+     ['spec.clusterIPs[0]: Invalid value: "10.96.0.9": expected an IPv6 value as indicated by `ipFamilies[0]`',
+      'spec.clusterIPs[1]: Invalid value: "fd10::9": expected an IPv4 value as indicated by `ipFamilies[1]`']),
     ("R29 the family that was said", {"clusterIP": "fd10::9", "clusterIPs": ["fd10::9"]},
      ['spec.clusterIPs[0]: Invalid value: "fd10::9": expected an IPv4 value as indicated by `ipFamilies[0]`']),
     ("R31 an external address", {"externalIPs": ["web"]}, [f'spec.externalIPs[0]: Invalid value: "web": {IP}']),
     ("R31 an external address is no loopback", {"externalIPs": ["127.0.0.1"]},
      [f'spec.externalIPs[0]: Invalid value: "127.0.0.1": {LOOPBACK}']),
+    ("R31 any type may have them", {**EXTERNAL, "externalIPs": ["198.51.100.32"]}, []),
+    ("R31 a cluster IP may be one", {"externalIPs": ["10.96.0.9"]}, []),
     ("R32 a known type", {"type": "Foo"},
      ['spec.type: Unsupported value: "Foo": '
       'supported values: "ClusterIP", "ExternalName", "LoadBalancer", "NodePort"']),
     ("R33 ClusterIP has no node port", port(nodePort=30000),
      ["spec.ports[0].nodePort: Forbidden: may not be used when `type` is 'ClusterIP'"]),
+    ("R33 is not asked of ExternalName", {**EXTERNAL, **port(nodePort=30000)}, []),
+    ("R33 of all ports before R34 of any", {"ports": [
+        {"name": name, "port": index + 80, "nodePort": 30000} for index, name in enumerate("abc")]},
+     [f"spec.ports[{index}].nodePort: Forbidden: may not be used when `type` is 'ClusterIP'" for index in range(3)]
+     + [f"spec.ports[{index}].nodePort: Duplicate value: 30000" for index in (1, 2)]),
     ("R34 a node port once per protocol", {"type": "NodePort", "ports": [
         {"name": "a", "port": 80, "nodePort": 30000}, {"name": "b", "port": 81, "nodePort": 30000}]},
      ["spec.ports[1].nodePort: Duplicate value: 30000"]),
@@ -136,10 +192,17 @@ CREATE: list[tuple[str, Json, list[str]]] = [
     ("R37 a source range is shown trimmed", {**BALANCER, "loadBalancerSourceRanges": [" x "]},
      [f'spec.LoadBalancerSourceRanges[0]: Invalid value: "x": {CIDR}']),
     ("R37 blanks around are fine", {**BALANCER, "loadBalancerSourceRanges": [" 10.0.0.0/8 "]}, []),
+    ("R36 R37 a bad range on another type is wrong twice", {"loadBalancerSourceRanges": ["10.0.0.1/8"]},
+     [f"spec.LoadBalancerSourceRanges: {ONLY_BALANCER}",
+      'spec.LoadBalancerSourceRanges[0]: Invalid value: "10.0.0.1/8": '
+      "must not have bits set beyond the prefix length"]),
     ("R40 the flag needs a load balancer", {"allocateLoadBalancerNodePorts": False},
      [f"spec.allocateLoadBalancerNodePorts: {ONLY_BALANCER}"]),
     ("R42 a class is a qualified name", {**BALANCER, "loadBalancerClass": "a b"},
      [f'spec.loadBalancerClass: Invalid value: "a b": name part {NAME_PART}']),
+    ("R42 an empty class is a class", {**BALANCER, "loadBalancerClass": ""},
+     ['spec.loadBalancerClass: Invalid value: "": name part must be non-empty',
+      f'spec.loadBalancerClass: Invalid value: "": name part {NAME_PART}']),
     ("R43 a class needs a load balancer", {"loadBalancerClass": "a.b/c"},
      [f"spec.loadBalancerClass: {ONLY_BALANCER}"]),
     ("R44 an external policy needs an outside", {"externalTrafficPolicy": "Local"},
@@ -152,6 +215,27 @@ CREATE: list[tuple[str, Json, list[str]]] = [
       "`externalTrafficPolicy` is 'Local'"]),
     ("R47 a health check port", {**BALANCER, "externalTrafficPolicy": "Local", "healthCheckNodePort": 70000},
      [f"spec.healthCheckNodePort: Invalid value: 70000: {PORT}"]),
+    ("R46 a local ClusterIP with external IPs has no health check",
+     {"externalTrafficPolicy": "Local", "externalIPs": ["1.2.3.4"], "healthCheckNodePort": 30000},
+     ["spec.healthCheckNodePort: Invalid value: 30000: may only be set when `type` is 'LoadBalancer' and "
+      "`externalTrafficPolicy` is 'Local'"]),
+    ("R49 of ExternalName too", {**EXTERNAL, "internalTrafficPolicy": "Foo"},
+     ['spec.internalTrafficPolicy: Unsupported value: "Foo": supported values: "Cluster", "Local"']),
+    *((f"R50 {value} is a known distribution", {"trafficDistribution": value}, []) for value in (
+        "PreferClose", "PreferSameZone", "PreferSameNode")),
+    ("loadBalancerIP is never judged", {"loadBalancerIP": "no address"}, []),
+    ("mixed protocols of a load balancer pass",
+     {**BALANCER, "ports": [{"name": "a", "port": 53}, {"name": "b", "port": 53, "protocol": "UDP"}]}, []),
+    ("headless ports need not be target ports", {**HEADLESS, **port(targetPort=8080)}, []),
+    ("any number of ports", {"ports": [{"name": f"p{number}", "port": number} for number in range(1, 1001)]}, []),
+    ("what is wrong is said in the order of the rules",
+     {"type": "Foo", "ports": [], "sessionAffinity": "x", "externalIPs": ["x"], "trafficDistribution": "x"},
+     ["spec.ports: Required value",
+      'spec.sessionAffinity: Unsupported value: "x": supported values: "ClientIP", "None"',
+      f'spec.externalIPs[0]: Invalid value: "x": {IP}',
+      'spec.type: Unsupported value: "Foo": supported values: "ClusterIP", "ExternalName", "LoadBalancer", "NodePort"',
+      'spec.trafficDistribution: Unsupported value: "x": '
+      'supported values: "PreferClose", "PreferSameZone", "PreferSameNode"']),
     ("R49 a known internal policy", {"internalTrafficPolicy": "Foo"},
      ['spec.internalTrafficPolicy: Unsupported value: "Foo": supported values: "Cluster", "Local"']),
     ("R50 a known distribution", {"trafficDistribution": ""},
@@ -176,6 +260,11 @@ ANNOTATIONS: list[tuple[str, Json, Json, list[str]]] = [
     ("R38 source ranges need a load balancer",
      {"service.beta.kubernetes.io/load-balancer-source-ranges": ""}, {},
      [f"metadata.annotations[service.beta.kubernetes.io/load-balancer-source-ranges]: {ONLY_BALANCER}"]),
+    ("R1 one spelling is enough", {"service.kubernetes.io/topology-mode": "Auto"}, {}, []),
+    ("R39 blank source ranges are none",
+     {"service.beta.kubernetes.io/load-balancer-source-ranges": "  "}, BALANCER, []),
+    ("R38 the field comes first", {"service.beta.kubernetes.io/load-balancer-source-ranges": "x"},
+     {**BALANCER, "loadBalancerSourceRanges": ["10.0.0.0/8"]}, []),
     ("R39 source ranges",
      {"service.beta.kubernetes.io/load-balancer-source-ranges": "10.0.0.0/8, x"}, BALANCER,
      [f'metadata.annotations[service.beta.kubernetes.io/load-balancer-source-ranges]: Invalid value: "x": {CIDR}']),
@@ -198,7 +287,7 @@ UPDATE: list[tuple[str, Json, Json, list[str]]] = [
     ("U1 headless stays headless", HEADLESS, {},
      [f'spec.clusterIPs[0]: Invalid value: ["10.96.0.9"]: {FIXED}']),
     ("U1 not headless stays so", {}, HEADLESS, [f'spec.clusterIPs[0]: Invalid value: ["None"]: {FIXED}']),
-    ("U2 an address is needed", {}, NAMELESS,
+    ("U2 U6 an address and a family are needed", {}, NAMELESS,
      ["spec.clusterIPs[0]: Invalid value: []: primary clusterIP can not be unset",
       "spec.ipFamilies[0]: Invalid value: []: primary ipFamily can not be unset"]),
     ("U3 the first address stays when one is added", {"clusterIP": "10.96.0.8", "clusterIPs": ["10.96.0.8"]}, DUAL,
@@ -221,6 +310,29 @@ UPDATE: list[tuple[str, Json, Json, list[str]]] = [
      {**BALANCER, "externalTrafficPolicy": "Local", "healthCheckNodePort": 30000},
      {**BALANCER, "externalTrafficPolicy": "Local", "healthCheckNodePort": 30001},
      ["spec.healthCheckNodePort: Forbidden: field is immutable"]),
+    ("U4 one family goes with its address alone", DUAL, {**DUAL, "clusterIPs": ["10.96.0.9"]},
+     ['spec.ipFamilyPolicy: Invalid value: "RequireDualStack": '
+      "must be set to 'SingleStack' when releasing the secondary clusterIP"]),
+    ("U5 the index is always 0", DUAL, {**DUAL, "ipFamilies": ["IPv6", "IPv4"]},
+     [f'spec.ipFamilies[0]: Invalid value: ["IPv6","IPv4"]: {FIXED}'] * 2
+     + [f'spec.clusterIPs[{index}]: Invalid value: "{address}": '
+        f"expected an {family} value as indicated by `ipFamilies[{index}]`"
+        for index, (address, family) in enumerate((("10.96.0.9", "IPv6"), ("fd10::9", "IPv4")))]),
+    ("U7 the value shown is clusterIPs", DUAL, {**ALLOCATED, "ipFamilies": ["IPv6"]},
+     [f'spec.ipFamilies[0]: Invalid value: ["10.96.0.9"]: {FIXED}',
+      'spec.clusterIPs[0]: Invalid value: "10.96.0.9": expected an IPv6 value as indicated by `ipFamilies[0]`']),
+    ("U9 the class is not exchanged", {**BALANCER, "loadBalancerClass": "a.b/c"},
+     {**BALANCER, "loadBalancerClass": "a.b/d"}, [f'spec.loadBalancerClass: Invalid value: "a.b/d": {FIXED}']),
+    ("U9 the class may go with the type", {**BALANCER, "loadBalancerClass": "a.b/c"}, {"type": "NodePort"}, []),
+    ("U10 the port may go with the policy",
+     {**BALANCER, "externalTrafficPolicy": "Local", "healthCheckNodePort": 30000}, BALANCER, []),
+    ("what allocates node ports may change", BALANCER, {**BALANCER, "allocateLoadBalancerNodePorts": False}, []),
+    ("the form of a class is said twice, as upstream says it", {}, {**BALANCER, "loadBalancerClass": "a b"},
+     [f'spec.loadBalancerClass: Invalid value: "a b": name part {NAME_PART}'] * 2),
+    ("an odd address may stay and not move", {"externalIPs": ["010.0.0.1"]}, {"externalIPs": ["010.0.0.2"]},
+     ['spec.externalIPs[0]: Invalid value: "010.0.0.2": must not have leading 0s']),
+    ("R31 an address that nobody can reach may not even stay", {"externalIPs": ["127.0.0.1"]},
+     {"externalIPs": ["127.0.0.1"]}, [f'spec.externalIPs[0]: Invalid value: "127.0.0.1": {LOOPBACK}']),
     ("an address that was there may be odd", {"externalIPs": ["010.0.0.1"]}, {"externalIPs": ["010.0.0.1"]}, []),
     ("a range that was there may be odd", {**BALANCER, "loadBalancerSourceRanges": ["10.0.0.1/8"]},
      {**BALANCER, "loadBalancerSourceRanges": ["10.0.0.1/8"]}, []),
@@ -245,6 +357,9 @@ STATUS: list[tuple[str, str, Json, list[str]]] = [
      [f"{PATH}[0].ipMode: Forbidden: may not be specified when `ip` is not set"]),
     ("a known mode", "LoadBalancer", {"ip": "1.2.3.4", "ipMode": "x"},
      [f'{PATH}[0].ipMode: Unsupported value: "x": supported values: "Proxy", "VIP"']),
+    ("a host name is a subdomain", "LoadBalancer", {"hostname": "A"},
+     [f'{PATH}[0].hostname: Invalid value: "A": {SUBDOMAIN}']),
+    ("ports are not judged", "LoadBalancer", {"hostname": "a.b", "ports": [{"port": 0, "error": "a b"}]}, []),
     ("a host name is no address", "LoadBalancer", {"hostname": "1.2.3.4"},
      [f'{PATH}[0].hostname: Invalid value: "1.2.3.4": must be a DNS name, not an IP address']),
 ]  # fmt: skip
@@ -255,6 +370,33 @@ def test_status(kind: str, entry: Json, texts: list[str]) -> None:
     old = make({"type": kind})
     new = merge(old, {"status": {"loadBalancer": {"ingress": [entry]}}})
     assert [str(error) for error in validate_load_balancer_status(new, old)] == texts
+
+
+def test_an_address_of_the_status_that_was_there_may_be_odd() -> None:
+    old = merge(make(BALANCER), {"status": {"loadBalancer": {"ingress": [{"ip": "010.0.0.1", "ipMode": "VIP"}]}}})
+    assert validate_load_balancer_status(old, old) == []
+    assert len(validate_load_balancer_status(old, make(BALANCER))) == 1
+
+
+def test_metadata_is_judged_by_the_kind_too() -> None:
+    """The server judges it once more: so a changed uid is said twice and a bad label three times (§0.3)."""
+    old = make({}, {"uid": "a"})
+    errors = [error.path for error in validate_service_update(make({}, {"uid": "b", "labels": {"a b": "c"}}), old)]
+    assert errors == ["metadata.uid", "metadata.labels", "metadata.labels"]
+
+
+def test_a_ranges_annotation_that_was_there_may_be_odd() -> None:
+    odd = {"annotations": {"service.beta.kubernetes.io/load-balancer-source-ranges": "x"}}
+    assert validate_service_update(make(BALANCER, odd), make(BALANCER, odd)) == []
+    assert len(validate_service_update(make(BALANCER, odd), make(BALANCER))) == 1
+
+
+def test_every_rule_that_can_be_met_has_a_row() -> None:
+    """R17, R19, R41 and R48 are unreachable after the defaults."""
+    ids = " ".join(row[0] for row in [*CREATE, *ANNOTATIONS, *UPDATE]).replace("R5-R7", "R5 R6 R7")
+    named = set(re.findall(r"\b[RU][0-9]+\b", ids))
+    wanted = {f"R{number}" for number in range(1, 51)} | {f"U{number}" for number in range(1, 11)}
+    assert wanted - named == {"R17", "R19", "R41", "R48"}
 
 
 def test_the_name_is_a_label_that_may_start_with_a_digit() -> None:

@@ -10,7 +10,7 @@ from seaway.api.endpointslice.validation import validate_endpoint_slice, validat
 from seaway.api.machinery.addresses import warn_of_ip
 from seaway.api.machinery.strategy import Context, Json, Strategy
 
-_OWN_CONTROLLERS = frozenset(("endpointslice-controller.k8s.io", "endpointslicemirroring-controller.k8s.io"))
+OWN_CONTROLLERS = frozenset(("endpointslice-controller.k8s.io", "endpointslicemirroring-controller.k8s.io"))
 _HOSTNAME_KEY = "kubernetes.io/hostname"
 
 
@@ -44,13 +44,18 @@ def has_changed(obj: Json, old: Json) -> bool:
     return bool(counted(obj) != counted(old))
 
 
+def is_by_controller(obj: Json) -> bool:
+    """A controller of the cluster says that it wrote the slice."""
+    labels = (obj.get("metadata") or {}).get("labels") or {}
+    return labels.get(LABEL_MANAGED_BY) in OWN_CONTROLLERS
+
+
 def warnings(obj: Json, old: Json | None) -> list[str]:
     """Of domain names (on create), and of addresses in odd spelling unless a controller of ours wrote them."""
     found = []
     if old is None and obj.get("addressType") == "FQDN":
         found.append("spec.addressType: FQDN endpoints are deprecated")
-    labels = (obj.get("metadata") or {}).get("labels") or {}
-    if labels.get(LABEL_MANAGED_BY) in _OWN_CONTROLLERS or obj.get("addressType") == "FQDN":
+    if is_by_controller(obj) or obj.get("addressType") == "FQDN":
         return found
     for index, endpoint in enumerate(obj.get("endpoints") or ()):
         for position, address in enumerate(endpoint.get("addresses") or ()):

@@ -8,24 +8,18 @@ from seaway.api.ingress.validation import (
     validate_ingress_status,
     validate_ingress_update,
 )
-from seaway.api.machinery.addresses import warn_of_ip
 from seaway.api.machinery.strategy import Json, StatusRule, Strategy
+from seaway.api.service.warnings import warn_of_ingress
 
 _STATUS = StatusRule({"loadBalancer": {}})
 _DEPRECATED = f"annotation \"{CLASS_ANNOTATION}\" is deprecated, please use 'spec.ingressClassName' instead"
 
 
 def warnings(obj: Json, old: Json | None) -> list[str]:
-    """Of the old annotation on create, and of oddly spelt addresses."""
+    """Of the old annotation, on create."""
     annotations = (obj.get("metadata") or {}).get("annotations") or {}
-    found: list[str] = []
-    if old is None and CLASS_ANNOTATION in annotations and (obj.get("spec") or {}).get("ingressClassName") is None:
-        found.append(_DEPRECATED)
-    entries = ((obj.get("status") or {}).get("loadBalancer") or {}).get("ingress") or ()
-    for index, entry in enumerate(entries):
-        if ip := entry.get("ip"):
-            found += warn_of_ip(f"status.loadBalancer.ingress[{index}].ip", ip)
-    return found
+    has_class = (obj.get("spec") or {}).get("ingressClassName") is not None
+    return [_DEPRECATED] if old is None and CLASS_ANNOTATION in annotations and not has_class else []
 
 
 STRATEGY = Strategy(
@@ -36,5 +30,6 @@ STRATEGY = Strategy(
     validate_update=validate_ingress_update,
     validate_status_update=validate_ingress_status,
     warnings=warnings,
+    status_warnings=lambda obj, old: warn_of_ingress(obj),
     has_generation=True,
 )

@@ -54,12 +54,34 @@ class FieldError:
 
 
 def render_value(value: Any) -> str:
-    """A bad value as messages show it: strings quoted, numbers and booleans bare, the rest compact JSON."""
+    """A bad value as messages show it: strings quoted, numbers and booleans bare, the rest compact JSON.
+
+    Both are as Go writes them: its quotes know \\a, \\v and \\x, its JSON spells what HTML would trip over.
+    """
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, int | float):
         return str(value)
-    return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+    if isinstance(value, str):
+        return f'"{"".join(map(_quote_character, value))}"'
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":")).translate(_UNSAFE_IN_HTML)
+
+
+_UNSAFE_IN_HTML = {ord(character): f"\\u{ord(character):04x}" for character in "<>&\u2028\u2029"}
+_SHORT_ESCAPES = {"\a": "\\a", "\b": "\\b", "\f": "\\f", "\n": "\\n", "\r": "\\r", "\t": "\\t", "\v": "\\v", '"': '\\"',
+                  "\\": "\\\\"}  # fmt: skip
+
+
+def _quote_character(character: str) -> str:
+    """One character inside a quoted string of Go. Printable is what Unicode calls so, and of blanks only the space."""
+    if character in _SHORT_ESCAPES:
+        return _SHORT_ESCAPES[character]
+    if character.isprintable():
+        return character
+    number = ord(character)
+    if number < 0x80:
+        return f"\\x{number:02x}"
+    return f"\\u{number:04x}" if number < 0x10000 else f"\\U{number:08x}"
 
 
 def required(path: str, detail: str = "") -> FieldError:

@@ -43,10 +43,10 @@ def validate_create_meta(obj: Json, resource: Resource) -> list[FieldError]:
     errors += _validate_namespace(meta.get("namespace") or "", resource.namespaced)
     if (meta.get("generation") or 0) < 0:
         errors.append(invalid("metadata.generation", meta["generation"], "must be greater than or equal to 0"))
-    return errors + _validate_shared(meta) + validate_finalizers(meta.get("finalizers") or ())
+    return errors + validate_meta_forms(meta) + validate_finalizers(meta.get("finalizers") or ())
 
 
-def validate_update_meta(new: Json, old: Json, resource: Resource) -> list[FieldError]:
+def validate_update_meta(new: Json, old: Json) -> list[FieldError]:
     """What is wrong with the metadata of a changed object. The name is not judged again: it was good once.
 
     The server has filled what a client may leave out (uid, creationTimestamp, deletion fields) before.
@@ -64,7 +64,7 @@ def validate_update_meta(new: Json, old: Json, resource: Resource) -> list[Field
     for field in _IMMUTABLE:
         if (after.get(field) or None) != (before.get(field) or None):
             errors.append(invalid(f"metadata.{field}", after.get(field), "field is immutable"))
-    return errors + _validate_shared(after) + validate_finalizers(after.get("finalizers") or ())
+    return errors + validate_meta_forms(after) + validate_finalizers(after.get("finalizers") or ())
 
 
 def validate_labels(labels: Mapping[str, str] | None, path: str) -> list[FieldError]:
@@ -137,7 +137,8 @@ def _validate_namespace(namespace: str, namespaced: bool) -> list[FieldError]:
     return invalid_by(validate_label, path, namespace) if namespace else [required(path)]
 
 
-def _validate_shared(meta: Mapping[str, Any]) -> list[FieldError]:
+def validate_meta_forms(meta: Mapping[str, Any]) -> list[FieldError]:
+    """What labels, annotations and owner references must look like, on create and on update."""
     return [
         *validate_labels(meta.get("labels"), "metadata.labels"),
         *validate_annotations(meta.get("annotations")),

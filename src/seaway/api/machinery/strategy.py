@@ -83,6 +83,7 @@ class Strategy:
     validate_update: Callable[[Json, Json], list[FieldError]] = lambda obj, old: []
     validate_status_update: Callable[[Json, Json], list[FieldError]] = lambda obj, old: []
     warnings: Callable[[Json, Json | None], list[str]] = lambda obj, old: []
+    status_warnings: Callable[[Json, Json | None], list[str]] = lambda obj, old: []
     fields: Callable[[Json], dict[str, str]] = _no_fields
     field_aliases: Mapping[str, str] = field(default_factory=dict)
     """Selectable fields that are other names of what `fields` of the stored object gives."""

@@ -11,9 +11,8 @@ DEFAULT_AFFINITY_SECONDS = 10800  # three hours, the default of kube-apiserver
 
 
 def is_headless(spec: Json) -> bool:
-    """The first cluster IP is `None`."""
-    addresses: list[str] = spec.get("clusterIPs") or []
-    return bool(addresses) and addresses[0] == "None"
+    """`None` is the one and only cluster IP, whatever the type."""
+    return bool(spec.get("clusterIPs") == ["None"])
 
 
 def is_externally_accessible(spec: Json) -> bool:

@@ -11,7 +11,7 @@ from seaway.api.service.validation import (
     validate_service,
     validate_service_update,
 )
-from seaway.api.service.warnings import warn_of_service
+from seaway.api.service.warnings import warn_of_service, warn_of_service_status
 
 
 def prepare_create(obj: Json, context: Context) -> Json:
@@ -57,6 +57,7 @@ STRATEGY = Strategy(
     validate_update=validate_service_update,
     validate_status_update=validate_load_balancer_status,
     warnings=warn_of_service,
+    status_warnings=warn_of_service_status,
     fields=fields,
     creates_on_update=True,
     answers_delete_with_object=True,

@@ -6,8 +6,6 @@ Rule: spec "service-api" §2.4, §4.1, §4.2, §4.3.
 
 from __future__ import annotations
 
-from typing import Any
-
 from seaway.api.machinery.addresses import find_family
 from seaway.api.machinery.strategy import Json
 from seaway.api.service.defaults import (
@@ -16,6 +14,9 @@ from seaway.api.service.defaults import (
     needs_health_check_port,
     needs_node_ports,
 )
+
+_POINTERS = frozenset(("ipFamilyPolicy", "allocateLoadBalancerNodePorts", "loadBalancerClass"))
+"""On the wire, `""` and `false` are present here and absent elsewhere."""
 
 
 def default_on_read(spec: Json, *, primary: str) -> Json:
@@ -58,12 +59,13 @@ def take_over_allocated(spec: Json, old: Json) -> None:
 
 
 def _take_over_node_ports(spec: Json, old: Json) -> None:
-    named = {port.get("nodePort") for port in spec.get("ports") or ()}
+    taken = {port.get("nodePort") for port in spec.get("ports") or ()}
     had = {port.get("name") or "": port.get("nodePort") for port in old.get("ports") or ()}
     for port in spec.get("ports") or ():
         number = had.get(port.get("name") or "")
-        if not port.get("nodePort") and number and number not in named:
+        if not port.get("nodePort") and number and number not in taken:
             port["nodePort"] = number
+            taken.add(number)  # two ports of one name are wrong, and validation says so
 
 
 def _sync_cluster_ips(spec: Json, old: Json) -> None:
@@ -117,9 +119,6 @@ def _drop_unchanged(spec: Json, before: Json, *fields: str) -> None:
 
 
 def _same(spec: Json, before: Json, field: str) -> bool:
-    """Absent and empty are the same thing."""
-
-    def value(of: Json) -> Any:
-        return of.get(field) if of.get(field) is False else (of.get(field) or None)
-
-    return bool(value(spec) == value(before))
+    """Absent and empty are the same thing, but for fields that tell them apart."""
+    value, was = spec.get(field), before.get(field)
+    return bool(value == was) if field in _POINTERS else (value or None) == (was or None)

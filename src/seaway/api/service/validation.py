@@ -17,7 +17,7 @@ from seaway.api.machinery.addresses import (
 )
 from seaway.api.machinery.field import FieldError, duplicate, forbidden, invalid, not_supported, required
 from seaway.api.machinery.names import invalid_by, validate_label, validate_qualified_name, validate_subdomain
-from seaway.api.machinery.objectmeta import validate_labels
+from seaway.api.machinery.objectmeta import validate_labels, validate_meta_forms, validate_update_meta
 from seaway.api.machinery.ports import (
     invalid_app_protocol,
     invalid_port,
@@ -53,14 +53,19 @@ def validate_service(obj: Json, old: Json | None = None) -> list[FieldError]:
         *_choice("spec.type", spec.get("type"), TYPES),
         *_validate_port_sets(spec),
         *_validate_balancer(obj, old),
+        *_validate_class(spec),
         *_validate_traffic_policies(spec),
     ]
 
 
 def validate_service_update(obj: Json, old: Json) -> list[FieldError]:
-    """The update rules, then the create rules with the old object known."""
+    """The update rules, then the create rules with the old object known.
+
+    What the server asks of all metadata is asked here once more, and the form of the class twice: as upstream has it,
+    clients see those causes as often (§0.3).
+    """
     spec, before = obj.get("spec") or {}, old.get("spec") or {}
-    errors: list[FieldError] = []
+    errors: list[FieldError] = validate_update_meta(obj, old)
     both_headless = is_headless(spec) and is_headless(before)
     if not both_headless and "ExternalName" not in (spec.get("type"), before.get("type")):
         errors += _validate_kept_addresses(spec, before)
@@ -68,10 +73,11 @@ def validate_service_update(obj: Json, old: Json) -> list[FieldError]:
     balancer_class, had_class = spec.get("loadBalancerClass"), before.get("loadBalancerClass")
     if spec.get("type") == before.get("type") == "LoadBalancer" and balancer_class != had_class:  # U9
         errors.append(invalid("spec.loadBalancerClass", balancer_class, _UNCHANGEABLE))
+    errors += _validate_class(spec)
     number, had_number = spec.get("healthCheckNodePort") or 0, before.get("healthCheckNodePort") or 0
     if needs_health_check_port(spec) and needs_health_check_port(before) and number != had_number:  # U10
         errors.append(forbidden("spec.healthCheckNodePort", "field is immutable"))
-    return errors + validate_service(obj, old)
+    return [*errors, *validate_meta_forms(obj.get("metadata") or {}), *validate_service(obj, old)]
 
 
 def validate_cluster_ips(spec: Json, old: Json | None = None) -> list[FieldError]:
@@ -89,7 +95,7 @@ def validate_cluster_ips(spec: Json, old: Json | None = None) -> list[FieldError
     for index, family in enumerate(families):
         if family not in ("IPv4", "IPv6"):
             errors.append(not_supported(f"spec.ipFamilies[{index}]", family, ("IPv4", "IPv6")))
-        elif family in families[:index]:
+        if family in families[:index]:
             errors.append(duplicate(f"spec.ipFamilies[{index}]", family))
     policy = spec.get("ipFamilyPolicy")
     if policy is not None and policy not in POLICIES:
@@ -101,12 +107,11 @@ def _validate_address_list(addresses: list[str], families: Any, old_values: Any)
     """R25 to R30. Families are not compared while an address is no address: it would only confuse."""
     path = "spec.clusterIPs"
     malformed: list[FieldError] = []
-    if addresses and addresses[0] == "None":
-        if len(addresses) > 1:
-            malformed.append(invalid(path, addresses, "'None' must be the first and only value"))
-    else:
-        for index, address in enumerate(addresses):
+    for index, address in enumerate(addresses):
+        if index or address != "None":
             malformed += [invalid(f"{path}[{index}]", address, text) for text in validate_ip(address, old_values)]
+        elif len(addresses) > 1:
+            malformed.append(invalid(path, addresses, "'None' must be the first and only value"))
     errors: list[FieldError] = []
     if len(addresses) > 2:
         errors.append(invalid(path, addresses, "may only hold up to 2 values"))
@@ -178,7 +183,7 @@ def _validate_type_needs(spec: Json) -> list[FieldError]:
         errors.append(invalid("spec.clusterIPs[0]", "None", f"may not be set to 'None' for {kind} services"))
     if kind == "ExternalName":
         for field in ("clusterIPs", "ipFamilies", "ipFamilyPolicy"):
-            if spec.get(field):
+            if spec.get(field) or (field == "ipFamilyPolicy" and spec.get(field) is not None):
                 errors.append(forbidden(f"spec.{field}", "may not be set for ExternalName services"))
         name = (spec.get("externalName") or "").removesuffix(".")
         if name:
@@ -235,18 +240,15 @@ def _validate_external_ips(spec: Json, before: Json) -> list[FieldError]:
 def _validate_port_sets(spec: Json) -> list[FieldError]:
     """R33 to R35."""
     ports = spec.get("ports") or ()
+    numbered = [(f"spec.ports[{index}].nodePort", port) for index, port in enumerate(ports) if port.get("nodePort")]
     errors: list[FieldError] = []
+    if spec.get("type") == "ClusterIP":
+        errors += [forbidden(path, "may not be used when `type` is 'ClusterIP'") for path, _ in numbered]
     node_ports: set[tuple[str, int]] = set()
-    for index, port in enumerate(ports):
-        number = port.get("nodePort") or 0
-        if not number:
-            continue
-        path = f"spec.ports[{index}].nodePort"
-        if spec.get("type") == "ClusterIP":
-            errors.append(forbidden(path, "may not be used when `type` is 'ClusterIP'"))
-        if (port.get("protocol"), number) in node_ports:
-            errors.append(duplicate(path, number))
-        node_ports.add((port.get("protocol"), number))
+    for path, port in numbered:
+        if (port.get("protocol"), port["nodePort"]) in node_ports:
+            errors.append(duplicate(path, port["nodePort"]))
+        node_ports.add((port.get("protocol"), port["nodePort"]))
     seen: set[tuple[str, int]] = set()
     for index, port in enumerate(ports):
         key = (port.get("protocol"), port.get("port"))
@@ -259,7 +261,7 @@ def _validate_port_sets(spec: Json) -> list[FieldError]:
 
 
 def _validate_balancer(obj: Json, old: Json | None) -> list[FieldError]:
-    """R36 to R43."""
+    """R36 to R40."""
     spec: Json = obj.get("spec") or {}
     before: Json = (old or {}).get("spec") or {}
     is_balancer = spec.get("type") == "LoadBalancer"
@@ -274,12 +276,17 @@ def _validate_balancer(obj: Json, old: Json | None) -> list[FieldError]:
         errors += _validate_ranges_annotation(obj, old, is_balancer)
     if spec.get("allocateLoadBalancerNodePorts") is not None and not is_balancer:
         errors.append(forbidden("spec.allocateLoadBalancerNodePorts", _ONLY_BALANCER))
-    name = spec.get("loadBalancerClass")
-    if name is not None and is_balancer:
-        errors += invalid_by(validate_qualified_name, "spec.loadBalancerClass", name)
-    elif name is not None:
-        errors.append(forbidden("spec.loadBalancerClass", _ONLY_BALANCER))
     return errors
+
+
+def _validate_class(spec: Json) -> list[FieldError]:
+    """R42, R43."""
+    path, name = "spec.loadBalancerClass", spec.get("loadBalancerClass")
+    if name is None:
+        return []
+    if spec.get("type") == "LoadBalancer":
+        return invalid_by(validate_qualified_name, path, name)
+    return [forbidden(path, _ONLY_BALANCER)]
 
 
 def _validate_ranges_annotation(obj: Json, old: Json | None, is_balancer: bool) -> list[FieldError]:

@@ -8,7 +8,7 @@ from seaway.api.service.validation import HINTS_ANNOTATION
 
 
 def warn_of_service(obj: Json, old: Json | None = None) -> list[str]:
-    """The warnings of a create or update, in the specified order. `old` does not matter."""
+    """The warnings of a create or update, in the specified order, ours last. `old` does not matter."""
     spec = obj.get("spec") or {}
     kind = spec.get("type")
     external_ips = spec.get("externalIPs") or ()
@@ -35,7 +35,31 @@ def warn_of_service(obj: Json, old: Json | None = None) -> list[str]:
         warnings.append('spec.externalName is ignored when spec.type is not "ExternalName"')
     if spec.get("trafficDistribution") == "PreferClose":
         warnings.append('spec.trafficDistribution: "PreferClose" is deprecated; use "PreferSameZone"')
+    if headless and not spec.get("selector"):
+        warnings += _warn_of_target_ports(spec)
     return warnings
+
+
+def warn_of_service_status(obj: Json, old: Json | None = None) -> list[str]:
+    """Of a write to `/status`: how addresses of the load balancer are spelt."""
+    return warn_of_ingress(obj)
+
+
+def warn_of_ingress(obj: Json) -> list[str]:
+    """Oddly spelt addresses of a load balancer; the path is that of the entry."""
+    entries = ((obj.get("status") or {}).get("loadBalancer") or {}).get("ingress") or ()
+    paths = [(f"status.loadBalancer.ingress[{index}]", entry.get("ip") or "") for index, entry in enumerate(entries)]
+    return [warning for path, address in paths for warning in warn_of_ip(path, address)]
+
+
+def _warn_of_target_ports(spec: Json) -> list[str]:
+    """Beyond upstream: the concept page asks that the two be equal, and the wire takes any (§14, 77)."""
+    return [
+        f"spec.ports[{index}].targetPort: nothing translates ports of a headless Service without a selector; "
+        f"clients use port {port['port']}, not {port['targetPort']}"
+        for index, port in enumerate(spec.get("ports") or ())
+        if port["targetPort"] != port["port"]
+    ]
 
 
 def _warn_of_ignored(spec: Json) -> list[str]:

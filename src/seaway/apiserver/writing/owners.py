@@ -36,12 +36,17 @@ def describe_owner(state: ServerState, identity: Identity, taken: TakenBy) -> st
     if taken.is_own:
         return f"{what} is asked for more than once, or given up, by this very request"
     if taken.holder_key:
-        namespace, _, name = taken.holder_key.partition("/")
-        may_read = _may_read(state, identity, SERVICES, namespace, name)
+        may_read = may_read_service(state, identity, taken.holder_key)
         return f'{what} is held by Service "{taken.holder_key}"' if may_read else f"{what} is held by another Service"
     if not is_port and _may_read(state, identity, IP_ADDRESSES, "", number):
         return f'{what} is held by IPAddress "{number}"{_describe_parent(state, number)}'
     return f"{what} is held by something that is no Service"
+
+
+def may_read_service(state: ServerState, identity: Identity, holder_key: str) -> bool:
+    """holder_key: "namespace/name", as allocation has it."""
+    namespace, _, name = holder_key.partition("/")
+    return _may_read(state, identity, SERVICES, namespace, name)
 
 
 def _describe_parent(state: ServerState, address: str) -> str:

@@ -33,6 +33,7 @@ from seaway.apiserver.builtin.bootstrap import make_first_objects
 from seaway.apiserver.effects import format_time
 from seaway.apiserver.record import Record, decode_object, encode_stored, splice_revision
 from seaway.apiserver.state import ServerState
+from seaway.apiserver.writing.advice import warn_of_cluster_ips
 from seaway.apiserver.writing.owners import naming_owners
 from seaway.apiserver.writing.ownership import is_unchanged, own_created, own_updated
 from seaway.apiserver.writing.systemfields import (
@@ -137,7 +138,8 @@ async def create(state: ServerState, target: Target, decoded: Decoded) -> Writte
         draft = obj if resource is SERVICES else decode_object(encode_stored(obj))  # of a Service plans make a copy
         ready, claim = _prepare_create(state, target, draft, now)
         ready["metadata"]["managedFields"] = managed
-        warnings_now = tuple(dict.fromkeys((*warnings, *strategy.warnings(ready, None))))
+        advice = warn_of_cluster_ips(state, target.identity, resource, ready)
+        warnings_now = tuple(dict.fromkeys((*warnings, *strategy.warnings(ready, None), *advice)))
         key = resource.store_key(target.namespace, meta["name"])
         if target.dry_run:
             existing = state.find(resource, target.namespace, meta["name"])
@@ -175,7 +177,7 @@ def _prepare_create(state: ServerState, target: Target, obj: Json, now: str) -> 
     obj = strategy.prepare_create(obj, Context(now, target.identity.user))
     if strategy.has_generation:
         obj["metadata"]["generation"] = 1
-    errors = strategy.validate_create(obj) or validate_create_meta(obj, resource)
+    errors = [*validate_create_meta(obj, resource), *strategy.validate_create(obj)]
     _raise_invalid(resource, obj["metadata"].get("name", ""), errors)
     if resource is SERVICES:
         state.admit_external_ips(obj, None)
@@ -285,10 +287,12 @@ def _plan_update(state: ServerState, target: Target, make: Make, record: Record,
         kind_errors = strategy.validate_update(obj, old)
         if resource in GRANTING:
             check_escalation(state.read_policy, target.identity, resource, obj, old)
-    _raise_invalid(resource, target.name, [*validate_update_meta(obj, old, resource), *kind_errors])
+    _raise_invalid(resource, target.name, [*validate_update_meta(obj, old), *kind_errors])
     if resource is SERVICES and not target.subresource:
         state.admit_external_ips(obj, old)
-    warnings = (*decoded.warnings, *owner_warnings, *strategy.warnings(obj, old))
+    warn = strategy.status_warnings if target.subresource == "status" else strategy.warnings
+    advice = warn_of_cluster_ips(state, target.identity, resource, obj)
+    warnings = (*decoded.warnings, *owner_warnings, *warn(obj, old), *advice)
     obj["metadata"] = {**obj["metadata"], "managedFields": managed}
     value = encode_within_limit(obj)
     unchanged = _is_same_content(obj, old) and is_unchanged(decode_object(value), _without_revision(old))
