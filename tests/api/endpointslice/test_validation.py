@@ -59,6 +59,17 @@ CASES: list[tuple[str, Json, list[str]]] = [
     ("a wrong family and not to be reached", at(["fe80::1"]),
      ['endpoints[0].addresses: Invalid value: "fe80::1": must be an IPv4 address',
       f'endpoints[0].addresses[0]: Invalid value: "fe80::1": {LINK_LOCAL}']),
+    ("leading zeros", at(["10.0.0.01"]),
+     ['endpoints[0].addresses[0]: Invalid value: "10.0.0.01": must not have leading 0s']),
+    ("an IPv4 address in IPv6 clothes", at(["::ffff:10.0.0.1"], "IPv6"),
+     ['endpoints[0].addresses[0]: Invalid value: "::ffff:10.0.0.1": must not be an IPv4-mapped IPv6 address']),
+    ("garbage in an IPv6 slice", at(["x"], "IPv6"), [f'endpoints[0].addresses[0]: Invalid value: "x": {IP}']),
+    ("a thousand endpoints", {"endpoints": [{"addresses": ["10.0.0.1"]}] * 1000}, []),
+    ("a hundred addresses", at(["10.0.0.1"] * 100), []),
+    ("addresses of an unknown type are not judged", {**at(["x"]), "addressType": "IP"},
+     ['addressType: Unsupported value: "IP": supported values: "FQDN", "IPv4", "IPv6"']),
+    ("a domain is a subdomain", at(["A.b"], "FQDN"),
+     [f'endpoints[0].addresses[0]: Invalid value: "A.b": {SUBDOMAIN}']),
     ("a domain", at(["a.example."], "FQDN"), []),
     ("a domain is needed", at([""], "FQDN"), ["endpoints[0].addresses[0]: Required value"]),
     ("a domain has two labels", at(["a"], "FQDN"),
@@ -85,6 +96,14 @@ ENDPOINT: list[tuple[str, Json, list[str]]] = [
     ("eight hints at most, and nothing more about them",
      {"hints": {"forZones": ZONES, "forNodes": [{"name": "A"}]}},
      ["endpoints[0].hints.forZones: Too many: 9: must have at most 8 items"]),
+    ("eight hints are fine", {"hints": {"forZones": ZONES[:8], "forNodes": ZONES[:8]}}, []),
+    ("eight nodes at most", {"hints": {"forZones": [{"name": "a b"}], "forNodes": ZONES}},
+     [f'endpoints[0].hints.forZones[0].name: Invalid value: "a b": {VALUE}',
+      "endpoints[0].hints.forNodes: Too many: 9: must have at most 8 items"]),
+    ("a node once", {"hints": {"forNodes": [{"name": "n"}, {"name": "n"}]}},
+     ['endpoints[0].hints.forNodes[1].name: Duplicate value: "n"']),
+    ("conditions and what is behind are not judged",
+     {"conditions": {"ready": False, "terminating": True}, "targetRef": {"kind": "?"}}, []),
     ("a zone once", {"hints": {"forZones": [{"name": "a"}, {"name": "a"}]}},
      ['endpoints[0].hints.forZones[1].name: Duplicate value: "a"']),
     ("a zone is a label value", {"hints": {"forZones": [{"name": "a b"}]}},
@@ -147,3 +166,27 @@ def test_warnings() -> None:
     domain = make(at(["a.b"], "FQDN"))
     assert warnings(domain, None) == ["spec.addressType: FQDN endpoints are deprecated"]
     assert warnings(domain, domain) == []
+
+
+def test_a_node_name_is_not_made_of_topology_that_the_old_slice_lacks() -> None:
+    new = make(zone="z", deprecatedTopology={"kubernetes.io/hostname": "n2"})
+    old = make(deprecatedTopology={"kubernetes.io/hostname": "n1"})
+    assert "nodeName" not in prepare_update(new, old, Context(""))["endpoints"][0]
+    named = make(zone="z", nodeName="mine", deprecatedTopology={"kubernetes.io/hostname": "n1"})
+    assert prepare_update(named, old, Context(""))["endpoints"][0]["nodeName"] == "mine"
+
+
+def test_a_new_slice_has_no_old_topology() -> None:
+    made = STRATEGY.prepare_create(make(deprecatedTopology={"kubernetes.io/hostname": "n1"}), Context(""))
+    assert "deprecatedTopology" not in made["endpoints"][0]
+    assert "nodeName" not in made["endpoints"][0]
+
+
+def test_labels_and_services_are_not_asked_for() -> None:
+    """§9.3: neither the label of the Service nor who manages the slice is enforced."""
+    assert STRATEGY.validate_create({**make(), "metadata": {"name": "a"}}) == []
+
+
+def test_a_warning_of_the_mirroring_controller_is_none() -> None:
+    label = {"endpointslice.kubernetes.io/managed-by": "endpointslicemirroring-controller.k8s.io"}
+    assert warnings(merge(make(at(["FD00::1"], "IPv6")), {"metadata": {"labels": label}}), None) == []

@@ -115,3 +115,17 @@ def test_the_old_annotation_is_warned_of_on_create_without_a_class() -> None:
     ]
     assert warnings(old_style, old_style) == []
     assert warnings({**old_style, "spec": {"ingressClassName": "a"}}, None) == []
+
+
+def test_a_status_write_is_warned_of_odd_addresses_and_a_write_of_the_rest_is_not() -> None:
+    odd = {**make_stored(INGRESSES), "status": {"loadBalancer": {"ingress": [{"ip": "FD::1"}]}}}
+    assert INGRESSES.strategy.warnings(odd, odd) == []
+    assert INGRESSES.strategy.status_warnings(odd, odd) == [
+        'status.loadBalancer.ingress[0]: IPv6 address "FD::1" should be in RFC 5952 canonical format ("fd::1")'
+    ]
+
+
+def test_an_odd_address_of_the_status_may_stay() -> None:
+    odd = {"status": {"loadBalancer": {"ingress": [{"ip": "010.0.0.1"}]}}}
+    assert INGRESSES.strategy.validate_status_update(odd, odd) == []
+    assert len(INGRESSES.strategy.validate_status_update(odd, {})) == 1

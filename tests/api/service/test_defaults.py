@@ -35,6 +35,23 @@ DEFAULTS: list[tuple[str, Json, Json]] = [
      {"ports": [{"port": 80, "protocol": "TCP", "targetPort": "web"}]}),
     ("affinity None drops its configuration", {"sessionAffinityConfig": {}}, {"sessionAffinityConfig": None}),
     ("affinity gets a timeout", {"sessionAffinity": "ClientIP"}, {"sessionAffinityConfig": AFFINITY}),
+    ("§2.1(3) a timeout of 0 is one, for validation to refuse",
+     {"sessionAffinity": "ClientIP", "sessionAffinityConfig": {"clientIP": {"timeoutSeconds": 0}}},
+     {"sessionAffinityConfig": {"clientIP": {"timeoutSeconds": 0}}}),
+    ("§2.1(5) the empty target port is none", {"ports": [{"port": 80, "targetPort": ""}]},
+     {"ports": [{"port": 80, "protocol": "TCP", "targetPort": 80}]}),
+    ("§2.1(6) a ClusterIP without external IPs has no external policy", {"externalIPs": []},
+     {"externalTrafficPolicy": None}),
+    ("§2.1(6) what is said stays", {"type": "NodePort", "externalTrafficPolicy": "Local"},
+     {"externalTrafficPolicy": "Local"}),
+    ("§2.1(6) ExternalName has no external policy", {"type": "ExternalName", "externalIPs": ["1.2.3.4"]},
+     {"externalTrafficPolicy": None}),
+    ("§2.1(8) a flag that is false stays", {"type": "LoadBalancer", "allocateLoadBalancerNodePorts": False},
+     {"allocateLoadBalancerNodePorts": False}),
+    ("§2.1(8) NodePort has no flag", {"type": "NodePort"}, {"allocateLoadBalancerNodePorts": None}),
+    ("§2.1 what has no default stays absent", {"type": "LoadBalancer"},
+     {"loadBalancerClass": None, "trafficDistribution": None, "publishNotReadyAddresses": None,
+      "healthCheckNodePort": None, "ipFamilyPolicy": None}),
     ("an incomplete configuration is replaced",
      {"sessionAffinity": "ClientIP", "sessionAffinityConfig": {"clientIP": {}}}, {"sessionAffinityConfig": AFFINITY}),
     ("a timeout is kept",
@@ -79,6 +96,9 @@ ON_READ: list[tuple[str, Json, Json]] = [
      {"clusterIPs": ["10.0.0.1"], "ipFamilies": ["IPv4"], "ipFamilyPolicy": "SingleStack"}),
     ("two addresses are two families", {"type": "ClusterIP", "clusterIP": "fd::1", "clusterIPs": ["fd::1", "10.0.0.1"]},
      {"ipFamilies": ["IPv6", "IPv4"], "ipFamilyPolicy": "RequireDualStack"}),
+    ("families that are there stay", {"type": "ClusterIP", "clusterIP": "10.0.0.1", "ipFamilies": ["IPv6"]},
+     {"ipFamilies": ["IPv6"], "ipFamilyPolicy": None}),
+    ("ExternalName has no families", {"type": "ExternalName"}, {"ipFamilies": None, "ipFamilyPolicy": None}),
     ("headless with a selector", {"type": "ClusterIP", "clusterIP": "None", "selector": {"a": "b"}},
      {"clusterIPs": ["None"], "ipFamilies": ["IPv4"], "ipFamilyPolicy": "SingleStack"}),
     ("headless without one", {"type": "ClusterIP", "clusterIP": "None"},
@@ -107,6 +127,19 @@ TAKEN_OVER: list[tuple[str, Json, Json]] = [
     ("not one that another port names", {"type": "NodePort", "ports": [
         {"name": "a", "port": 80}, {"name": "c", "port": 82, "nodePort": 30001}]},
      {"ports": [{"name": "a", "port": 80}, {"name": "c", "port": 82, "nodePort": 30001}]}),
+    ("§4.1 two new ports of one name get the number once", {"type": "NodePort", "ports": [
+        {"name": "a", "port": 80}, {"name": "a", "port": 81}]},
+     {"ports": [{"name": "a", "port": 80, "nodePort": 30001}, {"name": "a", "port": 81}]}),
+    ("§4.1 a load balancer that allocates takes them over", {"type": "LoadBalancer",
+     "ports": [{"name": "a", "port": 80}]}, {"ports": [{"name": "a", "port": 80, "nodePort": 30001}]}),
+    ("§4.1 a new name has no number", {"type": "NodePort", "ports": [{"name": "z", "port": 80}]},
+     {"ports": [{"name": "z", "port": 80}]}),
+    ("§4.1 a number that the request moves is not copied back", {"type": "NodePort", "ports": [
+        {"name": "a", "port": 80, "nodePort": 30002}, {"name": "b", "port": 81}]},
+     {"ports": [{"name": "a", "port": 80, "nodePort": 30002}, {"name": "b", "port": 81}]}),
+    ("§4.1 families and policy are not copied", {"type": "ClusterIP"}, {"ipFamilies": None, "ipFamilyPolicy": None}),
+    ("§4.2 an unchanged clusterIP brings its list", {"type": "ClusterIP", "clusterIP": "10.0.0.1"},
+     {"clusterIPs": ["10.0.0.1"]}),
     ("no node ports by ClusterIP", {"type": "ClusterIP", "ports": [{"name": "a", "port": 80}]},
      {"ports": [{"name": "a", "port": 80}]}),
     ("no node ports where they are not wanted",
@@ -152,6 +185,39 @@ WIPED: list[tuple[str, Json, Json, Json]] = [
     ("the health check port alone", {"type": "LoadBalancer", "externalTrafficPolicy": "Local",
                                      "healthCheckNodePort": 30009}, {"externalTrafficPolicy": "Cluster"},
      {"healthCheckNodePort": None, "allocateLoadBalancerNodePorts": True}),
+    ("§4.3 node ports of ports that went and came", {"type": "NodePort", "ports": [
+        {"name": "a", "port": 80, "nodePort": 30001}, {"name": "b", "port": 81, "nodePort": 30002}]},
+     {"type": "ClusterIP", "ports": [{"name": "c", "port": 82, "nodePort": 30002}]},
+     {"ports": [{"name": "c", "port": 82}]}),
+    ("§4.3 NodePort to LoadBalancer keeps all", {"type": "NodePort", "ports": [{"port": 80, "nodePort": 30001}]},
+     {"type": "LoadBalancer", "ports": [{"port": 80, "nodePort": 30001}]},
+     {"ports": [{"port": 80, "nodePort": 30001}], "externalTrafficPolicy": "Cluster"}),
+    ("§4.3 a changed health check port is left for validation",
+     {"type": "LoadBalancer", "externalTrafficPolicy": "Local", "healthCheckNodePort": 30009},
+     {"type": "NodePort", "healthCheckNodePort": 30010}, {"healthCheckNodePort": 30010}),
+    ("§4.3 a changed class is left for validation", {"type": "LoadBalancer", "loadBalancerClass": "a/b"},
+     {"type": "NodePort", "loadBalancerClass": "a/c"}, {"loadBalancerClass": "a/c"}),
+    ("§4.3 an empty class is a change", {"type": "LoadBalancer"},
+     {"type": "NodePort", "loadBalancerClass": ""}, {"loadBalancerClass": ""}),
+    ("§4.3 a changed flag is left for validation", {"type": "LoadBalancer"},
+     {"type": "NodePort", "allocateLoadBalancerNodePorts": False}, {"allocateLoadBalancerNodePorts": False}),
+    ("§4.3 a changed external policy is left for validation", {"type": "NodePort"},
+     {"type": "ClusterIP", "externalTrafficPolicy": "Local"}, {"externalTrafficPolicy": "Local"}),
+    ("§4.3 external IPs keep the external policy", {"type": "NodePort", "externalIPs": ["1.2.3.4"]},
+     {"type": "ClusterIP"}, {"externalTrafficPolicy": "Cluster"}),
+    ("§4.3 external IPs that go take it along", {"externalIPs": ["1.2.3.4"]}, {"externalIPs": []},
+     {"externalTrafficPolicy": None}),
+    ("§4.3 changed families are left for validation", {"clusterIP": "10.0.0.1", "clusterIPs": ["10.0.0.1"],
+     "ipFamilies": ["IPv4"]}, {"type": "ExternalName", "ipFamilies": ["IPv6"]},
+     {"clusterIP": None, "ipFamilies": ["IPv6"]}),
+    ("§4.3 headless loses None on the way to ExternalName", {"clusterIP": "None", "clusterIPs": ["None"]},
+     {"type": "ExternalName"}, {"clusterIP": None, "clusterIPs": None}),
+    ("§4.3 what is never wiped", {"type": "LoadBalancer", "selector": {"a": "b"}, "externalName": "a.b",
+     "externalIPs": ["1.2.3.4"], "sessionAffinity": "ClientIP", "loadBalancerIP": "1.2.3.4",
+     "trafficDistribution": "PreferSameZone", "internalTrafficPolicy": "Cluster"}, {"type": "NodePort"},
+     {"selector": {"a": "b"}, "externalName": "a.b", "externalIPs": ["1.2.3.4"], "sessionAffinity": "ClientIP",
+      "sessionAffinityConfig": AFFINITY, "loadBalancerIP": "1.2.3.4", "trafficDistribution": "PreferSameZone",
+      "internalTrafficPolicy": "Cluster"}),
     ("source ranges stay", {"type": "LoadBalancer", "loadBalancerSourceRanges": ["10.0.0.0/8"]},
      {"type": "ClusterIP"}, {"loadBalancerSourceRanges": ["10.0.0.0/8"]}),
 ]  # fmt: skip
@@ -177,7 +243,41 @@ def test_a_status_write_keeps_the_spec_and_takes_the_metadata() -> None:
     assert new["status"] == {"loadBalancer": {}, "conditions": []}
 
 
+IGNORES = "is ignored for headless services"
+TRANSLATES = "nothing translates ports of a headless Service without a selector; clients use port"
 WARNINGS: list[tuple[str, Json, list[str]]] = [
+    ("§3.5 an IPv4 address in IPv6 clothes", {"externalIPs": ["::ffff:1.2.3.4"], "clusterIP": "None"},
+     [f"spec.externalIPs {IGNORES}",
+      'spec.externalIPs[0]: non-standard IP address "::ffff:1.2.3.4" is invalid: use "1.2.3.4"']),
+    ("§3.5(7) host bits and zeros are two things", {"type": "LoadBalancer",
+     "loadBalancerSourceRanges": ["010.0.0.1/8", "FD00::/8"]},
+     ['spec.loadBalancerSourceRanges[0]: CIDR value "010.0.0.1/8" is ambiguous in this context '
+      '(should be "10.0.0.0/8" or "10.0.0.1/32"?)',
+      'spec.loadBalancerSourceRanges[0]: non-standard CIDR value "010.0.0.1/8" is invalid: use "10.0.0.1/8"',
+      'spec.loadBalancerSourceRanges[1]: IPv6 CIDR value "FD00::/8" should be in RFC 5952 canonical format '
+      '("fd00::/8")']),
+    ("§3.5(7) a range with blanks is no CIDR to the warnings", {"type": "LoadBalancer",
+     "loadBalancerSourceRanges": [" 10.0.0.1/8 "]}, []),
+    ("no warning of mixed protocols, of a loadBalancerIP or of a name like an address",
+     {"type": "LoadBalancer", "loadBalancerIP": "1.2.3.4",
+      "ports": [{"name": "a", "port": 53}, {"name": "b", "port": 53, "protocol": "UDP"}]}, []),
+    ("no warning of a name like an address", {"type": "ExternalName", "externalName": "1.2.3.4"}, []),
+    ("all in their order", {"externalIPs": ["FD::1"], "loadBalancerIP": "FD::2", "externalName": "a.b",
+     "trafficDistribution": "PreferClose", "clusterIP": "FD::3", "clusterIPs": ["FD::3"]},
+     [f'{path}: IPv6 address "FD::{n}" should be in RFC 5952 canonical format ("fd::{n}")'
+      for path, n in (("spec.clusterIPs[0]", 3), ("spec.externalIPs[0]", 1))]
+     + ["spec.externalIPs is deprecated and may no longer be implemented in some clusters",
+        'spec.loadBalancerIP: IPv6 address "FD::2" should be in RFC 5952 canonical format ("fd::2")',
+        'spec.externalName is ignored when spec.type is not "ExternalName"',
+        'spec.trafficDistribution: "PreferClose" is deprecated; use "PreferSameZone"']),
+    ("§14(77) headless without a selector: the port is the target port",
+     {"clusterIP": "None", "selector": {}, "ports": [
+         {"name": "a", "port": 80}, {"name": "b", "port": 81, "targetPort": 8081},
+         {"name": "c", "port": 82, "targetPort": "web"}]},
+     [f"spec.ports[1].targetPort: {TRANSLATES} 81, not 8081", f"spec.ports[2].targetPort: {TRANSLATES} 82, not web"]),
+    ("§14(77) a selector has Pods, whose ports may differ",
+     {"clusterIP": "None", "ports": [{"port": 80, "targetPort": 8080}]}, []),
+    ("§14(77) not headless: a port is translated", {"selector": {}, "ports": [{"port": 80, "targetPort": 8080}]}, []),
     ("none", {"clusterIP": "10.0.0.1", "clusterIPs": ["10.0.0.1"]}, []),
     ("an odd address", {"clusterIP": "FD::1", "clusterIPs": ["FD::1"]},
      ['spec.clusterIPs[0]: IPv6 address "FD::1" should be in RFC 5952 canonical format ("fd::1")']),
@@ -206,6 +306,25 @@ WARNINGS: list[tuple[str, Json, list[str]]] = [
 @pytest.mark.parametrize(("spec", "texts"), [pytest.param(*case[1:], id=case[0]) for case in WARNINGS])
 def test_warnings(spec: Json, texts: list[str]) -> None:
     assert warn_of_service(make(spec)) == texts
+
+
+def test_the_hints_annotation_is_warned_of_first() -> None:
+    old_hints = merge(make({"externalName": "a.b"}), {"metadata": {"annotations": {
+        "service.kubernetes.io/topology-aware-hints": "Auto"}}})  # fmt: skip
+    assert warn_of_service(old_hints) == [
+        "annotation service.kubernetes.io/topology-aware-hints is deprecated, "
+        "please use service.kubernetes.io/topology-mode instead",
+        'spec.externalName is ignored when spec.type is not "ExternalName"',
+    ]
+
+
+def test_a_status_write_is_warned_of_addresses_alone() -> None:
+    """The path is the entry's, without `.ip` (§3.5)."""
+    status = {"status": {"loadBalancer": {"ingress": [{"hostname": "a.b"}, {"ip": "FD::1"}]}}}
+    odd = merge(make({"type": "LoadBalancer", "externalName": "a.b"}), status)
+    assert STRATEGY.status_warnings(odd, odd) == [
+        'status.loadBalancer.ingress[1]: IPv6 address "FD::1" should be in RFC 5952 canonical format ("fd::1")'
+    ]
 
 
 def test_selectable_fields() -> None:
