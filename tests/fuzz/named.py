@@ -20,6 +20,8 @@ class Named:
     methods: str = "GET POST PUT PATCH DELETE"
 
 
+_PROXIED = "GET HEAD OPTIONS POST PUT PATCH DELETE"
+"""A proxy passes every method on."""
 NAMED = (
     Named(500, "", r"resourceVersion should not be set on objects to be created", "api-machinery §1.4",
     "POST PUT PATCH"),
@@ -43,9 +45,9 @@ NAMED = (
     Named(500, "InternalError", r"Internal error occurred: failed to allocate a HealthCheck NodePort 0: range is full",
     "service-api §3.3"),
     Named(500, "", r"duplicate nodePort: .*", "service-api §3.3", "PUT PATCH"),
-    Named(503, "ServiceUnavailable", r'no endpoints available for service ".*"', "api-machinery §1.4"),
-    Named(503, "ServiceUnavailable", r'no service port .* found for service ".*"', "service-api §8"),
-    Named(503, "ServiceUnavailable", r"error trying to reach service: .*", "service-api §8"),
+    Named(503, "ServiceUnavailable", r'no endpoints available for service ".*"', "api-machinery §1.4", _PROXIED),
+    Named(503, "ServiceUnavailable", r'no service port .* found for service ".*"', "service-api §8", _PROXIED),
+    Named(503, "ServiceUnavailable", r"error trying to reach service: .*", "service-api §8", _PROXIED),
     Named(504, "Timeout", r"Timeout: Too large resource version: \d+, current: \d+", "api-machinery §1.4",
     "GET DELETE"),
     Named(504, "Timeout", r"Timeout: request did not complete within .*", "api-machinery §1.4"),

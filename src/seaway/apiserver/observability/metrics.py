@@ -311,7 +311,7 @@ def label_request(request: Request, route: Route) -> Labels:
     method = _METHOD_OF_VERB.get(route.verb, "OTHER")
     if not route.is_resource:
         path = route.path.rstrip("/") or "/"
-        root = path if path in PATHS else f"/{path.split('/')[1]}"
+        root = path if path in PATHS else f"/{path.removeprefix('/').split('/')[0]}"
         return Labels(method, "", "", "", "", root if root in PATHS else "", "")
     if route.subresource.split("/")[0] in _CONNECTS:
         method = "CONNECT"
