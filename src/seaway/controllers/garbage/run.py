@@ -15,7 +15,6 @@ from seaway.api.machinery.errors import Conflict, NotFound
 from seaway.api.machinery.meta import OwnerReference
 from seaway.api.registry import EVENTS, RESOURCES, Resource
 from seaway.client.index import Index
-from seaway.client.requests import Client
 from seaway.client.run import Change, Informer, QueueLoop
 from seaway.client.workqueue import BackOff
 from seaway.controllers.garbage.plan import (
@@ -31,6 +30,7 @@ from seaway.controllers.garbage.plan import (
     judge_owner,
     judge_reference,
 )
+from seaway.controllers.shared.run import Shared
 
 log = logging.getLogger(__name__)
 
@@ -43,8 +43,8 @@ _BY_KIND = {(r.api_version, r.kind): r for r in _KINDS}
 class GarbageController:
     """Deletes what lost its owners, and lets go what waited for its dependents. Keys are `PLURAL.GROUP|NS/NAME`."""
 
-    def __init__(self, client: Client) -> None:
-        self._client = client
+    def __init__(self, shared: Shared) -> None:
+        self._client = client = shared.client
         self._informers = {_name(resource): Informer(client, resource, Owned) for resource in _KINDS}
         self._resources = {_name(resource): resource for resource in _KINDS}
         self._dependents: dict[str, Index[Owned, str]] = {}

@@ -6,7 +6,6 @@ server knows would be missed by a loop that runs against another server.
 
 from __future__ import annotations
 
-import asyncio
 import datetime
 import logging
 
@@ -19,8 +18,8 @@ from seaway.api.namespace.objects import DEFAULT_ACCOUNT, ROOT_CA
 from seaway.api.namespace.types import Namespace
 from seaway.api.pod.types import Pod
 from seaway.api.registry import CONFIG_MAPS, NAMESPACES, RESOURCES, SERVICE_ACCOUNTS, Resource
-from seaway.client.requests import Client, TransportError
-from seaway.client.run import Change, Informer, QueueLoop
+from seaway.client.requests import TransportError
+from seaway.client.run import Change, QueueLoop
 from seaway.client.workqueue import BackOff
 from seaway.controllers.namespace.plan import (
     FINALIZER,
@@ -32,6 +31,7 @@ from seaway.controllers.namespace.plan import (
     plan_defaults,
     plan_termination,
 )
+from seaway.controllers.shared.run import Shared
 
 log = logging.getLogger(__name__)
 
@@ -50,26 +50,21 @@ class _Left(Reader, frozen=True):
 class NamespaceController:
     """Keeps the default objects of Active namespaces, and ends those that were deleted."""
 
-    def __init__(self, client: Client, *, namespaces: Informer[Namespace], pods: Informer[Pod], ca_pem: str) -> None:
-        self._client = client
-        self._namespaces = namespaces
-        self._ca_pem = ca_pem
-        self._accounts = Informer(client, SERVICE_ACCOUNTS, _Left, field_selector=f"metadata.name={DEFAULT_ACCOUNT}")
-        self._config_maps = Informer(client, CONFIG_MAPS, ConfigMap, field_selector=f"metadata.name={ROOT_CA}")
+    def __init__(self, shared: Shared) -> None:
+        self._client = shared.client
+        self._namespaces = shared.namespaces
+        self._ca_pem = shared.config.ca_pem
+        self._accounts = shared.cache(SERVICE_ACCOUNTS, _Left, field_selector=f"metadata.name={DEFAULT_ACCOUNT}")
+        self._config_maps = shared.cache(CONFIG_MAPS, ConfigMap, field_selector=f"metadata.name={ROOT_CA}")
         self._queue = QueueLoop("namespace", self._sync, workers=WORKERS, back_off=BACK_OFF)
-        namespaces.subscribe(lambda change: self._queue.add(change.key))
-        pods.subscribe(self._on_pod)
+        self._namespaces.subscribe(lambda change: self._queue.add(change.key))
+        shared.pods.subscribe(self._on_pod)
         self._accounts.subscribe(self._on_default)
         self._config_maps.subscribe(self._on_default)
 
     async def run(self) -> None:
         """Work until cancelled."""
-        async with asyncio.TaskGroup() as group:
-            for informer in (self._accounts, self._config_maps):
-                group.create_task(informer.run())
-            for waited in (self._namespaces, self._accounts, self._config_maps):
-                await waited.wait_synced()
-            await self._queue.run()
+        await self._queue.run()
 
     def _on_pod(self, change: Change[Pod]) -> None:
         """The last Pod of a terminating namespace is gone."""
