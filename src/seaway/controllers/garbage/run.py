@@ -48,7 +48,7 @@ class GarbageController:
         self._informers = {_name(resource): Informer(client, resource, Owned) for resource in _KINDS}
         self._resources = {_name(resource): resource for resource in _KINDS}
         self._dependents: dict[str, Index[Owned, str]] = {}
-        self._queue = QueueLoop("garbage", self._sync, workers=WORKERS, back_off=BACK_OFF)
+        self._queue = QueueLoop("garbage", self._sync, workers=WORKERS, back_off=BACK_OFF, metrics=shared.metrics)
         for name, informer in self._informers.items():
             self._watch(name, informer)
 

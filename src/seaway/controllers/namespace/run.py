@@ -56,7 +56,7 @@ class NamespaceController:
         self._ca_pem = shared.config.ca_pem
         self._accounts = shared.cache(SERVICE_ACCOUNTS, _Left, field_selector=f"metadata.name={DEFAULT_ACCOUNT}")
         self._config_maps = shared.cache(CONFIG_MAPS, ConfigMap, field_selector=f"metadata.name={ROOT_CA}")
-        self._queue = QueueLoop("namespace", self._sync, workers=WORKERS, back_off=BACK_OFF)
+        self._queue = QueueLoop("namespace", self._sync, workers=WORKERS, back_off=BACK_OFF, metrics=shared.metrics)
         self._namespaces.subscribe(lambda change: self._queue.add(change.key))
         shared.pods.subscribe(self._on_pod)
         self._accounts.subscribe(self._on_default)
