@@ -3,8 +3,11 @@ once, when first asked for."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import cached_property
 from typing import Any, TypeVar
+
+import msgspec
 
 from seaway.api.endpointslice.types import EndpointSlice
 from seaway.api.namespace.types import Namespace
@@ -15,6 +18,7 @@ from seaway.api.service.types import Service
 from seaway.client.requests import Client
 from seaway.client.run import Informer
 from seaway.controllers.config import ControllersConfig
+from seaway.controllers.scheduler.pod import PlacedPod, decode_placed_pod
 from seaway.controllers.selection import Selection
 from seaway.telemetry.metrics import Metrics
 
@@ -34,11 +38,13 @@ class Shared:
         self.metrics = metrics or Metrics()
         self._informers: dict[tuple[object, ...], Informer[Any]] = {}
 
-    def cache(self, resource: Resource, as_type: type[T], **narrowed: str) -> Informer[T]:
+    def cache(
+        self, resource: Resource, as_type: type[T], decode: Callable[[msgspec.Raw], T] | None = None, **narrowed: str
+    ) -> Informer[T]:
         """The one cache of the kind's objects as this type: of all, or as `Informer` narrows them by its keywords."""
         key = (resource.store_prefix, as_type, tuple(sorted(narrowed.items())))
         if key not in self._informers:
-            self._informers[key] = Informer(self.client, resource, as_type, **narrowed)
+            self._informers[key] = Informer(self.client, resource, as_type, decode=decode, **narrowed)
         return self._informers[key]
 
     @property
@@ -53,6 +59,11 @@ class Shared:
     @property
     def pods(self) -> Informer[Pod]:
         return self.cache(PODS, Pod)
+
+    @property
+    def placed_pods(self) -> Informer[PlacedPod]:
+        """What placing Pods and sparing them from taints depends on, and no more."""
+        return self.cache(PODS, PlacedPod, decode_placed_pod)
 
     @property
     def nodes(self) -> Informer[Node]:
