@@ -14,6 +14,7 @@ from seaway.client.requests import Client
 from seaway.client.run import run_all
 from seaway.controllers.config import ControllersConfig, choose_loops
 from seaway.controllers.diagnosis.run import DiagnosisController
+from seaway.controllers.disruption.run import DisruptionController
 from seaway.controllers.endpoints.run import EndpointsController
 from seaway.controllers.endpointslice.run import EndpointSliceController
 from seaway.controllers.garbage.run import GarbageController
@@ -50,6 +51,7 @@ class Loop:
 
 LOOPS: dict[str, Loop] = {
     "diagnosis": Loop(build=DiagnosisController),
+    "disruption": Loop(build=DisruptionController, upstream=("disruption-controller",)),
     "endpoints": Loop(build=EndpointsController, upstream=("endpoints-controller", "endpoint")),
     "endpointslice": Loop(build=EndpointSliceController, upstream=("endpointslice-controller",)),
     "garbage": Loop(build=GarbageController, upstream=("garbage-collector-controller", "garbagecollector")),

@@ -76,6 +76,21 @@ def test_what_a_node_has_is_not_given_to_another() -> None:
     assert ranges.assign("old") == ("10.0.0.0/24",)
 
 
+def test_a_node_without_ranges_is_nothing_to_record() -> None:
+    ranges = NodeRanges(config("10.0.0.0/23"))
+    ranges.record(node("n"))
+    assert ranges.assign("n") == ("10.0.0.0/24",)
+    ranges.record(node("n"))
+    assert ranges.assign("n") == ("10.0.0.0/24",)
+
+
+def test_what_somebody_else_gave_replaces_what_was_assigned() -> None:
+    ranges = NodeRanges(config("10.0.0.0/23"))
+    ranges.assign("n")
+    ranges.record(node("n", "10.0.1.0/24"))
+    assert ranges.assign("m") == ("10.0.0.0/24",)
+
+
 def test_what_is_not_ours_is_refused_with_the_range_in_it() -> None:
     with pytest.raises(OutOfRange, match=r"node n: podCIDR 192\.0\.2\.0/24 found, a part of 10\.0\.0\.0/23 needed"):
         NodeRanges(config("10.0.0.0/23")).record(node("n", "192.0.2.0/24"))

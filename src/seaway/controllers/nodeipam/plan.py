@@ -78,10 +78,11 @@ class NodeRanges:
         self._held: dict[str, tuple[Network, ...]] = {}
 
     def record(self, node: Node) -> None:
-        """The node has its ranges. Raises OutOfRange when one of them is none of ours."""
+        """The node has its ranges, whatever it was assigned. Raises OutOfRange when one of them is none of ours."""
         name, networks = node.metadata.name, read_ranges(node)
-        if networks == self._held.get(name):
+        if not networks or networks == self._held.get(name):
             return
+        self.drop(name)
         pools = list(self._pools)
         for network in networks:
             index = next((i for i, pool in enumerate(pools) if contains(pool, network)), None)
