@@ -15,6 +15,7 @@ import pytest
 import uvloop
 from yarl import URL
 
+from seaway.apiserver.serve import Ending
 from seaway.apiserver.serving.forwarding import HttpBackends
 from seaway.apiserver.upgrade import TOKEN_PROTOCOL
 from seaway.testing.netns import Namespace
@@ -30,7 +31,7 @@ from tests.apiserver.proxying.backends import (
     make_subset,
     read_head,
 )
-from tests.apiserver.running import WAIT_SECONDS, Running, running
+from tests.apiserver.running import WAIT_SECONDS, Running, read_rest, running
 
 BASE = "/api/v1/namespaces/default"
 HELLO = b"HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: 5\r\n\r\nhello"
@@ -463,6 +464,40 @@ def test_any_protocol_may_be_spoken_after_an_upgrade(tmp_path: Path, protocol: s
             writer.close()
 
     talking(tmp_path, talk, loop_factory=loop_factory)
+
+
+@LOOPS
+@pytest.mark.parametrize("is_deaf", [False, True], ids=["the Pod listens", "the Pod reads nothing"])
+def test_a_stop_ends_tunnels_at_once_after_what_was_said(
+    tmp_path: Path, is_deaf: bool, loop_factory: LoopFactory
+) -> None:
+    ended = asyncio.Event()
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await read_head(reader)
+        writer.write(b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: raw\r\nConnection: Upgrade\r\n\r\nlast words")
+        await writer.drain()
+        try:
+            if is_deaf:
+                await asyncio.Event().wait()
+            await reader.read()
+        finally:
+            ended.set()
+
+    async def talk(server: Running, session: aiohttp.ClientSession, network: Network) -> None:
+        await make_web(server, session)
+        async with network.listening(POD_IP, 8080, serve):
+            reader, writer = await dial_upgrade(server, "raw")
+            await asyncio.wait_for(reader.readuntil(b"last words"), WAIT_SECONDS)
+            if is_deaf:
+                writer.write(b"a" * (16 << 20))  # more than lies between: the server waits for the Pod
+            await server.serving.close()  # its grace is longer than this test may take
+            assert await read_rest(reader) in ((None, b"") if is_deaf else (b"",))
+            if not is_deaf:
+                await asyncio.wait_for(ended.wait(), WAIT_SECONDS)
+            writer.transport.abort()
+
+    talking(tmp_path, talk, loop_factory=loop_factory, end=Ending(grace_seconds=10 * WAIT_SECONDS))
 
 
 def test_a_refused_upgrade_is_an_ordinary_answer(tmp_path: Path) -> None:
