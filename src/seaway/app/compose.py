@@ -9,6 +9,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import TYPE_CHECKING
 
 from seaway.app import options as addresses
+from seaway.app.files import KUBELET_CLIENT
 from seaway.app.options import DNS_PORT
 from seaway.app.pieces import Ready, Report, run_daemon, run_with_client
 from seaway.app.preflight import HOST, SANDBOX
@@ -94,7 +95,7 @@ def _dns(plan: Plan) -> Start:
 
 
 def _node(plan: Plan) -> Start:
-    from seaway.node.run import NodeConfig
+    from seaway.node.config import NodeConfig, ServingConfig
     from seaway.node.run import run as run_node
 
     config = NodeConfig(
@@ -109,6 +110,12 @@ def _node(plan: Plan) -> Start:
         sandbox=plan.way == SANDBOX,
         lease_renew_seconds=LEASE_RENEW_SECONDS,
         lease_duration_seconds=math.ceil(NODE_GRACE_SECONDS),
+        serving=ServingConfig(
+            certificate=plan.kubelet.certificate,
+            key=plan.kubelet.key,
+            client_ca=plan.kubelet.authority,
+            clients=(KUBELET_CLIENT,),
+        ),
     )
     if plan.way != SANDBOX:
         return lambda client, on_ready: run_node(config, client, on_ready=on_ready)
@@ -117,7 +124,7 @@ def _node(plan: Plan) -> Start:
         """In a sandbox the API server is outside: the node offers it a way to its Pods."""
         from seaway.app.dial import run_dial_socket
 
-        dialling = asyncio.ensure_future(run_dial_socket(plan.data.dial_socket, client, plan.node_name))
+        dialling = asyncio.ensure_future(run_dial_socket(plan.data.dial_socket, client, plan.node_name, plan.node_ip))
         running = asyncio.ensure_future(run_node(config, client, on_ready=on_ready))
         try:
             await asyncio.gather(dialling, running)  # the first to fail ends both, with its own words

@@ -23,6 +23,7 @@ class Plan:
     node_ip: str
     """Empty without a network of ours."""
     serving: files.ServingFiles
+    kubelet: files.KubeletFiles
     upstreams: tuple[str, ...]
 
     @property
@@ -51,7 +52,9 @@ def make_plan(options: UpOptions, data: files.DataDir, choice: preflight.Choice)
     names = ["kubernetes", "kubernetes.default", "kubernetes.default.svc", f"kubernetes.default.svc.{domain}"]
     addresses = {"127.0.0.1", "::1", apiserver_ip(options), node_ip, options.bind_address} - {"", "0.0.0.0", "::"}
     serving = files.ensure_serving(data, authority, names=[*names, "localhost", node_name], addresses=sorted(addresses))
-    plan = Plan(options, data, choice, node_name, node_ip, serving, find_upstreams(Path("/etc/resolv.conf")))
+    kubelet = files.ensure_kubelet(data, authority, node_name=node_name, addresses=[node_ip] if node_ip else [])
+    upstreams = find_upstreams(Path("/etc/resolv.conf"))
+    plan = Plan(options, data, choice, node_name, node_ip, serving, kubelet, upstreams)
     files.ensure_kubeconfigs(
         data, authority, server=plan.url, inside=f"https://{apiserver_ip(options)}:443", node_name=node_name
     )

@@ -34,6 +34,7 @@ from seaway.node.runtime import files
 from seaway.node.runtime.contract import ContainerError, RuntimeGone, Stop
 from seaway.node.runtime.local.client import ShimClient
 from seaway.node.runtime.local.run import LocalConfig, LocalRuntime
+from seaway.node.serve import listen, make_answers, serve
 from seaway.node.state import PodState, recover_state
 
 __all__ = ["NodeConfig", "cleanup", "remove_pods", "run"]
@@ -49,7 +50,9 @@ REMOVE_SECONDS = 5.0
 async def run(config: NodeConfig, client: Client, *, on_ready: Callable[[], None]) -> None:
     """Be the agent of a node until cancelled. on_ready: the Node is Ready in the API and Pods are served."""
     config.state_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
-    heartbeat = Heartbeat(config, client, LocalRuntime.name_and_version)
+    listening = listen(config.serving, config.node_ips[0]) if config.serving is not None else None
+    port = listening.port if listening is not None else 0
+    heartbeat = Heartbeat(config, client, LocalRuntime.name_and_version, port)
     pod_cidrs = await heartbeat.find_pod_cidrs()
     files.save_json(config.state_dir / "node.json", {"pod_cidrs": pod_cidrs})
     runtime = LocalRuntime(
@@ -57,7 +60,10 @@ async def run(config: NodeConfig, client: Client, *, on_ready: Callable[[], None
     )
     await runtime.connect()
     try:
-        await _Agent(config, client, runtime, heartbeat).run(on_ready)
+        async with asyncio.TaskGroup() as group:
+            if listening is not None:
+                group.create_task(serve(listening, make_answers(config, client, port=port)))
+            group.create_task(_Agent(config, client, runtime, heartbeat).run(on_ready))
     finally:
         await runtime.close()
 
