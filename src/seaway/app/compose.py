@@ -13,6 +13,7 @@ from seaway.app.files import KUBELET_CLIENT
 from seaway.app.options import DNS_PORT
 from seaway.app.pieces import Ready, Report, run_daemon, run_with_client
 from seaway.app.preflight import HOST, SANDBOX
+from seaway.app.sandbox import NODE_LINK
 
 if TYPE_CHECKING:
     from seaway.app.plan import Plan
@@ -65,7 +66,7 @@ def _controllers(plan: Plan) -> Start:
 
 def _proxy(plan: Plan) -> Start:
     from seaway.net.family import Family
-    from seaway.proxy.config import ProxyConfig
+    from seaway.proxy.config import ProxyConfig, ServiceRoutes
     from seaway.proxy.run import run as run_proxy
 
     config = ProxyConfig(
@@ -73,6 +74,7 @@ def _proxy(plan: Plan) -> Start:
         families=(Family.IPV4,),
         cluster_cidrs=(plan.options.cluster_cidr,),
         service_cidrs=(plan.options.service_cidr,),
+        service_routes=ServiceRoutes(NODE_LINK, (plan.node_ip,)) if plan.way == SANDBOX else None,
         masquerade_outgoing=plan.way == HOST,
         serves_uplinks=plan.way == HOST,
         uplink_state=plan.data.uplink_state if plan.way == HOST else None,

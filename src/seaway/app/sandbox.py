@@ -49,11 +49,10 @@ class Holder:
 
 @dataclass(frozen=True, slots=True)
 class Inside:
-    """What a sandbox has: the node's address, the API server's port on it, and the range of Services."""
+    """What a sandbox has: the node's address, and the API server's port on it."""
 
     node_ip: str
     secure_port: int
-    service_cidr: str
 
 
 def start_holder(wanted: Inside, inner: Callable[[socket.socket], None]) -> Holder:
@@ -112,7 +111,7 @@ def _first(lifeline: socket.socket, wanted: Inside, inner: Callable[[socket.sock
     outer_pid = _pid_outside()
     kernel.mount("none", "/", "", kernel.MS_REC | kernel.MS_PRIVATE)
     kernel.mount("proc", "/proc", "proc", kernel.MS_NOSUID | kernel.MS_NODEV | kernel.MS_NOEXEC)
-    set_up_links(wanted.node_ip, wanted.service_cidr)
+    set_up_links(wanted.node_ip)
     listener = socket.create_server((wanted.node_ip, wanted.secure_port), backlog=512)
     socket.send_fds(lifeline, [f"pid {outer_pid}".encode()], [listener.fileno()])
     listener.close()
@@ -125,8 +124,8 @@ def _pid_outside() -> int:
     return int(os.readlink("/proc/self"))
 
 
-def set_up_links(node_ip: str, service_cidr: str) -> None:
-    """Loopback up, a link with the node's address, and a route that brings Service addresses to the output hook.
+def set_up_links(node_ip: str) -> None:
+    """Loopback up, and a link with the node's address, which the proxy's routes to Services name.
 
     Everything else is unreachable at once: there is no way out of a sandbox.
     """
@@ -138,7 +137,6 @@ def set_up_links(node_ip: str, service_cidr: str) -> None:
         index = route.link_lookup(ifname=NODE_LINK)[0]
         route.addr("add", index=index, address=node_ip, prefixlen=32)
         route.link("set", index=index, state="up")
-        route.route("add", dst=service_cidr, oif=index, prefsrc=node_ip)
         route.route("add", dst="0.0.0.0/0", type="unreachable")
 
 

@@ -96,7 +96,7 @@ def _supervise(plan: Plan, listeners: list[socket.socket], say: Callable[[str], 
     holder = None
     if plan.way == SANDBOX:
         holder = sandbox.start_holder(
-            sandbox.Inside(plan.node_ip, plan.options.secure_port, plan.options.service_cidr),
+            sandbox.Inside(plan.node_ip, plan.options.secure_port),
             lambda lifeline: _run_inner(plan, inner, outer.report_fd, lifeline),
         )
         listeners.append(holder.listener)
