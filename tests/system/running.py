@@ -127,6 +127,7 @@ def is_ready(pod: dict[str, Any]) -> bool:
 
 HOST_IP = "192.0.2.10"
 OUTSIDE_IP = "192.0.2.1"
+HOST_IP6, OUTSIDE_IP6 = "2001:db8::10", "2001:db8::1"
 
 
 def ip(*arguments: str) -> str:
@@ -136,8 +137,8 @@ def ip(*arguments: str) -> str:
 
 
 @contextlib.contextmanager
-def open_host(name: str, outside: str) -> Iterator[list[str]]:
-    """A host with an uplink to another machine; the prefix runs a command on it."""
+def open_host(name: str, outside: str, *, has_ipv6: bool = False) -> Iterator[list[str]]:
+    """A host with an uplink to another machine; the prefix runs a command on it. has_ipv6: as far as that machine."""
     for namespace in (name, outside):
         ip("netns", "add", namespace)
     try:
@@ -149,6 +150,10 @@ def open_host(name: str, outside: str) -> Iterator[list[str]]:
             # a new namespace takes over what this machine does
             ip("netns", "exec", namespace, "sh", "-c", "echo 0 >/proc/sys/net/ipv4/ip_forward")
         ip("-n", name, "route", "add", "default", "via", OUTSIDE_IP)
+        if has_ipv6:
+            for namespace, address in ((name, HOST_IP6), (outside, OUTSIDE_IP6)):
+                ip("-n", namespace, "address", "add", f"{address}/64", "dev", "up0", "nodad")
+            ip("-n", name, "route", "add", "default", "via", OUTSIDE_IP6)
         yield ["ip", "netns", "exec", name]
     finally:
         for namespace in (name, outside):

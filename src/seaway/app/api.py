@@ -39,7 +39,7 @@ async def run_apiserver(plan: Plan, listeners: Sequence[socket.socket], on_ready
     options = plan.options
     store = await open_sqlite(plan.data.database)
     config = ServerConfig(
-        service_cidrs=tuple(filter(None, (options.service_cidr, options.second_service_cidr))),
+        service_cidrs=options.service_cidrs,
         external_ip_cidrs=options.external_ip_cidrs,
         cluster_domain=options.cluster_domain,
         advertise_address=plan.node_ip or None,
