@@ -33,7 +33,7 @@ def forbidden(user: str, verb: str, subresources: str) -> Refused:
         pytest.param("HEAD", "/logs/a", "admin", forbidden("admin", "", "log"), id="HEAD has no verb"),
         pytest.param("GET", "/", API_SERVER, NOT_FOUND, id="there is no front page"),
         pytest.param("GET", "", API_SERVER, NOT_FOUND, id="there is no empty path"),
-        pytest.param("GET", "/metrics", API_SERVER, NOT_FOUND, id="the agent has no metrics"),
+        pytest.param("GET", "/metrics", API_SERVER, Page.METRICS, id="the numbers are told"),
         pytest.param("GET", "/pods/default", API_SERVER, NOT_FOUND, id="a page has nothing below it"),
         pytest.param("GET", "/exec/default/web/main", API_SERVER, NOT_FOUND, id="nothing runs programs"),
         pytest.param("POST", "/pods", API_SERVER, NOT_ALLOWED, id="pages are read only"),

@@ -115,7 +115,7 @@ def test_only_the_api_servers_certificate_is_answered(
         status, text = await server.get("/healthz", "system:node:other")
         assert status == 403 and text.startswith("Forbidden (user=system:node:other, verb=get, resource=nodes")
         assert await server.get("/pods", API_SERVER) == (500, "the API server is away\n")
-        assert await server.get("/metrics", API_SERVER) == (404, "404 page not found\n")
+        assert await server.get("/stats/summary", API_SERVER) == (404, "404 page not found\n")
 
     running(tmp_path, talk, loop_factory)
 

@@ -164,7 +164,7 @@ def test_what_cannot_be_reached_is_refused_with_the_reason(web: Up, where: str, 
     assert words in raw(web, f"{BASE}/{where}/proxy/")
 
 
-def test_the_node_tells_its_pods_its_health_and_its_configuration(web: Up) -> None:
+def test_the_node_tells_its_pods_its_health_its_configuration_and_its_numbers(web: Up) -> None:
     (node,) = web.get("nodes")["items"]
     name, port = node["metadata"]["name"], node["status"]["daemonEndpoints"]["kubeletEndpoint"]["Port"]
     assert port == 10250
@@ -173,6 +173,8 @@ def test_the_node_tells_its_pods_its_health_and_its_configuration(web: Up) -> No
     assert (pods["kind"], [pod["metadata"]["name"] for pod in pods["items"]]) == ("PodList", ["web"])
     config = json.loads(raw(web, f"/api/v1/nodes/{name}/proxy/configz"))["kubeletconfig"]
     assert config["authentication"]["anonymous"] == {"enabled": False}
+    lines = raw(web, f"/api/v1/nodes/{name}/proxy/metrics").splitlines()
+    assert {"kubelet_running_pods 1", 'kubelet_running_containers{container_state="running"} 1'} <= set(lines)
     assert "(NotFound)" in raw(web, f"/api/v1/nodes/{name}/proxy/exec")
 
 

@@ -25,6 +25,7 @@ class Page(Enum):
     HEALTHZ = "/healthz"
     PODS = "/pods"
     CONFIGZ = "/configz"
+    METRICS = "/metrics"
 
 
 METHODS = {"GET": "get", "POST": "create", "PUT": "update", "PATCH": "patch", "DELETE": "delete"}

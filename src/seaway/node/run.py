@@ -26,6 +26,7 @@ from seaway.client.requests import Client, TransportError
 from seaway.client.run import Informer
 from seaway.node.config import NodeConfig
 from seaway.node.events import Happening, make_pod_event, make_repeat_patch
+from seaway.node.figures import make_figures
 from seaway.node.heartbeat.run import Heartbeat
 from seaway.node.pods.context import AgentContext
 from seaway.node.pods.run import PodWorker
@@ -60,10 +61,12 @@ async def run(config: NodeConfig, client: Client, *, on_ready: Callable[[], None
     )
     await runtime.connect()
     try:
+        agent = _Agent(config, client, runtime, heartbeat)
         async with asyncio.TaskGroup() as group:
             if listening is not None:
-                group.create_task(serve(listening, make_answers(config, client, port=port)))
-            group.create_task(_Agent(config, client, runtime, heartbeat).run(on_ready))
+                answers = make_answers(config, client, make_figures(agent.list_states), port=port)
+                group.create_task(serve(listening, answers))
+            group.create_task(agent.run(on_ready))
     finally:
         await runtime.close()
 
@@ -97,6 +100,10 @@ class _Agent:
             await self._adopt()
             self._group.create_task(self._watch_runtime())
             on_ready()
+
+    def list_states(self) -> list[PodState]:
+        """Of the Pods of the node, as they are now."""
+        return [worker.state for worker in self._workers.values()]
 
     async def _read_services(self) -> tuple[Service, ...]:
         await self._services.wait_synced()

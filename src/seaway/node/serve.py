@@ -27,6 +27,8 @@ from seaway.client.requests import Client, TransportError
 from seaway.net.errors import OperationalError
 from seaway.node.config import NodeConfig, ServingConfig
 from seaway.node.routes import Page, Refused, encode_config, encode_pods, find_common_name, find_page
+from seaway.telemetry.exposition import CONTENT_TYPE, collect_process, render_families
+from seaway.telemetry.metrics import Metrics
 
 log = logging.getLogger(__name__)
 
@@ -100,7 +102,7 @@ def _make_context(config: ServingConfig) -> ssl.SSLContext:
     return context
 
 
-def make_answers(config: NodeConfig, client: Client, *, port: int) -> Mapping[Page, Answer]:
+def make_answers(config: NodeConfig, client: Client, figures: Metrics, *, port: int) -> Mapping[Page, Answer]:
     """What each page says."""
 
     async def healthz() -> tuple[str, bytes]:
@@ -113,7 +115,10 @@ def make_answers(config: NodeConfig, client: Client, *, port: int) -> Mapping[Pa
     async def configz() -> tuple[str, bytes]:
         return "application/json", encode_config(config, port=port)
 
-    return {Page.HEALTHZ: healthz, Page.PODS: pods, Page.CONFIGZ: configz}
+    async def metrics() -> tuple[str, bytes]:
+        return CONTENT_TYPE, render_families([*figures.collect(), *collect_process()])
+
+    return {Page.HEALTHZ: healthz, Page.PODS: pods, Page.CONFIGZ: configz, Page.METRICS: metrics}
 
 
 async def serve(listening: Listening, answers: Mapping[Page, Answer]) -> None:
@@ -205,7 +210,7 @@ class _Server(web.Server):
         except (ApiError, TransportError) as error:
             log.warning("page=%s answered=no error=%r", found.value, str(error))
             return web.Response(status=500, text=f"{error}\n")
-        return web.Response(body=body, content_type=content_type)
+        return web.Response(body=body, headers={"Content-Type": content_type})
 
 
 class _Connection(RequestHandler):
