@@ -131,6 +131,11 @@ class ResourceCache:
         records = self._records
         return (records[key] for key in self._keys[start:stop])
 
+    def count(self, namespace: str) -> int:
+        """How many records the namespace has."""
+        start = bisect_left(self._keys, f"{namespace}/")
+        return bisect_left(self._keys, f"{namespace}0", lo=start) - start
+
     def load(self, entries: Iterable[Entry]) -> None:
         """Take the state at the start; entries in key order."""
         skip = len(self.resource.store_prefix)
