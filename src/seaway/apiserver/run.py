@@ -117,7 +117,7 @@ async def open_server(
     runs_loops: False where only requests are of interest (benchmarks of one verb, say).
     """
     effects = effects or AsyncioEffects()
-    watch_cache = WatchCache(effects)
+    watch_cache = WatchCache(effects, primary_family=config.families[0])
     allocator = ServiceAllocator(config.families, config.node_port_range, pick=_pick)
     end_watch = await _fill(store, watch_cache, allocator)
     state = ServerState(store, watch_cache, effects, config, allocator, credentials or Credentials())

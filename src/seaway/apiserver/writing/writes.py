@@ -33,7 +33,7 @@ from seaway.apiserver.allocation.allocate import Claim
 from seaway.apiserver.builtin.bootstrap import make_first_objects
 from seaway.apiserver.effects import format_time
 from seaway.apiserver.quota.book import NO_CHARGE, Charge
-from seaway.apiserver.record import Record, decode_object, encode_stored, splice_revision
+from seaway.apiserver.record import Record, decode_object, encode_stored, show_stored, splice_revision
 from seaway.apiserver.state import ServerState
 from seaway.apiserver.writing.advice import warn_of_cluster_ips
 from seaway.apiserver.writing.owners import naming_owners
@@ -169,12 +169,13 @@ async def _create_once(
             existing = state.find(resource, target.namespace, name)
             if existing is not None:
                 raise _make_exists(target, existing)
-            return Written(201, encode_stored(ready), told)
+            return Written(201, show_stored(resource, ready, encode_stored(ready), state.allocator.families[0]), told)
         check_no_version(given_version)
         value = encode_within_limit(ready)
         key = resource.store_key(target.namespace, name)
         revision = await commit_with_claim(state, Precondition(key, 0), Write(key, value), claim, charge)
-    return Written(201, splice_revision(value, revision), told)
+    shown = show_stored(resource, ready, value, state.allocator.families[0])
+    return Written(201, splice_revision(shown, revision), told)
 
 
 def _prepare_create(state: ServerState, target: Target, obj: Json, now: str) -> tuple[Json, Claim, Charge]:
@@ -240,15 +241,23 @@ async def _update_once(state: ServerState, target: Target, make: Make, *, is_pat
             return None
         attempt = _plan_update(state, target, make, record, is_patch=is_patch)
         if attempt.value is None and not attempt.deletes:
-            return Written(200, record.body, attempt.warnings)
+            return Written(200, record.stored if target.subresource else record.body, attempt.warnings)
         if not target.dry_run and not attempt.deletes:
             assert attempt.value is not None
             write, precondition = Write(target.key, attempt.value), Precondition(target.key, record.revision)
             revision = await commit_with_claim(state, precondition, write, attempt.claim, attempt.charge)
-            return Written(200, splice_revision(attempt.value, revision), attempt.warnings)
+            return Written(200, _show(state, target, attempt.obj, attempt.value, revision), attempt.warnings)
     if not target.dry_run:
         await remove(state, target.resource, record)  # in a turn of its own
-    return Written(200, splice_revision(encode_stored(attempt.obj), record.revision), attempt.warnings)
+    body = _show(state, target, attempt.obj, encode_stored(attempt.obj), record.revision)
+    return Written(200, body, attempt.warnings)
+
+
+def _show(state: ServerState, target: Target, obj: Json, value: bytes, revision: int) -> bytes:
+    """What an update answers: a subresource shows what is stored."""
+    if not target.subresource:
+        value = show_stored(target.resource, obj, value, state.allocator.families[0])
+    return splice_revision(value, revision)
 
 
 @dataclass(frozen=True, slots=True)
@@ -266,8 +275,8 @@ class _Attempt:
 def _plan_update(state: ServerState, target: Target, make: Make, record: Record, *, is_patch: bool) -> _Attempt:
     """What this update does to the record as it is now. Raises ApiError."""
     resource, strategy = target.resource, target.resource.strategy
-    old = decode_object(record.body)
-    decoded = make(old if isinstance(make, Replacement) else decode_object(record.body))  # that does not look at it
+    old = decode_object(record.stored)
+    decoded = make(old if isinstance(make, Replacement) else decode_object(record.stored))  # that does not look at it
     obj = decoded.obj if target.subresource == "binding" else strategy.default(decoded.obj)
     state.admit_node(target.identity, target.attributes, old, obj)
     check_identity(obj, resource, namespace=target.namespace, name=target.name)
