@@ -3,87 +3,128 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine
+import contextlib
+import logging
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Protocol
 
-from seaway.api.endpointslice.types import EndpointSlice
-from seaway.api.namespace.types import Namespace
-from seaway.api.node.types import Node
-from seaway.api.pod.types import Pod
-from seaway.api.registry import ENDPOINT_SLICES, NAMESPACES, NODES, PODS, SERVICES
-from seaway.api.service.types import Service
+from seaway.client.election.run import Candidate
 from seaway.client.requests import Client
-from seaway.client.run import Informer, run_all
+from seaway.client.run import run_all
 from seaway.controllers.binder.run import BinderController
+from seaway.controllers.config import ControllersConfig, choose_loops
 from seaway.controllers.diagnosis.run import DiagnosisController
 from seaway.controllers.endpoints.run import EndpointsController
 from seaway.controllers.endpointslice.run import EndpointSliceController
 from seaway.controllers.garbage.run import GarbageController
 from seaway.controllers.namespace.run import NamespaceController
 from seaway.controllers.nodes.run import NodeController
-from seaway.controllers.selection import Selection
 from seaway.controllers.servicecidr.run import ServiceCIDRController
-from seaway.net.errors import OperationalError
+from seaway.controllers.shared.run import Shared
+from seaway.telemetry.metrics import Metrics
+from seaway.telemetry.serve import serve_telemetry
 
-NAMES = ("binder", "diagnosis", "endpoints", "endpointslice", "garbage", "namespace", "nodes", "servicecidr")
+log = logging.getLogger(__name__)
+
+__all__ = ["LOOPS", "ControllersConfig", "run"]
+
+
+class Controller(Protocol):
+    """A loop as it is built: it has subscribed to its caches, and waits to be run."""
+
+    async def run(self) -> None:
+        """Work until cancelled; all caches of `Shared` are filled. Raises only for a bug."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ControllersConfig:
-    """What the loops need to know.
+class Loop:
+    """A row of the table of loops. `upstream`: its name in kube-controller-manager's `--controllers`, and its alias."""
 
-    node_grace_seconds: without a heartbeat, before a node is lost; more than twice what its agent renews in. Agents of
-    Kubernetes renew every 10 s (upstream's grace is 50), so a cluster with such nodes must not be given less than that.
-    ca_pem: what Pods find in `kube-root-ca.crt`. enabled: names of loops, `*` for all, `-NAME` for all but one.
-    """
+    build: Callable[[Shared], Controller]
+    upstream: tuple[str, ...] = ()
 
-    node_grace_seconds: float
-    ca_pem: str
-    enabled: tuple[str, ...] = ("*",)
 
-    def is_enabled(self, name: str) -> bool:
-        """Rule: upstream's `--controllers`: the name itself decides, then the star."""
-        if name in self.enabled:
-            return True
-        return "*" in self.enabled and f"-{name}" not in self.enabled
+LOOPS: dict[str, Loop] = {
+    "binder": Loop(build=BinderController),
+    "diagnosis": Loop(build=DiagnosisController),
+    "endpoints": Loop(build=EndpointsController, upstream=("endpoints-controller", "endpoint")),
+    "endpointslice": Loop(build=EndpointSliceController, upstream=("endpointslice-controller",)),
+    "garbage": Loop(build=GarbageController, upstream=("garbage-collector-controller", "garbagecollector")),
+    "namespace": Loop(build=NamespaceController, upstream=("namespace-controller",)),
+    "nodes": Loop(build=NodeController, upstream=("node-lifecycle-controller", "nodelifecycle")),
+    "servicecidr": Loop(build=ServiceCIDRController, upstream=("service-cidr-controller",)),
+}
+"""By the name in our `--controllers`. Rule: spec "controllers" §0.2 (upstream's names)."""
+
+ALIASES = {alias: name for name, loop in LOOPS.items() for alias in loop.upstream}
 
 
 async def run(config: ControllersConfig, client: Client, *, on_ready: Callable[[], None]) -> None:
     """Run the enabled loops until cancelled. on_ready: called once, when all shared caches are filled.
 
-    A failed write is tried again; a bug in a loop ends all, so that the supervisor sees it. Raises OperationalError
-    for an unknown name in `enabled`.
+    With an election, the caches fill at once, and the loops run only while this process leads; one that has lost its
+    lease starts over with fresh caches. A failed write is tried again; a bug in a loop ends all, so that the supervisor
+    sees it. Raises OperationalError for an unknown name in `enabled`, and for an address that cannot be listened on.
     """
-    unknown = {name.removeprefix("-") for name in config.enabled} - {"*", *NAMES}
-    if unknown:
-        raise OperationalError(f"--controllers: {', '.join(sorted(unknown))} found, {', '.join(NAMES)} or * allowed")
-    services = Informer(client, SERVICES, Service)
-    pods = Informer(client, PODS, Pod)
-    nodes = Informer(client, NODES, Node)
-    slices = Informer(client, ENDPOINT_SLICES, EndpointSlice)
-    namespaces = Informer(client, NAMESPACES, Namespace)
-    selection = Selection(services.objects, pods.objects)
-    services.subscribe(selection.apply_service)
-    pods.subscribe(selection.apply_pod)
-    builders: dict[str, Callable[[], Coroutine[Any, Any, None]]] = {
-        "binder": lambda: BinderController(client, nodes=nodes, pods=pods).run(),
-        "diagnosis": lambda: DiagnosisController(client, services=services, pods=pods, selection=selection).run(),
-        "endpoints": lambda: EndpointsController(client, services=services, pods=pods, selection=selection).run(),
-        "endpointslice": lambda: EndpointSliceController(
-            client, services=services, pods=pods, nodes=nodes, slices=slices, selection=selection
-        ).run(),
-        "garbage": lambda: GarbageController(client).run(),
-        "namespace": lambda: NamespaceController(client, namespaces=namespaces, pods=pods, ca_pem=config.ca_pem).run(),
-        "nodes": lambda: NodeController(client, nodes=nodes, pods=pods, grace_seconds=config.node_grace_seconds).run(),
-        "servicecidr": lambda: ServiceCIDRController(client).run(),
-    }
-    async with asyncio.TaskGroup() as group:
-        for name, build in builders.items():
-            if config.is_enabled(name):
-                group.create_task(build(), name=name)
-        shared = (services, pods, nodes, slices, namespaces)
-        group.create_task(run_all(*shared))
-        for informer in shared:
-            await informer.wait_synced()
-        on_ready()
+    names = choose_loops(config.enabled, LOOPS, aliases=ALIASES)
+    metrics = Metrics()
+    crew = Crew(names, client, config, metrics)
+    async with contextlib.AsyncExitStack() as stack:
+        if config.metrics_address is not None:
+            host, port = config.metrics_address
+            port = await stack.enter_async_context(serve_telemetry(host, port, metrics, lambda: crew.checks()))
+            log.info("metrics address=%s:%d", host, port)
+        group = await stack.enter_async_context(asyncio.TaskGroup())
+        group.create_task(crew.fill(on_ready))
+        if config.election is None:
+            group.create_task(crew.work())
+            return
+        candidate = Candidate(client, config.election)
+        metrics.gauge("leader_election_master_status", "1 for the leader, 0 for those who wait.", "name").read(
+            lambda: float(candidate.election.is_leader), config.election.name
+        )
+
+        async def lead() -> None:
+            nonlocal crew
+            if not crew.has_worked:
+                await crew.work()
+                return
+            crew = Crew(names, client, config, metrics)
+            async with asyncio.TaskGroup() as fresh:
+                fresh.create_task(crew.fill(lambda: None))
+                fresh.create_task(crew.work())
+
+        group.create_task(candidate.run(lead))
+
+
+class Crew:
+    """The enabled loops over caches of their own. They work once: what they remember is of that time."""
+
+    def __init__(self, names: Sequence[str], client: Client, config: ControllersConfig, metrics: Metrics) -> None:
+        self._shared = Shared(client, config, metrics)
+        self._controllers = {name: LOOPS[name].build(self._shared) for name in names}
+        self._filled = asyncio.Event()
+        self.has_worked = False
+
+    async def fill(self, on_filled: Callable[[], None]) -> None:
+        """Keep the caches fresh until cancelled; on_filled is called once."""
+        async with asyncio.TaskGroup() as group:
+            group.create_task(run_all(*self._shared.informers))
+            for informer in self._shared.informers:
+                await informer.wait_synced()
+            self._filled.set()
+            on_filled()
+
+    async def work(self) -> None:
+        """Run the loops until cancelled, once the caches are filled."""
+        self.has_worked = True
+        await self._filled.wait()
+        async with asyncio.TaskGroup() as group:
+            for name, controller in self._controllers.items():
+                group.create_task(controller.run(), name=name)
+
+    def checks(self) -> dict[str, str | None]:
+        """For the health checks: None when all is well."""
+        missing = "" if self._filled.is_set() else ", ".join(i.name for i in self._shared.informers if not i.is_synced)
+        return {"ping": None, "informer-sync": f"not yet listed: {missing}" if missing else None}

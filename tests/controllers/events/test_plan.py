@@ -6,6 +6,7 @@ from typing import Any
 
 from seaway.api.event.validation import validate_event
 from seaway.api.machinery.meta import ObjectMeta
+from seaway.api.registry import SERVICES
 from seaway.controllers.events.plan import Happening, plan_repetition, render_event
 
 THEN, NOW = "2026-01-01T00:00:00Z", "2026-01-02T00:00:00Z"
@@ -13,7 +14,7 @@ WEB = ObjectMeta(name="web", namespace="shop", uid="u")
 
 
 def render(reason: str = "Failed", message: str = "m", about: ObjectMeta = WEB, now: str = THEN) -> dict[str, Any]:
-    return render_event("Service", about, Happening("loop", reason, message), now)
+    return render_event(SERVICES, about, Happening("loop", reason, message), now)
 
 
 def test_an_event_says_what_happened_to_which_object() -> None:

@@ -46,11 +46,19 @@ class PodIP(Reader, frozen=True):
     ip: str = ""
 
 
+class ContainerStatus(Reader, frozen=True):
+    name: str = ""
+    restart_count: int = 0
+
+
 class PodStatus(Reader, frozen=True):
     phase: str = ""
+    reason: str = ""
+    start_time: str | None = None
     conditions: tuple[PodCondition, ...] = ()
     pod_ip: str = ""
     pod_ips: tuple[PodIP, ...] = ()
+    container_statuses: tuple[ContainerStatus, ...] = ()
 
 
 class Pod(Reader, frozen=True):

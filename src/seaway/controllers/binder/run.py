@@ -12,10 +12,10 @@ from seaway.api.node.types import Node
 from seaway.api.pod.types import Pod
 from seaway.api.registry import PODS
 from seaway.client.index import Index
-from seaway.client.requests import Client
-from seaway.client.run import Change, Informer, QueueLoop
+from seaway.client.run import Change, QueueLoop
 from seaway.client.workqueue import BackOff
 from seaway.controllers.binder.plan import Binding, Unschedulable, find_obstacle, needs_node, plan_bindings
+from seaway.controllers.shared.run import Shared
 
 log = logging.getLogger(__name__)
 
@@ -26,20 +26,18 @@ BACK_OFF = BackOff(first_seconds=0.1, max_seconds=10.0)
 class BinderController:
     """Binds Pods to nodes. What it bound itself counts before the cache shows it."""
 
-    def __init__(self, client: Client, *, nodes: Informer[Node], pods: Informer[Pod]) -> None:
-        self._client = client
-        self._nodes, self._pods = nodes, pods
+    def __init__(self, shared: Shared) -> None:
+        self._client = shared.client
+        self._nodes, self._pods = shared.nodes, shared.pods
         self._waiting: Index[Pod, bool] = Index(lambda pod: (True,) if needs_node(pod) else ())
         self._per_node: Counter[str] = Counter()
         self._assumed: dict[str, tuple[str, str]] = {}
-        self._queue = QueueLoop("binder", self._sync, workers=1, back_off=BACK_OFF)
-        pods.subscribe(self._on_pod)
-        nodes.subscribe(self._on_node)
+        self._queue = QueueLoop("binder", self._sync, workers=1, back_off=BACK_OFF, metrics=shared.metrics)
+        self._pods.subscribe(self._on_pod)
+        self._nodes.subscribe(self._on_node)
 
     async def run(self) -> None:
         """Work until cancelled."""
-        await self._nodes.wait_synced()
-        await self._pods.wait_synced()
         self._queue.add(_KEY)
         await self._queue.run()
 

@@ -16,8 +16,8 @@ from seaway.api.pod.types import Pod
 from seaway.api.registry import SERVICES
 from seaway.api.service.types import Service
 from seaway.client.index import Index
-from seaway.client.requests import STRATEGIC_PATCH, Client
-from seaway.client.run import Change, Informer, QueueLoop
+from seaway.client.requests import STRATEGIC_PATCH
+from seaway.client.run import Change, QueueLoop
 from seaway.client.workqueue import BackOff
 from seaway.controllers.diagnosis.findings import (
     Finding,
@@ -31,7 +31,7 @@ from seaway.controllers.diagnosis.findings import (
 from seaway.controllers.diagnosis.plan import COMPONENT, plan_report, render_patch
 from seaway.controllers.events.plan import Happening
 from seaway.controllers.events.run import post_event, wall_now
-from seaway.controllers.selection import Selection
+from seaway.controllers.shared.run import Shared
 
 log = logging.getLogger(__name__)
 
@@ -52,23 +52,20 @@ BACK_OFF = BackOff(first_seconds=1.0, max_seconds=300.0)
 class DiagnosisController:
     """Says on a Service why it leads nowhere; informers are the caller's to run."""
 
-    def __init__(
-        self, client: Client, *, services: Informer[Service], pods: Informer[Pod], selection: Selection
-    ) -> None:
-        self._client = client
-        self._services, self._pods, self._selection = services, pods, selection
+    def __init__(self, shared: Shared) -> None:
+        self._client = shared.client
+        self._selection = shared.selection
+        self._services, self._pods = shared.services, shared.pods
         self._pods_by_namespace: Index[Pod, str] = Index(lambda pod: (pod.metadata.namespace,))
         self._served: Counter[str] = Counter()
         self._since: dict[str, dict[str, tuple[str, float]]] = {}
         self._standing: dict[str, dict[str, None]] = {}
-        self._queue = QueueLoop("diagnosis", self._sync, workers=1, back_off=BACK_OFF)
-        services.subscribe(self._on_service)
-        pods.subscribe(self._on_pod)
+        self._queue = QueueLoop("diagnosis", self._sync, workers=1, back_off=BACK_OFF, metrics=shared.metrics)
+        self._services.subscribe(self._on_service)
+        self._pods.subscribe(self._on_pod)
 
     async def run(self) -> None:
         """Work until cancelled."""
-        await self._services.wait_synced()
-        await self._pods.wait_synced()
         for key in sorted(self._services.objects):
             self._queue.add_after(key, SETTLE_SECONDS)
         await self._queue.run()
@@ -115,7 +112,7 @@ class DiagnosisController:
             for finding in plan.events:
                 log.info("diagnosis service=%s reason=%s message=%r", key, finding.reason, finding.message)
                 happening = Happening(COMPONENT, finding.reason, finding.message)
-                await post_event(self._client, "Service", service.metadata, happening)
+                await post_event(self._client, SERVICES, service.metadata, happening)
             await asyncio.sleep(PAUSE_SECONDS)
         return plan.requeue_after_seconds
 

@@ -19,8 +19,7 @@ from seaway.api.machinery.meta import ObjectMeta, object_key
 from seaway.api.pod.types import Pod
 from seaway.api.registry import ENDPOINTS
 from seaway.api.service.types import Service
-from seaway.client.requests import Client
-from seaway.client.run import Change, Informer, QueueLoop
+from seaway.client.run import Change, QueueLoop
 from seaway.client.workqueue import BackOff
 from seaway.controllers.endpoints.plan import (
     ANNOTATION_LEADER,
@@ -32,7 +31,7 @@ from seaway.controllers.endpoints.plan import (
 from seaway.controllers.endpointslice.trigger import TriggerState, advance_trigger
 from seaway.controllers.events.plan import Happening
 from seaway.controllers.events.run import post_event
-from seaway.controllers.selection import Selection
+from seaway.controllers.shared.run import Shared
 
 log = logging.getLogger(__name__)
 
@@ -58,29 +57,24 @@ class _ServiceState:
 class EndpointsController:
     """Keeps the Endpoints of every Service with a selector; the given informers are the caller's to run."""
 
-    def __init__(
-        self, client: Client, *, services: Informer[Service], pods: Informer[Pod], selection: Selection
-    ) -> None:
-        self._client = client
-        self._services, self._pods, self._selection = services, pods, selection
-        self._endpoints = Informer(client, ENDPOINTS, PackedEndpoints)
+    def __init__(self, shared: Shared) -> None:
+        self._client = shared.client
+        self._selection = shared.selection
+        self._services, self._pods = shared.services, shared.pods
+        self._endpoints = shared.cache(ENDPOINTS, PackedEndpoints)
         self._states: dict[str, _ServiceState] = {}
-        self._queue = QueueLoop("endpoints", self._sync, workers=WORKERS, back_off=BACK_OFF)
+        self._queue = QueueLoop("endpoint", self._sync, workers=WORKERS, back_off=BACK_OFF, metrics=shared.metrics)
         self._is_started = False
-        services.subscribe(self._on_service)
-        pods.subscribe(self._on_pod)
+        self._services.subscribe(self._on_service)
+        self._pods.subscribe(self._on_pod)
         self._endpoints.subscribe(self._on_endpoints)
 
     async def run(self) -> None:
         """Keep Endpoints until cancelled, from the moment when all caches are filled."""
-        async with asyncio.TaskGroup() as group:
-            group.create_task(self._endpoints.run())
-            for informer in (self._services, self._pods, self._endpoints):
-                await informer.wait_synced()
-            self._is_started = True
-            for key in sorted({*self._services.objects, *self._find_leftovers()}):
-                self._queue.add(key)
-            await self._queue.run()
+        self._is_started = True
+        for key in sorted({*self._services.objects, *self._find_leftovers()}):
+            self._queue.add(key)
+        await self._queue.run()
 
     def _find_leftovers(self) -> list[str]:
         """Endpoints without Service, when nobody heard of its end. Locks of leader elections have none."""
@@ -158,7 +152,7 @@ class EndpointsController:
         about = ObjectMeta(service.metadata.name, service.metadata.namespace) if old is None else old.metadata
         reason = "FailedToCreateEndpoint" if old is None else "FailedToUpdateEndpoint"
         text = f"Failed to create endpoint for service {key}" if old is None else f"Failed to update endpoint {key}"
-        await post_event(self._client, "Endpoints", about, Happening(COMPONENT, reason, f"{text}: {error}"))
+        await post_event(self._client, ENDPOINTS, about, Happening(COMPONENT, reason, f"{text}: {error}"))
 
     async def _write(
         self, key: str, service: Service, state: _ServiceState, write: EndpointsWrite, trigger_time: str | None

@@ -17,11 +17,11 @@ from seaway.api.machinery.errors import ApiError, Conflict, Forbidden, NotFound
 from seaway.api.machinery.meta import object_key
 from seaway.api.node.types import LABEL_ZONE, Node
 from seaway.api.pod.types import Pod
-from seaway.api.registry import ENDPOINT_SLICES
+from seaway.api.registry import ENDPOINT_SLICES, SERVICES
 from seaway.api.service.types import Service
 from seaway.client.index import Index
-from seaway.client.requests import Client, TransportError
-from seaway.client.run import Change, Informer, QueueLoop
+from seaway.client.requests import TransportError
+from seaway.client.run import Change, QueueLoop
 from seaway.client.workqueue import BackOff, RetryLater
 from seaway.controllers.endpointslice.plan import (
     MAX_ENDPOINTS,
@@ -36,7 +36,7 @@ from seaway.controllers.endpointslice.tracker import SliceTracker
 from seaway.controllers.endpointslice.trigger import TriggerState, advance_trigger
 from seaway.controllers.events.plan import Happening
 from seaway.controllers.events.run import post_event
-from seaway.controllers.selection import Selection
+from seaway.controllers.shared.run import Shared
 
 log = logging.getLogger(__name__)
 
@@ -64,34 +64,26 @@ class _ServiceState:
 class EndpointSliceController:
     """Keeps the slices of every Service with a selector; informers are the caller's to run."""
 
-    def __init__(
-        self,
-        client: Client,
-        *,
-        services: Informer[Service],
-        pods: Informer[Pod],
-        nodes: Informer[Node],
-        slices: Informer[EndpointSlice],
-        selection: Selection,
-        max_endpoints: int = MAX_ENDPOINTS,
-    ) -> None:
-        self._client = client
-        self._services, self._pods, self._nodes, self._slices = services, pods, nodes, slices
-        self._selection = selection
-        self._max_endpoints = max_endpoints
+    def __init__(self, shared: Shared) -> None:
+        self._client = shared.client
+        self._selection = shared.selection
+        self._services, self._pods, self._nodes, self._slices = (
+            shared.services, shared.pods, shared.nodes, shared.slices
+        )  # fmt: skip
+        self._max_endpoints = MAX_ENDPOINTS
         self._states: dict[str, _ServiceState] = {}
         self._pods_by_node: Index[Pod, str] = Index(lambda pod: (pod.spec.node_name,) if pod.spec.node_name else ())
         self._slices_by_service: Index[EndpointSlice, str] = Index(_service_keys)
-        self._queue = QueueLoop("endpointslice", self._sync, workers=WORKERS, back_off=BACK_OFF)
-        services.subscribe(self._on_service)
-        pods.subscribe(self._on_pod)
-        nodes.subscribe(self._on_node)
-        slices.subscribe(self._on_slice)
+        self._queue = QueueLoop(
+            "endpoint_slice", self._sync, workers=WORKERS, back_off=BACK_OFF, metrics=shared.metrics
+        )
+        self._services.subscribe(self._on_service)
+        self._pods.subscribe(self._on_pod)
+        self._nodes.subscribe(self._on_node)
+        self._slices.subscribe(self._on_slice)
 
     async def run(self) -> None:
         """Keep slices until cancelled, from the moment when all caches are filled."""
-        for informer in (self._services, self._pods, self._nodes, self._slices):
-            await informer.wait_synced()
         for key in sorted(self._services.objects):
             self._queue.add(key)
         await self._queue.run()
@@ -195,7 +187,7 @@ class EndpointSliceController:
             text = "; ".join(failures)
             message = f"Error updating Endpoint Slices for Service {key}: {text}"
             happening = Happening(COMPONENT, "FailedToUpdateEndpointSlices", message)
-            await post_event(self._client, "Service", service.metadata, happening)
+            await post_event(self._client, SERVICES, service.metadata, happening)
             raise RetryLater(text)
 
     async def _write(self, service: Service, state: _ServiceState, write: SliceWrite, trigger_time: str | None) -> None:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 from seaway.api.machinery.meta import ObjectMeta
+from seaway.api.registry import Resource
 
 Json: TypeAlias = dict[str, Any]
 
@@ -17,26 +18,36 @@ _MAX_NAME = 200
 
 @dataclass(frozen=True, slots=True)
 class Happening:
-    """What a loop noticed. `component` is the loop, as tools know it."""
+    """What a loop noticed. `component` is the loop, as tools know it.
+
+    series: what tells two events of one reason apart; with "", the latest message replaces the one before.
+    """
 
     component: str
     reason: str
     message: str
     type: str = "Warning"
+    series: str = ""
 
 
-def render_event(kind: str, about: ObjectMeta, happening: Happening, wall_now: str) -> Json:
+def render_event(resource: Resource, about: ObjectMeta, happening: Happening, wall_now: str) -> Json:
     """The Event as it is first created. The same reason has the same name: what repeats is found and counted.
 
-    kind: of core/v1, with a namespace.
+    An object of cluster scope has its Events in `default`.
     """
-    identity = f"{kind} {about.uid} {happening.component} {happening.reason}"
+    identity = f"{resource.kind} {about.uid} {happening.component} {happening.reason} {happening.series}"
     digest = hashlib.sha256(identity.encode()).hexdigest()[:16]
-    involved = {"apiVersion": "v1", "kind": kind, "namespace": about.namespace, "name": about.name, "uid": about.uid}
+    involved = {
+        "apiVersion": resource.api_version,
+        "kind": resource.kind,
+        "namespace": about.namespace,
+        "name": about.name,
+        "uid": about.uid,
+    }
     return {
         "apiVersion": "v1",
         "kind": "Event",
-        "metadata": {"name": f"{about.name[:_MAX_NAME]}.{digest}", "namespace": about.namespace},
+        "metadata": {"name": f"{about.name[:_MAX_NAME]}.{digest}", "namespace": about.namespace or "default"},
         "involvedObject": {key: value for key, value in involved.items() if value},
         "type": happening.type,
         "reason": happening.reason,

@@ -7,17 +7,17 @@ import logging
 
 from seaway.api.machinery.errors import AlreadyExists, ApiError
 from seaway.api.machinery.meta import ObjectMeta
-from seaway.api.registry import EVENTS
+from seaway.api.registry import EVENTS, Resource
 from seaway.client.requests import MERGE_PATCH, Client, TransportError
 from seaway.controllers.events.plan import Happening, plan_repetition, render_event
 
 log = logging.getLogger(__name__)
 
 
-async def post_event(client: Client, kind: str, about: ObjectMeta, happening: Happening) -> None:
-    """Create the Event about the object of core/v1, or count it once more. Never raises for a refusal."""
-    event = render_event(kind, about, happening, wall_now())
-    name, namespace = event["metadata"]["name"], about.namespace
+async def post_event(client: Client, resource: Resource, about: ObjectMeta, happening: Happening) -> None:
+    """Create the Event about the object, or count it once more. Never raises for a refusal."""
+    event = render_event(resource, about, happening, wall_now())
+    name, namespace = event["metadata"]["name"], event["metadata"]["namespace"]
     try:
         try:
             await client.create(EVENTS, event, namespace)
@@ -26,7 +26,7 @@ async def post_event(client: Client, kind: str, about: ObjectMeta, happening: Ha
             patch = plan_repetition(existing, event)
             await client.patch(EVENTS, name, namespace, patch=patch, patch_type=MERGE_PATCH)
     except (ApiError, TransportError) as error:
-        log.info("event kind=%s object=%s/%s error=%r", kind, namespace, about.name, error)
+        log.info("event kind=%s object=%s/%s error=%r", resource.kind, namespace, about.name, error)
 
 
 def wall_now() -> str:

@@ -12,8 +12,7 @@ from seaway.api.node.types import Node
 from seaway.api.pod.types import Pod
 from seaway.api.registry import LEASES, NODES, PODS
 from seaway.client.index import Index
-from seaway.client.requests import Client
-from seaway.client.run import Change, Informer, QueueLoop
+from seaway.client.run import Change, QueueLoop
 from seaway.client.workqueue import BackOff
 from seaway.controllers.nodes.plan import (
     LEASE_NAMESPACE,
@@ -24,6 +23,7 @@ from seaway.controllers.nodes.plan import (
     plan_lost_node,
     plan_lost_pod,
 )
+from seaway.controllers.shared.run import Shared
 
 log = logging.getLogger(__name__)
 
@@ -33,30 +33,26 @@ BACK_OFF = BackOff(first_seconds=0.1, max_seconds=5.0)
 class NodeController:
     """Marks nodes without heartbeats as Unknown, and their Pods as not ready."""
 
-    def __init__(self, client: Client, *, nodes: Informer[Node], pods: Informer[Pod], grace_seconds: float) -> None:
-        self._client = client
-        self._grace_seconds = grace_seconds
-        self._nodes, self._pods = nodes, pods
-        self._leases = Informer(client, LEASES, Lease, namespace=LEASE_NAMESPACE)
+    def __init__(self, shared: Shared) -> None:
+        self._client = shared.client
+        self._grace_seconds = shared.config.node_grace_seconds
+        self._nodes, self._pods = shared.nodes, shared.pods
+        self._leases = shared.cache(LEASES, Lease, namespace=LEASE_NAMESPACE)
         self._heartbeats: dict[str, Heartbeat] = {}
         self._lost: set[str] = set()
         self._pods_by_node: Index[Pod, str] = Index(lambda pod: (pod.spec.node_name,) if pod.spec.node_name else ())
-        self._queue = QueueLoop("nodes", self._sync, workers=8, back_off=BACK_OFF)
-        nodes.subscribe(self._on_node)
-        pods.subscribe(self._on_pod)
+        self._queue = QueueLoop("nodes", self._sync, workers=8, back_off=BACK_OFF, metrics=shared.metrics)
+        self._nodes.subscribe(self._on_node)
+        self._pods.subscribe(self._on_pod)
         self._leases.subscribe(lambda change: self._observe(change.key.partition("/")[2]))
 
     async def run(self) -> None:
         """Work until cancelled. Every node has a full grace period from now on."""
-        async with asyncio.TaskGroup() as group:
-            group.create_task(self._leases.run())
-            for informer in (self._nodes, self._pods, self._leases):
-                await informer.wait_synced()
-            self._heartbeats.clear()
-            for name in sorted(self._nodes.objects):
-                self._observe(name)
-                self._queue.add(name)
-            await self._queue.run()
+        self._heartbeats.clear()
+        for name in sorted(self._nodes.objects):
+            self._observe(name)
+            self._queue.add(name)
+        await self._queue.run()
 
     def _on_node(self, change: Change[Node]) -> None:
         if change.new is None:

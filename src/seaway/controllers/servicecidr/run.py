@@ -12,10 +12,11 @@ from seaway.api.ipaddress.types import LABEL_MANAGED_BY, MANAGED_BY, IPAddress
 from seaway.api.machinery.errors import ApiError, Conflict, NotFound
 from seaway.api.registry import EVENTS, IP_ADDRESSES, SERVICE_CIDRS
 from seaway.api.servicecidr.types import FINALIZER, Condition, ServiceCIDR
-from seaway.client.requests import STRATEGIC_PATCH, Client, TransportError
-from seaway.client.run import Change, Informer, QueueLoop
+from seaway.client.requests import STRATEGIC_PATCH, TransportError
+from seaway.client.run import Change, QueueLoop
 from seaway.client.workqueue import BackOff
 from seaway.controllers.servicecidr.plan import contains, may_go, networks_of, overlaps, plan_service_cidr
+from seaway.controllers.shared.run import Shared
 
 log = logging.getLogger(__name__)
 
@@ -31,23 +32,25 @@ _PAGE = 500
 class ServiceCIDRController:
     """Keeps finalizer and condition of every ServiceCIDR."""
 
-    def __init__(self, client: Client) -> None:
-        self._client = client
-        self._ranges = Informer(client, SERVICE_CIDRS, ServiceCIDR)
-        self._addresses = Informer(client, IP_ADDRESSES, IPAddress, label_selector=_MANAGED)
+    def __init__(self, shared: Shared) -> None:
+        self._client = shared.client
+        self._ranges = shared.cache(SERVICE_CIDRS, ServiceCIDR)
+        self._addresses = shared.cache(IP_ADDRESSES, IPAddress, label_selector=_MANAGED)
         self._deleting_since: dict[str, float] = {}
-        self._queue = QueueLoop("servicecidr", self._sync, workers=WORKERS, back_off=BACK_OFF, max_retries=MAX_RETRIES)
+        self._queue = QueueLoop(
+            "servicecidr",
+            self._sync,
+            workers=WORKERS,
+            back_off=BACK_OFF,
+            max_retries=MAX_RETRIES,
+            metrics=shared.metrics,
+        )
         self._ranges.subscribe(self._on_range)
         self._addresses.subscribe(self._on_address)
 
     async def run(self) -> None:
         """Work until cancelled."""
-        async with asyncio.TaskGroup() as group:
-            for informer in (self._ranges, self._addresses):
-                group.create_task(informer.run())
-            for waited in (self._ranges, self._addresses):
-                await waited.wait_synced()
-            await self._queue.run()
+        await self._queue.run()
 
     def _on_range(self, change: Change[ServiceCIDR]) -> None:
         self._queue.add(change.key)

@@ -1,0 +1,75 @@
+"""What every loop is built from: the client, the configuration, what is counted, and caches that are made
+once, when first asked for."""
+
+from __future__ import annotations
+
+from functools import cached_property
+from typing import Any, TypeVar
+
+from seaway.api.endpointslice.types import EndpointSlice
+from seaway.api.namespace.types import Namespace
+from seaway.api.node.types import Node
+from seaway.api.pod.types import Pod
+from seaway.api.registry import ENDPOINT_SLICES, NAMESPACES, NODES, PODS, SERVICES, Resource
+from seaway.api.service.types import Service
+from seaway.client.requests import Client
+from seaway.client.run import Informer
+from seaway.controllers.config import ControllersConfig
+from seaway.controllers.selection import Selection
+from seaway.telemetry.metrics import Metrics
+
+T = TypeVar("T")
+
+
+class Shared:
+    """Handed to each loop as it is built. A loop takes what it needs; what none takes is neither listed nor watched.
+
+    Loops are built before any cache is filled, and run once all are: a loop subscribes in its constructor, and in `run`
+    every cache that it took from here is complete.
+    """
+
+    def __init__(self, client: Client, config: ControllersConfig, metrics: Metrics | None = None) -> None:
+        self.client = client
+        self.config = config
+        self.metrics = metrics or Metrics()
+        self._informers: dict[tuple[object, ...], Informer[Any]] = {}
+
+    def cache(self, resource: Resource, as_type: type[T], **narrowed: str) -> Informer[T]:
+        """The one cache of the kind's objects as this type: of all, or as `Informer` narrows them by its keywords."""
+        key = (resource.store_prefix, as_type, tuple(sorted(narrowed.items())))
+        if key not in self._informers:
+            self._informers[key] = Informer(self.client, resource, as_type, **narrowed)
+        return self._informers[key]
+
+    @property
+    def informers(self) -> tuple[Informer[Any], ...]:
+        """Those that were asked for, in that order."""
+        return tuple(self._informers.values())
+
+    @property
+    def services(self) -> Informer[Service]:
+        return self.cache(SERVICES, Service)
+
+    @property
+    def pods(self) -> Informer[Pod]:
+        return self.cache(PODS, Pod)
+
+    @property
+    def nodes(self) -> Informer[Node]:
+        return self.cache(NODES, Node)
+
+    @property
+    def slices(self) -> Informer[EndpointSlice]:
+        return self.cache(ENDPOINT_SLICES, EndpointSlice)
+
+    @property
+    def namespaces(self) -> Informer[Namespace]:
+        return self.cache(NAMESPACES, Namespace)
+
+    @cached_property
+    def selection(self) -> Selection:
+        """Hears of each change before the loops that were built after they asked for it."""
+        selection = Selection(self.services.objects, self.pods.objects)
+        self.services.subscribe(selection.apply_service)
+        self.pods.subscribe(selection.apply_pod)
+        return selection
