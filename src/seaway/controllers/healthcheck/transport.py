@@ -20,7 +20,8 @@ AGENT = "seaway-healthcheck"
 async def probe(check: Check, target: Target) -> Outcome:
     """Passed when a connection stands (tcp), for status 200 to 399 (http, https), or when the service serves (grpc).
 
-    Redirects are not followed: they would lead elsewhere. Never raises: a peer must not be able to end the loop.
+    Redirects are not followed: they would lead elsewhere. The message repeats nothing that the peer said: who writes a
+    Service learns whether an address answers, and no more. Never raises: a peer must not be able to end the loop.
     """
     shown = f"{check.kind} {_join(target)}"
     try:
@@ -28,8 +29,10 @@ async def probe(check: Check, target: Target) -> Outcome:
             wrong = await _try(check, target)
     except TimeoutError:
         wrong = f"no answer in {check.timeout_seconds:g} s"
-    except (OSError, ValueError, asyncio.IncompleteReadError) as error:
+    except (OSError, asyncio.IncompleteReadError) as error:
         wrong = describe(error)
+    except ValueError:
+        wrong = f"malformed {check.kind.upper()} response"
     except Exception as error:
         log.exception("healthcheck target=%s", _join(target))
         wrong = type(error).__name__

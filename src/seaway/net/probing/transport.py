@@ -21,6 +21,8 @@ def describe(error: Exception) -> str:
     """The system's own words; asyncio's name the address, which is said already."""
     if isinstance(error, OSError) and error.errno and not isinstance(error, ssl.SSLError):
         return f"connect: {os.strerror(error.errno).lower()}"
+    if isinstance(error, asyncio.IncompleteReadError):
+        return "the connection ended before the answer"
     return str(error) or type(error).__name__
 
 
