@@ -59,8 +59,8 @@ class World:
 
 @contextlib.asynccontextmanager
 async def checking(cluster: Cluster, world: World) -> AsyncIterator[None]:
-    """The loop of health checks, as `seaway controllers` runs it, in that world."""
-    client = cluster.client(user="system:kube-controller-manager", groups=())
+    """The loop of health checks in that world, with no more rights than its role has."""
+    client = cluster.client(user="seaway:healthcheck", groups=())
     shared = Shared(client, ControllersConfig(node_grace_seconds=3.0, ca_pem=""))
     controller = HealthCheckController(shared, probe=world.probe, jitter=lambda: 0.5)
     caches = asyncio.create_task(run_all(*shared.informers))
@@ -154,6 +154,8 @@ def test_a_target_that_dies_is_out_and_one_that_comes_back_is_back_in_rise_times
         assert [(type_, reason) for type_, reason, _ in await list_events(client)] == [
             ("Normal", "EndpointsUp"), ("Warning", "EndpointsDown"),
         ]  # fmt: skip
+        page = await client.list(EVENTS, "default", field_selector="reason=EndpointsDown")
+        assert [msgspec.json.decode(raw)["count"] for raw in page.items] == [3]
         assert (await list_events(client))[1][2] == f"no more traffic to {A} (tcp {A}: refused)"
 
     play(scenario)
