@@ -42,9 +42,9 @@ _count = re.compile(r"[0-9]{1,3}", re.ASCII).fullmatch
 _UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0}
 
 _CHECK_ALLOWED = "tcp, http, https or grpc, then nothing or ://[:PORT][/PATH] without a host"
-_INTERVAL_ALLOWED = "250ms to 60m"
-_TIMEOUT_ALLOWED = "10ms to 10s, and no more than the interval"
-_ROW_ALLOWED = f"1 to {MAX_ROW}"
+INTERVAL_ALLOWED = "250ms to 60m"
+TIMEOUT_ALLOWED = "10ms to 10s, and no more than the interval"
+ROW_ALLOWED = f"1 to {MAX_ROW}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -90,23 +90,23 @@ def parse_check(annotations: Mapping[str, str]) -> Reading:
         return Reading()
     errors: list[BadAnnotation] = []
     for name in sorted(annotations):
-        if name.startswith(f"{ANNOTATION_CHECK}-") and name not in _OPTIONS:
-            errors.append(BadAnnotation(name, annotations[name], f"no such annotation; {', '.join(_OPTIONS)}"))
+        if name.startswith(f"{ANNOTATION_CHECK}-") and name not in OPTIONS:
+            errors.append(BadAnnotation(name, annotations[name], f"no such annotation; {', '.join(OPTIONS)}"))
     target = _parse_target(text)
     if target is None:
         errors.append(BadAnnotation(ANNOTATION_CHECK, text, _CHECK_ALLOWED))
     interval = _parse_duration(annotations.get(ANNOTATION_INTERVAL), DEFAULT_INTERVAL_SECONDS)
     if interval is None or not MIN_INTERVAL_SECONDS <= interval <= MAX_INTERVAL_SECONDS:
-        errors.append(BadAnnotation(ANNOTATION_INTERVAL, annotations[ANNOTATION_INTERVAL], _INTERVAL_ALLOWED))
+        errors.append(BadAnnotation(ANNOTATION_INTERVAL, annotations[ANNOTATION_INTERVAL], INTERVAL_ALLOWED))
         interval = MAX_INTERVAL_SECONDS
     timeout = _parse_duration(annotations.get(ANNOTATION_TIMEOUT), min(DEFAULT_TIMEOUT_SECONDS, interval))
     if timeout is None or not MIN_TIMEOUT_SECONDS <= timeout <= min(MAX_TIMEOUT_SECONDS, interval):
-        errors.append(BadAnnotation(ANNOTATION_TIMEOUT, annotations[ANNOTATION_TIMEOUT], _TIMEOUT_ALLOWED))
+        errors.append(BadAnnotation(ANNOTATION_TIMEOUT, annotations[ANNOTATION_TIMEOUT], TIMEOUT_ALLOWED))
     rows = {ANNOTATION_RISE: DEFAULT_RISE, ANNOTATION_FALL: DEFAULT_FALL}
     for name, default in rows.items():
         found = annotations.get(name, str(default))
         if not _count(found) or not 1 <= int(found) <= MAX_ROW:
-            errors.append(BadAnnotation(name, found, _ROW_ALLOWED))
+            errors.append(BadAnnotation(name, found, ROW_ALLOWED))
         else:
             rows[name] = int(found)
     if errors or target is None or timeout is None:
@@ -152,4 +152,4 @@ def _parse_duration(text: str | None, default: float) -> float | None:
     return float(match[1]) * _UNITS[match[2]] if match else None
 
 
-_OPTIONS = (ANNOTATION_FALL, ANNOTATION_INTERVAL, ANNOTATION_RISE, ANNOTATION_TIMEOUT)
+OPTIONS = (ANNOTATION_FALL, ANNOTATION_INTERVAL, ANNOTATION_RISE, ANNOTATION_TIMEOUT)
