@@ -19,7 +19,7 @@ DOCS = ROOT / "docs"
 CODE = ROOT / "src" / "seaway"
 COMPONENTS = ("apiserver", "app", "client", "controllers", "dns", "node", "proxy", "store")
 # Described where they are used: values and rules, not something that runs.
-WITHOUT_PAGE = frozenset(("api", "cli", "net", "pki", "testing"))
+WITHOUT_PAGE = frozenset(("api", "cli", "net", "pki", "telemetry", "testing"))
 SECTIONS = ("Name", "Description", "Configuration", "Metrics", "Readiness", "Limits", "Examples")
 PAGES = sorted([ROOT / "README.md", *DOCS.rglob("*.md"), *(CODE / name / "README.md" for name in COMPONENTS)])
 REFERENCE = DOCS / "reference" / "cli.md"

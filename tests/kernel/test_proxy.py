@@ -349,6 +349,18 @@ def fill(proxy: Running) -> None:
         ports=[{"port": 53, "protocol": "UDP", "nodePort": 30053}],
         status={"loadBalancer": {"ingress": [{"ip": "203.0.113.12"}, {"ip": "2001:db8:1::12"}]}},
     )
+    proxy.serve(
+        "sticky",
+        clusterIP="10.96.0.13",
+        clusterIPs=["10.96.0.13", "fd10:96::13"],
+        type="NodePort",
+        externalTrafficPolicy="Local",
+        sessionAffinity="ClientIP",
+        sessionAffinityConfig={"clientIP": {"timeoutSeconds": 10 * 3600 + 90}},
+        ports=[{"port": 80, "protocol": "TCP", "nodePort": 30080}],
+    )
+    proxy.endpoints(list(PODS), "sticky")
+    proxy.endpoints(list(PODS6), "sticky")
     udp = [{"name": "", "port": 8080, "protocol": "UDP"}]
     proxy.endpoints([PODS[0]], "balanced", ports=udp)
     proxy.endpoints([PODS6[0]], "balanced", ports=udp)

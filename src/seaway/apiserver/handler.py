@@ -40,6 +40,7 @@ from seaway.apiserver.verbs import Call
 from seaway.pki.issuer import TokenIssuer
 from seaway.pki.tokens import ALGORITHM
 from seaway.store.contract import StoreError
+from seaway.telemetry.exposition import CONTENT_TYPE
 
 WAITING_PER_SEAT = 2
 """Requests that may wait for each that may be at work: upstream's queues hold about as many in all."""
@@ -315,7 +316,7 @@ class ApiServer:
 
         if self.audit is not None:
             self.metrics.audit_events, self.metrics.audit_drops = self.audit.events, self.audit.lost
-        return make_text(200, exposition.render(self.state, self.gates), content_type=exposition.CONTENT_TYPE)
+        return make_text(200, exposition.render(self.state, self.gates), content_type=CONTENT_TYPE)
 
     async def _find_checks(self) -> dict[str, str | None]:
         """Each check's failure, None when it passes. Rule: §11."""

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
-from seaway.cli.flags import kubeconfig_flag, report_to_stderr
+from seaway.cli.flags import election_flags, kubeconfig_flag, parse_address, report_to_stderr
+
+if TYPE_CHECKING:
+    from seaway.client.election.lease import ElectionConfig
 
 
 @click.command("controllers")
@@ -18,13 +22,34 @@ from seaway.cli.flags import kubeconfig_flag, report_to_stderr
 )
 @click.option("--root-ca-file", type=click.Path(path_type=Path, exists=True, dir_okay=False), required=True,
               help="The CA that Pods find in kube-root-ca.crt.")  # fmt: skip
-def command(kubeconfig: Path, enabled: str, node_grace_seconds: float, root_ca_file: Path) -> None:
+@click.option(
+    "--metrics-bind-address",
+    default="",
+    metavar="ADDRESS:PORT",
+    help="Where /metrics, /healthz, /livez and /readyz are, over plain HTTP.  [default: nowhere]",
+)
+@election_flags("seaway-controllers")
+def command(
+    kubeconfig: Path,
+    enabled: str,
+    node_grace_seconds: float,
+    root_ca_file: Path,
+    metrics_bind_address: str,
+    election: ElectionConfig | None,
+) -> None:
     """Run the control loops against the API server of a kubeconfig."""
     from seaway.app.pieces import run_with_client
-    from seaway.controllers.run import ControllersConfig, run
+    from seaway.controllers.config import ControllersConfig
+    from seaway.controllers.run import run
 
     names = tuple(name.strip() for name in enabled.split(","))
-    config = ControllersConfig(node_grace_seconds=node_grace_seconds, ca_pem=root_ca_file.read_text(), enabled=names)
+    config = ControllersConfig(
+        node_grace_seconds=node_grace_seconds,
+        ca_pem=root_ca_file.read_text(),
+        enabled=names,
+        election=election,
+        metrics_address=parse_address(metrics_bind_address) if metrics_bind_address else None,
+    )
     sys.exit(
         run_with_client(
             kubeconfig,

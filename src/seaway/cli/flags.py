@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import functools
+import math
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import click
 
@@ -53,6 +55,87 @@ def _kubeconfig_option(*, required: bool) -> Callable[[F], F]:
         envvar="KUBECONFIG",
         help="Kubeconfig of the API server.",
     )
+
+
+def election_flags(lease: str) -> Callable[[F], F]:
+    """The `--leader-elect` flags under upstream's names; the verb gets an `election`, None for none.
+
+    lease: the default of the Lease's name.
+    """
+
+    def decorate(function: F) -> F:
+        @functools.wraps(function)
+        def call(
+            *args: Any,
+            leader_elect: bool,
+            leader_elect_lease_duration: float,
+            leader_elect_renew_deadline: float,
+            leader_elect_retry_period: float,
+            leader_elect_resource_name: str,
+            leader_elect_resource_namespace: str,
+            **kwargs: Any,
+        ) -> Any:
+            from uuid import uuid4
+
+            from seaway.client.election.lease import ElectionConfig
+            from seaway.net.errors import OperationalError
+
+            if not leader_elect:
+                return function(*args, election=None, **kwargs)
+            try:
+                election = ElectionConfig(
+                    identity=f"{host_name_default()}_{uuid4()}",
+                    name=leader_elect_resource_name,
+                    namespace=leader_elect_resource_namespace,
+                    lease_seconds=math.ceil(leader_elect_lease_duration),
+                    renew_seconds=leader_elect_renew_deadline,
+                    retry_seconds=leader_elect_retry_period,
+                )
+            except OperationalError as error:
+                raise click.UsageError(str(error)) from None
+            return function(*args, election=election, **kwargs)
+
+        for option in reversed(_election_options(lease)):
+            call = option(call)
+        return cast(F, call)
+
+    return decorate
+
+
+def _election_options(lease: str) -> list[Callable[[Any], Any]]:
+    def duration(flag: str, default: str, text: str) -> Callable[[Any], Any]:
+        return click.option(
+            flag,
+            default=default,
+            show_default=True,
+            callback=lambda _context, _option, given: parse_seconds(given),
+            help=text,
+        )
+
+    return [
+        click.option(
+            "--leader-elect",
+            type=bool,
+            default=True,
+            show_default=True,
+            help="Work only while holding a Lease, so that several may run; false: this is the only one.",
+        ),
+        duration("--leader-elect-lease-duration", "15s", "Others take over when the Lease was not renewed this long."),
+        duration("--leader-elect-renew-deadline", "10s", "A leader that could not renew this long stops."),
+        duration("--leader-elect-retry-period", "2s", "Between two tries to take or renew the Lease."),
+        click.option("--leader-elect-resource-name", default=lease, show_default=True, help="The name of the Lease."),
+        click.option(
+            "--leader-elect-resource-namespace", default="kube-system", show_default=True, help="Where the Lease is."
+        ),
+    ]
+
+
+def parse_address(text: str) -> tuple[str, int]:
+    """Host and port of `127.0.0.1:10257`, `[::1]:10257` or `:10257` (all addresses). Raises BadParameter."""
+    host, _, port = text.rpartition(":")
+    if not port.isascii() or not port.isdigit() or int(port) > 65535 or (":" in host and host[:1] + host[-1:] != "[]"):
+        raise click.BadParameter(f"{text} found, an address and a port such as 127.0.0.1:10257 allowed")
+    return host.strip("[]") or "::", int(port)
 
 
 def host_name_default() -> str:

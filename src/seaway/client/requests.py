@@ -67,7 +67,7 @@ class Client:
 
     def __init__(self, transport: Transport, *, user_agent: str = "seaway") -> None:
         self.transport = transport
-        self._headers = {"user-agent": user_agent, "accept": "application/json"}
+        self._headers = {"user-agent": user_agent}
 
     async def get(self, resource: Resource, name: str, namespace: str = "", *, as_type: type[T]) -> T:
         """The object, decoded as `as_type` (a Reader, or dict)."""
@@ -162,9 +162,10 @@ class Client:
         query: Sequence[tuple[str, str]] = (),
         body: bytes = b"",
         content_type: str = "application/json",
+        accept: str = "application/json",
     ) -> bytes:
         """Any request whose answer is no stream; `path` is percent-encoded."""
-        response = await self._send(method, path, query=query, body=body, content_type=content_type)
+        response = await self._send(method, path, query=query, body=body, content_type=content_type, accept=accept)
         assert isinstance(response.body, bytes)
         return response.body
 
@@ -180,8 +181,11 @@ class Client:
         query: Sequence[tuple[str, str]] = (),
         body: bytes = b"",
         content_type: str = "application/json",
+        accept: str = "application/json",
     ) -> Response:
-        headers = {**self._headers, "content-type": content_type} if body else self._headers
+        headers = {**self._headers, "accept": accept}
+        if body:
+            headers["content-type"] = content_type
         response = await self.transport.send(Request(method, path, tuple(query), headers, body))
         if response.status < 400:
             return response

@@ -16,9 +16,11 @@ from seaway.api.machinery.meta import object_key
 from seaway.api.registry import Resource
 from seaway.client import reflector
 from seaway.client.index import Change, diff_objects
+from seaway.client.queuefigures import QueueFigures
 from seaway.client.reflector import Failure, Reflector
 from seaway.client.requests import Client, TransportError
 from seaway.client.workqueue import BackOff, RetryLater, WorkQueue
+from seaway.telemetry.metrics import Metrics
 
 __all__ = ["Change", "Informer", "QueueLoop", "run_all"]
 
@@ -74,6 +76,11 @@ class Informer(Generic[T]):
         self._reachable_since: float | None = None
         self.objects: Mapping[str, T] = MappingProxyType(self._objects)
         """By `namespace/name`, or `name`; a live view."""
+
+    @property
+    def name(self) -> str:
+        """The plural of what it caches, for logs and health checks."""
+        return self._resource.plural
 
     @property
     def is_synced(self) -> bool:
@@ -226,6 +233,7 @@ class QueueLoop:
         workers: int = 5,
         back_off: BackOff | None = None,
         max_retries: int | None = None,
+        metrics: Metrics | None = None,
     ) -> None:
         self.name = name
         self._sync = sync
@@ -233,6 +241,7 @@ class QueueLoop:
         self._max_retries = max_retries
         self._queue = WorkQueue(back_off)
         self._idle: set[asyncio.Future[None]] = set()
+        self._figures = QueueFigures(metrics or Metrics(), name, depth=lambda: self._queue.depth, clock=_now)
 
     def __len__(self) -> int:
         return len(self._queue)
@@ -240,6 +249,7 @@ class QueueLoop:
     def add(self, key: str) -> None:
         """The key is due now."""
         self._queue.add(key)
+        self._figures.added(key, _now())
         self._wake()
 
     def add_after(self, key: str, delay_seconds: float) -> None:
@@ -261,6 +271,7 @@ class QueueLoop:
                 await self._sleep()
                 continue
             self._wake()
+            self._figures.taken(key, loop.time())
             try:
                 self._schedule(key, await self._sync(key))
             except (ApiError, TransportError, RetryLater) as error:
@@ -270,6 +281,7 @@ class QueueLoop:
                 self._retry(key, error)
             finally:
                 self._queue.done(key)
+                self._figures.done(key, loop.time())
                 self._wake()
 
     def _schedule(self, key: str, again_after_seconds: float | None) -> None:
@@ -284,6 +296,7 @@ class QueueLoop:
             log.error("sync loop=%s key=%s failures=%d given_up error=%r", self.name, key, failures, error)
             return
         delay = self._queue.add_failed(key, asyncio.get_running_loop().time())
+        self._figures.retries.inc(self.name)
         log.warning("sync loop=%s key=%s failures=%d retry_seconds=%.3f error=%r",
                     self.name, key, failures + 1, delay, error)  # fmt: skip
 
@@ -304,6 +317,14 @@ class QueueLoop:
         """One idle worker looks at the queue again: there is a key for it, or a nearer deadline."""
         if self._idle and len(self._queue):
             _resolve(self._idle.pop())
+
+
+def _now() -> float:
+    """The loop's time; before it runs, when queues are filled but nobody works, no time passes."""
+    try:
+        return asyncio.get_running_loop().time()
+    except RuntimeError:
+        return 0.0
 
 
 def _resolve(wakeup: asyncio.Future[None]) -> None:

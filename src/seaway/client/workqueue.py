@@ -48,6 +48,11 @@ class WorkQueue:
     def __len__(self) -> int:
         return len(self._waiting) + len(self._due)
 
+    @property
+    def depth(self) -> int:
+        """How many keys are due now and wait for a worker."""
+        return len(self._ready)
+
     def add(self, key: str) -> None:
         """The key is due now."""
         if key in self._working:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 
+from seaway.client.election.lease import ElectionConfig
 from seaway.net.errors import OperationalError
 
 
@@ -15,11 +16,15 @@ class ControllersConfig:
     node_grace_seconds: without a heartbeat, before a node is lost; more than twice what its agent renews in. Agents of
     Kubernetes renew every 10 s (upstream's grace is 50), so a cluster with such nodes must not be given less than that.
     ca_pem: what Pods find in `kube-root-ca.crt`. enabled: names of loops, `*` for all, `-NAME` for all but one.
+    election: for which lease this process stands; None: it is the only one. metrics_address: where `/metrics` and
+    `/healthz` are, port 0 for a free one; None: nowhere.
     """
 
     node_grace_seconds: float
     ca_pem: str
     enabled: tuple[str, ...] = ("*",)
+    election: ElectionConfig | None = None
+    metrics_address: tuple[str, int] | None = None
 
 
 def choose_loops(

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+import contextlib
+import logging
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from seaway.client.election.run import Candidate
 from seaway.client.requests import Client
 from seaway.client.run import run_all
 from seaway.controllers.binder.run import BinderController
@@ -21,6 +24,10 @@ from seaway.controllers.namespace.run import NamespaceController
 from seaway.controllers.nodes.run import NodeController
 from seaway.controllers.servicecidr.run import ServiceCIDRController
 from seaway.controllers.shared.run import Shared
+from seaway.telemetry.metrics import Metrics
+from seaway.telemetry.serve import serve_telemetry
+
+log = logging.getLogger(__name__)
 
 __all__ = ["LOOPS", "ControllersConfig", "run"]
 
@@ -62,16 +69,68 @@ ALIASES = {alias: name for name, loop in LOOPS.items() for alias in loop.upstrea
 async def run(config: ControllersConfig, client: Client, *, on_ready: Callable[[], None]) -> None:
     """Run the enabled loops until cancelled. on_ready: called once, when all shared caches are filled.
 
-    A failed write is tried again; a bug in a loop ends all, so that the supervisor sees it. Raises OperationalError
-    for an unknown name in `enabled`.
+    With an election, the caches fill at once, and the loops run only while this process leads; one that has lost its
+    lease starts over with fresh caches. A failed write is tried again; a bug in a loop ends all, so that the supervisor
+    sees it. Raises OperationalError for an unknown name in `enabled`, and for an address that cannot be listened on.
     """
     names = choose_loops(config.enabled, LOOPS, aliases=ALIASES)
-    shared = Shared(client, config)
-    controllers = {name: LOOPS[name].build(shared) for name in names}
-    async with asyncio.TaskGroup() as group:
-        group.create_task(run_all(*shared.informers))
-        for informer in shared.informers:
-            await informer.wait_synced()
-        for name, controller in controllers.items():
-            group.create_task(controller.run(), name=name)
-        on_ready()
+    metrics = Metrics()
+    crew = Crew(names, client, config, metrics)
+    async with contextlib.AsyncExitStack() as stack:
+        if config.metrics_address is not None:
+            host, port = config.metrics_address
+            port = await stack.enter_async_context(serve_telemetry(host, port, metrics, lambda: crew.checks()))
+            log.info("metrics address=%s:%d", host, port)
+        group = await stack.enter_async_context(asyncio.TaskGroup())
+        group.create_task(crew.fill(on_ready))
+        if config.election is None:
+            group.create_task(crew.work())
+            return
+        candidate = Candidate(client, config.election)
+        metrics.gauge("leader_election_master_status", "1 for the leader, 0 for those who wait.", "name").read(
+            lambda: float(candidate.election.is_leader), config.election.name
+        )
+
+        async def lead() -> None:
+            nonlocal crew
+            if not crew.has_worked:
+                await crew.work()
+                return
+            crew = Crew(names, client, config, metrics)
+            async with asyncio.TaskGroup() as fresh:
+                fresh.create_task(crew.fill(lambda: None))
+                fresh.create_task(crew.work())
+
+        group.create_task(candidate.run(lead))
+
+
+class Crew:
+    """The enabled loops over caches of their own. They work once: what they remember is of that time."""
+
+    def __init__(self, names: Sequence[str], client: Client, config: ControllersConfig, metrics: Metrics) -> None:
+        self._shared = Shared(client, config, metrics)
+        self._controllers = {name: LOOPS[name].build(self._shared) for name in names}
+        self._filled = asyncio.Event()
+        self.has_worked = False
+
+    async def fill(self, on_filled: Callable[[], None]) -> None:
+        """Keep the caches fresh until cancelled; on_filled is called once."""
+        async with asyncio.TaskGroup() as group:
+            group.create_task(run_all(*self._shared.informers))
+            for informer in self._shared.informers:
+                await informer.wait_synced()
+            self._filled.set()
+            on_filled()
+
+    async def work(self) -> None:
+        """Run the loops until cancelled, once the caches are filled."""
+        self.has_worked = True
+        await self._filled.wait()
+        async with asyncio.TaskGroup() as group:
+            for name, controller in self._controllers.items():
+                group.create_task(controller.run(), name=name)
+
+    def checks(self) -> dict[str, str | None]:
+        """For the health checks: None when all is well."""
+        missing = "" if self._filled.is_set() else ", ".join(i.name for i in self._shared.informers if not i.is_synced)
+        return {"ping": None, "informer-sync": f"not yet listed: {missing}" if missing else None}

@@ -105,6 +105,11 @@ class ServiceForwarding:
     hairpins: tuple[tuple[str, Target], ...] = ()
     """(protocol, endpoint) on this node that may be asked by itself."""
 
+    @property
+    def is_sticky(self) -> bool:
+        """Some frontend remembers its clients."""
+        return any(f.affinity_seconds is not None for f in self.forwardings)
+
 
 def forward_service(
     service: Service, slices: Iterable[EndpointSlice], *, family: Family, node: NodeView

@@ -17,6 +17,7 @@ from seaway.apiserver.access.credentials import Credentials
 from seaway.apiserver.config import ServerConfig
 from seaway.apiserver.handler import ApiServer
 from seaway.apiserver.run import open_server
+from seaway.client.election.lease import ElectionConfig
 from seaway.client.requests import Client, TransportError
 from seaway.client.transport import InProcessTransport
 from seaway.controllers.run import ControllersConfig
@@ -67,11 +68,18 @@ class Cluster:
         enabled: tuple[str, ...] = ("*",),
         node_grace_seconds: float = NODE_GRACE_SECONDS,
         ca_pem: str = "CA\n",
+        election: ElectionConfig | None = None,
+        client: Client | None = None,
     ) -> asyncio.Task[None]:
-        """Run control loops until the cluster closes or the returned task is cancelled; returns when they are ready."""
+        """Run control loops until the cluster closes or the returned task is cancelled; returns when they are ready.
+
+        client: whose; None: one of kube-controller-manager's.
+        """
         ready = asyncio.Event()
-        config = ControllersConfig(node_grace_seconds=node_grace_seconds, ca_pem=ca_pem, enabled=enabled)
-        client = self.client(user=CONTROLLER_MANAGER, groups=())
+        config = ControllersConfig(
+            node_grace_seconds=node_grace_seconds, ca_pem=ca_pem, enabled=enabled, election=election
+        )
+        client = client or self.client(user=CONTROLLER_MANAGER, groups=())
         task = asyncio.create_task(run_controllers(config, client, on_ready=ready.set))
         self.tasks.append(task)
         await _first_of(task, ready)

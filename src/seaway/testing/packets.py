@@ -30,6 +30,7 @@ from seaway.proxy.nftables.objects import (
     LeavesBy,
     MasqueradeSource,
     Reject,
+    Remember,
     Return,
     Rule,
     Ruleset,
@@ -166,6 +167,8 @@ class _Walk:
                     return [(state, _RETURN)]
                 case MasqueradeSource():
                     return [(replace(state, is_masqueraded=True), _ACCEPT)]
+                case Remember():
+                    pass  # `trace` is of one packet; who was remembered before it is in the ruleset's elements
                 case SetMark(mask):
                     state = _with_mark(state, state.packet.mark | mask)
                 case FlipMark(mask):

@@ -13,7 +13,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from seaway.api.machinery.http import Identity, Request
 from seaway.api.registry import RESOURCES
-from seaway.apiserver.observability.exposition import Family, collect
+from seaway.apiserver.observability.exposition import collect
 from seaway.apiserver.observability.metrics import (
     DURATION_BOUNDS,
     METHODS,
@@ -24,6 +24,7 @@ from seaway.apiserver.observability.metrics import (
     label_request,
 )
 from seaway.apiserver.routes import route_request
+from seaway.telemetry.exposition import Family
 from seaway.testing.builders import make_service
 from tests.apiserver.conversation import CONFIG_MAPS, SERVICES, Conversation, talk
 

@@ -10,6 +10,7 @@ from seaway.api.namespace.objects import ROOT_CA_DESCRIPTION
 from seaway.api.namespace.types import Namespace
 from seaway.controllers.namespace.plan import (
     Content,
+    find_unexplained,
     merge_conditions,
     plan_defaults,
     plan_termination,
@@ -97,3 +98,25 @@ def test_a_condition_keeps_its_time_while_its_status_lasts() -> None:
     wanted = [{"type": "A", "status": "True"}, {"type": "B", "status": "False"}]
     existing = [{"type": "A", "status": "True", "lastTransitionTime": "then"}, {"type": "B", "status": "True"}]
     assert [c["lastTransitionTime"] for c in merge_conditions(existing, wanted, "now")] == ["then", "now"]
+
+
+def test_a_group_that_does_not_answer_holds_the_namespace_and_is_told() -> None:
+    plan = plan_termination([], unknown=["metrics.k8s.io/v1beta1: its server does not answer"])
+    assert not plan.is_empty
+    assert plan.stuck == "metrics.k8s.io/v1beta1: its server does not answer"
+    told = next(c for c in plan.conditions if c["type"] == "NamespaceDeletionDiscoveryFailure")
+    assert (told["status"], told["reason"]) == ("True", "DiscoveryFailed")
+
+
+UNEXPLAINED = {
+    "a kind that was deleted and is still there": (Content("services", 1, gvr="/v1, Resource=services"), True),
+    "a finalizer explains it": (Content("services", 1, 1, {"f": 1}), False),
+    "Pods take their time": (Content("pods", 1, 1), False),
+    "nothing is left": (Content("services", 0), False),
+}
+
+
+@pytest.mark.parametrize(("content", "is_told"), UNEXPLAINED.values(), ids=UNEXPLAINED.keys())
+def test_what_remains_without_a_reason_is_told(content: Content, is_told: bool) -> None:
+    text = "unexpected items still remain in namespace: shop for gvr: /v1, Resource=services"
+    assert find_unexplained("shop", [content]) == ((text,) if is_told else ())

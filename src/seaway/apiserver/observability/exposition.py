@@ -8,34 +8,21 @@ Rule: spec "api-machinery" §11; the text format 0.0.4 of Prometheus.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 
 from seaway.api.registry import Resource
 from seaway.apiserver.documents.discovery import VERSION
-from seaway.apiserver.observability.metrics import Distribution, Labels, ListCell, Metrics
+from seaway.apiserver.observability.metrics import Labels, ListCell, Metrics
 from seaway.apiserver.overload.gate import Gate
 from seaway.apiserver.state import ServerState
+from seaway.telemetry.exposition import Distribution, Family, Row, collect_process, render_families
 
-CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 _REQUEST = Labels._fields
 _WITHOUT_DRY_RUN = tuple(name for name in _REQUEST if name != "dry_run")
-Row = tuple[tuple[str, ...], float | Distribution]
-
-
-@dataclass(frozen=True, slots=True)
-class Family:
-    """One metric: its rows are label values and a number, or a distribution for a histogram."""
-
-    name: str
-    kind: str
-    text: str
-    labels: tuple[str, ...]
-    rows: list[Row]
 
 
 def render(state: ServerState, gates: dict[str, Gate]) -> bytes:
     """The text of all families."""
-    return "".join(_render_family(family) for family in collect(state, gates)).encode()
+    return render_families(collect(state, gates))
 
 
 def collect(state: ServerState, gates: dict[str, Gate]) -> Iterator[Family]:
@@ -47,7 +34,7 @@ def collect(state: ServerState, gates: dict[str, Gate]) -> Iterator[Family]:
     yield from _collect_access(state.metrics)
     yield from _collect_allocators(state)
     yield from _collect_server(state)
-    yield from _collect_process()
+    yield from collect_process()
 
 
 def _collect_requests(metrics: Metrics) -> Iterator[Family]:
@@ -235,15 +222,6 @@ def _collect_server(state: ServerState) -> Iterator[Family]:
     yield Family("kubernetes_build_info", "gauge", "The release that is served.", tuple(keys), [(values, 1)])
 
 
-def _collect_process() -> Iterator[Family]:
-    from prometheus_client import ProcessCollector  # has weight, and few ask
-
-    for family in ProcessCollector(registry=None).collect():
-        rows: list[Row] = [((), sample.value) for sample in family.samples]
-        name = family.samples[0].name if family.samples else family.name
-        yield Family(name, family.type, family.documentation, (), rows)
-
-
 def _drop_dry_run(labels: Labels) -> tuple[str, ...]:
     return (labels.verb, *labels[2:])
 
@@ -276,37 +254,3 @@ def _add(left: Distribution, right: Distribution) -> Distribution:
     total.counts = [a + b for a, b in zip(left.counts, right.counts, strict=True)]
     total.total = left.total + right.total
     return total
-
-
-def _render_family(family: Family) -> str:
-    lines = [f"# HELP {family.name} {family.text}\n# TYPE {family.name} {family.kind}\n"]
-    for values, value in family.rows:
-        pairs = [f'{name}="{_escape(text)}"' for name, text in zip(family.labels, values, strict=True)]
-        if isinstance(value, Distribution):
-            lines.append(_render_distribution(family.name, pairs, value))
-        else:
-            lines.append(f"{family.name}{_braces(pairs)} {_number(value)}\n")
-    return "".join(lines)
-
-
-def _render_distribution(name: str, pairs: list[str], distribution: Distribution) -> str:
-    lines, count = [], 0
-    for bound, number in zip((*map(_number, distribution.bounds), "+Inf"), distribution.counts, strict=True):
-        count += number
-        labels = _braces([*pairs, f'le="{bound}"'])
-        lines.append(f"{name}_bucket{labels} {count}\n")
-    lines.append(f"{name}_sum{_braces(pairs)} {_number(distribution.total)}\n")
-    lines.append(f"{name}_count{_braces(pairs)} {count}\n")
-    return "".join(lines)
-
-
-def _braces(pairs: list[str]) -> str:
-    return f"{{{','.join(pairs)}}}" if pairs else ""
-
-
-def _number(value: float) -> str:
-    return str(int(value)) if value == int(value) else repr(float(value))
-
-
-def _escape(text: str) -> str:
-    return text.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")

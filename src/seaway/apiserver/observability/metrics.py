@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import functools
 from bisect import bisect_left
-from collections.abc import Sequence
 from typing import NamedTuple
 
 from seaway.api.machinery.http import ANONYMOUS, Identity, Request
 from seaway.api.registry import Resource, find_resource
 from seaway.apiserver.observability.health import ROOTS
 from seaway.apiserver.routes import Route
+from seaway.telemetry.exposition import Distribution
 
 # Upstream's bounds of apiserver_request_duration_seconds, thinned out, and one for answers from memory.
 DURATION_BOUNDS = (0.001, 0.005, 0.025, 0.05, 0.1, 0.2, 0.4, 0.6, 1.0, 2.0, 5.0, 10.0, 30.0, 60.0)
@@ -64,27 +64,6 @@ class Labels(NamedTuple):
     subresource: str
     scope: str
     component: str = "apiserver"
-
-
-class Distribution:
-    """Counts per bound (not cumulated; the last is beyond all bounds) and the sum of what was seen."""
-
-    __slots__ = ("bounds", "counts", "total")
-
-    def __init__(self, bounds: Sequence[float]) -> None:
-        self.bounds = bounds
-        self.counts = [0] * (len(bounds) + 1)
-        self.total = 0.0
-
-    def observe(self, value: float) -> None:
-        self.counts[bisect_left(self.bounds, value)] += 1
-        self.total += value
-
-    def move(self, before: float, after: float) -> None:
-        """Correct another distribution: what counted there as `before` counts as `after` here."""
-        self.counts[bisect_left(self.bounds, before)] -= 1
-        self.counts[bisect_left(self.bounds, after)] += 1
-        self.total += after - before
 
 
 class RequestCell:

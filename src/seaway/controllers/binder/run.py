@@ -32,7 +32,7 @@ class BinderController:
         self._waiting: Index[Pod, bool] = Index(lambda pod: (True,) if needs_node(pod) else ())
         self._per_node: Counter[str] = Counter()
         self._assumed: dict[str, tuple[str, str]] = {}
-        self._queue = QueueLoop("binder", self._sync, workers=1, back_off=BACK_OFF)
+        self._queue = QueueLoop("binder", self._sync, workers=1, back_off=BACK_OFF, metrics=shared.metrics)
         self._pods.subscribe(self._on_pod)
         self._nodes.subscribe(self._on_node)
 

@@ -60,7 +60,7 @@ class DiagnosisController:
         self._served: Counter[str] = Counter()
         self._since: dict[str, dict[str, tuple[str, float]]] = {}
         self._standing: dict[str, dict[str, None]] = {}
-        self._queue = QueueLoop("diagnosis", self._sync, workers=1, back_off=BACK_OFF)
+        self._queue = QueueLoop("diagnosis", self._sync, workers=1, back_off=BACK_OFF, metrics=shared.metrics)
         self._services.subscribe(self._on_service)
         self._pods.subscribe(self._on_pod)
 

@@ -63,7 +63,7 @@ class EndpointsController:
         self._services, self._pods = shared.services, shared.pods
         self._endpoints = shared.cache(ENDPOINTS, PackedEndpoints)
         self._states: dict[str, _ServiceState] = {}
-        self._queue = QueueLoop("endpoints", self._sync, workers=WORKERS, back_off=BACK_OFF)
+        self._queue = QueueLoop("endpoint", self._sync, workers=WORKERS, back_off=BACK_OFF, metrics=shared.metrics)
         self._is_started = False
         self._services.subscribe(self._on_service)
         self._pods.subscribe(self._on_pod)

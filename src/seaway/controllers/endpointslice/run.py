@@ -74,7 +74,9 @@ class EndpointSliceController:
         self._states: dict[str, _ServiceState] = {}
         self._pods_by_node: Index[Pod, str] = Index(lambda pod: (pod.spec.node_name,) if pod.spec.node_name else ())
         self._slices_by_service: Index[EndpointSlice, str] = Index(_service_keys)
-        self._queue = QueueLoop("endpointslice", self._sync, workers=WORKERS, back_off=BACK_OFF)
+        self._queue = QueueLoop(
+            "endpoint_slice", self._sync, workers=WORKERS, back_off=BACK_OFF, metrics=shared.metrics
+        )
         self._services.subscribe(self._on_service)
         self._pods.subscribe(self._on_pod)
         self._nodes.subscribe(self._on_node)

@@ -115,6 +115,15 @@ def judge_reference(owner: OwnedMeta | None, uid: str) -> OwnerState:
     return OwnerState.SOLID
 
 
+def describe_misplaced(meta: OwnedMeta, ref: OwnerReference) -> str:
+    """The Event's text about an owner that is not where the dependent can have one.
+
+    Rule: upstream's `OwnerRefInvalidNamespace`: an owner is in the dependent's namespace, or in none.
+    """
+    spelt = f"[{ref.api_version}/{ref.kind}, namespace: {meta.namespace}, name: {ref.name}, uid: {ref.uid}]"
+    return f'ownerRef {spelt} does not exist in namespace "{meta.namespace}"'
+
+
 def _choose_policy(meta: OwnedMeta) -> str:
     if ORPHAN in meta.finalizers:
         return "Orphan"

@@ -1,8 +1,9 @@
 """The loop of the garbage collector: one cache of metadata per kind, and a queue of objects to judge.
 
-Rule: spec "controllers" §7.3. An owner that the caches lack is looked up at the server before anything is deleted.
-Left out: kinds that the registry does not know (an owner of such a kind counts as present), and the check that an
-owner is in the dependent's namespace: one elsewhere is not found and counts as gone, as upstream.
+The kinds are those that the server itself says it has, and new ones are found while the loop runs. An owner that the
+caches lack is looked up at the server before anything is deleted; an owner of a kind that is not known counts as
+present.
+Rule: spec "controllers" §7.3.
 """
 
 from __future__ import annotations
@@ -11,12 +12,16 @@ import asyncio
 import logging
 from collections.abc import Mapping
 
-from seaway.api.machinery.errors import Conflict, NotFound
-from seaway.api.machinery.meta import OwnerReference
-from seaway.api.registry import EVENTS, RESOURCES, Resource
+from seaway.api.machinery.errors import ApiError, Conflict, NotFound
+from seaway.api.machinery.meta import ObjectMeta, OwnerReference
+from seaway.api.registry import Resource
+from seaway.client.discovery import discover, select_with_verbs
 from seaway.client.index import Index
+from seaway.client.requests import Client, TransportError
 from seaway.client.run import Change, Informer, QueueLoop
-from seaway.client.workqueue import BackOff
+from seaway.client.workqueue import BackOff, RetryLater
+from seaway.controllers.events.plan import Happening
+from seaway.controllers.events.run import post_event
 from seaway.controllers.garbage.plan import (
     Delete,
     Owned,
@@ -25,6 +30,7 @@ from seaway.controllers.garbage.plan import (
     RemoveFinalizer,
     StripOwners,
     Verdict,
+    describe_misplaced,
     is_orphaning,
     judge_dependent,
     judge_owner,
@@ -36,37 +42,78 @@ log = logging.getLogger(__name__)
 
 WORKERS = 20
 BACK_OFF = BackOff(first_seconds=0.05, max_seconds=60.0)
-_KINDS = tuple(resource for resource in RESOURCES if resource.kind != EVENTS.kind and "delete" in resource.verbs)
-_BY_KIND = {(r.api_version, r.kind): r for r in _KINDS}
+DISCOVERY_SECONDS = 30.0
+"""Between two looks at which kinds there are (upstream's)."""
+SYNC_SECONDS = 30.0
+"""For the first list of every kind. One that cannot be listed must not hold up the others for good."""
+COMPONENT = "garbage-collector-controller"
+
+
+class Kind:
+    """One kind of the server: its cache, and its objects by the UIDs of their owners."""
+
+    def __init__(self, client: Client, resource: Resource) -> None:
+        self.resource = resource
+        self.informer = Informer(client, resource, Owned)
+        self.dependents: Index[Owned, str] = Index(lambda obj: {ref.uid for ref in obj.metadata.owner_references})
+        self.task: asyncio.Task[None] | None = None
+
+    def find(self, key: str) -> OwnedMeta | None:
+        """The object of the cache, None when there is none."""
+        found = self.informer.objects.get(key)
+        return found.metadata if found is not None else None
 
 
 class GarbageController:
     """Deletes what lost its owners, and lets go what waited for its dependents. Keys are `PLURAL.GROUP|NS/NAME`."""
 
     def __init__(self, shared: Shared) -> None:
-        self._client = client = shared.client
-        self._informers = {_name(resource): Informer(client, resource, Owned) for resource in _KINDS}
-        self._resources = {_name(resource): resource for resource in _KINDS}
-        self._dependents: dict[str, Index[Owned, str]] = {}
-        self._queue = QueueLoop("garbage", self._sync, workers=WORKERS, back_off=BACK_OFF)
-        for name, informer in self._informers.items():
-            self._watch(name, informer)
+        self._client = shared.client
+        self._kinds: dict[str, Kind] = {}
+        self._by_kind: dict[tuple[str, str], Kind] = {}
+        self._queue = QueueLoop("garbage", self._sync, workers=WORKERS, back_off=BACK_OFF, metrics=shared.metrics)
 
     async def run(self) -> None:
-        """Work until cancelled. Nothing is judged before every cache is filled."""
+        """Work until cancelled. Nothing is judged before the caches are filled."""
         async with asyncio.TaskGroup() as group:
-            for informer in self._informers.values():
-                group.create_task(informer.run())
-            for informer in self._informers.values():
-                await informer.wait_synced()
-            await self._queue.run()
+            while True:
+                if await self._discover(group):
+                    break
+                await asyncio.sleep(1.0)
+            try:
+                async with asyncio.timeout(SYNC_SECONDS):
+                    for kind in self._kinds.values():
+                        await kind.informer.wait_synced()
+            except TimeoutError:
+                log.warning("garbage unlisted=%s", ",".join(self._find_unlisted()))
+            group.create_task(self._queue.run())
+            while True:
+                await asyncio.sleep(DISCOVERY_SECONDS)
+                await self._discover(group)
 
-    def _watch(self, name: str, informer: Informer[Owned]) -> None:
-        index: Index[Owned, str] = Index(lambda obj: {ref.uid for ref in obj.metadata.owner_references})
-        self._dependents[name] = index
+    async def _discover(self, group: asyncio.TaskGroup) -> bool:
+        """Follow the kinds that there are now; True if the server told."""
+        try:
+            found = await discover(self._client)
+        except (ApiError, TransportError) as error:
+            log.warning("garbage discovery error=%r", error)
+            return False
+        wanted = {
+            _name(r): r for r in select_with_verbs(found.resources, "list", "watch", "delete") if r.kind != "Event"
+        }
+        for name, kind in list(self._kinds.items()):
+            if wanted.get(name) != kind.resource and found.knows(kind.resource):
+                self._forget(name)
+        for name, resource in wanted.items():
+            if name not in self._kinds:
+                self._watch(name, resource, group)
+        return True
+
+    def _watch(self, name: str, resource: Resource, group: asyncio.TaskGroup) -> None:
+        kind = Kind(self._client, resource)
 
         def note(change: Change[Owned]) -> None:
-            index.apply(change)
+            kind.dependents.apply(change)
             obj = change.new or change.old
             assert obj is not None
             if change.new is not None and (obj.metadata.owner_references or obj.metadata.deletion_timestamp):
@@ -76,66 +123,88 @@ class GarbageController:
             if change.new is None:
                 self._queue_owners(obj.metadata)
 
-        informer.subscribe(note)
+        kind.informer.subscribe(note)
+        kind.task = group.create_task(kind.informer.run(), name=f"garbage {name}")
+        self._kinds[name] = self._by_kind[resource.api_version, resource.kind] = kind
+
+    def _forget(self, name: str) -> None:
+        """The kind is served no longer, or in another version."""
+        kind = self._kinds.pop(name)
+        self._by_kind.pop((kind.resource.api_version, kind.resource.kind), None)
+        assert kind.task is not None
+        kind.task.cancel()
+
+    def _find_unlisted(self) -> list[str]:
+        return sorted(name for name, kind in self._kinds.items() if not kind.informer.is_synced)
 
     def _queue_dependents(self, uid: str) -> None:
-        for name, index in self._dependents.items():
-            for key in index.get(uid):
+        for name, kind in self._kinds.items():
+            for key in kind.dependents.get(uid):
                 self._queue.add(f"{name}|{key}")
 
     def _queue_owners(self, meta: OwnedMeta) -> None:
         """An owner may be waiting for this dependent to go."""
         for ref in meta.owner_references:
-            found = self._find_owner(meta.namespace, ref)
-            if found is not None:
-                self._queue.add(f"{found[0]}|{found[1]}")
-
-    def _find_owner(self, namespace: str, ref: OwnerReference) -> tuple[str, str] | None:
-        """The cache and the key that a reference names; None for a kind that is not served."""
-        resource = _BY_KIND.get((ref.api_version, ref.kind))
-        if resource is None:
-            return None
-        return _name(resource), f"{namespace}/{ref.name}" if resource.namespaced else ref.name
+            kind = self._by_kind.get((ref.api_version, ref.kind))
+            if kind is not None and kind.find(_owner_key(kind, meta, ref)) is not None:
+                self._queue.add(f"{_name(kind.resource)}|{_owner_key(kind, meta, ref)}")
 
     async def _sync(self, key: str) -> None:
         name, _, object_key = key.partition("|")
-        obj = self._informers[name].objects.get(object_key)
-        if obj is None:
+        kind = self._kinds.get(name)
+        meta = kind.find(object_key) if kind is not None else None
+        if kind is None or meta is None:
             return
-        meta = obj.metadata
-        owners = {ref.uid: await self._judge_reference(meta.namespace, ref) for ref in meta.owner_references}
-        await self._carry_out(self._resources[name], meta, judge_dependent(meta, owners))
-        dependents = [] if meta.deletion_timestamp is None else self._find_dependents(meta.uid)
+        owners = {ref.uid: await self._judge_reference(kind.resource, meta, ref) for ref in meta.owner_references}
+        await self._carry_out(kind.resource, meta, judge_dependent(meta, owners))
+        if meta.deletion_timestamp is None:
+            return
+        dependents = self._find_dependents(meta.uid)
         if is_orphaning(meta):
             for resource, dependent in dependents:
                 await self._carry_out(resource, dependent, StripOwners((meta.uid,)))
             dependents = []
-        await self._carry_out(self._resources[name], meta, judge_owner(meta, [d for _, d in dependents]))
+        verdict = judge_owner(meta, [d for _, d in dependents])
+        if verdict is not None and (unlisted := self._find_unlisted()):
+            raise RetryLater(f"dependents may be among the {', '.join(unlisted)}, which have not been listed yet")
+        await self._carry_out(kind.resource, meta, verdict)
 
-    async def _judge_reference(self, namespace: str, ref: OwnerReference) -> OwnerState:
-        found = self._find_owner(namespace, ref)
-        if found is None:
+    async def _judge_reference(self, resource: Resource, meta: OwnedMeta, ref: OwnerReference) -> OwnerState:
+        owner = self._by_kind.get((ref.api_version, ref.kind))
+        if owner is None:
             return OwnerState.SOLID
-        cached = self._informers[found[0]].objects.get(found[1])
-        state = judge_reference(cached.metadata if cached else None, ref.uid)
+        if owner.resource.namespaced and not resource.namespaced:  # no such reference can be followed
+            await self._warn(resource, meta, ref)
+            return OwnerState.SOLID
+        state = judge_reference(owner.find(_owner_key(owner, meta, ref)), ref.uid)
         if state is not OwnerState.GONE:
             return state
+        namespace = meta.namespace if owner.resource.namespaced else ""
         try:
-            live = await self._client.get(
-                self._resources[found[0]],
-                ref.name,
-                namespace if self._resources[found[0]].namespaced else "",
-                as_type=Owned,
-            )
+            live = await self._client.get(owner.resource, ref.name, namespace, as_type=Owned)
         except NotFound:
-            return OwnerState.GONE
-        return judge_reference(live.metadata, ref.uid)
+            state = OwnerState.GONE
+        else:
+            state = judge_reference(live.metadata, ref.uid)
+        if state is OwnerState.GONE and owner.resource.namespaced and self._is_elsewhere(owner, ref):
+            await self._warn(resource, meta, ref)
+        return state
+
+    @staticmethod
+    def _is_elsewhere(owner: Kind, ref: OwnerReference) -> bool:
+        """The owner lives in another namespace: somebody thought that this would do."""
+        return any(found.metadata.uid == ref.uid for found in owner.informer.objects.values())
+
+    async def _warn(self, resource: Resource, meta: OwnedMeta, ref: OwnerReference) -> None:
+        about = ObjectMeta(name=meta.name, namespace=meta.namespace, uid=meta.uid)
+        happening = Happening(COMPONENT, "OwnerRefInvalidNamespace", describe_misplaced(meta, ref), series=ref.uid)
+        await post_event(self._client, resource, about, happening)
 
     def _find_dependents(self, uid: str) -> list[tuple[Resource, OwnedMeta]]:
         return [
-            (self._resources[name], self._informers[name].objects[key].metadata)
-            for name, index in self._dependents.items()
-            for key in index.get(uid)
+            (kind.resource, kind.informer.objects[key].metadata)
+            for kind in self._kinds.values()
+            for key in kind.dependents.get(uid)
         ]
 
     async def _carry_out(self, resource: Resource, meta: OwnedMeta, verdict: Verdict) -> None:
@@ -166,6 +235,11 @@ class GarbageController:
     async def _patch(self, resource: Resource, meta: OwnedMeta, changes: Mapping[str, object]) -> None:
         patch = {"metadata": {"uid": meta.uid, **changes}}
         await self._client.patch(resource, meta.name, meta.namespace, patch=patch)
+
+
+def _owner_key(owner: Kind, dependent: OwnedMeta, ref: OwnerReference) -> str:
+    """Where the cache has the owner, if it has it: in the dependent's namespace, or in none."""
+    return f"{dependent.namespace}/{ref.name}" if owner.resource.namespaced else ref.name
 
 
 def _name(resource: Resource) -> str:

@@ -101,7 +101,7 @@ class HealthCheckController:
         self._turns = asyncio.Semaphore(MAX_AT_ONCE)
         self._group: asyncio.TaskGroup | None = None
         self._slices_by_service: Index[EndpointSlice, str] = Index(_service_keys)
-        self._queue = QueueLoop("healthcheck", self._sync, workers=1, back_off=BACK_OFF)
+        self._queue = QueueLoop("healthcheck", self._sync, workers=1, back_off=BACK_OFF, metrics=shared.metrics)
         self._services.subscribe(self._on_service)
         self._slices.subscribe(self._on_slice)
 

@@ -58,7 +58,9 @@ class MirroringController:
         self._endpoints = shared.cache(ENDPOINTS, PackedEndpoints)
         self._states: dict[str, _State] = {}
         self._slices_by_service: Index[EndpointSlice, str] = Index(_service_keys)
-        self._queue = QueueLoop("mirroring", self._sync, workers=WORKERS, back_off=BACK_OFF)
+        self._queue = QueueLoop(
+            "endpoint_slice_mirroring", self._sync, workers=WORKERS, back_off=BACK_OFF, metrics=shared.metrics
+        )
         self._is_started = False
         self._services.subscribe(self._on_service)
         self._endpoints.subscribe(self._on_endpoints)

@@ -38,16 +38,22 @@ class Content:
     terminating: int = 0
     finalizers: Mapping[str, int] | None = None
     grace_seconds: int = 0
+    gvr: str = ""
+    """Group, version and plural as upstream's texts have them: `/v1, Resource=services`."""
 
 
 @dataclass(frozen=True, slots=True)
 class TerminationPlan:
-    """`delete`: the kinds whose collections are to be deleted now. `is_empty`: the namespace may go."""
+    """`delete`: the kinds whose collections are to be deleted now. `is_empty`: the namespace may go.
+
+    stuck: why it cannot go on, for what nobody's finalizer explains; "" when there is nothing but waiting.
+    """
 
     delete: tuple[str, ...] = ()
     is_empty: bool = False
     conditions: tuple[Json, ...] = ()
     requeue_after_seconds: float | None = None
+    stuck: str = ""
 
 
 def is_terminating(namespace: Namespace) -> bool:
@@ -76,10 +82,13 @@ def plan_defaults(
     )
 
 
-def plan_termination(contents: Sequence[Content], failures: Sequence[str] = ()) -> TerminationPlan:
+def plan_termination(
+    contents: Sequence[Content], failures: Sequence[str] = (), *, unknown: Sequence[str] = ()
+) -> TerminationPlan:
     """What to do next with what is left in a terminating namespace: Pods first, and nothing else while one remains.
 
     contents: every kind, also those of which nothing is left. failures: texts of deletions that were refused.
+    unknown: groups of which the server could not tell the kinds; the namespace cannot go while there may be more in it.
     A kind of which everything is being deleted already is only waited for.
     """
     left = sorted((c for c in contents if c.count), key=lambda c: c.plural)
@@ -88,11 +97,25 @@ def plan_termination(contents: Sequence[Content], failures: Sequence[str] = ()) 
     waits: list[float] = [max(c.grace_seconds, 1) for c in pods]
     if any(c.finalizers for c in left):
         waits.append(FINALIZER_SECONDS)
+    trouble = [*unknown, *failures]
     return TerminationPlan(
         delete=delete,
-        is_empty=not left and not failures,
-        conditions=_render_conditions([] if pods else left, failures),
+        is_empty=not left and not trouble,
+        conditions=_render_conditions([] if pods else left, failures, unknown),
         requeue_after_seconds=min(waits) if waits else None,
+        stuck="; ".join(trouble),
+    )
+
+
+def find_unexplained(namespace: str, contents: Sequence[Content]) -> tuple[str, ...]:
+    """The texts for kinds that were deleted and are still there, with no Pod and no finalizer to wait for.
+
+    contents: as they were seen after the deletion was accepted. Rule: spec "controllers" §7.1 (2).
+    """
+    return tuple(
+        f"unexpected items still remain in namespace: {namespace} for gvr: {content.gvr or content.plural}"
+        for content in sorted(contents, key=lambda c: c.plural)
+        if content.count and content.plural != "pods" and not content.finalizers
     )
 
 
@@ -102,7 +125,7 @@ def merge_conditions(existing: Sequence[Json], wanted: Sequence[Json], wall_now:
     return [{**c, "lastTransitionTime": times.get((c["type"], c["status"])) or wall_now} for c in wanted]
 
 
-def _render_conditions(left: Sequence[Content], failures: Sequence[str]) -> tuple[Json, ...]:
+def _render_conditions(left: Sequence[Content], failures: Sequence[str], unknown: Sequence[str]) -> tuple[Json, ...]:
     remaining = [f"{_qualify(c.plural)} has {c.count} resource instances" for c in left]
     finalizers: dict[str, int] = {}
     for content in left:
@@ -110,7 +133,9 @@ def _render_conditions(left: Sequence[Content], failures: Sequence[str]) -> tupl
             finalizers[name] = finalizers.get(name, 0) + count
     held = [f"{name} in {count} resource instances" for name, count in sorted(finalizers.items())]
     rows = (
-        ("NamespaceDeletionDiscoveryFailure", "", "ResourcesDiscovered", "All resources successfully discovered", ""),
+        ("NamespaceDeletionDiscoveryFailure", "DiscoveryFailed", "ResourcesDiscovered",
+         "All resources successfully discovered",
+         unknown and f"Discovery failed for some groups, {len(unknown)} failing: {'; '.join(unknown)}"),
         ("NamespaceDeletionGroupVersionParsingFailure", "", "ParsedGroupVersions",
          "All legacy kube types successfully parsed", ""),
         ("NamespaceDeletionContentFailure", "ContentDeletionFailed", "ContentDeleted",

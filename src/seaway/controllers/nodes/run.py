@@ -41,7 +41,7 @@ class NodeController:
         self._heartbeats: dict[str, Heartbeat] = {}
         self._lost: set[str] = set()
         self._pods_by_node: Index[Pod, str] = Index(lambda pod: (pod.spec.node_name,) if pod.spec.node_name else ())
-        self._queue = QueueLoop("nodes", self._sync, workers=8, back_off=BACK_OFF)
+        self._queue = QueueLoop("nodes", self._sync, workers=8, back_off=BACK_OFF, metrics=shared.metrics)
         self._nodes.subscribe(self._on_node)
         self._pods.subscribe(self._on_pod)
         self._leases.subscribe(lambda change: self._observe(change.key.partition("/")[2]))

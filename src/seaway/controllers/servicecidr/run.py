@@ -37,7 +37,14 @@ class ServiceCIDRController:
         self._ranges = shared.cache(SERVICE_CIDRS, ServiceCIDR)
         self._addresses = shared.cache(IP_ADDRESSES, IPAddress, label_selector=_MANAGED)
         self._deleting_since: dict[str, float] = {}
-        self._queue = QueueLoop("servicecidr", self._sync, workers=WORKERS, back_off=BACK_OFF, max_retries=MAX_RETRIES)
+        self._queue = QueueLoop(
+            "servicecidr",
+            self._sync,
+            workers=WORKERS,
+            back_off=BACK_OFF,
+            max_retries=MAX_RETRIES,
+            metrics=shared.metrics,
+        )
         self._ranges.subscribe(self._on_range)
         self._addresses.subscribe(self._on_address)
 

@@ -1,4 +1,5 @@
-"""What every loop is built from: the client, the configuration, and caches that are made once, when first asked for."""
+"""What every loop is built from: the client, the configuration, what is counted, and caches that are made
+once, when first asked for."""
 
 from __future__ import annotations
 
@@ -15,6 +16,7 @@ from seaway.client.requests import Client
 from seaway.client.run import Informer
 from seaway.controllers.config import ControllersConfig
 from seaway.controllers.selection import Selection
+from seaway.telemetry.metrics import Metrics
 
 T = TypeVar("T")
 
@@ -26,9 +28,10 @@ class Shared:
     every cache that it took from here is complete.
     """
 
-    def __init__(self, client: Client, config: ControllersConfig) -> None:
+    def __init__(self, client: Client, config: ControllersConfig, metrics: Metrics | None = None) -> None:
         self.client = client
         self.config = config
+        self.metrics = metrics or Metrics()
         self._informers: dict[tuple[object, ...], Informer[Any]] = {}
 
     def cache(self, resource: Resource, as_type: type[T], **narrowed: str) -> Informer[T]:

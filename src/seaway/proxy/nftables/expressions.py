@@ -46,6 +46,7 @@ from seaway.proxy.nftables.objects import (
     LeavesBy,
     MasqueradeSource,
     Reject,
+    Remember,
     Return,
     Rule,
     SetMark,
@@ -60,6 +61,7 @@ TYPE_INTEGER = 4  # nft's number for a plain number
 _NETWORK, _TRANSPORT = 1, 2
 _META_MARK, _META_IIFNAME, _META_OIFNAME, _META_L4PROTO = 3, 6, 7, 16
 _LINK_NAME_BYTES = 16  # IFNAMSIZ
+_DYNSET_UPDATE = 1
 _CT_STATE, _CT_STATUS = 0, 2
 _CT_STATE_NEW, _CT_STATE_REPLY, _CT_STATUS_DNAT = 8, 2 | 4, 0x20
 
@@ -124,6 +126,9 @@ class RuleEncoder:
         match statement:
             case InSet(fields, name):
                 return [*self._load(fields), _expression("lookup", pack_string(1, name), pack_u32(2, 1))]
+            case Remember(fields, name):
+                update = (pack_string(1, name), pack_u32(4, 1), pack_u32(3, _DYNSET_UPDATE))
+                return [*self._load(fields), _expression("dynset", *update)]
             case Vmap(fields, name):
                 return [
                     *self._load(fields),

@@ -8,12 +8,21 @@ slot's map says which endpoint stands in that slot for the address, protocol and
     pick-2     numgen random mod 2 vmap { 0 : goto slot-0, 1 : goto slot-1 }
     slot-0     { 10.96.0.1 . tcp . 80 : 10.244.0.5 . 8080 }
 
+A Service with session affinity meets a pick that first asks who is remembered, slot by slot, and its slots remember:
+
+    sticky-60-pick-2   ip saddr . ip daddr . meta l4proto . th dport @sticky-60-slot-0 goto sticky-60-slot-0
+                       ... @sticky-60-slot-1 goto sticky-60-slot-1
+                       numgen random mod 2 vmap { 0 : goto sticky-60-slot-0, 1 : goto sticky-60-slot-1 }
+    sticky-60-slot-0   update @sticky-60-slot-0 { ip saddr . ip daddr . meta l4proto . th dport }
+                       goto slot-0
+
 There are four lanes of picks and slots: addresses and node ports, each for everybody and for traffic from outside under
 the Local policy. Invariants:
 1. A verdict `goto pick-N` for a key implies an element for that key in each of the slots 0 to N-1.
 2. A key that can be asked (`services`, `node-ports`) has a verdict, or is refused, or both (Local policy).
 3. Mark bit 0x4000 is ours: set before translation, cleared where the source is replaced; all others are left alone.
-4. Every rule reads back: `nft list ruleset | nft -c -f -` accepts it, from nft 1.0.6 on.
+4. What a slot remembers is of the endpoint that stands in it: `affinity.py` moves it when endpoints move.
+5. Every rule reads back: `nft list ruleset | nft -c -f -` accepts it, from nft 1.0.6 on.
 
 Not taken: a chain and an anonymous map per Service (the kernel's work grows with the square of their number in one
 batch), and `numgen` inside the key (nft cannot parse what it lists).
@@ -29,7 +38,7 @@ from dataclasses import replace
 
 from seaway.proxy.forwarding import Forwarding, Masquerade, Refusal, ServiceForwarding, Target, TrafficClass
 from seaway.proxy.nftables.digest import STATE, STATE_KEY, digest_element, digest_structure, write_digest
-from seaway.proxy.nftables.objects import DROP, Ruleset, Value, Verdict, goto
+from seaway.proxy.nftables.objects import DROP, Elements, Ruleset, Value, Verdict, goto
 from seaway.proxy.nftables.structure import (
     BY_ADDRESS,
     BY_NODE_PORT,
@@ -80,16 +89,43 @@ def arrange(previous: ServiceForwarding | None, service: ServiceForwarding) -> S
     )
 
 
+def arrange_as_found(service: ServiceForwarding, found: Elements) -> ServiceForwarding:
+    """The Service with its endpoints in the slots in which a kernel's table has them."""
+    return replace(service, forwardings=tuple(_arrange_as_found(f, found) for f in service.forwardings))
+
+
+def _arrange_as_found(f: Forwarding, found: Elements) -> Forwarding:
+    entrance = BY_NODE_PORT if f.frontend.traffic_class is TrafficClass.NODE_PORT else BY_ADDRESS
+    key = pack_key(f.frontend.address, f.frontend.protocol, f.frontend.port)
+
+    def order(lane: Lane, wanted: tuple[Target, ...]) -> tuple[Target, ...]:
+        packed = {pack_target(target): target for target in wanted}
+        slots = (found.get(lane.slot(index), {}).get(key) for index in range(len(wanted)))
+        return order_slots_by_place(tuple(packed.get(v) if isinstance(v, bytes) else None for v in slots), wanted)
+
+    outside = f.outside if f.outside is None else order(entrance.local_lane, f.outside)
+    return replace(f, endpoints=order(entrance.lane, f.endpoints), outside=outside)
+
+
+def order_slots_by_place(places: tuple[Target | None, ...], wanted: tuple[Target, ...]) -> tuple[Target, ...]:
+    """`wanted`, those in `places` where they stand there; others fill the holes in their given order."""
+    seen: set[Target] = set()
+    kept: list[Target | None] = []
+    for target in places[: len(wanted)]:
+        kept.append(target if target is not None and target not in seen else None)
+        if target is not None:
+            seen.add(target)
+    rest = iter([t for t in wanted if t not in seen])
+    slots = kept + [None] * (len(wanted) - len(kept))
+    return tuple(next(rest) if t is None else t for t in slots)
+
+
 def order_slots(previous: tuple[Target, ...], wanted: tuple[Target, ...]) -> tuple[Target, ...]:
     """`wanted` in an order where as many as possible stand where they stood. Others keep their given order."""
     if previous == wanted:
         return previous
     members = set(wanted)
-    kept = [t if t in members else None for t in previous[: len(wanted)]]
-    staying = set(kept)
-    rest = iter([t for t in wanted if t not in staying])
-    slots = kept + [None] * (len(wanted) - len(kept))
-    return tuple(next(rest) if t is None else t for t in slots)
+    return order_slots_by_place(tuple(t if t in members else None for t in previous), wanted)
 
 
 def _arrange_one(before: Forwarding, after: Forwarding) -> Forwarding:
@@ -117,13 +153,16 @@ def _render_forwarding(f: Forwarding, elements: RenderedService) -> None:
     if f.endpoints:
         _fill_slots(entrance.lane, key, f.endpoints, elements)
         if f.outside is None:
-            elements[entrance.verdicts, key] = _pick(entrance.lane, len(f.endpoints), f.masquerade is Masquerade.ALWAYS)
+            is_masqueraded = f.masquerade is Masquerade.ALWAYS
+            elements[entrance.verdicts, key] = _pick(
+                entrance.lane, len(f.endpoints), is_masqueraded, f.affinity_seconds
+            )
         else:
             elements[entrance.verdicts, key] = goto(entrance.policy_chain)
-            elements[entrance.short_circuit, key] = _pick(entrance.lane, len(f.endpoints), False)
+            elements[entrance.short_circuit, key] = _pick(entrance.lane, len(f.endpoints), False, f.affinity_seconds)
     if f.outside:
         _fill_slots(entrance.local_lane, key, f.outside, elements)
-        elements[entrance.local, key] = _pick(entrance.local_lane, len(f.outside), False)
+        elements[entrance.local, key] = _pick(entrance.local_lane, len(f.outside), False, f.affinity_seconds)
     if f.source_ranges:
         elements[RESTRICTED, key] = None
         for text in f.source_ranges:
@@ -145,8 +184,8 @@ def render_node(config: RenderConfig) -> dict[str, dict[bytes, Value]]:
 
 
 @functools.cache
-def _pick(lane: Lane, count: int, masquerade: bool) -> Verdict:
-    return goto(Pick(lane, count, masquerade).chain)
+def _pick(lane: Lane, count: int, masquerade: bool, sticky_seconds: int | None) -> Verdict:
+    return goto(Pick(lane, count, masquerade, sticky_seconds).chain)
 
 
 def pack_address(text: str) -> bytes:

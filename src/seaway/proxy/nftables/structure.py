@@ -33,6 +33,7 @@ from seaway.proxy.nftables.objects import (
     LeavesBy,
     MasqueradeSource,
     Reject,
+    Remember,
     Return,
     Rule,
     SetMark,
@@ -78,6 +79,10 @@ class Lane:
         """The name of a slot: of its chain and of its map."""
         return _slot_name(self.prefix, index)
 
+    def sticky(self, index: int, seconds: int) -> str:
+        """The same for clients who come back: of the chain that remembers them, and of the set of those who did."""
+        return f"sticky-{seconds}-{self.slot(index)}"
+
 
 SERVICE = Lane("", False)
 LOCAL = Lane("local-", False)
@@ -88,15 +93,20 @@ LANES = (SERVICE, LOCAL, NODE_PORT, LOCAL_NODE_PORT)
 
 @dataclass(frozen=True, slots=True)
 class Pick:
-    """A draw among `count` endpoints of a lane, by sources that are masqueraded or not."""
+    """A draw among `count` endpoints of a lane, by sources that are masqueraded or not.
+
+    sticky_seconds: who comes back within this time gets the endpoint that it had; None: each draw is new.
+    """
 
     lane: Lane
     count: int
     masquerade: bool = False
+    sticky_seconds: int | None = None
 
     @property
     def chain(self) -> str:
-        return f"{'masquerade-' if self.masquerade else ''}{self.lane.prefix}pick-{self.count}"
+        sticky = "" if self.sticky_seconds is None else f"sticky-{self.sticky_seconds}-"
+        return f"{'masquerade-' if self.masquerade else ''}{sticky}{self.lane.prefix}pick-{self.count}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,7 +157,7 @@ def find_picks(value: Value) -> tuple[Pick, ...]:
 
 def render_structure(picks: Iterable[Pick], config: RenderConfig) -> Structure:
     """Sets and chains for the draws in use; nothing else makes their number grow."""
-    used = sorted(set(picks), key=lambda p: (p.lane.prefix, p.count, p.masquerade))
+    used = sorted(set(picks), key=lambda p: (p.lane.prefix, p.count, p.masquerade, p.sticky_seconds or 0))
     sets = _static_sets()
     chains = _static_chains(config)
     for lane in LANES:
@@ -157,13 +167,44 @@ def render_structure(picks: Iterable[Pick], config: RenderConfig) -> Structure:
             name = lane.slot(index)
             sets[name] = SetSpec(types, TARGET_TYPES)
             chains[name] = Chain(((TranslateTo(lane.fields, name),),))
-        for count in sorted(counts):
-            draw = GotoRandom(tuple(lane.slot(i) for i in range(count))) if count > 1 else Goto(lane.slot(0))
-            chains[Pick(lane, count).chain] = Chain(((draw,),))
+        for count in sorted({p.count for p in used if p.lane == lane and p.sticky_seconds is None}):
+            chains[Pick(lane, count).chain] = Chain(((_draw(tuple(lane.slot(i) for i in range(count))),),))
+        for seconds in sorted({p.sticky_seconds for p in used if p.lane == lane and p.sticky_seconds is not None}):
+            _add_sticky(lane, seconds, {p.count for p in used if p.lane == lane and p.sticky_seconds == seconds},
+                        sets=sets, chains=chains)  # fmt: skip
     for pick in used:
         if pick.masquerade:
             chains[pick.chain] = Chain(((SetMark(MARK), Goto(replace(pick, masquerade=False).chain)),))
     return Structure(sets, chains)
+
+
+def _draw(chains: tuple[str, ...]) -> GotoRandom | Goto:
+    return GotoRandom(chains) if len(chains) > 1 else Goto(chains[0])
+
+
+def _add_sticky(
+    lane: Lane, seconds: int, counts: set[int], *, sets: dict[str, SetSpec], chains: dict[str, Chain]
+) -> None:
+    """Session affinity: the sets of those who are remembered are asked in turn; who is in none draws.
+
+    Each slot has a set of its own, whose key is the client and what it asked; a map from the client to its slot would
+    need a place to put the answer, and a packet has none that is not somebody else's.
+    Rule: spec "proxy" §5.
+    """
+    key = (Field.SADDR, *lane.fields)
+    for index in range(max(counts)):
+        name = lane.sticky(index, seconds)
+        sets[name] = sticky_spec(lane, seconds)
+        chains[name] = Chain(((Remember(key, name),), (Goto(lane.slot(index)),)))
+    for count in sorted(counts):
+        names = tuple(lane.sticky(index, seconds) for index in range(count))
+        known: tuple[Rule, ...] = tuple((InSet(key, name), Goto(name)) for name in names)
+        chains[Pick(lane, count, sticky_seconds=seconds).chain] = Chain((*known, (_draw(names),)))
+
+
+def sticky_spec(lane: Lane, seconds: int) -> SetSpec:
+    """The set of the clients that one slot remembers."""
+    return SetSpec((Type.ADDRESS, *(NODE_PORT_TYPES if lane.is_node_port else SERVICE_TYPES)), timeout_seconds=seconds)
 
 
 def _static_sets() -> dict[str, SetSpec]:
@@ -187,10 +228,14 @@ def find_spec(name: str) -> SetSpec | None:
     found = _SLOT_NAME.fullmatch(name)
     if found is None:
         return _static_sets().get(name)
-    return SetSpec(NODE_PORT_TYPES if "node-port" in found[1] else SERVICE_TYPES, TARGET_TYPES)
+    seconds, lane = found[1], _LANE_OF_PREFIX[found[2]]
+    if seconds is not None:
+        return sticky_spec(lane, int(seconds))
+    return SetSpec(NODE_PORT_TYPES if lane.is_node_port else SERVICE_TYPES, TARGET_TYPES)
 
 
-_SLOT_NAME = re.compile(r"((?:local-)?(?:node-port-)?)slot-[0-9]+")
+_SLOT_NAME = re.compile(r"(?:sticky-([0-9]+)-)?((?:local-)?(?:node-port-)?)slot-[0-9]+")
+_LANE_OF_PREFIX = {lane.prefix: lane for lane in LANES}
 
 
 def _static_chains(config: RenderConfig) -> dict[str, Chain]:
@@ -298,7 +343,7 @@ def _masquerade_outgoing(config: RenderConfig) -> Iterator[Rule]:
         yield (InNetwork(Field.SADDR, cidr), *outside, LeavesBy("lo", negate=True), MasqueradeSource())
 
 
-_PICK_NAME = re.compile(r"(masquerade-)?((?:local-)?(?:node-port-)?)pick-([0-9]+)")
+_PICK_NAME = re.compile(r"(masquerade-)?(?:sticky-([0-9]+)-)?((?:local-)?(?:node-port-)?)pick-([0-9]+)")
 
 
 @functools.cache
@@ -306,8 +351,8 @@ def _parse_pick(chain: str) -> tuple[Pick, ...]:
     found = _PICK_NAME.fullmatch(chain)
     if found is None:
         return ()
-    lane = next(lane for lane in LANES if lane.prefix == found[2])
-    return (Pick(lane, int(found[3]), found[1] is not None),)
+    seconds = int(found[2]) if found[2] is not None else None
+    return (Pick(_LANE_OF_PREFIX[found[3]], int(found[4]), found[1] is not None, seconds),)
 
 
 @functools.cache

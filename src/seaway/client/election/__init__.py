@@ -1,0 +1,1 @@
+"""One of several processes leads: `lease.py` decides, `run.py` asks the server."""

@@ -1,0 +1,1 @@
+"""What a piece tells about itself: numbers and health, over HTTP."""
