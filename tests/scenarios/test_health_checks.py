@@ -20,6 +20,7 @@ from seaway.controllers.healthcheck.run import MAX_AT_ONCE, MAX_AT_ONCE_OF_SERVI
 from seaway.controllers.healthcheck.state import Outcome
 from seaway.controllers.healthcheck.targets import Target
 from seaway.controllers.shared.run import Shared
+from seaway.telemetry.metrics import Metrics
 from seaway.testing.builders import make_service, make_slice
 from seaway.testing.clock import run_virtually
 from seaway.testing.cluster import Cluster, open_cluster
@@ -39,6 +40,7 @@ class World:
     def __init__(self) -> None:
         self.down: set[str | Target] = set()
         self.takes_seconds = 0.01
+        self.metrics = Metrics()
         self.dialled: Counter[Target] = Counter()
         self.under_way: Counter[str] = Counter()
         self.most_under_way: Counter[str] = Counter()
@@ -61,7 +63,7 @@ class World:
 async def checking(cluster: Cluster, world: World) -> AsyncIterator[None]:
     """The loop of health checks in that world, with no more rights than its role has."""
     client = cluster.client(user="seaway:healthcheck", groups=())
-    shared = Shared(client, ControllersConfig(node_grace_seconds=3.0, ca_pem=""))
+    shared = Shared(client, ControllersConfig(node_grace_seconds=3.0, ca_pem=""), world.metrics)
     controller = HealthCheckController(shared, probe=world.probe, jitter=lambda: 0.5)
     caches = asyncio.create_task(run_all(*shared.informers))
     for informer in shared.informers:
@@ -172,6 +174,19 @@ def test_when_nothing_changes_nothing_is_written() -> None:
         assert seen == []
         assert 3590 <= world.dialled[Target(B, 8080)] <= 3612
         task.cancel()
+
+    play(scenario)
+
+
+def test_what_is_counted() -> None:
+    async def scenario(cluster: Cluster, client: Client, world: World) -> None:
+        world.down = {A}
+        await make(client, A, B)
+        await asyncio.sleep(10)
+        found = {family.name: family.rows for family in world.metrics.collect()}
+        assert found["seaway_controllers_check_targets"] == [(("down",), 1.0), (("up",), 1.0)]
+        assert found["seaway_controllers_check_tries_total"] == [(("tcp", "failed"), 10.0), (("tcp", "passed"), 10.0)]
+        assert found["seaway_controllers_check_writes_total"] == [((), 1.0)]
 
     play(scenario)
 

@@ -28,6 +28,7 @@ from seaway.controllers.events.plan import Happening
 from seaway.controllers.events.run import post_event
 from seaway.controllers.healthcheck.check import Check, parse_check
 from seaway.controllers.healthcheck.held import ANNOTATION_CHECK, ANNOTATION_HELD
+from seaway.controllers.healthcheck.metrics import CheckMetrics
 from seaway.controllers.healthcheck.plan import (
     list_held,
     make_change_events,
@@ -99,6 +100,7 @@ class HealthCheckController:
         self._trackers: dict[str, SliceTracker] = {}
         self._told: dict[str, tuple[Happening, ...]] = {}
         self._turns = asyncio.Semaphore(MAX_AT_ONCE)
+        self._metrics = CheckMetrics(shared.metrics, self._count_targets)
         self._group: asyncio.TaskGroup | None = None
         self._slices_by_service: Index[EndpointSlice, str] = Index(_service_keys)
         self._queue = QueueLoop("healthcheck", self._sync, workers=1, back_off=BACK_OFF, metrics=shared.metrics)
@@ -204,6 +206,9 @@ class HealthCheckController:
         slices = (self._slices.objects[name] for name in self._slices_by_service.get(API_SERVICE))
         return list_api_targets(self._services.objects.get(API_SERVICE), slices)
 
+    def _count_targets(self, *, is_up: bool) -> int:
+        return sum(state.is_up is is_up for checked in self._checked.values() for state in checked.states.values())
+
     def _stop(self, key: str) -> None:
         checked = self._checked.pop(key, None)
         if checked is not None:
@@ -216,7 +221,9 @@ class HealthCheckController:
             before = checked.states[target]
             await asyncio.sleep(before.due_at - loop.time())
             async with checked.turns, self._turns:
+                begun = loop.time()
                 outcome = await self._probe(check, target)
+            self._metrics.observe_try(check, outcome, loop.time() - begun)
             after = step(before, check, outcome, loop.time())
             checked.states[target] = after
             if after.is_up != before.is_up:
@@ -240,6 +247,7 @@ class HealthCheckController:
             raise
         finally:
             await asyncio.sleep(PAUSE_SECONDS)
+        self._metrics.writes.inc()
         written = msgspec.convert(answer, EndpointSlice)
         tracker.record_write(written, self._slices.objects.get(object_key(written.metadata)))
         log.info("healthcheck service=%s slice=%s down=%d up=%d", key, meta.name, len(plan.fell), len(plan.rose))

@@ -15,10 +15,11 @@ from typing import NamedTuple
 from seaway.api.endpointslice.types import LABEL_MANAGED_BY, EndpointSlice
 from seaway.api.machinery.addresses import find_address
 from seaway.api.service.types import Service
-from seaway.controllers.endpointslice.plan import MANAGED_BY as WATCHED_BY_KUBELETS
 from seaway.controllers.healthcheck.check import Check
 from seaway.controllers.healthcheck.held import find_own_conditions, parse_held
 
+WATCHED_BY_KUBELETS = "endpointslice-controller.k8s.io"
+"""Who manages the slices whose endpoints are Pods."""
 MAX_TARGETS = 1000
 """Of one Service: as many as a slice can hold."""
 MAX_ALL_TARGETS = 5000

@@ -67,12 +67,16 @@ class MirrorWrite:
 
 @dataclass(frozen=True, slots=True)
 class MirrorPlan:
-    """The writes, to be applied in the order of the fields. `events`: what of the Endpoints is not mirrored."""
+    """The writes, to be applied in the order of the fields. `events`: what of the Endpoints is not mirrored.
+
+    skipped: how many addresses that is.
+    """
 
     create: tuple[MirrorWrite, ...] = ()
     update: tuple[MirrorWrite, ...] = ()
     delete: tuple[EndpointSlice, ...] = ()
     events: tuple[Happening, ...] = ()
+    skipped: int = 0
 
     @property
     def is_empty(self) -> bool:
@@ -114,7 +118,7 @@ def plan_mirror(
     slices = sorted(existing, key=lambda s: s.metadata.name)
     if endpoints is None or service is None or service.spec.selector or not is_mirrorable(endpoints.metadata):
         return MirrorPlan(delete=tuple(slices))
-    mirrored, events = make_mirrored(endpoints, max_addresses)
+    mirrored, events, skipped = make_mirrored(endpoints, max_addresses)
     checks = ANNOTATION_CHECK in service.metadata.annotations
     by_key: dict[SliceKey, list[EndpointSlice]] = {}
     for slice_ in slices:
@@ -136,11 +140,11 @@ def plan_mirror(
     create, recycled, delete = _recycle(create, sorted(delete, key=lambda s: s.metadata.name))
     if endpoints.metadata.deletion_timestamp is not None:
         create = []
-    return MirrorPlan(tuple(create), tuple(update + recycled), tuple(delete), events)
+    return MirrorPlan(tuple(create), tuple(update + recycled), tuple(delete), events, skipped)
 
 
-def make_mirrored(endpoints: Endpoints, max_addresses: int) -> tuple[tuple[Mirrored, ...], tuple[Happening, ...]]:
-    """What each slice holds, in the order of canonical subsets, IPv4 first; and what is said about the rest.
+def make_mirrored(endpoints: Endpoints, max_addresses: int) -> tuple[tuple[Mirrored, ...], tuple[Happening, ...], int]:
+    """What each slice holds, in the order of canonical subsets, IPv4 first; what is said about the rest, how many.
 
     Rule: spec "controllers" §4.3.
     """
@@ -159,7 +163,7 @@ def make_mirrored(endpoints: Endpoints, max_addresses: int) -> tuple[tuple[Mirro
         text = f"A max of {max_addresses} addresses can be mirrored to EndpointSlices per Endpoints subset. "
         text += f"{skipped} addresses were skipped"
         events.append(Happening(COMPONENT, "TooManyAddressesToMirror", text))
-    return tuple(mirrored), tuple(events)
+    return tuple(mirrored), tuple(events), skipped
 
 
 def render_labels(endpoints: Endpoints) -> dict[str, str]:

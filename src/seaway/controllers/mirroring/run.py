@@ -5,6 +5,7 @@ Rule: spec "controllers" §4.2 (triggers), §4.5 (writing), §1.12 (stale caches
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -24,6 +25,7 @@ from seaway.client.workqueue import BackOff, RetryLater
 from seaway.controllers.endpointslice.tracker import SliceTracker
 from seaway.controllers.events.run import post_event
 from seaway.controllers.healthcheck.held import ANNOTATION_CHECK
+from seaway.controllers.mirroring.metrics import MirrorMetrics
 from seaway.controllers.mirroring.plan import (
     MirrorPlan,
     MirrorWrite,
@@ -57,6 +59,7 @@ class MirroringController:
         self._services, self._slices = shared.services, shared.slices
         self._endpoints = shared.cache(ENDPOINTS, PackedEndpoints)
         self._states: dict[str, _State] = {}
+        self._metrics = MirrorMetrics(shared.metrics)
         self._slices_by_service: Index[EndpointSlice, str] = Index(_service_keys)
         self._queue = QueueLoop(
             "endpoint_slice_mirroring", self._sync, workers=WORKERS, back_off=BACK_OFF, metrics=shared.metrics
@@ -107,6 +110,7 @@ class MirroringController:
         return self._states.setdefault(key, _State())
 
     async def _sync(self, key: str) -> None:
+        begun = asyncio.get_running_loop().time()
         state = self._state(key)
         cached = (self._slices.objects[name] for name in self._slices_by_service.get(key))
         existing = [s for s in state.tracker.overlay(cached) if s.metadata.deletion_timestamp is None]
@@ -117,6 +121,8 @@ class MirroringController:
             await self._tell(state, plan, endpoints)
         if not plan.is_empty:
             await self._apply(key, state, plan, endpoints)
+        if endpoints is not None or existing:
+            self._metrics.observe_sync(key, existing, plan, asyncio.get_running_loop().time() - begun)
 
     async def _tell(self, state: _State, plan: MirrorPlan, endpoints: PackedEndpoints) -> None:
         said = tuple(event.message for event in plan.events)
@@ -162,6 +168,7 @@ class MirroringController:
             if write.replaces is not None:
                 state.tracker.forget(write.replaces)
             raise
+        self._metrics.observe_write("update" if write.replaces is not None else "create")
         written = msgspec.convert(answer, EndpointSlice)
         state.tracker.record_write(written, self._slices.objects.get(object_key(written.metadata)))
 
@@ -174,6 +181,7 @@ class MirroringController:
         except (NotFound, Conflict):  # gone, or another by now
             state.tracker.forget(slice_)
             return
+        self._metrics.observe_write("delete")
         state.tracker.record_deletion(slice_, self._slices.objects.get(object_key(meta)))
 
 
