@@ -47,9 +47,8 @@ _decode_bookmark = msgspec.json.Decoder(_Bookmark).decode
 class Informer(Generic[T]):
     """A cache of one collection, kept fresh by list and watch, that tells handlers what changed.
 
-    Objects are decoded once, as `as_type`: a Reader with `metadata`, or dict for the whole object. decode: where less
-    is kept than is read; it makes the `as_type` itself. Handlers are called on the loop's thread, in order, after the
-    cache has changed; one that raises ends `run`: it is a bug.
+    Objects are decoded once, as `as_type`: a Reader with `metadata`, or dict for the whole object. Handlers are called
+    on the loop's thread, in order, after the cache has changed; one that raises ends `run`: it is a bug.
     """
 
     def __init__(
@@ -61,14 +60,13 @@ class Informer(Generic[T]):
         namespace: str = "",
         label_selector: str = "",
         field_selector: str = "",
-        decode: Callable[[msgspec.Raw], T] | None = None,
     ) -> None:
         self._client = client
         self._resource = resource
         self._namespace = namespace
         self._label_selector = label_selector
         self._field_selector = field_selector
-        self._decode: Callable[[msgspec.Raw], T] = decode or msgspec.json.Decoder(as_type).decode
+        self._decode: Callable[[msgspec.Raw], T] = msgspec.json.Decoder(as_type).decode
         self._identify = _identify_dict if as_type is dict else _identify_reader
         self._objects: dict[str, T] = {}
         self._page: dict[str, T] = {}
@@ -108,6 +106,11 @@ class Informer(Generic[T]):
         for key, obj in list(self._objects.items()):
             handler(Change(key, None, obj))
         return lambda: self._handlers.remove(handler)
+
+    def widen(self, decode: Callable[[msgspec.Raw], T]) -> None:
+        """Keep more of each object: `decode` makes a subtype of the type. Only before `run`."""
+        assert not self._state.resource_version and not self._objects
+        self._decode = decode
 
     async def wait_synced(self) -> None:
         """Returns when `is_synced`."""

@@ -8,10 +8,9 @@ from typing import Any
 import msgspec
 
 from seaway.api.node.types import Node
-from seaway.api.pod.scheduling import SchedulingPod
 from seaway.controllers.scheduler.board import Board
 from seaway.controllers.scheduler.plan import key_of, put_on
-from seaway.controllers.scheduler.pod import PlacedPod, outline_pod
+from seaway.controllers.scheduler.pod import PlacedPod, decode_placed_pod
 from seaway.testing.builders import make_node, make_pod, merge
 
 Json = dict[str, Any]
@@ -27,7 +26,7 @@ def pod(name: str = "a", *, requests: Json | None = None, ports: Iterable[Json] 
         container["ports"] = list(ports)
     raw = make_pod(name, **{"containers": [container], **rest})
     raw["metadata"].setdefault("uid", f"uid-{name}")
-    return outline_pod(msgspec.convert(raw, SchedulingPod))
+    return decode_placed_pod(msgspec.json.encode(raw))
 
 
 def node(name: str, *, zone: str = "", labels: Json | None = None, has: Json | None = None, **spec: Any) -> Node:

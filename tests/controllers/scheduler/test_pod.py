@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+from seaway.api.pod.types import Pod
 from seaway.controllers.scheduler.pod import Waiting
 from tests.controllers.scheduler.boards import affinity, near, pod
+
+
+def test_it_is_the_pod_of_everybody_else() -> None:
+    assert isinstance(pod(), Pod)
 
 
 def test_pods_that_ask_for_the_same_share_it() -> None:
@@ -12,7 +17,6 @@ def test_pods_that_ask_for_the_same_share_it() -> None:
         for name in "ab"
     )
     assert one.wants is other.wants
-    assert one.metadata.labels is other.metadata.labels
     assert one.wants is not pod("c", requests={"cpu": "2"}).wants
 
 
@@ -29,7 +33,7 @@ def test_terms_without_a_namespace_mean_the_own() -> None:
 
 def test_only_the_controller_is_the_owner() -> None:
     references = [{"uid": "friend"}, {"uid": "rs", "controller": True}]
-    assert pod(meta={"ownerReferences": references}).metadata.owner == "rs"
+    assert pod(meta={"ownerReferences": references}).owner == "rs"
 
 
 def test_ports_of_init_containers_that_end_are_free_again() -> None:

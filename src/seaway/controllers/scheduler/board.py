@@ -192,8 +192,8 @@ class Board:
     def count_siblings(self, pod: PlacedPod) -> Mapping[str, int]:
         """How many Pods of the same owner, or of the Services that select the Pod if it has none, are on which node."""
         meta = pod.metadata
-        if meta.owner:
-            return self._owners.get(meta.owner, {})
+        if pod.owner:
+            return self._owners.get(pod.owner, {})
         labels = [(meta.namespace, *pair) for pair in meta.labels.items()]
         found = [s for label in labels for s in self._services.get(label, {}).values() if s.matches(meta.labels)]
         namespaces = frozenset((meta.namespace,))
@@ -229,7 +229,7 @@ class Board:
             _add(self.far.setdefault(term, Counter()), name, sign)
             if not self.far[term]:
                 del self.far[term]
-        owner = pod.metadata.owner
+        owner = pod.owner
         if owner and not pod.is_ending:
             _add(self._owners.setdefault(owner, Counter()), name, sign)
             if not self._owners[owner]:
@@ -275,7 +275,7 @@ def _counts_alike(old: PlacedPod, new: PlacedPod) -> bool:
     """Everything that is counted of the two is the same."""
     one, two = old.metadata, new.metadata
     return (
-        (old.node_name, old.is_ending, one.owner) == (new.node_name, new.is_ending, two.owner)
+        (old.node_name, old.is_ending, old.owner) == (new.node_name, new.is_ending, new.owner)
         and (old.wants is new.wants or old.wants == new.wants)
         and (one.labels is two.labels or one.labels == two.labels)
     )

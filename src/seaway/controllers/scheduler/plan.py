@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 import msgspec
 
+from seaway.api.machinery.meta import object_key
 from seaway.controllers.scheduler.board import Board, Row
 from seaway.controllers.scheduler.filters import FILTERS, MISMATCH_PINNED, Filter, find_pinned, is_counted, judge
 from seaway.controllers.scheduler.pod import PlacedPod
@@ -49,7 +50,7 @@ class PlacementPlan:
 
 def key_of(pod: PlacedPod) -> str:
     """`namespace/name`."""
-    return f"{pod.metadata.namespace}/{pod.metadata.name}"
+    return object_key(pod.metadata)
 
 
 def needs_node(pod: PlacedPod, scheduler_name: str = SCHEDULER_NAME) -> bool:
@@ -70,7 +71,8 @@ def queue_order(pod: PlacedPod) -> tuple[int, str, str]:
 
 def put_on(pod: PlacedPod, node: str) -> PlacedPod:
     """The Pod as it is when it lies on the node."""
-    return msgspec.structs.replace(pod, node_name=node, waiting=None)
+    spec = msgspec.structs.replace(pod.spec, node_name=node)
+    return msgspec.structs.replace(pod, spec=spec, waiting=None)
 
 
 def plan_placements(waiting: Iterable[PlacedPod], board: Board) -> PlacementPlan:

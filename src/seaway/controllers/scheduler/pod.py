@@ -1,14 +1,13 @@
 """A Pod as the scheduler keeps it: where it is, and what it asks for, in forms that are compared without reading again.
 
 Of a hundred thousand Pods few differ in what they ask for, so that part is a value of its own, and equal ones are one
-object. What only a Pod without a node needs is kept only while it has none.
+object. What only a Pod without a node needs is kept only while it has none. The rest is the Pod that all loops share.
 Rule: spec "controllers" §7.7; what the fields mean is upstream's.
 """
 
 from __future__ import annotations
 
 import re
-import sys
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -17,6 +16,7 @@ import msgspec
 from seaway.api.machinery.selectors import LabelSelector, Operator, Requirement, SelectorError, selector_from_object
 from seaway.api.pod import scheduling as wire
 from seaway.api.pod.scheduling import Toleration
+from seaway.api.pod.types import Pod
 from seaway.controllers.scheduler.resources import sum_requests
 
 _MAX_KEPT = 20_000
@@ -97,67 +97,58 @@ class Waiting(msgspec.Struct, frozen=True, gc=False):
     told: str = ""
 
 
-class PlacedMeta(msgspec.Struct, frozen=True, gc=False):
-    """Of the metadata. `owner`: the uid of the controller that made the Pod, or ""."""
+class PlacedPod(Pod, frozen=True):
+    """A Pod with what it asks for: a Pod for everybody else."""
 
-    namespace: str
-    name: str
-    uid: str
-    resource_version: str
-    labels: dict[str, str]
-    owner: str = ""
-
-
-class PlacedPod(msgspec.Struct, frozen=True, gc=False):
-    """A Pod with its node, "" while it has none."""
-
-    metadata: PlacedMeta
-    node_name: str = ""
     wants: Wants = Wants()
-    is_ending: bool = False
-    has_ended: bool = False
     waiting: Waiting | None = None
 
+    @property
+    def node_name(self) -> str:
+        """Where the Pod lies, "" while it waits."""
+        return self.spec.node_name
 
-_decode = msgspec.json.Decoder(wire.SchedulingPod).decode
-_kept: dict[Any, Any] = {}
+    @property
+    def is_ending(self) -> bool:
+        return self.metadata.deletion_timestamp is not None
+
+    @property
+    def has_ended(self) -> bool:
+        return self.status.phase in ("Succeeded", "Failed")
+
+    @property
+    def owner(self) -> str:
+        """The uid of the controller that made the Pod, or ""."""
+        return next((owner.uid for owner in self.metadata.owner_references if owner.controller), "")
+
+
+_decode_pod = msgspec.json.Decoder(Pod).decode
+_decode_wishes = msgspec.json.Decoder(wire.SchedulingPod).decode
+_kept: dict[Wants, Wants] = {}
 
 
 def decode_placed_pod(body: bytes | msgspec.Raw) -> PlacedPod:
     """The Pod of the wire form. Raises msgspec.DecodeError."""
-    return outline_pod(_decode(body))
+    pod, wishes = _decode_pod(body), _decode_wishes(body)
+    wants = _keep_one(read_wants(wishes.spec, pod.metadata.namespace, pod.metadata.labels))
+    waiting = None if pod.spec.node_name else _read_waiting(wishes)
+    return PlacedPod(pod.metadata, pod.spec, pod.status, wants, waiting)
 
 
-def outline_pod(pod: wire.SchedulingPod) -> PlacedPod:
-    """What the scheduler keeps of a Pod."""
-    meta, spec = pod.metadata, pod.spec
-    waiting = None
-    if not spec.node_name:
-        told = next((c.message for c in pod.status.conditions if c.type == "PodScheduled" and c.status == "False"), "")
-        waiting = Waiting(
-            spec.priority, meta.creation_timestamp, spec.scheduler_name, bool(spec.scheduling_gates), told
-        )
-    owner = next((o.uid for o in meta.owner_references if o.controller), "")
-    return PlacedPod(
-        PlacedMeta(
-            sys.intern(meta.namespace), meta.name, meta.uid, meta.resource_version,
-            _keep_one(meta.labels, tuple(sorted(meta.labels.items()))), sys.intern(owner),
-        ),
-        node_name=sys.intern(spec.node_name),
-        wants=read_wants(spec, meta.namespace, meta.labels),
-        is_ending=meta.deletion_timestamp is not None,
-        has_ended=pod.status.phase in ("Succeeded", "Failed"),
-        waiting=waiting,
-    )  # fmt: skip
+def _read_waiting(pod: wire.SchedulingPod) -> Waiting:
+    told = next((c.message for c in pod.status.conditions if c.type == "PodScheduled" and c.status == "False"), "")
+    spec = pod.spec
+    created = pod.metadata.creation_timestamp
+    return Waiting(spec.priority, created, spec.scheduler_name, bool(spec.scheduling_gates), told)
 
 
-def _keep_one(value: Any, identity: Any) -> Any:
-    """The first of all values that are equal: bounded, since keeping two does no harm."""
-    kept = _kept.get(identity)
+def _keep_one(wants: Wants) -> Wants:
+    """The first of all that are equal: bounded, since keeping two does no harm."""
+    kept = _kept.get(wants)
     if kept is None:
         if len(_kept) >= _MAX_KEPT:
             _kept.clear()
-        kept = _kept[identity] = value
+        kept = _kept[wants] = wants
     return kept
 
 
@@ -168,7 +159,7 @@ def read_wants(spec: wire.SchedulingSpec, namespace: str, labels: Mapping[str, s
     terms = None if required is None else tuple(t for t in map(_read_node_term, required.node_selector_terms) if t)
     near, far = affinity.pod_affinity, affinity.pod_anti_affinity
     preferred = affinity.node_affinity.preferred_during_scheduling_ignored_during_execution
-    wants = Wants(
+    return Wants(
         requests=tuple(sum_requests(spec).items()),
         ports=tuple(sorted(_read_ports(spec))),
         tolerations=spec.tolerations,
@@ -181,8 +172,6 @@ def read_wants(spec: wire.SchedulingSpec, namespace: str, labels: Mapping[str, s
         preferred_far=_read_preferred(far, namespace, labels),
         spread=tuple(_read_spread(constraint, labels) for constraint in spec.topology_spread_constraints),
     )
-    kept: Wants = _keep_one(wants, wants)
-    return kept
 
 
 def _read_ports(spec: wire.SchedulingSpec) -> Iterable[HostPort]:

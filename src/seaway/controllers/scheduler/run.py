@@ -11,7 +11,6 @@ import logging
 from collections.abc import Awaitable, Callable
 
 from seaway.api.machinery.errors import ApiError, Conflict, NotFound, TooManyRequests
-from seaway.api.machinery.meta import ObjectMeta
 from seaway.api.namespace.types import Namespace
 from seaway.api.node.types import Node
 from seaway.api.registry import PODS
@@ -236,8 +235,7 @@ class SchedulerController:
                 return
 
     async def _post(self, pod: PlacedPod, event: Event) -> None:
-        meta = pod.metadata
-        await post_event(self._client, PODS, ObjectMeta(name=meta.name, namespace=meta.namespace, uid=meta.uid), event)
+        await post_event(self._client, PODS, pod.metadata, event)
 
 
 def _asks_for(pod: PlacedPod) -> tuple[object, ...]:

@@ -3,11 +3,8 @@ once, when first asked for."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from functools import cached_property
-from typing import Any, TypeVar
-
-import msgspec
+from typing import Any, TypeVar, cast
 
 from seaway.api.endpointslice.types import EndpointSlice
 from seaway.api.namespace.types import Namespace
@@ -38,13 +35,11 @@ class Shared:
         self.metrics = metrics or Metrics()
         self._informers: dict[tuple[object, ...], Informer[Any]] = {}
 
-    def cache(
-        self, resource: Resource, as_type: type[T], decode: Callable[[msgspec.Raw], T] | None = None, **narrowed: str
-    ) -> Informer[T]:
+    def cache(self, resource: Resource, as_type: type[T], **narrowed: str) -> Informer[T]:
         """The one cache of the kind's objects as this type: of all, or as `Informer` narrows them by its keywords."""
         key = (resource.store_prefix, as_type, tuple(sorted(narrowed.items())))
         if key not in self._informers:
-            self._informers[key] = Informer(self.client, resource, as_type, decode=decode, **narrowed)
+            self._informers[key] = Informer(self.client, resource, as_type, **narrowed)
         return self._informers[key]
 
     @property
@@ -62,8 +57,9 @@ class Shared:
 
     @property
     def placed_pods(self) -> Informer[PlacedPod]:
-        """What placing Pods and sparing them from taints depends on, and no more."""
-        return self.cache(PODS, PlacedPod, decode_placed_pod)
+        """The cache of Pods, of which each has what placing it depends on. It costs two readings of every Pod."""
+        self.pods.widen(decode_placed_pod)
+        return cast("Informer[PlacedPod]", self.pods)
 
     @property
     def nodes(self) -> Informer[Node]:

@@ -6,7 +6,6 @@ import asyncio
 import logging
 
 from seaway.api.machinery.errors import Conflict, NotFound
-from seaway.api.machinery.meta import ObjectMeta
 from seaway.api.node.types import Node
 from seaway.api.registry import PODS
 from seaway.client.index import Index
@@ -111,5 +110,4 @@ class TaintEvictionController:
         self._sentences.pop(key, None)
 
     async def _tell(self, pod: PlacedPod, message: str) -> None:
-        about = ObjectMeta(name=pod.metadata.name, namespace=pod.metadata.namespace, uid=pod.metadata.uid)
-        await post_event(self._client, PODS, about, Happening(COMPONENT, REASON, message, "Normal"))
+        await post_event(self._client, PODS, pod.metadata, Happening(COMPONENT, REASON, message, "Normal"))
