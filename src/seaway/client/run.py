@@ -107,8 +107,8 @@ class Informer(Generic[T]):
             handler(Change(key, None, obj))
         return lambda: self._handlers.remove(handler)
 
-    def widen(self, decode: Callable[[msgspec.Raw], T]) -> None:
-        """Keep more of each object: `decode` makes a subtype of the type. Only before `run`."""
+    def decode_by(self, decode: Callable[[msgspec.Raw], T]) -> None:
+        """Decode each object by this: as the type, or as a subtype that keeps more. Only before `run`."""
         assert not self._state.resource_version and not self._objects
         self._decode = decode
 

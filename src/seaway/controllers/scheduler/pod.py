@@ -17,9 +17,9 @@ from seaway.api.machinery.selectors import LabelSelector, Operator, Requirement,
 from seaway.api.pod import scheduling as wire
 from seaway.api.pod.scheduling import Toleration
 from seaway.api.pod.types import Pod
+from seaway.controllers.pods import decode_pod, keep_one
 from seaway.controllers.scheduler.resources import sum_requests
 
-_MAX_KEPT = 20_000
 _INTEGER = re.compile(r"[+-]?\d{1,18}").fullmatch
 _NODE_OPERATORS = {
     "In": Operator.IN,
@@ -122,17 +122,15 @@ class PlacedPod(Pod, frozen=True):
         return next((owner.uid for owner in self.metadata.owner_references if owner.controller), "")
 
 
-_decode_pod = msgspec.json.Decoder(Pod).decode
 _decode_wishes = msgspec.json.Decoder(wire.SchedulingPod).decode
-_kept: dict[Wants, Wants] = {}
 
 
 def decode_placed_pod(body: bytes | msgspec.Raw) -> PlacedPod:
     """The Pod of the wire form. Raises msgspec.DecodeError."""
-    pod, wishes = _decode_pod(body), _decode_wishes(body)
-    wants = _keep_one(read_wants(wishes.spec, pod.metadata.namespace, pod.metadata.labels))
+    pod, wishes = decode_pod(body), _decode_wishes(body)
+    wants = read_wants(wishes.spec, pod.metadata.namespace, pod.metadata.labels)
     waiting = None if pod.spec.node_name else _read_waiting(wishes)
-    return PlacedPod(pod.metadata, pod.spec, pod.status, wants, waiting)
+    return PlacedPod(pod.metadata, pod.spec, pod.status, keep_one(wants, wants), waiting)
 
 
 def _read_waiting(pod: wire.SchedulingPod) -> Waiting:
@@ -140,16 +138,6 @@ def _read_waiting(pod: wire.SchedulingPod) -> Waiting:
     spec = pod.spec
     created = pod.metadata.creation_timestamp
     return Waiting(spec.priority, created, spec.scheduler_name, bool(spec.scheduling_gates), told)
-
-
-def _keep_one(wants: Wants) -> Wants:
-    """The first of all that are equal: bounded, since keeping two does no harm."""
-    kept = _kept.get(wants)
-    if kept is None:
-        if len(_kept) >= _MAX_KEPT:
-            _kept.clear()
-        kept = _kept[wants] = wants
-    return kept
 
 
 def read_wants(spec: wire.SchedulingSpec, namespace: str, labels: Mapping[str, str]) -> Wants:
