@@ -236,3 +236,44 @@ def test_a_refused_binding_makes_room_again() -> None:
         assert await where_is(client, "a") == "n2"
 
     play(scenario, enabled=())
+
+
+def test_a_server_that_goes_away_in_a_burst_ends_in_the_same_places_as_one_that_does_not() -> None:
+    async def scenario(cluster: Cluster, client: Client) -> None:
+        direct = cluster.direct_client()
+        for n in range(3):
+            await create_node(client, f"n{n}", has={"cpu": "2"})
+        for n in range(8):
+            await client.create(PODS, ask(f"a{n}", cpu="500m"), "default")
+            if n == 3:
+                cluster.cut()
+                for late in range(6):
+                    await direct.create(PODS, ask(f"late{late}", cpu="500m"), "default")
+                await asyncio.sleep(20)
+                cluster.mend()
+        await asyncio.sleep(120)
+        bound = Counter(p.spec.node_name for p in await list_pods(direct))
+        assert bound == {"n0": 4, "n1": 4, "n2": 4, "": 2}
+
+    play(scenario)
+
+
+@pytest.mark.parametrize("after_seconds", [0.0, 0.002, 0.005, 0.02], ids=lambda s: f"after {1000 * s:g} ms")
+def test_a_scheduler_that_is_killed_in_a_burst_is_followed_by_one_that_overcommits_nothing(
+    after_seconds: float,
+) -> None:
+    async def scenario(cluster: Cluster, client: Client) -> None:
+        for n in range(3):
+            await create_node(client, f"n{n}", has={"cpu": "2"})
+        task = await cluster.start_controllers(enabled=LOOPS, node_grace_seconds=1e6)
+        await asyncio.sleep(1)
+        await asyncio.gather(*(client.create(PODS, ask(f"a{n}", cpu="500m"), "default") for n in range(16)))
+        await asyncio.sleep(after_seconds)
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+        await cluster.start_controllers(enabled=LOOPS, node_grace_seconds=1e6)
+        await asyncio.sleep(60)
+        bound = Counter(p.spec.node_name for p in await list_pods(client))
+        assert bound == {"n0": 4, "n1": 4, "n2": 4, "": 4}
+
+    play(scenario, enabled=())

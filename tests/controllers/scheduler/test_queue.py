@@ -98,6 +98,15 @@ def test_one_that_could_not_be_put_is_tried_after_its_back_off_whatever_happens(
     assert queue.pop(1.0) == "a"
 
 
+def test_what_waits_for_what_is_counted() -> None:
+    queue = parked()
+    queue.add("b", B)
+    queue.retry("c", (0, "3", "c"), 0.0)
+    assert queue.count() == {"active": 1, "backoff": 1, "unschedulable": 1}
+    queue.wake(Happening.NODE_CHANGED, 0.0)
+    assert queue.count() == {"active": 1, "backoff": 2, "unschedulable": 0}
+
+
 STEPS = st.lists(
     st.tuples(
         st.sampled_from(["add", "drop", "pop", "park", "wake", "retry"]), st.sampled_from("abc"), st.integers(0, 9)

@@ -65,6 +65,7 @@ class NodeController:
     async def run(self) -> None:
         """Work until cancelled. Every node has a full grace period from now on."""
         self._heartbeats.clear()
+        self._news = {key: news for key, news in self._news.items() if key in self._nodes.objects}
         self._outlook = survey(self._nodes.objects.values())
         for name in sorted(self._nodes.objects):
             self._observe(name)

@@ -50,6 +50,11 @@ class SchedulingQueue:
     def __len__(self) -> int:
         return len(self._orders)
 
+    def count(self) -> dict[str, int]:
+        """How many Pods are due, wait for their back-off, and wait for something to happen."""
+        parked = len(self._filters)
+        return {"active": len(self._is_active), "backoff": len(self._due) - parked, "unschedulable": parked}
+
     def add(self, key: str, order: Order) -> None:
         """The Pod is new, or asks for something else now: it is tried at once."""
         self._unpark(key)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections.abc import Awaitable, Callable
 
 from seaway.api.machinery.errors import ApiError, Conflict, NotFound, TooManyRequests
@@ -20,6 +21,7 @@ from seaway.client.run import Change
 from seaway.controllers.events.plan import Happening as Event
 from seaway.controllers.events.run import post_event, wall_now
 from seaway.controllers.scheduler.board import Board
+from seaway.controllers.scheduler.metrics import SchedulerMetrics
 from seaway.controllers.scheduler.plan import Placement, Unschedulable, find_place, needs_node, put_on, queue_order
 from seaway.controllers.scheduler.pod import PlacedPod
 from seaway.controllers.scheduler.queue import Happening, SchedulingQueue
@@ -28,8 +30,9 @@ from seaway.controllers.shared.run import Shared
 log = logging.getLogger(__name__)
 
 WRITERS = 16
-MAX_AT_ONCE = 20
-"""Pods placed before others have their turn: a few milliseconds."""
+MAX_BUSY_SECONDS = 0.005
+MAX_AT_ONCE = 50
+"""Pods are placed for so long, and so many, before others have their turn."""
 FIRST_RETRY_SECONDS = 0.1
 MAX_RETRY_SECONDS = 5.0
 MAX_REPORT_TRIES = 5
@@ -46,6 +49,7 @@ class SchedulerController:
         self._pods, self._nodes = shared.placed_pods, shared.nodes
         self._board = Board()
         self._queue = SchedulingQueue()
+        self._metrics = SchedulerMetrics(shared.metrics, self._name, self._queue.count)
         self._assumed: dict[str, str] = {}
         """By key: the uid of the Pod that lies on the board though the cache does not show it there yet."""
         self._happenings: set[Happening] = set()
@@ -133,29 +137,37 @@ class SchedulerController:
         for happening in self._happenings:
             self._queue.wake(happening, now)
         self._happenings.clear()
+        begun = time.perf_counter()
         for _ in range(MAX_AT_ONCE):
             key = self._queue.pop(now)
             if key is None:
                 return False
-            self._place(key, now)
+            before = time.perf_counter()
+            result = self._place(key, now)
+            after = time.perf_counter()
+            self._metrics.count(result, after - before)
+            if after - begun > MAX_BUSY_SECONDS:
+                break
         return True
 
-    def _place(self, key: str, now: float) -> None:
+    def _place(self, key: str, now: float) -> str:
+        """What came of it, as it is counted."""
         pod = self._pods.objects.get(key)
         if pod is None or not needs_node(pod, self._name):
             self._queue.drop(key)
-            return
+            return "error"
         found = find_place(pod, self._board)
         if isinstance(found, Unschedulable):
             self._queue.park(key, queue_order(pod), found.filters, now)
             if pod.waiting is not None and pod.waiting.told != found.message:
                 self._writes.put_nowait(lambda: self._report(pod, found))
-            return
+            return "unschedulable"
         self._queue.drop(key)
         self._board.put_pod(key, put_on(pod, found.node))
         self._assumed[key] = pod.metadata.uid
         self._happened(Happening.POD_PLACED)
         self._writes.put_nowait(lambda: self._bind(pod, found))
+        return "scheduled"
 
     async def _write(self) -> None:
         while True:
