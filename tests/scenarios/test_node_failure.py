@@ -154,7 +154,21 @@ def test_when_all_nodes_die_nobody_is_evicted_and_when_one_returns_the_rest_are(
     play(scenario)
 
 
-def test_a_node_that_says_that_it_is_not_ready_keeps_its_endpoints_but_gets_none() -> None:
+def test_a_pod_that_is_first_seen_on_a_node_that_is_not_ready_is_not_ready() -> None:
+    async def scenario(cluster: Cluster, client: Client) -> None:
+        for name, ready in (("n1", False), ("n2", True)):
+            await create_node(client, name, ready=ready)
+            await run_pod(client, f"on-{name}", "10.244.0.2", node=name)
+        await cluster.start_controllers(node_grace_seconds=1e6)
+        await asyncio.sleep(1)
+        assert await ready_of(client, PODS, "on-n1", "default") == "False"
+        assert await ready_of(client, PODS, "on-n2", "default") == "True"
+        assert ("node-controller", "Warning", "NodeNotReady", "Node is not ready") in await list_events(client, "on-n1")
+
+    play(scenario, enabled=())
+
+
+def test_a_node_that_says_that_it_is_not_ready_keeps_the_endpoints_that_it_has() -> None:
     async def scenario(cluster: Cluster, client: Client) -> None:
         for name in ("n1", "n2"):
             await create_node(client, name)
