@@ -61,7 +61,20 @@ def _controllers(plan: Plan) -> Start:
     from seaway.controllers.run import ControllersConfig
     from seaway.controllers.run import run as run_controllers
 
-    config = ControllersConfig(node_grace_seconds=NODE_GRACE_SECONDS, ca_pem=plan.serving.authority.read_text())
+    config = ControllersConfig(
+        node_grace_seconds=NODE_GRACE_SECONDS,
+        ca_pem=plan.serving.authority.read_text(),
+        enabled=("*", "-healthcheck") if plan.way == SANDBOX else ("*",),
+    )
+    return lambda client, on_ready: run_controllers(config, client, on_ready=on_ready)
+
+
+def _healthcheck(plan: Plan) -> Start:
+    """One of the control loops, where endpoints are reached: inside of a sandbox."""
+    from seaway.controllers.run import ControllersConfig
+    from seaway.controllers.run import run as run_controllers
+
+    config = ControllersConfig(node_grace_seconds=NODE_GRACE_SECONDS, ca_pem="", enabled=("healthcheck",))
     return lambda client, on_ready: run_controllers(config, client, on_ready=on_ready)
 
 
@@ -140,6 +153,7 @@ def _node(plan: Plan) -> Start:
 
 _STARTS: dict[str, Callable[[Plan], Start]] = {
     "controllers": _controllers,
+    "healthcheck": _healthcheck,
     "proxy": _proxy,
     "dns": _dns,
     "node": _node,

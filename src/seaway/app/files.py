@@ -28,6 +28,7 @@ PIECE_IDENTITIES: Mapping[str, tuple[str, tuple[str, ...]]] = {
     "controllers": ("system:kube-controller-manager", ()),
     "proxy": ("system:kube-proxy", ()),
     "dns": ("seaway:dns", ()),
+    "healthcheck": ("seaway:healthcheck", ()),
 }
 
 

@@ -40,7 +40,8 @@ PRELOADED = (
     "seaway.proxy.run",
     "seaway.store.sqlite",
 )
-INNER_PIECES = ("proxy", "dns", "node")
+INNER_PIECES = {NONE: ("dns",), HOST: ("proxy", "dns", "node"), SANDBOX: ("proxy", "dns", "node", "healthcheck")}
+"""By way. In a sandbox health checks are made inside, where endpoints are; else the control loops make them."""
 
 
 def run_up(options: UpOptions, *, say: Callable[[str], None]) -> int:
@@ -93,7 +94,7 @@ def bind_listeners(plan: Plan) -> list[socket.socket]:
 
 
 def _supervise(plan: Plan, listeners: list[socket.socket], say: Callable[[str], None], begun: float) -> str:
-    inner = [Piece(name, compose.piece_main(name, plan)) for name in INNER_PIECES if plan.way != NONE or name == "dns"]
+    inner = [Piece(name, compose.piece_main(name, plan)) for name in INNER_PIECES[plan.way]]
     outer = Supervisor((), plan.data.logs)
     holder = None
     if plan.way == SANDBOX:
@@ -103,7 +104,7 @@ def _supervise(plan: Plan, listeners: list[socket.socket], say: Callable[[str], 
         )
         listeners.append(holder.listener)
         outer.lifeline, outer.lifeline_words = holder.lifeline, "sandbox: its first process ended"
-        outer.expected = INNER_PIECES
+        outer.expected = INNER_PIECES[SANDBOX]
     outside = [Piece("apiserver", compose.apiserver_main(plan, listeners))]
     outside.append(Piece("controllers", compose.piece_main("controllers", plan)))
     if plan.way == SANDBOX:

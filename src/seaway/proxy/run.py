@@ -10,6 +10,7 @@ import contextlib
 import errno
 import gc
 import logging
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -24,14 +25,12 @@ from seaway.client.requests import Client
 from seaway.client.run import Change, Informer, run_all
 from seaway.net.family import Family
 from seaway.proxy.config import NodeView, ProxyConfig
-from seaway.proxy.conntrack import ServedUdp, choose_stale
+from seaway.proxy.flows.run import FlowKeeper
 from seaway.proxy.forwarding import LABEL_PROXY_NAME
 from seaway.proxy.kernel import (
     apply_sysctls,
-    delete_flows,
     find_supported_families,
     list_interface_addresses,
-    list_udp_flows,
 )
 from seaway.proxy.nftables.kernel import NftKernel
 from seaway.proxy.nftables.plane import NftablesPlane, NftError
@@ -66,7 +65,7 @@ async def run(config: ProxyConfig, client: Client, *, on_ready: Callable[[], Non
         families = find_supported_families(config.families)
         ranges = ServiceRanges(config, families, is_complete=lambda: cidrs.is_synced)
         planes = _make_planes(config, kernel, uplinks, ranges)
-        loop = _Loop(Proxier(planes, NodeView(config.node_name)), uplinks, ranges)
+        loop = _Loop(Proxier(planes, NodeView(config.node_name), service_cidrs=config.service_cidrs), uplinks, ranges)
         informers = _make_informers(config, client, loop)
         cidrs.subscribe(loop.on_service_cidr)
         async with asyncio.TaskGroup() as group:
@@ -159,6 +158,7 @@ class _Loop:
     def __init__(self, proxier: Proxier, uplinks: Uplinks | None, ranges: ServiceRanges) -> None:
         self._proxier = proxier
         self._uplinks = uplinks
+        self._flows = FlowKeeper(proxier)
         self._ranges = ranges
         self._must_see_uplinks = True
         self._must_see_ranges = True
@@ -190,10 +190,15 @@ class _Loop:
         gc.freeze()  # what is known now lives long: the collector need not walk it again and again
         while True:
             delay = RETRY_SECONDS[min(failures, len(RETRY_SECONDS)) - 1] if failures else VERIFY_SECONDS
-            if not await self._sleep(delay):
+            if not await self._sleep(min(delay, self._until_flows_end())):
                 self._proxier.verify()
                 self._must_see_uplinks = self._must_see_ranges = True
             failures = failures + 1 if (await self._sync()).failures else 0
+
+    def _until_flows_end(self) -> float:
+        """Seconds until flows are to be reset; forever, if none are."""
+        wakes_at = self._flows.wakes_at
+        return math.inf if wakes_at is None else max(0.0, wakes_at - asyncio.get_running_loop().time())
 
     async def _start(self) -> int:
         """Sync until every plane is in step; what no retry can cure is raised. Returns 0, the failures since."""
@@ -226,8 +231,7 @@ class _Loop:
             self._uplinks.turn_on()  # the guards are in the kernel now
         for error in report.failures:
             log.error("sync=failed error=%r", str(error))
-        for family, served in report.stale_udp.items():
-            await asyncio.to_thread(_forget_stale, family, served)
+        await self._flows.follow(report)
         return report
 
     def _prepare_uplinks(self) -> None:
@@ -259,14 +263,3 @@ class _Loop:
             self._must_see_ranges = True
             return replace(report, failures=(*report.failures, error))
         return report
-
-
-def _forget_stale(family: Family, served: ServedUdp) -> None:
-    """Delete the UDP flows that somebody answers who may not. A failure is logged: the next change tries again."""
-    try:
-        count = delete_flows(choose_stale(list_udp_flows(family), served))
-    except OSError as error:
-        log.warning("conntrack=unreadable family=%s error=%r", family.value, str(error))
-        return
-    if count:
-        log.info("conntrack family=%s forgotten_udp_flows=%d", family.value, count)
