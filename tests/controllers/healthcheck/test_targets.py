@@ -55,6 +55,9 @@ REFUSALS: dict[str, tuple[str, str]] = {
     "metadata of AWS in IPv6": ("fd00:ec2::254", "an address of a cloud's metadata"),
     "metadata of Alibaba": ("100.100.100.200", "an address of a cloud's metadata"),
     "metadata of Azure": ("168.63.129.16", "an address of a cloud's metadata"),
+    "link-local behind NAT64": ("64:ff9b::a9fe:a9fe", "a link-local address"),
+    "loopback behind 6to4": ("2002:7f00:1::1", "a loopback address"),
+    "metadata behind NAT64": ("64:ff9b::100.100.100.200", "an address of a cloud's metadata"),
     "nothing": ("0.0.0.0", "an unspecified address"),
     "nothing in IPv6": ("::", "an unspecified address"),
     "multicast": ("224.0.1.1", "a multicast address"),
@@ -63,6 +66,7 @@ REFUSALS: dict[str, tuple[str, str]] = {
     "an address like others": ("192.0.2.1", ""),
     "a private address": ("10.0.0.1", ""),
     "an address like others in IPv6": ("2001:db8::1", ""),
+    "an address like others behind NAT64": ("64:ff9b::c000:201", ""),
 }
 
 
@@ -78,7 +82,7 @@ def test_the_api_server_is_never_dialled_in_any_spelling_but_its_host_is() -> No
     )
     forbidden = list_api_targets(service, [by_hand("192.0.2.1", ports=[{"name": "https", "port": 6443}])])
     assert forbidden == {Target("10.96.0.1", 443), Target("192.0.2.1", 6443)}
-    for address in ("192.0.2.1", "::ffff:192.0.2.1"):
+    for address in ("192.0.2.1", "::ffff:192.0.2.1", "64:ff9b::192.0.2.1"):
         assert find_refusal(Target(address, 6443), forbidden) == "the API server"
     assert find_refusal(Target("192.0.2.1", 5432), forbidden) == ""
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from seaway.api.endpointslice.types import LABEL_MANAGED_BY, EndpointSlice
-from seaway.api.machinery.addresses import find_address
+from seaway.api.machinery.addresses import Address, find_address
 from seaway.api.service.types import Service
 from seaway.controllers.healthcheck.check import Check
 from seaway.controllers.healthcheck.held import find_own_conditions, parse_held
@@ -29,6 +29,10 @@ METADATA_ADDRESSES = frozenset(
     ipaddress.ip_address(text) for text in ("fd00:ec2::254", "100.100.100.200", "168.63.129.16", "192.0.0.192")
 )
 """Where clouds tell machines their secrets, as far as that is not link-local: AWS, Alibaba, Azure, Oracle."""
+
+
+_NAT64 = ipaddress.IPv6Network("64:ff9b::/96")
+"""RFC 6052: a gateway makes the IPv4 address at the end of it."""
 
 
 class Target(NamedTuple):
@@ -116,8 +120,12 @@ def find_refusal(target: Target, forbidden: Collection[Target] = ()) -> str:
     parsed = find_address(target.address)
     if parsed is None:
         return "no IP address"
-    ip = parsed.address
-    if Target(str(ip), target.port) in forbidden:
+    reasons = (_find_refusal(ip, target.port, forbidden) for ip in (parsed.address, *_list_inner(parsed.address)))
+    return next((reason for reason in reasons if reason), "")
+
+
+def _find_refusal(ip: Address, port: int, forbidden: Collection[Target]) -> str:
+    if Target(str(ip), port) in forbidden:
         return "the API server"
     if ip in METADATA_ADDRESSES:
         return "an address of a cloud's metadata"
@@ -129,3 +137,12 @@ def find_refusal(target: Target, forbidden: Collection[Target] = ()) -> str:
         "a broadcast address": str(ip) == "255.255.255.255",
     }
     return next((kind for kind, is_so in kinds.items() if is_so), "")
+
+
+def _list_inner(ip: Address) -> list[Address]:
+    """The IPv4 addresses that a packet to this IPv6 address may end at: by NAT64, 6to4 or Teredo."""
+    if isinstance(ip, ipaddress.IPv4Address):
+        return []
+    found: list[Address] = [ipaddress.IPv4Address(int(ip) & 0xFFFFFFFF)] if ip in _NAT64 else []
+    found += [ip.sixtofour] if ip.sixtofour is not None else []
+    return found + ([ip.teredo[1]] if ip.teredo is not None else [])
