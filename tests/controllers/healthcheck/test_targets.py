@@ -11,6 +11,7 @@ from seaway.controllers.healthcheck.targets import (
     Target,
     choose_ports,
     choose_targets,
+    count_allowed,
     find_down,
     find_refusal,
     is_checkable,
@@ -117,6 +118,23 @@ def test_what_is_in_several_slices_is_tried_once() -> None:
 def test_too_many_are_left_out_and_counted() -> None:
     choice = choose_targets(TCP, [by_hand(*(f"192.0.2.{n}" for n in range(1, 8)))], max_targets=5)
     assert (len(choice.targets), choice.left_out) == (5, 2)
+
+
+ALLOWED: dict[str, tuple[float, list[tuple[float, int]], int]] = {
+    "as many as a slice can hold": (2.0, [], 1000),
+    "fewer in a faster rhythm": (0.25, [], 125),
+    "as many in a slower one": (60.0, [], 1000),
+    "what others leave of the tries": (2.0, [(2.0, 1000), (2.0, 800)], 200),
+    "what others leave of the number": (60.0, [(60.0, 1000)] * 4 + [(60.0, 990)], 10),
+    "none when others have all": (2.0, [(0.25, 125), (0.25, 125)], 0),
+}
+
+
+@pytest.mark.parametrize("case", ALLOWED.values(), ids=ALLOWED)
+def test_how_many_a_service_may_have(case: tuple[float, list[tuple[float, int]], int]) -> None:
+    interval, others, wanted = case
+    found = ((Check(kind="tcp", interval_seconds=other), number) for other, number in others)
+    assert count_allowed(Check(kind="tcp", interval_seconds=interval), found) == wanted
 
 
 def test_an_endpoint_is_down_when_one_of_its_ports_is() -> None:

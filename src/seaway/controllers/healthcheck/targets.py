@@ -24,6 +24,8 @@ MAX_TARGETS = 1000
 """Of one Service: as many as a slice can hold."""
 MAX_ALL_TARGETS = 5000
 """Of all Services together."""
+MAX_RATE, MAX_ALL_RATE = 500.0, 1000.0
+"""Tries a second, of one Service and of all: a try costs 0.15 to 0.3 ms of a processor that other loops share."""
 
 METADATA_ADDRESSES = frozenset(
     ipaddress.ip_address(text) for text in ("fd00:ec2::254", "100.100.100.200", "168.63.129.16", "192.0.0.192")
@@ -94,6 +96,16 @@ def choose_targets(
                     found.add(target)
     targets = sorted(found)
     return TargetChoice(tuple(targets[:max_targets]), tuple(sorted(refused.items())), len(targets[max_targets:]))
+
+
+def count_allowed(check: Check, others: Iterable[tuple[Check, int]]) -> int:
+    """How many targets a Service may have that asks for this check. others: check and number of all other Services."""
+    count, rate = 0, 0.0
+    for other, number in others:
+        count += number
+        rate += number / other.interval_seconds
+    by_rate = min(MAX_RATE, MAX_ALL_RATE - rate) * check.interval_seconds
+    return max(0, min(MAX_TARGETS, MAX_ALL_TARGETS - count, int(by_rate)))
 
 
 def list_api_targets(service: Service | None, slices: Iterable[EndpointSlice]) -> frozenset[Target]:
