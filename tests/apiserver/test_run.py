@@ -170,3 +170,23 @@ def test_a_closed_server_leaves_the_store_open() -> None:
         assert await store.get("/registry/core/namespaces/default") is not None
 
     asyncio.run(run())
+
+
+def test_a_quota_is_counted_though_nobody_writes() -> None:
+    """Rule: docs/design/0012."""
+
+    async def run() -> None:
+        store = MemoryStore()
+        server = await open_server(ServerConfig(), store)
+        ask = Conversation(server, ManualEffects())
+        told = await ask.watch("/api/v1/namespaces/default/resourcequotas")
+        quota = {"metadata": {"name": "q"}, "spec": {"hard": {"services": "3"}}}
+        assert (await ask("POST", "/api/v1/namespaces/default/resourcequotas", quota)).status == 201
+        statuses: list[Json] = []
+        while {"hard": {"services": "3"}, "used": {"services": "0"}} not in statuses:
+            statuses += [event["object"].get("status", {}) for event in await told.events()]
+            await asyncio.sleep(0)
+        await server.close()
+        await store.close()
+
+    asyncio.run(run())

@@ -37,6 +37,7 @@ from seaway.apiserver.allocation.allocate import ServiceAllocator
 from seaway.apiserver.config import ServerConfig
 from seaway.apiserver.effects import Effects
 from seaway.apiserver.observability.metrics import Metrics
+from seaway.apiserver.quota.book import NO_CHARGE, Charge, QuotaBook
 from seaway.apiserver.reading.listbodies import ListBodies
 from seaway.apiserver.reading.watchcache import ResourceCache, WatchCache
 from seaway.apiserver.record import Json, Record, decode_object
@@ -83,6 +84,7 @@ class ServerState:
         self.effects = effects
         self.config = config
         self.allocator = allocator
+        self.quotas = QuotaBook(watch_cache, effects, self.commit)
         self.authenticator = Authenticator(self.find, effects, credentials)
         self.streams: set[Closable] = set()
         self.ends_streams = False
@@ -177,6 +179,18 @@ class ServerState:
             refusal = find_external_ip_refusal(service, old, self.config, self.watch_cache.cache(NODES).select())
             if refusal is not None:
                 raise refusal
+
+    def admit_quota(
+        self, resource: Resource, namespace: str, old: Json | None, new: Json, *, judged: bool = True
+    ) -> Charge:
+        """A write stays within the namespace's quotas; what its commit writes of them. Raises Forbidden.
+
+        judged: False for a subresource, which is only counted.
+        """
+        if not self.quotas.has_quotas(namespace):
+            return NO_CHARGE
+        with self.admission("ResourceQuota", "CREATE" if old is None else "UPDATE"):
+            return self.quotas.charge(resource, namespace, old, new, judged=judged)
 
     @contextlib.contextmanager
     def admission(self, plugin: str, operation: str, kind: str = "validate") -> Iterator[None]:

@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from seaway.api.endpointslice.types import Endpoint, EndpointSlice
+from seaway.api.machinery.duration import DurationError, parse_duration
 from seaway.api.machinery.meta import object_key
 from seaway.api.service.types import Service, ServicePort
 from seaway.net.family import Family
@@ -25,6 +26,8 @@ from seaway.proxy.config import NodeView
 from seaway.proxy.topology import EndpointChoice, ServingEndpoint, choose_endpoints
 
 LABEL_PROXY_NAME = "service.kubernetes.io/service-proxy-name"
+ANNOTATION_RESET_AFTER = "seaway.dev/reset-after"
+MAX_RESET_SECONDS = 86400.0
 DEFAULT_AFFINITY_SECONDS = 10800  # the API's default; absent only in objects that no API server wrote
 MAX_PORT = 65535
 PROTOCOLS = frozenset(("TCP", "UDP", "SCTP"))
@@ -90,7 +93,7 @@ class Forwarding:
     source_ranges: tuple[str, ...] = ()
     """Only these sources may connect; empty: all."""
     serving: tuple[Target, ...] = ()
-    """UDP only: endpoints that may keep the flows they have."""
+    """Endpoints that may keep the flows they have; of UDP, and of TCP if the Service resets flows."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -104,6 +107,8 @@ class ServiceForwarding:
     forwardings: tuple[Forwarding, ...]
     hairpins: tuple[tuple[str, Target], ...] = ()
     """(protocol, endpoint) on this node that may be asked by itself."""
+    reset_after_seconds: float | None = None
+    """TCP flows end this long after their endpoint has gone; None: they are left alone."""
 
     @property
     def is_sticky(self) -> bool:
@@ -141,6 +146,7 @@ def forward_service(
         cluster_ip=cluster_ip,
         forwardings=tuple(forwardings),
         hairpins=tuple(sorted(hairpins)),
+        reset_after_seconds=_reset_after(service),
     )
 
 
@@ -209,7 +215,8 @@ def _forward_port(
         uses_cluster=not internal_local or bool(external),
         uses_local=internal_local or (external_local and bool(external)),
     )
-    served = tuple(Target(e.address, e.port) for e in known if e.serving) if port.protocol == "UDP" else ()
+    keeps_flows = port.protocol == "UDP" or (port.protocol == "TCP" and _reset_after(service) is not None)
+    served = tuple(Target(e.address, e.port) for e in known if e.serving) if keeps_flows else ()
     forwarding = functools.partial(
         Forwarding, port_name=port.name, affinity_seconds=_affinity(service), serving=tuple(sorted(served))
     )
@@ -287,6 +294,18 @@ def _refuse(choice: EndpointChoice, endpoints: tuple[Target, ...]) -> Refusal | 
 
 def _targets(endpoints: tuple[ServingEndpoint, ...] | None) -> tuple[Target, ...]:
     return tuple(Target(e.address, e.port) for e in endpoints or ())
+
+
+def _reset_after(service: Service) -> float | None:
+    """The annotation's duration, at most a day; None without one, or when it cannot be read."""
+    text = service.metadata.annotations.get(ANNOTATION_RESET_AFTER, "")
+    if not text:
+        return None
+    try:
+        seconds = parse_duration(text)
+    except DurationError:
+        return None
+    return min(seconds, MAX_RESET_SECONDS) if seconds >= 0 else None
 
 
 def _affinity(service: Service) -> int | None:

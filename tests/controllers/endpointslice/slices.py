@@ -12,7 +12,8 @@ from seaway.api.endpointslice.types import Endpoint, EndpointSlice
 from seaway.api.node.types import Node
 from seaway.api.pod.types import Pod
 from seaway.api.service.types import Service
-from seaway.controllers.endpointslice.plan import SlicePlan, render_slice
+from seaway.controllers.endpointslice.plan import SlicePlan
+from seaway.controllers.endpointslice.render import render_slice
 from seaway.testing.builders import make_node, make_pod, make_service
 
 UID = "11111111-1111-4111-8111-111111111111"

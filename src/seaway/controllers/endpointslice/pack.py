@@ -24,12 +24,17 @@ EndpointKey: TypeAlias = tuple[tuple[str, ...], str, str, str]
 
 @dataclass(frozen=True, slots=True)
 class Packing:
-    """What to do with the slices of one set of ports. `update` pairs a slice with all its new endpoints."""
+    """What to do with the slices of one set of ports. `update` pairs a slice with all its new endpoints.
+
+    added, removed: how many endpoints come into a slice, and leave one.
+    """
 
     create: tuple[tuple[Endpoint, ...], ...] = ()
     update: tuple[tuple[EndpointSlice, tuple[Endpoint, ...]], ...] = ()
     delete: tuple[EndpointSlice, ...] = ()
     unchanged: tuple[EndpointSlice, ...] = ()
+    added: int = 0
+    removed: int = 0
 
 
 def identify_endpoint(endpoint: Endpoint) -> EndpointKey:
@@ -44,7 +49,7 @@ def identify_endpoint(endpoint: Endpoint) -> EndpointKey:
 
 
 def is_same_endpoint(have: Endpoint, want: Endpoint) -> bool:
-    """The attributes that an update would change are equal. Hints are not compared: nobody here sets them."""
+    """The attributes that an update would change are equal. Hints are not compared: they are decided afterwards."""
     return (
         have.node_name == want.node_name
         and have.zone == want.zone
@@ -65,14 +70,17 @@ def pack_endpoints(
     needs_rewrite: a slice must be written for another reason (its labels).
     """
     remaining = dict(desired)
+    removed = 0
     update: list[_Filling] = []
     unchanged: list[EndpointSlice] = []
     delete: list[EndpointSlice] = []
     for slice_ in existing:
-        kept, is_changed, is_reduced = _keep_desired(slice_, remaining)
-        if is_reduced and not kept:
+        kept, is_changed = _keep_desired(slice_, remaining)
+        lost = len(slice_.endpoints or ()) - len(kept)
+        removed += lost
+        if lost and not kept:
             delete.append(slice_)
-        elif is_changed or is_reduced or needs_rewrite(slice_):
+        elif is_changed or lost or needs_rewrite(slice_):
             update.append(_Filling(slice_, kept))
         else:
             unchanged.append(slice_)
@@ -94,6 +102,8 @@ def pack_endpoints(
         update=tuple((f.slice_, tuple(f.endpoints)) for f in update if f.slice_ is not None),
         delete=tuple(delete),
         unchanged=tuple(unchanged),
+        added=len(remaining),
+        removed=removed,
     )
 
 
@@ -109,18 +119,16 @@ class _Filling:
         return waiting[room:]
 
 
-def _keep_desired(slice_: EndpointSlice, remaining: dict[EndpointKey, Endpoint]) -> tuple[list[Endpoint], bool, bool]:
-    """The desired endpoints that the slice holds, taken out of `remaining`; whether one changed; whether one left."""
+def _keep_desired(slice_: EndpointSlice, remaining: dict[EndpointKey, Endpoint]) -> tuple[list[Endpoint], bool]:
+    """The desired endpoints that the slice holds, taken out of `remaining`; and whether one changed."""
     kept: list[Endpoint] = []
-    is_changed = is_reduced = False
+    is_changed = False
     for endpoint in slice_.endpoints or ():
         wanted = remaining.pop(identify_endpoint(endpoint), None)
-        if wanted is None:
-            is_reduced = True
-            continue
-        kept.append(wanted)
-        is_changed = is_changed or not is_same_endpoint(endpoint, wanted)
-    return kept, is_changed, is_reduced
+        if wanted is not None:
+            kept.append(wanted)
+            is_changed = is_changed or not is_same_endpoint(endpoint, wanted)
+    return kept, is_changed
 
 
 def _choose_fullest_that_fits(

@@ -1,66 +1,69 @@
 """The EndpointSlices that a Service should have, and the writes that lead there.
 
-Rule: spec "controllers" §1.2 to §1.11. Left out: hints (§2), which no traffic policy that is served today reads.
+Rule: spec "controllers" §1.2 to §1.11, §2.1.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, MutableMapping, Sequence
-from dataclasses import dataclass
-from typing import Any, TypeAlias
+from dataclasses import dataclass, field, replace
+from typing import TypeAlias
 
-from seaway.api.endpointslice.types import (
-    LABEL_HEADLESS,
-    LABEL_MANAGED_BY,
-    LABEL_SERVICE_NAME,
-    Endpoint,
-    EndpointPort,
-    EndpointSlice,
-)
-from seaway.api.machinery.meta import ObjectMeta
+from seaway.api.endpointslice.types import LABEL_MANAGED_BY, Endpoint, EndpointPort, EndpointSlice
 from seaway.api.node.types import Node
 from seaway.api.pod.types import Pod
 from seaway.api.service.types import Service
 from seaway.controllers.endpointslice.endpoint import choose_families, is_eligible, make_endpoint, resolve_ports
+from seaway.controllers.endpointslice.hints import (
+    Hinted,
+    Hinting,
+    Refused,
+    choose_hinting,
+    hint_by_preference,
+    hint_by_topology,
+    remove_hints,
+)
 from seaway.controllers.endpointslice.pack import EndpointKey, identify_endpoint, pack_endpoints
+from seaway.controllers.endpointslice.render import MANAGED_BY, SliceWrite, list_free_labels, render_labels
+from seaway.controllers.endpointslice.topology import NOTHING, Remembered, Topology
+from seaway.controllers.events.plan import Happening
 from seaway.net.family import Family
 
-MANAGED_BY = "endpointslice-controller.k8s.io"
-ANNOTATION_TRIGGER_TIME = "endpoints.kubernetes.io/last-change-trigger-time"
+COMPONENT = "endpoint-slice-controller"
+"""The source of its Events."""
 MAX_ENDPOINTS = 100
 """Per slice; upstream's `--max-endpoints-per-slice`."""
 
-_RESERVED_LABELS = frozenset((LABEL_SERVICE_NAME, LABEL_MANAGED_BY, LABEL_HEADLESS))
-_MAX_NAME = 253
-
-Json: TypeAlias = dict[str, Any]
 PortMap: TypeAlias = frozenset[EndpointPort]
 Memo: TypeAlias = MutableMapping[tuple[str, Family], tuple[Pod, Service, Node | None, Endpoint | None]]
 
 
 @dataclass(frozen=True, slots=True)
-class SliceWrite:
-    """One slice as it should be. `replaces`: the slice whose name it takes; None makes a new one.
+class SliceCounts:
+    """For metrics. `desired_slices` is what the endpoints would need if each were filled. Rule: §1.14."""
 
-    A recycled slice replaces one of other content, whatever its version.
-    """
-
-    address_type: str
-    ports: tuple[EndpointPort, ...]
-    endpoints: tuple[Endpoint, ...]
-    labels: Mapping[str, str]
-    replaces: EndpointSlice | None = None
-    is_recycled: bool = False
+    added: int = 0
+    removed: int = 0
+    desired_endpoints: int = 0
+    desired_slices: int = 0
+    actual_slices: int = 0
 
 
 @dataclass(frozen=True, slots=True)
 class SlicePlan:
-    """The writes, to be applied in the order of the fields. `skipped` are Pods on nodes that do not exist."""
+    """The writes, to be applied in the order of the fields; a deletion only when all before it succeeded.
+
+    skipped: a line for each Pod whose node does not exist. events: what became of hints, told as often as planned.
+    remembered: for the next plan of the Service.
+    """
 
     create: tuple[SliceWrite, ...] = ()
     update: tuple[SliceWrite, ...] = ()
     delete: tuple[EndpointSlice, ...] = ()
     skipped: tuple[str, ...] = ()
+    events: tuple[Happening, ...] = ()
+    remembered: Remembered = NOTHING
+    counts: SliceCounts = SliceCounts()
 
     @property
     def is_empty(self) -> bool:
@@ -79,87 +82,42 @@ def plan_slices(
     nodes: Mapping[str, Node],
     existing: Iterable[EndpointSlice],
     *,
+    topology: Topology | None = None,
+    remembered: Remembered | None = None,
     max_endpoints: int = MAX_ENDPOINTS,
     memo: Memo | None = None,
 ) -> SlicePlan:
     """The writes that make the Service's slices what they should be; none for a Service without selector.
 
     pods: those that the selector selects. existing: the Service's slices that `is_managed`, none being deleted.
+    topology, remembered: only for hints by zones' CPU; None: no node is known, nothing is remembered.
     memo: keeps endpoints of Pods that have not changed; it alone is modified.
     A plan for its own result is empty. Rule: spec "controllers" §1.2, §1.9.
     """
+    remembered = remembered or NOTHING
     if service.spec.type == "ExternalName" or not service.spec.selector:
-        return SlicePlan()
+        return SlicePlan(remembered=remembered)
     memo = {} if memo is None else memo
     slices = sorted(existing, key=lambda s: s.metadata.name)
     eligible, skipped = _choose_pods(service, pods, nodes)
     families = choose_families(service)
-    served = {family.value for family in families}
-    create: list[SliceWrite] = []
-    update: list[SliceWrite] = []
-    delete = [s for s in slices if s.address_type not in served]
+    served = [family.value for family in families]
+    total = _Draft(delete=[s for s in slices if s.address_type not in served])
+    events: list[Happening] = []
+    remembered = remembered.keep(served)
     for family in families:
         ours = [s for s in slices if s.address_type == family.value]
         groups = _group_endpoints(service, eligible, nodes, family, memo)
-        created, updated, deleted = _plan_family(service, family, groups, ours, max_endpoints)
-        create += created
-        update += updated
-        delete += deleted
-    create, recycled, delete = _recycle(service, create, delete)
+        draft = _plan_family(service, family, groups, ours, max_endpoints)
+        told, remembered = _hint_family(service, family, draft, topology or Topology(), remembered)
+        events += told
+        total.add(draft)
+    create, recycled, delete = _recycle(service, total.create, total.delete)
     if service.metadata.deletion_timestamp is not None:
         create = []
-    return SlicePlan(tuple(create), tuple(update + recycled), tuple(delete), skipped)
-
-
-def render_labels(service: Service) -> dict[str, str]:
-    """The labels of the Service's slices. Rule: spec "controllers" §1.8."""
-    labels = _free_labels(service.metadata)
-    labels[LABEL_SERVICE_NAME] = service.metadata.name
-    labels[LABEL_MANAGED_BY] = MANAGED_BY
-    if service.spec.cluster_ip in ("", "None"):
-        labels[LABEL_HEADLESS] = ""
-    return labels
-
-
-def render_slice(service: Service, write: SliceWrite, trigger_time: str | None) -> Json:
-    """The object to send. What others put on a slice (annotations, finalizers) stays, except when it is recycled.
-
-    Rule: spec "controllers" §1.7, §1.11, §1.13.
-    """
-    meta: Json = {"namespace": service.metadata.namespace, "labels": dict(write.labels)}
-    prefix = f"{service.metadata.name}-"
-    meta["generateName"] = prefix if len(prefix) <= _MAX_NAME else service.metadata.name
-    annotations: dict[str, str] = {}
-    if write.replaces is not None:
-        old = write.replaces.metadata
-        meta["name"] = old.name
-        if not write.is_recycled:
-            meta["resourceVersion"] = old.resource_version
-            annotations = {k: v for k, v in old.annotations.items() if k != ANNOTATION_TRIGGER_TIME}
-            if old.finalizers:
-                meta["finalizers"] = list(old.finalizers)
-    if trigger_time is not None:
-        annotations[ANNOTATION_TRIGGER_TIME] = trigger_time
-    if annotations:
-        meta["annotations"] = annotations
-    meta["ownerReferences"] = [
-        {
-            "apiVersion": "v1",
-            "kind": "Service",
-            "name": service.metadata.name,
-            "uid": service.metadata.uid,
-            "controller": True,
-            "blockOwnerDeletion": True,
-        }
-    ]
-    return {
-        "apiVersion": "discovery.k8s.io/v1",
-        "kind": "EndpointSlice",
-        "metadata": meta,
-        "addressType": write.address_type,
-        "ports": [_render_port(port) for port in write.ports],
-        "endpoints": [_render_endpoint(endpoint) for endpoint in write.endpoints],
-    }
+    counts = replace(total.counts, actual_slices=len(slices) + len(create) - len(delete))
+    updates = (*total.update, *recycled)
+    return SlicePlan(tuple(create), updates, tuple(delete), skipped, tuple(events), remembered, counts)
 
 
 def _choose_pods(service: Service, pods: Iterable[Pod], nodes: Mapping[str, Node]) -> tuple[list[Pod], tuple[str, ...]]:
@@ -213,44 +171,137 @@ def _recall_endpoint(service: Service, pod: Pod, node: Node | None, family: Fami
     return endpoint
 
 
+@dataclass(slots=True)
+class _Draft:
+    """What is to become of the slices of an address type, before hints and before recycling."""
+
+    create: list[SliceWrite] = field(default_factory=list)
+    update: list[SliceWrite] = field(default_factory=list)
+    unchanged: list[EndpointSlice] = field(default_factory=list)
+    delete: list[EndpointSlice] = field(default_factory=list)
+    counts: SliceCounts = SliceCounts()
+
+    def add(self, other: _Draft) -> None:
+        """Take in what another address type needs."""
+        self.create += other.create
+        self.update += other.update
+        self.delete += other.delete
+        mine, more = self.counts, other.counts
+        self.counts = SliceCounts(
+            mine.added + more.added,
+            mine.removed + more.removed,
+            mine.desired_endpoints + more.desired_endpoints,
+            mine.desired_slices + more.desired_slices,
+        )
+
+
 def _plan_family(
     service: Service,
     family: Family,
     groups: Mapping[PortMap, _Group],
     existing: Sequence[EndpointSlice],
     max_endpoints: int,
-) -> tuple[list[SliceWrite], list[SliceWrite], list[EndpointSlice]]:
+) -> _Draft:
     """What to create, update and delete among the slices of one address type."""
     labels = render_labels(service)
-    free_labels = _free_labels(service.metadata)
+    free_labels = list_free_labels(service.metadata)
     owned: dict[PortMap, list[EndpointSlice]] = {}
-    delete: list[EndpointSlice] = []
+    draft = _Draft()
     for slice_ in existing:
         ports = frozenset(slice_.ports or ())
         if _is_owned(service, slice_) and ports in groups:
             owned.setdefault(ports, []).append(slice_)
         else:
-            delete.append(slice_)
-    create: list[SliceWrite] = []
-    update: list[SliceWrite] = []
-    has_unchanged = False
+            draft.delete.append(slice_)
+    added, removed = 0, sum(len(slice_.endpoints or ()) for slice_ in draft.delete)
     for key, group in sorted(groups.items(), key=lambda item: _sort_ports(item[1].ports)):
         packing = pack_endpoints(
             owned.get(key, ()),
             group.endpoints,
             max_endpoints=max_endpoints,
-            needs_rewrite=lambda slice_: _free_labels(slice_.metadata) != free_labels,
+            needs_rewrite=lambda slice_: list_free_labels(slice_.metadata) != free_labels,
         )
-        create += [SliceWrite(family.value, group.ports, found, labels) for found in packing.create]
-        update += [SliceWrite(family.value, group.ports, found, labels, slice_) for slice_, found in packing.update]
-        delete += packing.delete
-        has_unchanged = has_unchanged or bool(packing.unchanged)
-    if not (create or update or has_unchanged):
-        if len(delete) == 1 and _is_owned(service, delete[0]) and _is_placeholder(delete[0], labels):
-            delete = []
-        else:
-            create.append(SliceWrite(family.value, (), (), labels))
-    return create, update, delete
+        draft.create += [SliceWrite(family.value, group.ports, found, labels) for found in packing.create]
+        draft.update += [SliceWrite(family.value, group.ports, found, labels, s) for s, found in packing.update]
+        draft.delete += packing.delete
+        draft.unchanged += packing.unchanged
+        added, removed = added + packing.added, removed + packing.removed
+    if not (draft.create or draft.update or draft.unchanged):
+        _keep_placeholder(service, family, draft, labels)
+    sizes = [len(group.endpoints) for group in groups.values()]
+    needed = max(1, sum(-(-size // max_endpoints) for size in sizes))
+    draft.counts = SliceCounts(added, removed, sum(sizes), needed)
+    return draft
+
+
+def _keep_placeholder(service: Service, family: Family, draft: _Draft, labels: Mapping[str, str]) -> None:
+    """Without endpoints there is one empty slice: consumers tell "none" from "not yet". Rule: §1.10.
+
+    Upstream keeps one only if it is the single slice; of several, one is as good.
+    """
+    found = (s for s in draft.delete if _is_owned(service, s) and _is_placeholder(s, labels))
+    placeholder = next(found, None)
+    if placeholder is None:
+        draft.create.append(SliceWrite(family.value, (), (), labels))
+    else:
+        draft.delete.remove(placeholder)
+
+
+def _hint_family(
+    service: Service, family: Family, draft: _Draft, topology: Topology, remembered: Remembered
+) -> tuple[list[Happening], Remembered]:
+    """Gives the draft its hints; what is to be told, and what is remembered from now on. Rule: §2.1."""
+    written = [write.endpoints for write in (*draft.create, *draft.update)]
+    unchanged = [slice_.endpoints or () for slice_ in draft.unchanged]
+    hinting = choose_hinting(service)
+    if hinting is Hinting.TOPOLOGY:
+        found = hint_by_topology(topology, written, unchanged)
+        if isinstance(found, Refused):
+            _apply_hints(service, draft, remove_hints(written, unchanged))
+            told = [_tell(family, "TopologyAwareHintsDisabled", found.reason), _tell_dropped(family, found.arithmetic)]
+            return told, remembered.forget(family.value)
+        _apply_hints(service, draft, found)
+        news = "Topology Aware Hints has been enabled"
+        told = [] if remembered.is_enabled else [_tell(family, "TopologyAwareHintsEnabled", news, type_="Normal")]
+        return told, remembered.remember(family.value, found.allocated)
+    told = []
+    if remembered.is_enabled:
+        told.append(_tell(family, "TopologyAwareHintsDisabled", "Topology Aware Hints has been disabled"))
+    if hinting is Hinting.NONE:
+        hinted = remove_hints(written, unchanged)
+    else:
+        hinted = hint_by_preference(hinting, written, unchanged)
+    _apply_hints(service, draft, hinted)
+    lacking, ready = hinted.unhinted
+    if lacking:
+        told.append(
+            _tell_dropped(
+                family, f"{lacking} of {ready} ready endpoints have no zone, and hints count only if all have"
+            )
+        )
+    return told, NOTHING
+
+
+def _apply_hints(service: Service, draft: _Draft, hinted: Hinted) -> None:
+    creating = len(draft.create)
+    writes = [*draft.create, *draft.update]
+    writes = [replace(write, endpoints=found) for write, found in zip(writes, hinted.written, strict=True)]
+    draft.create, draft.update = writes[:creating], writes[creating:]
+    labels = render_labels(service) if hinted.taken_up else {}
+    for position, endpoints in hinted.taken_up.items():
+        slice_ = draft.unchanged[position]
+        draft.update.append(SliceWrite(slice_.address_type, slice_.ports or (), endpoints, labels, slice_))
+    draft.unchanged = [s for position, s in enumerate(draft.unchanged) if position not in hinted.taken_up]
+
+
+def _tell(family: Family, reason: str, text: str, *, type_: str = "Warning") -> Happening:
+    """An Event about the hints of one address type, each of which has Events of its own."""
+    return Happening(COMPONENT, reason, f"{text}, addressType: {family.value}", type_, series=family.value)
+
+
+def _tell_dropped(family: Family, arithmetic: str) -> Happening:
+    """Why, in numbers: upstream's words for it are too few, or none."""
+    return _tell(family, "TopologyHintsDropped", f"Topology hints are dropped: {arithmetic}")
 
 
 def _recycle(
@@ -283,39 +334,5 @@ def _is_placeholder(slice_: EndpointSlice, labels: Mapping[str, str]) -> bool:
     return not slice_.ports and not slice_.endpoints and slice_.metadata.labels == labels
 
 
-def _free_labels(meta: ObjectMeta) -> dict[str, str]:
-    return {key: value for key, value in meta.labels.items() if key not in _RESERVED_LABELS}
-
-
 def _sort_ports(ports: Iterable[EndpointPort]) -> list[tuple[str, str, int]]:
     return sorted((port.name, port.protocol, port.port or 0) for port in ports)
-
-
-def _render_port(port: EndpointPort) -> Json:
-    rendered: Json = {"name": port.name, "protocol": port.protocol, "port": port.port}
-    if port.app_protocol is not None:
-        rendered["appProtocol"] = port.app_protocol
-    return rendered
-
-
-def _render_endpoint(endpoint: Endpoint) -> Json:
-    conditions = endpoint.conditions
-    rendered: Json = {
-        "addresses": list(endpoint.addresses),
-        "conditions": {
-            "ready": conditions.ready,
-            "serving": conditions.serving,
-            "terminating": conditions.terminating,
-        },
-    }
-    ref = endpoint.target_ref
-    if ref is not None:
-        rendered["targetRef"] = {"kind": ref.kind, "namespace": ref.namespace, "name": ref.name, "uid": ref.uid}
-    for key, value in (
-        ("hostname", endpoint.hostname),
-        ("nodeName", endpoint.node_name),
-        ("zone", endpoint.zone),
-    ):
-        if value is not None:
-            rendered[key] = value
-    return rendered

@@ -1,6 +1,8 @@
 """The loop of the EndpointSlice controller: which Services are due, and the writes of their plans.
 
-Rule: spec "controllers" §1.1 (triggers), §1.11 (writing), §1.12 (stale caches).
+Rule: spec "controllers" §1.1 (triggers), §1.11 (writing), §1.12 (stale caches), §2.3 (when nodes change).
+Unlike upstream, on purpose: a zone or a node that comes late reaches the endpoints at once; a failed write is tried
+again from 0.1 s on, not from 1 s; one failed write keeps no other waiting, but nothing is deleted after one.
 """
 
 from __future__ import annotations
@@ -23,15 +25,10 @@ from seaway.client.index import Index
 from seaway.client.requests import TransportError
 from seaway.client.run import Change, QueueLoop
 from seaway.client.workqueue import BackOff, RetryLater
-from seaway.controllers.endpointslice.plan import (
-    MAX_ENDPOINTS,
-    Memo,
-    SlicePlan,
-    SliceWrite,
-    is_managed,
-    plan_slices,
-    render_slice,
-)
+from seaway.controllers.endpointslice.metrics import SliceMetrics
+from seaway.controllers.endpointslice.plan import COMPONENT, MAX_ENDPOINTS, Memo, SlicePlan, is_managed, plan_slices
+from seaway.controllers.endpointslice.render import SliceWrite, render_slice
+from seaway.controllers.endpointslice.topology import NOTHING, Remembered, Topology, compute_topology, is_overloaded
 from seaway.controllers.endpointslice.tracker import SliceTracker
 from seaway.controllers.endpointslice.trigger import TriggerState, advance_trigger
 from seaway.controllers.events.plan import Happening
@@ -46,11 +43,14 @@ FOREIGN_CHANGE_SECONDS = 1.0
 """Before a slice that somebody else changed is put right (upstream's minimum)."""
 WORKERS = 16
 """More than upstream's 5: workers only wait for answers, and the store commits many writes at once."""
-COMPONENT = "endpoint-slice-controller"
-"""The source of its Events."""
+ECHO_SECONDS = 60.0
+"""After which a write whose echo has not come is looked for: a list may have replaced it."""
+REMINDER_SECONDS = 600.0
+"""Before the same words about hints are posted again. (Upstream posts them at each sync, and merges.)"""
 BACK_OFF = BackOff(first_seconds=0.1, max_seconds=30.0)
 
 _MEMO_SLACK = 64
+_ALL_NODES = "nodes"
 
 
 @dataclass(slots=True)
@@ -58,6 +58,8 @@ class _ServiceState:
     tracker: SliceTracker = field(default_factory=SliceTracker)
     memo: Memo = field(default_factory=dict)
     trigger: TriggerState | None = None
+    remembered: Remembered = NOTHING
+    told: dict[tuple[str, str], tuple[str, float]] = field(default_factory=dict)
     synced_at: float = float("-inf")
 
 
@@ -74,8 +76,13 @@ class EndpointSliceController:
         self._states: dict[str, _ServiceState] = {}
         self._pods_by_node: Index[Pod, str] = Index(lambda pod: (pod.spec.node_name,) if pod.spec.node_name else ())
         self._slices_by_service: Index[EndpointSlice, str] = Index(_service_keys)
+        self._topology = Topology()
+        self._metrics = SliceMetrics(shared.metrics)
         self._queue = QueueLoop(
             "endpoint_slice", self._sync, workers=WORKERS, back_off=BACK_OFF, metrics=shared.metrics
+        )
+        self._topology_queue = QueueLoop(
+            "endpoint_slice_topology", self._sync_topology, workers=1, metrics=shared.metrics
         )
         self._services.subscribe(self._on_service)
         self._pods.subscribe(self._on_pod)
@@ -84,9 +91,12 @@ class EndpointSliceController:
 
     async def run(self) -> None:
         """Keep slices until cancelled, from the moment when all caches are filled."""
+        self._topology = compute_topology(self._nodes.objects.values())
         for key in sorted(self._services.objects):
             self._queue.add(key)
-        await self._queue.run()
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._queue.run())
+            group.create_task(self._topology_queue.run())
 
     def _on_service(self, change: Change[Service]) -> None:
         if self._is_started:
@@ -99,8 +109,11 @@ class EndpointSliceController:
 
     def _on_node(self, change: Change[Node]) -> None:
         """Endpoints carry their node's zone, and Pods of a node that is not there are none."""
+        if change.old is None or change.new is None or change.old.is_ready != change.new.is_ready:
+            self._topology_queue.add(_ALL_NODES)
         if _zone_of(change.old) == _zone_of(change.new):
             return
+        self._topology_queue.add(_ALL_NODES)
         for pod_key in self._pods_by_node.get(change.key):
             for key in sorted(self._selection.find_services(self._pods.objects.get(pod_key))):
                 self._add_soon(key)
@@ -137,58 +150,95 @@ class EndpointSliceController:
         if self._is_started and key in self._services.objects:
             self._queue.add_after(key, FOREIGN_CHANGE_SECONDS)
 
-    async def _sync(self, key: str) -> None:
+    async def _sync_topology(self, key: str) -> None:
+        """Look at the nodes again, and at each Service whose hints do not fit them any more."""
+        self._topology = compute_topology(self._nodes.objects.values())
+        for name, state in sorted(self._states.items()):
+            if state.remembered.by_type and is_overloaded(state.remembered, self._topology):
+                self._queue.add(name)
+
+    async def _sync(self, key: str) -> float | None:
         service = self._services.objects.get(key)
         if service is None:  # its slices go with their owner
             self._states.pop(key, None)
-            return
+            self._metrics.forget(key)
+            return None
         if service.spec.type == "ExternalName" or not service.spec.selector:
-            return
+            return None
         state = self._state(key)
+        try:
+            await self._reconcile(key, service, state)
+        except Exception as error:
+            is_stale = isinstance(error, _WriteFailures) and error.is_stale
+            self._metrics.observe_result("stale" if is_stale else "error")
+            raise
+        self._metrics.observe_result("success")
+        return ECHO_SECONDS if len(state.tracker) else None
+
+    async def _reconcile(self, key: str, service: Service, state: _ServiceState) -> None:
         state.synced_at = asyncio.get_running_loop().time()
         pods = self._selection.select_pods(service)
         cached = (self._slices.objects[name] for name in self._slices_by_service.get(key))
-        mine = state.tracker.overlay(s for s in cached if is_managed(s))
+        mine = state.tracker.overlay((s for s in cached if is_managed(s)), reached=self._slices.resource_version)
         existing = [s for s in mine if s.metadata.deletion_timestamp is None]
         state.trigger, trigger_time = advance_trigger(state.trigger, service, pods)
         plan = plan_slices(
-            service, pods, self._nodes.objects, existing, max_endpoints=self._max_endpoints, memo=state.memo
-        )
+            service, pods, self._nodes.objects, existing,
+            topology=self._topology, remembered=state.remembered, max_endpoints=self._max_endpoints, memo=state.memo,
+        )  # fmt: skip
+        state.remembered = plan.remembered
+        self._metrics.observe_sync(key, service, plan)
         if len(state.memo) > 2 * len(pods) + _MEMO_SLACK:
             state.memo.clear()
+        failures = _WriteFailures()
         if not plan.is_empty:
-            await self._apply(service, state, plan, trigger_time)
-        if plan.skipped:
-            raise RetryLater("; ".join(plan.skipped))
-
-    async def _apply(self, service: Service, state: _ServiceState, plan: SlicePlan, trigger_time: str | None) -> None:
-        """Create, update, delete, in this order, going on after a failure; raises RetryLater with all of them."""
-        key = object_key(service.metadata)
-        failures: list[str] = []
-        for write in plan.create + plan.update:
-            try:
-                await self._write(service, state, write, trigger_time)
-            except (ApiError, TransportError) as error:
-                if isinstance(error, Forbidden) and error.is_namespace_terminating:
-                    continue
-                name = f" {write.replaces.metadata.name}" if write.replaces else ""
-                verb = "update" if write.replaces else "create"
-                failures.append(f"failed to {verb}{name} EndpointSlice for Service {key}: {error}")
-        for slice_ in plan.delete:
-            try:
-                await self._delete(state, slice_)
-            except (ApiError, TransportError) as error:
-                failures.append(f"failed to delete {slice_.metadata.name} EndpointSlice for Service {key}: {error}")
-        log.info(
-            "slices service=%s created=%d updated=%d deleted=%d failed=%d",
-            key, len(plan.create), len(plan.update), len(plan.delete), len(failures),
-        )  # fmt: skip
-        if failures:
-            text = "; ".join(failures)
-            message = f"Error updating Endpoint Slices for Service {key}: {text}"
+            await self._apply(service, state, plan, trigger_time, failures)
+        for happening in plan.events:
+            await self._tell(service, state, happening)
+        failures.texts += plan.skipped
+        if failures.texts:
+            message = f"Error updating Endpoint Slices for Service {key}: {failures}"
             happening = Happening(COMPONENT, "FailedToUpdateEndpointSlices", message)
             await post_event(self._client, SERVICES, service.metadata, happening)
-            raise RetryLater(text)
+            raise failures
+
+    async def _apply(
+        self,
+        service: Service,
+        state: _ServiceState,
+        plan: SlicePlan,
+        trigger_time: str | None,
+        failures: _WriteFailures,
+    ) -> None:
+        """Create, update, delete, in this order. After a failure nothing is deleted: what moves, comes first."""
+        key = object_key(service.metadata)
+        for write in plan.create + plan.update:
+            verb, name = ("update", f" {write.replaces.metadata.name}") if write.replaces else ("create", "")
+            try:
+                await self._write(service, state, write, trigger_time)
+                self._metrics.observe_write(verb)
+            except (ApiError, TransportError) as error:
+                if not (isinstance(error, Forbidden) and error.is_namespace_terminating):
+                    failures.add(f"failed to {verb}{name} EndpointSlice for Service {key}", error)
+        for slice_ in () if failures.texts else plan.delete:
+            try:
+                await self._delete(state, slice_)
+                self._metrics.observe_write("delete")
+            except (ApiError, TransportError) as error:
+                failures.add(f"failed to delete {slice_.metadata.name} EndpointSlice for Service {key}", error)
+        log.info(
+            "slices service=%s created=%d updated=%d deleted=%d failed=%d",
+            key, len(plan.create), len(plan.update), len(plan.delete), len(failures.texts),
+        )  # fmt: skip
+
+    async def _tell(self, service: Service, state: _ServiceState, happening: Happening) -> None:
+        """Post the Event, unless the last about this was the same and is not long ago."""
+        subject = (happening.series, "" if happening.reason.startswith("TopologyAware") else happening.reason)
+        now = asyncio.get_running_loop().time()
+        said, said_at = state.told.get(subject, ("", 0.0))
+        if said != happening.message or now - said_at >= REMINDER_SECONDS:
+            state.told[subject] = (happening.message, now)
+            await post_event(self._client, SERVICES, service.metadata, happening)
 
     async def _write(self, service: Service, state: _ServiceState, write: SliceWrite, trigger_time: str | None) -> None:
         body = render_slice(service, write, trigger_time)
@@ -214,6 +264,24 @@ class EndpointSliceController:
             state.tracker.forget(slice_)
             return
         state.tracker.record_deletion(slice_, self._slices.objects.get(object_key(meta)))
+
+
+class _WriteFailures(RetryLater):
+    """What went wrong in one pass, if anything. `is_stale`: only because the cache was behind the server."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.texts: list[str] = []
+        self.is_stale = False
+
+    def add(self, text: str, error: Exception) -> None:
+        """One write failed."""
+        is_stale = isinstance(error, Conflict | NotFound)
+        self.is_stale = is_stale and (self.is_stale or not self.texts)
+        self.texts.append(f"{text}: {error}")
+
+    def __str__(self) -> str:
+        return "; ".join(self.texts)
 
 
 def _find_service_key(slice_: EndpointSlice | None) -> str:

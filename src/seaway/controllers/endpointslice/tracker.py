@@ -4,7 +4,8 @@ A plan never starts from a state older than the loop's own last write, and the e
 Upstream waits with a back-off of a second when its cache is stale (spec "controllers" §1.12). Here the answers of the
 writes are laid over the cache instead: the next Pod that becomes ready need not wait for an echo.
 
-1. What is laid over the cache is newer than the cache, by generation; it goes when the cache has caught up.
+1. What is laid over the cache is newer than the cache, by generation; it goes when the cache has caught up, be it that
+   the cache has passed the revision of the write without showing it: the slice is gone again, and a list hid that.
 2. A slice that a write found missing, or changed by others, is forgotten: the cache is right again.
 3. A slice that leaves the Service or this loop's care is forgotten.
 """
@@ -25,10 +26,13 @@ class SliceTracker:
     def __len__(self) -> int:
         return len(self._written)
 
-    def overlay(self, cached: Iterable[EndpointSlice]) -> list[EndpointSlice]:
-        """The slices as they are after the own writes, by name."""
+    def overlay(self, cached: Iterable[EndpointSlice], *, reached: str = "") -> list[EndpointSlice]:
+        """The slices as they are after the own writes, by name. reached: the revision of the cache; "" is unknown."""
         result = {slice_.metadata.uid: slice_ for slice_ in cached}
-        for uid, written in self._written.items():
+        for uid, written in list(self._written.items()):
+            if written is not None and _has_passed(reached, written):
+                del self._written[uid]
+                continue
             if written is None:
                 result.pop(uid, None)
             else:
@@ -70,3 +74,9 @@ class SliceTracker:
 
 def _has_reached(cached: EndpointSlice, written: EndpointSlice) -> bool:
     return cached.metadata.uid == written.metadata.uid and cached.metadata.generation >= written.metadata.generation
+
+
+def _has_passed(reached: str, written: EndpointSlice) -> bool:
+    """Revisions are integers in practice, and comparable by contract since Kubernetes 1.35; others say nothing."""
+    version = written.metadata.resource_version
+    return reached.isdecimal() and version.isdecimal() and int(reached) >= int(version)

@@ -295,8 +295,11 @@ class NftablesPlane:
         *,
         interface_addresses: Callable[[], tuple[str, ...]] = tuple,
         guarded_links: Callable[[], tuple[str, ...]] = tuple,
+        service_cidrs: Callable[[], tuple[str, ...]] | None = None,
     ) -> None:
+        """service_cidrs: the ranges of Services as they are now; None: those of the configuration."""
         self._config = config
+        self._service_cidrs = service_cidrs
         self._family = family
         self._interface_addresses = interface_addresses
         self._guarded_links = guarded_links
@@ -313,7 +316,10 @@ class NftablesPlane:
     def _render_config(self, node: NodeView) -> RenderConfig:
         listed = self._interface_addresses() if self._config.node_port_addresses is not None else ()
         ports = choose_node_port_addresses(self._config, node, self._family, listed)
-        return render_config(self._config, self._family, ports, self._guarded_links())
+        config = self._config
+        if self._service_cidrs is not None:
+            config = replace(config, service_cidrs=self._service_cidrs())
+        return render_config(config, self._family, ports, self._guarded_links())
 
 
 def render_config(
