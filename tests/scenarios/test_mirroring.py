@@ -11,7 +11,7 @@ import msgspec
 import pytest
 
 from seaway.api.endpointslice.types import EndpointSlice
-from seaway.api.machinery.errors import Conflict, Forbidden, InternalError, TooManyRequests
+from seaway.api.machinery.errors import Conflict, Expired, Forbidden, InternalError, TooManyRequests
 from seaway.api.machinery.http import Identity, Request, Response
 from seaway.api.registry import ENDPOINT_SLICES, ENDPOINTS, EVENTS, NAMESPACES, SERVICES
 from seaway.client.requests import MERGE_PATCH, Client, Transport, TransportError
@@ -398,3 +398,41 @@ class Dying:
 
     async def close(self) -> None:
         await self._inner.close()
+
+
+class Blind:
+    """A transport whose watches of slices say nothing until `sees`, and then that they are too old."""
+
+    def __init__(self, inner: Transport) -> None:
+        self.sees = asyncio.Event()
+        self._inner = inner
+
+    async def send(self, request: Request) -> Response:
+        if "endpointslices" in request.path and ("watch", "true") in request.query and not self.sees.is_set():
+            await self.sees.wait()
+            raise Expired("too old")
+        return await self._inner.send(request)
+
+    async def close(self) -> None:
+        await self._inner.close()
+
+
+def test_a_cache_that_sees_nothing_leads_to_no_second_slice_and_what_a_list_hides_is_made_again() -> None:
+    async def scenario(cluster: Cluster, client: Client) -> None:
+        blind = Blind(cluster.client(user="system:kube-controller-manager", groups=()).transport)
+        await cluster.start_controllers(enabled=("mirroring",), client=Client(blind))
+        await make_both(client)
+        await expect(cluster, client, BY_HAND)
+        for n in (2, 3):
+            subsets = [{"addresses": [{"ip": f"192.0.2.{n}"}], "ports": [{"port": 80}]}]
+            await client.patch(ENDPOINTS, "web", "default", patch={"subsets": subsets}, patch_type=MERGE_PATCH)
+            await expect(cluster, client, [f"IPv4 :80 | 192.0.2.{n}"])
+        (slice_,) = await list_slices(client)
+        await client.delete(ENDPOINT_SLICES, slice_.metadata.name, "default")
+        await asyncio.sleep(10)
+        assert await list_slices(client) == [], "nobody has heard of it"
+        blind.sees.set()
+        await asyncio.sleep(60)
+        assert say(await list_slices(client)) == ["IPv4 :80 | 192.0.2.3"]
+
+    play(scenario, enabled=())

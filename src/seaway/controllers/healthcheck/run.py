@@ -154,7 +154,11 @@ class HealthCheckController:
         service = self._services.objects.get(key)
         tracker = self._trackers.setdefault(key, SliceTracker())
         cached = (self._slices.objects[name] for name in self._slices_by_service.get(key))
-        slices = [s for s in tracker.overlay(cached) if s.metadata.deletion_timestamp is None]
+        slices = [
+            s
+            for s in tracker.overlay(cached, reached=self._slices.resource_version)
+            if s.metadata.deletion_timestamp is None
+        ]
         choice = TargetChoice()
         if service is not None and _asks(service) and is_checkable(service):
             reading = parse_check(service.metadata.annotations)
