@@ -28,6 +28,7 @@ from seaway.apiserver.access.rbac import Attributes, Decision, Policy, make_forb
 from seaway.apiserver.admission.accounts import admit_pod
 from seaway.apiserver.admission.classes import admit_priority, choose_ingress_class
 from seaway.apiserver.admission.limitranges import LIMITED_ON_UPDATE, fill_pod, find_limit_refusal
+from seaway.apiserver.admission.newnodes import taint_new_node
 from seaway.apiserver.admission.noderestriction import READ_BY_USE, find_use_refusal, find_write_refusal, node_name_of
 from seaway.apiserver.admission.refusals import (
     IMMORTAL_NAMESPACES,
@@ -177,6 +178,11 @@ class ServerState:
         """The Ingress with the default class, if it names none and there is one."""
         with self.admission("DefaultIngressClass", "CREATE", "admit"):
             return choose_ingress_class(ingress, _decode_all(self.watch_cache.cache(INGRESS_CLASSES)))
+
+    def admit_new_node(self, node: Json) -> Json:
+        """The Node with the taint that all begin with."""
+        with self.admission("TaintNodesByCondition", "CREATE", "admit"):
+            return taint_new_node(node)
 
     def admit_external_ips(self, service: Json, old: Json | None) -> None:
         """A Service adds external IPs only where the configuration allows it. Raises Forbidden."""

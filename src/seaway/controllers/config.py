@@ -6,6 +6,7 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 
 from seaway.client.election.lease import ElectionConfig
+from seaway.controllers.nodeipam.plan import IpamConfig
 from seaway.net.errors import OperationalError
 
 
@@ -18,6 +19,8 @@ class ControllersConfig:
     ca_pem: what Pods find in `kube-root-ca.crt`. enabled: names of loops, `*` for all, `-NAME` for all but one.
     election: for which lease this process stands; None: it is the only one. metrics_address: where `/metrics` and
     `/healthz` are, port 0 for a free one; None: nowhere.
+    scheduler_name: Pods that name another scheduler are left to it. terminated_pod_threshold: so many Pods that have
+    ended are kept, 0 for any number. ipam: the ranges that nodes get theirs from; None: somebody else gives them.
     """
 
     node_grace_seconds: float
@@ -25,6 +28,9 @@ class ControllersConfig:
     enabled: tuple[str, ...] = ("*",)
     election: ElectionConfig | None = None
     metrics_address: tuple[str, int] | None = None
+    scheduler_name: str = "default-scheduler"
+    terminated_pod_threshold: int = 12_500
+    ipam: IpamConfig | None = None
 
 
 def choose_loops(
