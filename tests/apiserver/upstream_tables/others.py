@@ -213,7 +213,7 @@ WITHOUT: dict[str, str] = {
     "reconcilers/lease_test": "one server writes the endpoints; there are no leases of several",
     "reconcilers/instancecount_test": "deprecated upstream, and there is one server",
     "net TestPortRange": "the range of node ports is a field of the server's configuration, no flag is parsed",
-    "options TestValidatePublicIPServiceClusterIPRangeIPFamilies": "the advertised address is the node's own, no flag gives one",
+    "options TestValidatePublicIPServiceClusterIPRangeIPFamilies": "the address is the node's own; no flag gives one",
     "options TestValidateServiceNodePort": "the Service of the API server has no node port",
 }
 """Upstream's tables that have no counterpart here, and why."""
