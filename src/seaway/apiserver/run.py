@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 from typing import TypeVar
 
 from seaway.api.machinery.codec import Decoded, prune_patched
-from seaway.api.machinery.errors import AlreadyExists, ApiError, NotFound
+from seaway.api.machinery.errors import AlreadyExists, ApiError, Forbidden, NotFound
 from seaway.api.registry import (
     CLUSTER_ROLES,
     EVENTS,
@@ -214,7 +214,10 @@ async def _keep_namespaces(state: ServerState) -> None:
     for name in bootstrap.NAMESPACES:
         for resource, obj in bootstrap.make_first_objects(name, ca_pem=ca_pem):
             if state.find(resource, name, obj["metadata"]["name"]) is None:
-                await _create(state, resource, name, obj)
+                try:
+                    await _create(state, resource, name, obj)
+                except Forbidden as error:  # a quota leaves no room, say: the loop tries again
+                    _LOG.warning("loop=failed error=%s", error)
 
 
 async def _keep_aggregation(state: ServerState) -> None:

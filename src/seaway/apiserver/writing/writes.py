@@ -194,6 +194,7 @@ def _prepare_create(state: ServerState, target: Target, obj: Json, now: str) -> 
     _raise_invalid(resource, obj["metadata"].get("name", ""), errors)
     if resource is SERVICES:
         state.admit_external_ips(obj, None)
+    state.admit_limits(resource, target.namespace, None, obj)
     return obj, claim, state.admit_quota(resource, target.namespace, None, obj)
 
 
@@ -321,6 +322,8 @@ def _plan_update(state: ServerState, target: Target, make: Make, record: Record,
     obj["metadata"] = {**obj["metadata"], "managedFields": managed}
     value = encode_within_limit(obj)
     is_main = not target.subresource
+    if is_main:
+        state.admit_limits(resource, target.namespace, old, obj)
     charge = state.admit_quota(resource, target.namespace, old, obj, judged=is_main)
     unchanged = _is_same_content(obj, old) and is_unchanged(decode_object(value), _without_revision(old))
     deletes = may_vanish(obj)
