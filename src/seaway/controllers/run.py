@@ -24,6 +24,7 @@ from seaway.controllers.namespace.run import NamespaceController
 from seaway.controllers.nodes.run import NodeController
 from seaway.controllers.servicecidr.run import ServiceCIDRController
 from seaway.controllers.shared.run import Shared
+from seaway.controllers.workloads.replicaset.run import ReplicaSetController, ReplicationController
 from seaway.telemetry.metrics import Metrics
 from seaway.telemetry.serve import serve_telemetry
 
@@ -59,6 +60,8 @@ LOOPS: dict[str, Loop] = {
     ),
     "namespace": Loop(build=NamespaceController, upstream=("namespace-controller",)),
     "nodes": Loop(build=NodeController, upstream=("node-lifecycle-controller", "nodelifecycle")),
+    "replicaset": Loop(build=ReplicaSetController, upstream=("replicaset-controller",)),
+    "replicationcontroller": Loop(build=ReplicationController, upstream=("replicationcontroller-controller",)),
     "servicecidr": Loop(build=ServiceCIDRController, upstream=("service-cidr-controller",)),
 }
 """By the name in our `--controllers`. Rule: spec "controllers" §0.2 (upstream's names)."""
