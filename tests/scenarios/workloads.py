@@ -18,7 +18,7 @@ from seaway.testing.cluster import Cluster, open_cluster
 from seaway.testing.kubelet import iterate_addresses, make_finished_status, make_running_status
 
 Json = dict[str, Any]
-LOOPS = ("replicaset", "replicationcontroller", "binder", "garbage")
+LOOPS = ("deployment", "replicaset", "replicationcontroller", "binder", "garbage")
 TIMEOUT = 300.0
 """Virtual seconds."""
 

@@ -24,6 +24,7 @@ from seaway.controllers.namespace.run import NamespaceController
 from seaway.controllers.nodes.run import NodeController
 from seaway.controllers.servicecidr.run import ServiceCIDRController
 from seaway.controllers.shared.run import Shared
+from seaway.controllers.workloads.deployment.run import DeploymentController
 from seaway.controllers.workloads.replicaset.run import ReplicaSetController, ReplicationController
 from seaway.telemetry.metrics import Metrics
 from seaway.telemetry.serve import serve_telemetry
@@ -50,6 +51,7 @@ class Loop:
 
 LOOPS: dict[str, Loop] = {
     "binder": Loop(build=BinderController),
+    "deployment": Loop(build=DeploymentController, upstream=("deployment-controller",)),
     "diagnosis": Loop(build=DiagnosisController),
     "endpoints": Loop(build=EndpointsController, upstream=("endpoints-controller", "endpoint")),
     "endpointslice": Loop(build=EndpointSliceController, upstream=("endpointslice-controller",)),

@@ -95,7 +95,9 @@ def candidate(*, app: str = "web", owner: OwnerReference | None = None, ending: 
         pytest.param(OWNER, candidate(app="db"), Claims(), id="a lone one that does not match is left"),
         pytest.param(OWNER, candidate(ending=True), Claims(), id="a lone one that is ending is not adopted"),
         pytest.param(OWNER, candidate(owner=OTHERS), Claims(), id="another's of the same name is left"),
-        pytest.param(OWNER, candidate(app="db", owner=MINE), Claims(release=("a",)), id="its own that matches no more goes"),
+        pytest.param(
+            OWNER, candidate(app="db", owner=MINE), Claims(release=("a",)), id="its own that matches no more is let go"
+        ),
         pytest.param(
             msgspec.structs.replace(OWNER, deletion_timestamp=ago(1)), candidate(), Claims(),
             id="an owner that is ending adopts nothing",

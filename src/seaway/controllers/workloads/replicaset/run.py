@@ -10,12 +10,13 @@ from seaway.api.registry import REPLICA_SETS, REPLICATION_CONTROLLERS
 from seaway.client.requests import TransportError
 from seaway.controllers.shared.run import Shared
 from seaway.controllers.workloads.podcontrol.ownership import find_controller, make_controller_reference, read_meta
-from seaway.controllers.workloads.podcontrol.run import Json, OwnerLoop
+from seaway.controllers.workloads.podcontrol.run import PodOwnerLoop
 from seaway.controllers.workloads.replicaset.plan import ReplicaPlan, plan_replicas, plan_status
+from seaway.controllers.workloads.run import Json
 from seaway.controllers.workloads.template import render_pod
 
 
-class ReplicaLoop(OwnerLoop):
+class ReplicaLoop(PodOwnerLoop):
     """Keeps the count of Pods of each owner, and its status."""
 
     counts_terminating = True
@@ -60,7 +61,7 @@ class ReplicaLoop(OwnerLoop):
             for other in self.owners.objects.values()
             if (found := find_controller(read_meta(other))) is not None and found.uid == above.uid
         )
-        return [self.pods.objects[key] for uid in siblings for key in self._by_owner.owned(uid)]
+        return [self.pods.objects[key] for uid in siblings for key in self.by_owner.owned(uid)]
 
 
 class ReplicaSetController(ReplicaLoop):
