@@ -24,6 +24,7 @@ from seaway.controllers.namespace.run import NamespaceController
 from seaway.controllers.nodes.run import NodeController
 from seaway.controllers.servicecidr.run import ServiceCIDRController
 from seaway.controllers.shared.run import Shared
+from seaway.controllers.workloads.daemonset.run import DaemonSetController
 from seaway.controllers.workloads.deployment.run import DeploymentController
 from seaway.controllers.workloads.replicaset.run import ReplicaSetController, ReplicationController
 from seaway.telemetry.metrics import Metrics
@@ -51,6 +52,7 @@ class Loop:
 
 LOOPS: dict[str, Loop] = {
     "binder": Loop(build=BinderController),
+    "daemonset": Loop(build=DaemonSetController, upstream=("daemonset-controller",)),
     "deployment": Loop(build=DeploymentController, upstream=("deployment-controller",)),
     "diagnosis": Loop(build=DiagnosisController),
     "endpoints": Loop(build=EndpointsController, upstream=("endpoints-controller", "endpoint")),
