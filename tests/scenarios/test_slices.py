@@ -19,7 +19,6 @@ from tests.scenarios.test_control_loops import (
     Json,
     create_node,
     expect_addresses,
-    find,
     list_addresses,
     list_slices,
     play,
