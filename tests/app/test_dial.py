@@ -9,8 +9,11 @@ from pathlib import Path
 import pytest
 import uvloop
 
+from seaway.api.registry import NODES
 from seaway.apiserver.proxying.targets import Target
-from seaway.app.dial import DialError, make_dialer, serve_dial_socket
+from seaway.app.dial import DialError, make_dialer, run_dial_socket, serve_dial_socket
+from seaway.testing.builders import make_node
+from seaway.testing.cluster import open_cluster
 
 WAIT_SECONDS = 10.0
 UID = "0b0c1f6e-0000-4000-8000-000000000001"
@@ -67,7 +70,7 @@ def test_a_pod_is_reached_by_its_uid_and_either_side_may_end_first(
 
 def test_what_is_no_pod_of_the_node_is_refused(tmp_path: Path) -> None:
     async def talk(path: Path, port: int) -> None:
-        with pytest.raises(DialError, match="no Pod of this node"):
+        with pytest.raises(DialError, match="no Pod of this node, nor the node"):
             await make_dialer(path)(Target("127.0.0.1", port, "another"))
         with pytest.raises(DialError, match="connection refused"):
             await make_dialer(path)(Target("127.0.0.1", 1, UID))
@@ -89,3 +92,41 @@ def test_nothing_else_can_be_said(tmp_path: Path, asked: bytes) -> None:
         writer.close()
 
     serving(tmp_path, talk)
+
+
+def test_the_node_is_reached_by_its_own_uid(tmp_path: Path) -> None:
+    """What the API has for the Node decides: its agent listens at the node's address."""
+
+    async def say_who(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(b"agent")
+        writer.close()
+
+    async def run() -> None:
+        async with open_cluster() as cluster:
+            made = await cluster.client().create(NODES, make_node("node-1"))
+            agent = await asyncio.start_server(say_who, "127.0.0.1", 0)
+            port = agent.sockets[0].getsockname()[1]
+            path = tmp_path / "dial.sock"
+            task = asyncio.ensure_future(run_dial_socket(path, cluster.client(), "node-1", "127.0.0.1"))
+            try:
+                dial = make_dialer(path)
+
+                async def answers() -> bool:
+                    try:
+                        reader, writer = await dial(Target("203.0.113.1", port, made["metadata"]["uid"]))
+                    except OSError:
+                        return False  # the node is not known yet, or the socket is not there yet
+                    said = await reader.readexactly(5)
+                    writer.close()
+                    return said == b"agent"
+
+                await cluster.eventually(answers)
+                with pytest.raises(DialError, match="nor the node"):
+                    await dial(Target("127.0.0.1", port, "node-1"))
+            finally:
+                task.cancel()
+                await asyncio.gather(task, return_exceptions=True)
+                agent.close()
+                await asyncio.sleep(0.01)  # lets the loop take its closed transports off the selector
+
+    asyncio.run(run())

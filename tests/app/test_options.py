@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from seaway.app.options import UpOptions, apiserver_ip, check_options, dns_ip, pod_cidr
+from seaway.app.options import UpOptions, apiserver_ip, check_families, check_options, dns_ip, pod_cidrs
 from seaway.net.errors import OperationalError
 
 
@@ -18,11 +18,28 @@ def make_options(**flags: Any) -> UpOptions:
 def test_the_defaults_are_those_of_kubeadm() -> None:
     options = make_options()
     check_options(options)
-    assert (apiserver_ip(options), dns_ip(options), pod_cidr(options)) == ("10.96.0.1", "10.96.0.10", "10.244.0.0/24")
+    assert (apiserver_ip(options), dns_ip(options)) == ("10.96.0.1", "10.96.0.10")
+    assert pod_cidrs(options) == ("10.244.0.0/24",)
 
 
-def test_a_second_service_range_is_of_the_other_family() -> None:
-    check_options(make_options(second_service_cidr="fd10:96::/112"))
+DUAL = {"service_cidrs": ("10.96.0.0/16", "fd10:96::/112"), "cluster_cidrs": ("10.244.0.0/16", "fd10:244::/56")}
+
+
+def test_with_two_families_this_hosts_pods_have_a_range_of_each() -> None:
+    options = make_options(**DUAL)
+    check_options(options)
+    check_families(options)
+    assert pod_cidrs(options) == ("10.244.0.0/24", "fd10:244::/64")
+    assert (apiserver_ip(options), dns_ip(options)) == ("10.96.0.1", "10.96.0.10"), "of the first family"
+    assert pod_cidrs(make_options(cluster_cidrs=("10.244.0.0/24", "fd10:244::/112")))[1] == "fd10:244::/112"
+
+
+@pytest.mark.parametrize("flag", sorted(DUAL))
+def test_two_families_of_services_are_two_of_pods(flag: str) -> None:
+    options = make_options(**{flag: DUAL[flag]})
+    check_options(options)
+    with pytest.raises(OperationalError, match="one family and two found"):
+        check_families(options)
 
 
 def test_external_ranges_are_of_either_family() -> None:
@@ -32,13 +49,26 @@ def test_external_ranges_are_of_either_family() -> None:
 @pytest.mark.parametrize(
     ("flags", "words"),
     [
-        pytest.param({"service_cidr": "10.96.0.1/16"}, "--service-cidr 10.96.0.1/16", id="host bits"),
-        pytest.param({"service_cidr": "10.96.0.0/30"}, "/28 or wider needed", id="too small for the DNS address"),
-        pytest.param({"service_cidr": "fd10::/112"}, "give an IPv4 range", id="another family"),
-        pytest.param({"second_service_cidr": "10.97.0.0/16"}, "one IPv4 and then one IPv6", id="two of one family"),
-        pytest.param({"second_service_cidr": "fd10::/112,x"}, "one IPv4 and then one IPv6", id="three ranges"),
-        pytest.param({"second_service_cidr": "fd10::/48"}, "/64 to /125 needed", id="too wide to draw from"),
-        pytest.param({"cluster_cidr": "10.96.0.0/20"}, "overlap", id="ranges that meet"),
+        pytest.param({"service_cidrs": ("10.96.0.1/16",)}, "--service-cidr 10.96.0.1/16", id="host bits"),
+        pytest.param({"service_cidrs": ("10.96.0.0/30",)}, "/0 to /28 needed", id="too small for the DNS address"),
+        pytest.param({"service_cidrs": ("fd10::/112",)}, "give an IPv4 range", id="another family"),
+        pytest.param(
+            {"service_cidrs": ("10.96.0.0/16", "10.97.0.0/16")}, "one IPv4 and then one IPv6", id="two of one family"
+        ),
+        pytest.param({"service_cidrs": ("10.96.0.0/16", "fd10::/112", "x")}, "3 ranges found", id="three ranges"),
+        pytest.param(
+            {"service_cidrs": ("10.96.0.0/16", "fd10::/48")}, "/64 to /125 needed", id="too wide to draw from"
+        ),
+        pytest.param({"service_cidrs": ()}, "0 ranges found", id="no range"),
+        pytest.param({"cluster_cidrs": ("10.96.0.0/20",)}, "overlap", id="ranges that meet"),
+        pytest.param(
+            {"service_cidrs": ("10.96.0.0/16", "fd10:1::/112"), "cluster_cidrs": ("10.244.0.0/16", "fd10::/16")},
+            "fd10:1::/112 and --cluster-cidr fd10::/16 overlap",
+            id="IPv6 ranges that meet",
+        ),
+        pytest.param(
+            {"cluster_cidrs": ("10.244.0.0/16", "fd10::/121")}, "--cluster-cidr fd10::/121: /121 found", id="few Pods"
+        ),
         pytest.param(
             {"external_ip_cidrs": ("192.0.2.0/24", "x")}, "--external-ip-cidrs x: .*192.0.2.0/24", id="no range"
         ),

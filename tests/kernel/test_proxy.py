@@ -22,8 +22,8 @@ from seaway.api.endpointslice.types import EndpointSlice
 from seaway.api.service.types import Service
 from seaway.net.family import Family
 from seaway.proxy.config import NodeView, ProxyConfig
-from seaway.proxy.conntrack import choose_stale
-from seaway.proxy.kernel import delete_flows, list_interface_addresses, list_udp_flows
+from seaway.proxy.flows.plan import choose_stale, plan_resets
+from seaway.proxy.kernel import delete_flows, list_flows, list_interface_addresses
 from seaway.proxy.nftables.kernel import NftKernel
 from seaway.proxy.nftables.plane import NftablesPlane, NftError
 from seaway.proxy.nftables.text import render_text
@@ -77,17 +77,24 @@ class Running:
     planes: dict[Family, NftablesPlane]
     proxier: Proxier
 
-    def serve(self, name: str = "web", *, status: Any = None, **spec: Any) -> None:
+    def serve(self, name: str = "web", *, status: Any = None, meta: Any = None, **spec: Any) -> None:
         defaults = {"clusterIP": VIP, "clusterIPs": [VIP, VIP6], "ipFamilies": ["IPv4", "IPv6"]}
-        wire = make_service(name, **{**defaults, **spec}) | {"status": status or {}}
+        wire = make_service(name, meta=meta, **{**defaults, **spec}) | {"status": status or {}}
         self.proxier.set_service(f"default/{name}", msgspec.convert(wire, Service))
 
     def endpoints(
-        self, addresses: list[str], service: str = "web", *, ports: Any = None, node_name: str = "node-1"
+        self,
+        addresses: list[str],
+        service: str = "web",
+        *,
+        ports: Any = None,
+        node_name: str = "node-1",
+        annotations: dict[str, str] | None = None,
     ) -> None:
         kind = "IPv6" if addresses and ":" in addresses[0] else "IPv4"
         name = f"{service}-{kind.lower()}-{node_name}"
         wire = make_slice(name, service, addresses, ports=ports, address_type=kind, nodeName=node_name)
+        wire["metadata"]["annotations"] = annotations or {}
         self.proxier.set_slice(f"default/{name}", msgspec.convert(wire, EndpointSlice))
 
     def sync(self) -> SyncReport:
@@ -325,12 +332,65 @@ def test_a_busy_udp_client_moves_to_the_new_endpoint(proxy: Running, world: Worl
         proxy.endpoints([PODS[1]], ports=ports)
         report = proxy.sync()
         with world.node.entered():
-            stale = choose_stale(list_udp_flows(Family.IPV4), report.stale_udp[Family.IPV4])
+            stale = choose_stale(list_flows(Family.IPV4), report.flows[Family.IPV4])
             assert (PODS[0], 8080) in {flow.answering for flow in stale}
             assert delete_flows(stale) == len(stale)
-            assert not choose_stale(list_udp_flows(Family.IPV4), report.stale_udp[Family.IPV4])
+            assert not choose_stale(list_flows(Family.IPV4), report.flows[Family.IPV4])
         client.send(b"?")
         assert client.recv(100).decode().split()[0] == f"{PODS[1]}:8080"
+
+
+def test_a_busy_udp_client_of_a_deleted_service_is_not_answered_any_more(proxy: Running, world: World) -> None:
+    proxy.serve(ports=[{"name": "u", "port": 53, "protocol": "UDP"}])
+    proxy.endpoints([PODS[0]], ports=[{"name": "u", "port": 8080, "protocol": "UDP"}])
+    proxy.sync()
+    with world.pods[CLIENT_POD].entered():
+        client = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    with client:
+        client.settimeout(1)
+        client.connect((VIP, 53))
+        client.send(b"?")
+        assert client.recv(100).decode().split()[0] == f"{PODS[0]}:8080"
+        proxy.proxier.set_service("default/web", None)
+        report = proxy.sync()
+        client.send(b"?")
+        assert client.recv(100), "the flow lives on by itself"
+        with world.node.entered():
+            delete_flows(choose_stale(list_flows(Family.IPV4), report.flows[Family.IPV4]))
+        client.send(b"?")
+        with pytest.raises(OSError):
+            client.recv(100)
+
+
+def test_a_tcp_client_is_reset_when_its_endpoint_has_gone_and_the_service_wants_it(
+    proxy: Running, world: World
+) -> None:
+    proxy.serve(meta={"annotations": {"seaway.dev/reset-after": "0s"}})
+    proxy.endpoints([PODS[0]])
+    proxy.sync()
+    with world.pods[PODS[0]].entered():
+        server = socket.create_server((PODS[0], 8081))
+    with world.pods[CLIENT_POD].entered():
+        client = socket.socket()
+    with server, client:
+        proxy.endpoints([PODS[0]], ports=[{"name": "", "port": 8081, "protocol": "TCP"}])
+        proxy.sync()
+        client.settimeout(5)
+        client.connect((VIP, 80))
+        accepted, _ = server.accept()
+        with accepted:
+            proxy.endpoints([PODS[1]])
+            proxy.sync()
+            client.send(b"still there")
+            assert accepted.recv(100) == b"still there"
+            with world.node.entered():
+                due, _ = plan_resets(list_flows(Family.IPV4), proxy.proxier.resettable(Family.IPV4), {}, now=0)
+                assert (PODS[0], 8081) in {flow.answering for flow in due}
+                delete_flows(due)
+            with pytest.raises(ConnectionResetError):
+                for _ in range(2):
+                    client.send(b"?")
+                    client.recv(100)
 
 
 def fill(proxy: Running) -> None:
@@ -349,6 +409,24 @@ def fill(proxy: Running) -> None:
         ports=[{"port": 53, "protocol": "UDP", "nodePort": 30053}],
         status={"loadBalancer": {"ingress": [{"ip": "203.0.113.12"}, {"ip": "2001:db8:1::12"}]}},
     )
+    proxy.serve(
+        "sticky",
+        clusterIP="10.96.0.13",
+        clusterIPs=["10.96.0.13", "fd10:96::13"],
+        type="NodePort",
+        externalTrafficPolicy="Local",
+        sessionAffinity="ClientIP",
+        sessionAffinityConfig={"clientIP": {"timeoutSeconds": 10 * 3600 + 90}},
+        ports=[{"port": 80, "protocol": "TCP", "nodePort": 30080}],
+    )
+    proxy.endpoints(list(PODS), "sticky")
+    proxy.endpoints(list(PODS6), "sticky")
+    for number, (name, balance) in enumerate((("turns", "round-robin"), ("hashed", "hash")), 14):
+        vips = [f"10.96.0.{number}", f"fd10:96::{number}"]
+        meta = {"annotations": {"seaway.dev/balance": balance}}
+        proxy.serve(name, meta=meta, clusterIP=vips[0], clusterIPs=vips, sessionAffinity="ClientIP")
+        proxy.endpoints(list(PODS), name)
+        proxy.endpoints(list(PODS6), name)
     udp = [{"name": "", "port": 8080, "protocol": "UDP"}]
     proxy.endpoints([PODS[0]], "balanced", ports=udp)
     proxy.endpoints([PODS6[0]], "balanced", ports=udp)

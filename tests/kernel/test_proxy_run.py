@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import os
 from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
 import pytest
 
-from seaway.api.registry import ENDPOINT_SLICES, NODES, SERVICES
+from seaway.api.registry import ENDPOINT_SLICES, NODES, SERVICE_CIDRS, SERVICES
 from seaway.net.family import Family
+from seaway.proxy.config import ServiceRoutes
 from seaway.proxy.run import ProxyConfig, cleanup, run
 from seaway.testing.builders import make_node, make_service, make_slice
 from seaway.testing.cluster import Cluster, open_cluster
@@ -38,11 +40,11 @@ def node() -> Iterator[Namespace]:
 
 
 @contextlib.asynccontextmanager
-async def proxy(cluster: Cluster) -> AsyncIterator[None]:
+async def proxy(cluster: Cluster, config: ProxyConfig = CONFIG) -> AsyncIterator[None]:
     """A proxy that is ready; it ends with the block."""
     ready = asyncio.Event()
     client = cluster.client(user="system:kube-proxy", groups=())
-    task = asyncio.create_task(run(CONFIG, client, on_ready=ready.set))
+    task = asyncio.create_task(run(config, client, on_ready=ready.set))
     try:
         waiting = asyncio.create_task(ready.wait())
         await asyncio.wait((task, waiting), return_when=asyncio.FIRST_COMPLETED)
@@ -95,4 +97,91 @@ def test_a_service_is_served_follows_its_endpoints_and_outlives_the_proxy(node: 
         assert "seaway" in node.run("nft", "list", "tables")
         cleanup()
         assert "seaway" not in node.run("nft", "list", "tables")
+        cleanup()
+
+
+LONELY = "198.51.100.1"
+LONELY_CONFIG = ProxyConfig(
+    node_name="node-1",
+    families=(Family.IPV4,),
+    cluster_cidrs=("10.244.0.0/16",),
+    service_cidrs=("10.96.0.0/16",),
+    service_routes=ServiceRoutes("only0", (LONELY,)),
+)
+
+
+@pytest.fixture
+def lonely() -> Iterator[Namespace]:
+    """A node that has no route but those that the proxy makes."""
+    if os.geteuid() != 0:
+        pytest.skip("needs root: a network namespace; run as root or inside `unshare -Urnm`")
+    with Namespace() as namespace, Namespace() as elsewhere, EchoServers() as servers:
+        connect(namespace, "only0", elsewhere, "eth0")
+        namespace.run("ip", "address", "add", f"{LONELY}/32", "dev", "only0")
+        namespace.run("ip", "route", "add", "unreachable", "default")
+        servers.listen(namespace, "one", 7070)
+        servers.start()
+        yield namespace
+
+
+def make_range(name: str, *cidrs: str) -> dict[str, Any]:
+    return {
+        "apiVersion": "networking.k8s.io/v1", "kind": "ServiceCIDR", "metadata": {"name": name},
+        "spec": {"cidrs": list(cidrs)},
+    }  # fmt: skip
+
+
+def fate(node: Namespace, address: str) -> str:
+    """Of a datagram from the node: the name of who answers, or how it was refused."""
+    try:
+        return ask(node, address, 80, udp=True, timeout_seconds=0.5)[0]
+    except TimeoutError:
+        return "no answer"
+    except OSError as error:
+        return errno.errorcode[error.errno or 0]
+
+
+def test_a_range_that_is_added_live_is_routed_and_guarded_until_it_goes(lonely: Namespace) -> None:
+    """Rule: spec "service-api" §5.5. EPERM is the drop of what no Service has; before and after there is no route."""
+
+    async def play() -> None:
+        async with open_cluster() as cluster:
+            admin = cluster.client()
+            await admin.create(NODES, make_node("node-1"))
+
+            async def becomes(address: str, wanted: str) -> None:
+                async def check() -> bool:
+                    return await asyncio.to_thread(fate, lonely, address) == wanted
+
+                await cluster.eventually(check)
+
+            async with proxy(cluster, LONELY_CONFIG):
+                assert fate(lonely, "10.96.9.9") == "EPERM", "ready means that the first range is guarded"
+                assert fate(lonely, "10.97.0.9") == "EHOSTUNREACH"
+                await admin.create(SERVICE_CIDRS, make_range("more", "10.97.0.0/24"))
+                await becomes("10.97.0.9", "EPERM")
+                ports = [{"port": 80, "protocol": "UDP"}]
+                await admin.create(SERVICES, make_service("web", clusterIP="10.97.0.7", ports=ports), "default")
+                piece = make_slice("web-1", "web", [LONELY], ports=[{"name": "", "port": 7070, "protocol": "UDP"}])
+                await admin.create(ENDPOINT_SLICES, piece, "default")
+                await becomes("10.97.0.7", "one")
+                for cidr in ("0.0.0.0/0", "198.51.100.0/24", "10.244.8.0/24"):
+                    name = cidr.replace(".", "-").replace("/", "-")
+                    await admin.create(SERVICE_CIDRS, make_range(name, cidr))
+                await admin.create(SERVICE_CIDRS, make_range("last", "10.98.0.0/24"))
+                await becomes("10.98.0.1", "EPERM")
+                assert fate(lonely, "203.0.113.1") == "EHOSTUNREACH", "everywhere is no range of Services"
+                assert ask(lonely, LONELY, 7070)[0] == "one"
+                routes = lonely.run("ip", "route", "show", "proto", "153").split()
+                assert [word for word in routes if "/" in word] == ["10.96.0.0/16", "10.97.0.0/24", "10.98.0.0/24"]
+            async with proxy(cluster, LONELY_CONFIG):
+                assert fate(lonely, "10.97.0.7") == "one"
+                await admin.delete(SERVICES, "web", "default")
+                await admin.delete(SERVICE_CIDRS, "more")
+                await becomes("10.97.0.9", "EHOSTUNREACH")
+                assert fate(lonely, "10.98.0.1") == "EPERM"
+            assert "10.97.0.0" not in lonely.run("nft", "list", "ruleset")
+
+    with lonely.entered():
+        asyncio.run(play())
         cleanup()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import timedelta
 
 from seaway.node.registration import (
@@ -36,6 +37,15 @@ def test_a_new_node() -> None:
     assert [c["type"] for c in status["conditions"]] == ["MemoryPressure", "DiskPressure", "PIDPressure", "Ready"]
     assert status["capacity"] == {"cpu": "2", "ephemeral-storage": "1048576Ki", "memory": "16384256Ki", "pods": "110"}
     assert status["nodeInfo"]["kubeletVersion"] == "v1.36.0"
+    assert status["daemonEndpoints"] == {"kubeletEndpoint": {"Port": 0}}
+
+
+def test_a_node_tells_where_its_server_listens_and_corrects_what_it_told() -> None:
+    before = make_node_status(IDENTITY, FACTS, existing=None, not_ready="", wall_now=NOW)
+    serving = replace(IDENTITY, kubelet_port=10250)
+    after = make_node_status(serving, FACTS, existing=before, not_ready="", wall_now=NOW)
+    assert after["daemonEndpoints"] == {"kubeletEndpoint": {"Port": 10250}}
+    assert not is_status_current(before, after)
 
 
 def test_an_existing_node_keeps_what_is_not_ours() -> None:

@@ -12,8 +12,7 @@ from seaway.net.family import Family
 from seaway.proxy.changes import Changes
 from seaway.proxy.claims import Claims
 from seaway.proxy.config import NodePortAddresses, NodeView, ProxyConfig, choose_node_port_addresses
-from seaway.proxy.conntrack import Flow, choose_stale, collect_udp
-from seaway.proxy.forwarding import ServiceForwarding, Target, forward_service
+from seaway.proxy.forwarding import ServiceForwarding, forward_service
 from seaway.testing.builders import make_service, make_slice
 
 
@@ -102,30 +101,6 @@ def test_a_cluster_ip_beats_an_older_external_ip() -> None:
     claims.update("default/b", internal)
     assert claims.settle(internal) == internal
     assert [f.frontend.address for f in claims.settle(external).forwardings] == ["10.96.0.1"]
-
-
-def udp_service(*endpoints: str) -> ServiceForwarding:
-    wire = make_service("dns", clusterIP="10.96.0.10", ports=[{"port": 53, "protocol": "UDP", "nodePort": 30053}])
-    ports = [{"name": "", "port": 5353, "protocol": "UDP"}]
-    slices = [msgspec.convert(make_slice("dns-1", "dns", list(endpoints), ports=ports), EndpointSlice)]
-    found = forward_service(msgspec.convert(wire, Service), slices, family=Family.IPV4, node=NodeView("n"))
-    assert found is not None
-    return found
-
-
-def test_stale_flows() -> None:
-    served = collect_udp([udp_service("10.244.0.2")], ["192.0.2.1"])
-    gone = Flow(Target("10.96.0.10", 53), Target("10.244.0.9", 5353))
-    kept = Flow(Target("10.96.0.10", 53), Target("10.244.0.2", 5353))
-    other_port = Flow(Target("192.0.2.1", 30053), Target("10.244.0.2", 53))
-    never_translated = Flow(Target("10.96.0.10", 53), Target("10.96.0.10", 53))
-    foreign = Flow(Target("198.51.100.1", 30053), Target("198.51.100.1", 30053))
-    flows = (gone, kept, other_port, never_translated, foreign)
-    assert choose_stale(flows, served) == (gone, other_port, never_translated)
-
-
-def test_a_service_that_lost_its_last_endpoint_keeps_its_flows() -> None:
-    assert collect_udp([udp_service()], ["192.0.2.1"]).by_destination == {}
 
 
 def test_node_port_addresses() -> None:

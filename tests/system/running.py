@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import shutil
 import signal
@@ -9,7 +10,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -122,3 +123,38 @@ class Up:
 def is_ready(pod: dict[str, Any]) -> bool:
     conditions = pod["status"].get("conditions", [])
     return any(c["type"] == "Ready" and c["status"] == "True" for c in conditions)
+
+
+HOST_IP = "192.0.2.10"
+OUTSIDE_IP = "192.0.2.1"
+HOST_IP6, OUTSIDE_IP6 = "2001:db8::10", "2001:db8::1"
+
+
+def ip(*arguments: str) -> str:
+    done = subprocess.run(["ip", *arguments], capture_output=True, text=True)
+    assert done.returncode == 0, (arguments, done.stderr)
+    return done.stdout
+
+
+@contextlib.contextmanager
+def open_host(name: str, outside: str, *, has_ipv6: bool = False) -> Iterator[list[str]]:
+    """A host with an uplink to another machine; the prefix runs a command on it. has_ipv6: as far as that machine."""
+    for namespace in (name, outside):
+        ip("netns", "add", namespace)
+    try:
+        ip("link", "add", "up0", "netns", name, "type", "veth", "peer", "name", "up0", "netns", outside)
+        for namespace, address in ((name, HOST_IP), (outside, OUTSIDE_IP)):
+            ip("-n", namespace, "address", "add", f"{address}/24", "dev", "up0")
+            ip("-n", namespace, "link", "set", "up0", "up")
+            ip("-n", namespace, "link", "set", "lo", "up")
+            # a new namespace takes over what this machine does
+            ip("netns", "exec", namespace, "sh", "-c", "echo 0 >/proc/sys/net/ipv4/ip_forward")
+        ip("-n", name, "route", "add", "default", "via", OUTSIDE_IP)
+        if has_ipv6:
+            for namespace, address in ((name, HOST_IP6), (outside, OUTSIDE_IP6)):
+                ip("-n", namespace, "address", "add", f"{address}/64", "dev", "up0", "nodad")
+            ip("-n", name, "route", "add", "default", "via", OUTSIDE_IP6)
+        yield ["ip", "netns", "exec", name]
+    finally:
+        for namespace in (name, outside):
+            ip("netns", "del", namespace)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 import subprocess
@@ -12,14 +11,12 @@ from pathlib import Path
 
 import pytest
 
-from tests.system.running import EXAMPLES, Up, free_port, seaway
+from tests.system.running import EXAMPLES, HOST_IP, OUTSIDE_IP, Up, free_port, ip, open_host, seaway
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="the host way needs root; run the tests as root")
 
 HOST, OUTSIDE = "seaway-test-host", "seaway-test-outside"
 OTHER_HOST, OTHER_OUTSIDE = "seaway-test-host-2", "seaway-test-outside-2"
-HOST_IP = "192.0.2.10"
-OUTSIDE_IP = "192.0.2.1"
 SAYS_WHO_ASKED = """
 import json, socket
 with socket.create_server(("", 7070)) as server:
@@ -30,32 +27,6 @@ with socket.create_server(("", 7070)) as server:
             connection.recv(4096)
             connection.sendall(b"HTTP/1.0 200 OK\\r\\n\\r\\n" + json.dumps({"pod": peer[0]}).encode())
 """
-
-
-def ip(*arguments: str) -> str:
-    done = subprocess.run(["ip", *arguments], capture_output=True, text=True)
-    assert done.returncode == 0, (arguments, done.stderr)
-    return done.stdout
-
-
-@contextlib.contextmanager
-def open_host(name: str, outside: str) -> Iterator[list[str]]:
-    """A host with an uplink to another machine; the prefix runs a command on it."""
-    for namespace in (name, outside):
-        ip("netns", "add", namespace)
-    try:
-        ip("link", "add", "up0", "netns", name, "type", "veth", "peer", "name", "up0", "netns", outside)
-        for namespace, address in ((name, HOST_IP), (outside, OUTSIDE_IP)):
-            ip("-n", namespace, "address", "add", f"{address}/24", "dev", "up0")
-            ip("-n", namespace, "link", "set", "up0", "up")
-            ip("-n", namespace, "link", "set", "lo", "up")
-            # a new namespace takes over what this machine does
-            ip("netns", "exec", namespace, "sh", "-c", "echo 0 >/proc/sys/net/ipv4/ip_forward")
-        ip("-n", name, "route", "add", "default", "via", OUTSIDE_IP)
-        yield ["ip", "netns", "exec", name]
-    finally:
-        for namespace in (name, outside):
-            ip("netns", "del", namespace)
 
 
 @pytest.fixture(scope="module")

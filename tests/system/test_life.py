@@ -66,7 +66,7 @@ def test_status_shell_kubeconfig_and_down_work_on_what_runs(tmp_path: Path) -> N
     up = Up(tmp_path).start()
     state = json.loads(run("status", *data, "-o", "json").stdout)
     assert (state["ready"], state["way"]) == (True, "sandbox")
-    assert set(state["pieces"]) == {"apiserver", "controllers", "relay", "proxy", "dns", "node"}
+    assert set(state["pieces"]) == {"apiserver", "controllers", "relay", "proxy", "dns", "node", "healthcheck"}
     assert run("kubeconfig", *data, "--path").stdout.strip() == str(up.kubeconfig)
     assert run("kubeconfig", *data).stdout == up.kubeconfig.read_text()
     assert run("shell", *data, "--", "sh", "-c", "exit 7").returncode == 7

@@ -355,8 +355,7 @@ def _answer_issuer(path: str, issuer: TokenIssuer, address: str) -> Response | N
 async def _call_verb(call: Call) -> Response:
     """Raises NotFound for an unknown subresource, MethodNotAllowed for what the path does not do."""
     resource, route = call.resource, call.route
-    subresource = "proxy" if is_proxied(route.subresource) else route.subresource
-    if subresource and (subresource not in resource.subresources or not route.name):
+    if route.subresource and (route.subresource not in resource.subresources or not route.name):
         raise NotFound("the server could not find the requested resource", {})
     if resource.namespaced and not route.namespace and route.name:
         raise NotFound("the server could not find the requested resource", {})

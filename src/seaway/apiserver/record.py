@@ -25,7 +25,10 @@ _NOTHING: dict[str, str] = {}
 
 
 class Record(msgspec.Struct, frozen=True, gc=False):
-    """`key` is `namespace/name` or `name`; `body` is the whole object with its resourceVersion."""
+    """`key` is `namespace/name` or `name`; `body` is the whole object with its resourceVersion, as a GET returns it.
+
+    hidden: the same as it is stored, where that is something else; empty where it is not.
+    """
 
     key: str
     namespace: str
@@ -36,6 +39,12 @@ class Record(msgspec.Struct, frozen=True, gc=False):
     revision: int
     body: bytes
     is_deleting: bool
+    hidden: bytes = b""
+
+    @property
+    def stored(self) -> bytes:
+        """The object as it is stored, its resourceVersion in place: what a write begins with."""
+        return self.hidden or self.body
 
     def find_field(self, key: str) -> str:
         """A selectable field, empty when the object has none."""
@@ -86,14 +95,23 @@ def replace_revision(body: bytes, revision: int) -> bytes:
     return b"%b%d%b" % (body[:start], revision, body[body.index(b'"', start) :])
 
 
-def make_record(resource: Resource, key: str, value: bytes, revision: int) -> Record:
+def show_stored(resource: Resource, obj: Json, value: bytes, primary_family: str) -> bytes:
+    """The bytes that the main resource shows of a stored value, which is `obj`; without a resourceVersion."""
+    shown = resource.strategy.on_read(obj, primary_family)
+    return value if shown is None else encode_stored(shown)
+
+
+def make_record(resource: Resource, key: str, value: bytes, revision: int, primary_family: str = "IPv4") -> Record:
     """The record of a stored value. Kinds without selectable fields decode metadata alone.
 
     What is the same in thousands of records is there once: namespaces, keys of labels, and nothing at all.
     """
     strategy = resource.strategy
     meta = _envelope_decoder.decode(value).metadata
-    fields = _NOTHING if strategy.fields is _ONLY_STORED.fields else strategy.fields(_decoder.decode(value))
+    fields, shown = _NOTHING, value
+    if strategy.fields is not _ONLY_STORED.fields or strategy.on_read is not _ONLY_STORED.on_read:
+        obj = _decoder.decode(value)
+        fields, shown = strategy.fields(obj), show_stored(resource, obj, value, primary_family)
     return Record(
         key=key,
         namespace=intern(meta.namespace),
@@ -102,8 +120,9 @@ def make_record(resource: Resource, key: str, value: bytes, revision: int) -> Re
         labels={intern(name): text for name, text in meta.labels.items()} if meta.labels else _NOTHING,
         fields=fields,
         revision=revision,
-        body=splice_revision(value, revision),
+        body=splice_revision(shown, revision),
         is_deleting=meta.deletion_timestamp is not None,
+        hidden=b"" if shown is value else splice_revision(value, revision),
     )
 
 

@@ -89,6 +89,10 @@ def _name_from_selector(route: Route, field_selector: str | None) -> Route:
     return replace(route, selected_name=name) if name else route
 
 
+PROXY = "proxy"
+"""The subresource whose path goes on in a backend: rights, audit and metrics know nothing of what comes after it."""
+
+
 @remember_short(4096)
 def parse_path(path: str) -> Route:
     """The route of a percent-encoded path, without a verb."""
@@ -108,7 +112,8 @@ def parse_path(path: str) -> Route:
         namespace = rest[1]
         if len(rest) > 2 and rest[2] not in _NAMESPACE_SUBRESOURCES:
             rest = rest[2:]
-    plural, name, subresource = rest[0], *(rest[1:2] or [""]), "/".join(rest[2:])
+    plural, name = rest[0], "".join(rest[1:2])
+    subresource = PROXY if rest[2:3] == [PROXY] else "/".join(rest[2:])
     return Route(decoded, group, version, namespace, plural, name, subresource, is_watch)
 
 

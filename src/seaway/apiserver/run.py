@@ -12,12 +12,13 @@ from datetime import UTC, datetime
 from typing import TypeVar
 
 from seaway.api.machinery.codec import Decoded
-from seaway.api.machinery.errors import AlreadyExists, ApiError, NotFound
+from seaway.api.machinery.errors import AlreadyExists, ApiError, Forbidden, NotFound
 from seaway.api.registry import (
     CLUSTER_ROLES,
     EVENTS,
     NAMESPACES,
     PRIORITY_CLASSES,
+    RESOURCE_QUOTAS,
     SECRETS,
     SERVICE_ACCOUNTS,
     SERVICE_CIDRS,
@@ -55,6 +56,8 @@ KUBERNETES_SERVICE_SECONDS = 10.0
 DEFAULT_CIDR_WRITES = 3
 """At most: made, given its second range, called ready."""
 EVENT_EXPIRY_SECONDS = 60.0
+QUOTA_RECOUNT_SECONDS = 300.0
+"""Upstream's resync of quotas: it finds only what somebody wrote into their status."""
 RETRY_SECONDS = 1.0
 REPLAYED_REVISIONS = 5_000
 """How far back a restarted server tells watches what happened, so that clients resume without a LIST."""
@@ -114,7 +117,7 @@ async def open_server(
     runs_loops: False where only requests are of interest (benchmarks of one verb, say).
     """
     effects = effects or AsyncioEffects()
-    watch_cache = WatchCache(effects)
+    watch_cache = WatchCache(effects, primary_family=config.families[0])
     allocator = ServiceAllocator(config.families, config.node_port_range, pick=_pick)
     end_watch = await _fill(store, watch_cache, allocator)
     state = ServerState(store, watch_cache, effects, config, allocator, credentials or Credentials())
@@ -149,6 +152,8 @@ async def open_server(
         run_loop("start-event-expiry", _every(EVENT_EXPIRY_SECONDS, lambda: _expire_events(state)))
         run_loop("start-role-aggregation", _after_changes(state, (CLUSTER_ROLES,), _keep_aggregation))
         run_loop("start-token-secrets", _after_changes(state, (SECRETS, SERVICE_ACCOUNTS), _keep_token_secrets))
+        run_loop("start-resource-quotas", _after_changes(state, (RESOURCE_QUOTAS,), _keep_quotas))
+        run_loop("start-resource-quota-recount", _every(QUOTA_RECOUNT_SECONDS, lambda: _recount_quotas(state)))
         run_loop("start-compaction", _compact_forever(store))
     return server
 
@@ -207,7 +212,10 @@ async def _keep_namespaces(state: ServerState) -> None:
     for name in bootstrap.NAMESPACES:
         for resource, obj in bootstrap.make_first_objects(name, ca_pem=ca_pem):
             if state.find(resource, name, obj["metadata"]["name"]) is None:
-                await _create(state, resource, name, obj)
+                try:
+                    await _create(state, resource, name, obj)
+                except Forbidden as error:  # a quota leaves no room, say: the loop tries again
+                    _LOG.warning("loop=failed error=%s", error)
 
 
 async def _keep_aggregation(state: ServerState) -> None:
@@ -230,6 +238,18 @@ async def _keep_token_secrets(state: ServerState) -> None:
     )
     for write in writes:
         await (_delete(state, write) if write.obj is None else _apply(state, write))
+
+
+async def _keep_quotas(state: ServerState) -> None:
+    """Count what quotas limit as soon as they are there; whoever writes before that counts it himself."""
+    for namespace in state.quotas.find_uncounted():
+        async with state.quotas.turn_to_count(namespace):
+            pass
+
+
+async def _recount_quotas(state: ServerState) -> None:
+    for namespace in state.quotas.list_namespaces():
+        await state.quotas.recount(namespace)
 
 
 async def _keep_kubernetes_service(state: ServerState) -> None:

@@ -12,7 +12,7 @@ import asyncio
 import os
 import socket
 import ssl
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -115,7 +115,7 @@ class Serving:
         self._end = end
 
     async def close(self) -> None:
-        """Fail readiness, wait the delay, stop listening, end watches, finish requests. Safe to repeat.
+        """Fail readiness, wait the delay, stop listening, end watches and tunnels, finish requests. Safe to repeat.
 
         The `ApiServer` stays open. Rule: §11 (shutdown).
         """
@@ -251,6 +251,7 @@ class HttpServer(web.Server):
         self._access_log = access_log
         self._open: set[Connection] = set()
         self._writes: set[asyncio.Task[Response]] = set()
+        self._tunnels: set[asyncio.Task[Any]] = set()
         self._empty: asyncio.Future[None] | None = None
 
     def make_connection(self, source: str, on_lost: Callable[[], None]) -> Connection:
@@ -271,7 +272,11 @@ class HttpServer(web.Server):
         self._open.add(handler)
 
     async def finish(self, grace_seconds: float) -> None:
-        """End what is idle; let requests finish, and writes whose client has gone; then break off the rest."""
+        """End what is idle, and what has left HTTP and knows no end of its own; let requests finish, and writes whose
+        client has gone; then break off the rest.
+        """
+        while self._tunnels:
+            self._tunnels.pop().cancel()
         for connection in tuple(self._open):
             connection.finish()
         try:
@@ -402,7 +407,7 @@ class HttpServer(web.Server):
         body = response.body
         if response.tunnel is not None:
             assert isinstance(wire.protocol, Connection)
-            await response.tunnel(TunnelPeer(wire.protocol, response))
+            await self._hold(response.tunnel(TunnelPeer(wire.protocol, response)))
             return Taken(status=101)
         if isinstance(body, bytes):
             if response.upgrade is not None:
@@ -418,6 +423,23 @@ class HttpServer(web.Server):
             finally:
                 await _release(body)
         return await self._stream(wire, request, response, body)
+
+    async def _hold(self, conversation: Awaitable[None]) -> None:
+        """Until the conversation has ended, or the server stops: each side then reads an end after what was said."""
+        task = asyncio.current_task()
+        assert task is not None
+        if self.server.state.ends_streams:
+            task.cancel()
+        else:
+            self._tunnels.add(task)
+        try:
+            await conversation
+        except asyncio.CancelledError:
+            if task in self._tunnels:
+                raise  # the client has gone
+            task.uncancel()
+        finally:
+            self._tunnels.discard(task)
 
     def _send_whole(self, response: Response, body: bytes) -> web.Response:
         """An answer that aiohttp writes at once."""

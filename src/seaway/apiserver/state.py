@@ -12,6 +12,7 @@ from seaway.api.registry import (
     CLUSTER_ROLE_BINDINGS,
     CLUSTER_ROLES,
     INGRESS_CLASSES,
+    LIMIT_RANGES,
     NAMESPACES,
     NODES,
     PODS,
@@ -26,6 +27,7 @@ from seaway.apiserver.access.credentials import Credentials
 from seaway.apiserver.access.rbac import Attributes, Decision, Policy, make_forbidden, make_refusal
 from seaway.apiserver.admission.accounts import admit_pod
 from seaway.apiserver.admission.classes import admit_priority, choose_ingress_class
+from seaway.apiserver.admission.limitranges import LIMITED_ON_UPDATE, fill_pod, find_limit_refusal
 from seaway.apiserver.admission.noderestriction import READ_BY_USE, find_use_refusal, find_write_refusal, node_name_of
 from seaway.apiserver.admission.refusals import (
     IMMORTAL_NAMESPACES,
@@ -37,6 +39,7 @@ from seaway.apiserver.allocation.allocate import ServiceAllocator
 from seaway.apiserver.config import ServerConfig
 from seaway.apiserver.effects import Effects
 from seaway.apiserver.observability.metrics import Metrics
+from seaway.apiserver.quota.book import NO_CHARGE, Charge, QuotaBook
 from seaway.apiserver.reading.listbodies import ListBodies
 from seaway.apiserver.reading.watchcache import ResourceCache, WatchCache
 from seaway.apiserver.record import Json, Record, decode_object
@@ -83,6 +86,7 @@ class ServerState:
         self.effects = effects
         self.config = config
         self.allocator = allocator
+        self.quotas = QuotaBook(watch_cache, effects, self.commit)
         self.authenticator = Authenticator(self.find, effects, credentials)
         self.streams: set[Closable] = set()
         self.ends_streams = False
@@ -158,7 +162,10 @@ class ServerState:
                 raise make_immortal_refusal(name)
 
     def admit_pod(self, pod: Json, namespace: str) -> Json:
-        """The Pod with what its class of priority and its service account give it. Raises Forbidden."""
+        """The Pod with what LimitRanges, its class of priority and its account give it. Raises Forbidden."""
+        if self._has_limits(namespace):
+            with self.admission("LimitRanger", "CREATE", "admit"):
+                pod = fill_pod(pod, self._list_limits(namespace))
         with self.admission("Priority", "CREATE", "admit"):
             pod = admit_priority(pod, _decode_all(self.watch_cache.cache(PRIORITY_CLASSES)))
         with self.admission("ServiceAccount", "CREATE", "admit"):
@@ -177,6 +184,34 @@ class ServerState:
             refusal = find_external_ip_refusal(service, old, self.config, self.watch_cache.cache(NODES).select())
             if refusal is not None:
                 raise refusal
+
+    def admit_limits(self, resource: Resource, namespace: str, old: Json | None, new: Json) -> None:
+        """A Pod or a claim stays within what the namespace's LimitRanges say. Raises Forbidden."""
+        if not self._has_limits(namespace) or (old is not None and resource not in LIMITED_ON_UPDATE):
+            return
+        with self.admission("LimitRanger", "CREATE" if old is None else "UPDATE"):
+            why = find_limit_refusal(resource, new, self._list_limits(namespace))
+            if why:
+                raise make_forbidden(resource.group, resource.plural, new["metadata"].get("name", ""), why)
+
+    def _has_limits(self, namespace: str) -> bool:
+        cache = self.watch_cache.cache(LIMIT_RANGES)
+        return len(cache) > 0 and namespace != "" and cache.count(namespace) > 0
+
+    def _list_limits(self, namespace: str) -> list[Json]:
+        return [decode_object(record.body) for record in self.watch_cache.cache(LIMIT_RANGES).select(namespace)]
+
+    def admit_quota(
+        self, resource: Resource, namespace: str, old: Json | None, new: Json, *, judged: bool = True
+    ) -> Charge:
+        """A write stays within the namespace's quotas; what its commit writes of them. Raises Forbidden.
+
+        judged: False for a subresource, which is only counted.
+        """
+        if not self.quotas.has_quotas(namespace):
+            return NO_CHARGE
+        with self.admission("ResourceQuota", "CREATE" if old is None else "UPDATE"):
+            return self.quotas.charge(resource, namespace, old, new, judged=judged)
 
     @contextlib.contextmanager
     def admission(self, plugin: str, operation: str, kind: str = "validate") -> Iterator[None]:

@@ -99,7 +99,8 @@ async def answer_get(call: Call) -> Response:
     record = state.find(resource, call.namespace, route.name)
     if record is None:
         raise make_not_found(resource.plural, resource.storage.group, route.name)
-    return make_answer(request, 200, _render(call, record.body, form), form)
+    body = record.stored if route.subresource else record.body
+    return make_answer(request, 200, _render(call, body, form), form)
 
 
 async def answer_list(call: Call) -> Response:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import gc
 import socket
 from collections.abc import Sequence
@@ -13,6 +14,7 @@ from seaway.apiserver.access.credentials import Credentials, parse_token_file
 from seaway.apiserver.handler import ApiServer
 from seaway.apiserver.run import ServerConfig, open_server
 from seaway.apiserver.serve import Ending, Listener, TlsFiles, UnixListener, serve
+from seaway.apiserver.serving.dialing import dial_directly, make_kubelet_context
 from seaway.apiserver.serving.forwarding import HttpBackends
 from seaway.app.api_logs import audit_to_log, make_connection_limits, open_access_log
 from seaway.app.cluster_dns import ensure_dns_service
@@ -37,15 +39,14 @@ async def run_apiserver(plan: Plan, listeners: Sequence[socket.socket], on_ready
     options = plan.options
     store = await open_sqlite(plan.data.database)
     config = ServerConfig(
-        service_cidrs=tuple(filter(None, (options.service_cidr, options.second_service_cidr))),
+        service_cidrs=options.service_cidrs,
         external_ip_cidrs=options.external_ip_cidrs,
         cluster_domain=options.cluster_domain,
         advertise_address=plan.node_ip or None,
         secure_port=options.secure_port,
     )
     try:
-        backends = HttpBackends(make_dialer(plan.data.dial_socket)) if plan.way == SANDBOX else HttpBackends()
-        server = await open_server(config, store, credentials=make_credentials(plan), backends=backends)
+        server = await open_server(config, store, credentials=make_credentials(plan), backends=make_backends(plan))
         tls = TlsFiles(
             plan.serving.certificate,
             plan.serving.key,
@@ -93,6 +94,17 @@ def calm_collector() -> None:
     gc.collect()
     gc.freeze()
     gc.set_threshold(10_000, 10, 10)
+
+
+def make_backends(plan: Plan) -> HttpBackends:
+    """The way to Pods and to the node's agent."""
+    files = plan.kubelet
+    kubelet = make_kubelet_context(
+        certificate=files.client_certificate, key=files.client_key, authority=files.authority
+    )
+    if plan.way == SANDBOX:
+        return HttpBackends(make_dialer(plan.data.dial_socket, kubelet))
+    return HttpBackends(functools.partial(dial_directly, kubelet=kubelet))
 
 
 def make_credentials(plan: Plan) -> Credentials:

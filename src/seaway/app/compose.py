@@ -9,9 +9,12 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import TYPE_CHECKING
 
 from seaway.app import options as addresses
+from seaway.app.files import KUBELET_CLIENT
 from seaway.app.options import DNS_PORT
 from seaway.app.pieces import Ready, Report, run_daemon, run_with_client
+from seaway.app.plan import FAMILIES
 from seaway.app.preflight import HOST, SANDBOX
+from seaway.app.sandbox import NODE_LINK
 
 if TYPE_CHECKING:
     from seaway.app.plan import Plan
@@ -58,20 +61,33 @@ def _controllers(plan: Plan) -> Start:
     from seaway.controllers.run import ControllersConfig
     from seaway.controllers.run import run as run_controllers
 
-    config = ControllersConfig(node_grace_seconds=NODE_GRACE_SECONDS, ca_pem=plan.serving.authority.read_text())
+    config = ControllersConfig(
+        node_grace_seconds=NODE_GRACE_SECONDS,
+        ca_pem=plan.serving.authority.read_text(),
+        enabled=("*", "-healthcheck") if plan.way == SANDBOX else ("*",),
+    )
+    return lambda client, on_ready: run_controllers(config, client, on_ready=on_ready)
+
+
+def _healthcheck(plan: Plan) -> Start:
+    """One of the control loops, where endpoints are reached: inside of a sandbox."""
+    from seaway.controllers.run import ControllersConfig
+    from seaway.controllers.run import run as run_controllers
+
+    config = ControllersConfig(node_grace_seconds=NODE_GRACE_SECONDS, ca_pem="", enabled=("healthcheck",))
     return lambda client, on_ready: run_controllers(config, client, on_ready=on_ready)
 
 
 def _proxy(plan: Plan) -> Start:
-    from seaway.net.family import Family
-    from seaway.proxy.config import ProxyConfig
+    from seaway.proxy.config import ProxyConfig, ServiceRoutes
     from seaway.proxy.run import run as run_proxy
 
     config = ProxyConfig(
         node_name=plan.node_name,
-        families=(Family.IPV4,),
-        cluster_cidrs=(plan.options.cluster_cidr,),
-        service_cidrs=(plan.options.service_cidr,),
+        families=FAMILIES[: len(plan.node_ips)],
+        cluster_cidrs=plan.options.cluster_cidrs,
+        service_cidrs=plan.options.service_cidrs,
+        service_routes=ServiceRoutes(NODE_LINK, plan.node_ips) if plan.way == SANDBOX else None,
         masquerade_outgoing=plan.way == HOST,
         serves_uplinks=plan.way == HOST,
         uplink_state=plan.data.uplink_state if plan.way == HOST else None,
@@ -83,7 +99,7 @@ def _dns(plan: Plan) -> Start:
     from seaway.dns.run import DnsConfig
     from seaway.dns.run import run as run_dns
 
-    sources = (plan.options.cluster_cidr, plan.options.service_cidr, f"{plan.dns_address}/32", "127.0.0.0/8")
+    sources = (*plan.options.cluster_cidrs, *plan.options.service_cidrs, plan.dns_address, "127.0.0.0/8")
     config = DnsConfig(
         cluster_domain=plan.options.cluster_domain,
         listen=((plan.dns_address, DNS_PORT),),
@@ -94,14 +110,14 @@ def _dns(plan: Plan) -> Start:
 
 
 def _node(plan: Plan) -> Start:
-    from seaway.node.run import NodeConfig
+    from seaway.node.config import NodeConfig, ServingConfig
     from seaway.node.run import run as run_node
 
     config = NodeConfig(
         node_name=plan.node_name,
-        node_ip=plan.node_ip,
-        pod_cidr=addresses.pod_cidr(plan.options),
-        cluster_cidrs=(plan.options.cluster_cidr, plan.options.service_cidr),
+        node_ip=",".join(plan.node_ips),
+        pod_cidr=",".join(addresses.pod_cidrs(plan.options)),
+        cluster_cidrs=(*plan.options.cluster_cidrs, *plan.options.service_cidrs),
         cluster_domain=plan.options.cluster_domain,
         dns_ip=addresses.dns_ip(plan.options),
         state_dir=plan.data.node_state,
@@ -109,6 +125,12 @@ def _node(plan: Plan) -> Start:
         sandbox=plan.way == SANDBOX,
         lease_renew_seconds=LEASE_RENEW_SECONDS,
         lease_duration_seconds=math.ceil(NODE_GRACE_SECONDS),
+        serving=ServingConfig(
+            certificate=plan.kubelet.certificate,
+            key=plan.kubelet.key,
+            client_ca=plan.kubelet.authority,
+            clients=(KUBELET_CLIENT,),
+        ),
     )
     if plan.way != SANDBOX:
         return lambda client, on_ready: run_node(config, client, on_ready=on_ready)
@@ -117,7 +139,7 @@ def _node(plan: Plan) -> Start:
         """In a sandbox the API server is outside: the node offers it a way to its Pods."""
         from seaway.app.dial import run_dial_socket
 
-        dialling = asyncio.ensure_future(run_dial_socket(plan.data.dial_socket, client, plan.node_name))
+        dialling = asyncio.ensure_future(run_dial_socket(plan.data.dial_socket, client, plan.node_name, plan.node_ip))
         running = asyncio.ensure_future(run_node(config, client, on_ready=on_ready))
         try:
             await asyncio.gather(dialling, running)  # the first to fail ends both, with its own words
@@ -131,6 +153,7 @@ def _node(plan: Plan) -> Start:
 
 _STARTS: dict[str, Callable[[Plan], Start]] = {
     "controllers": _controllers,
+    "healthcheck": _healthcheck,
     "proxy": _proxy,
     "dns": _dns,
     "node": _node,

@@ -1,7 +1,7 @@
-"""The dial socket: how an API server outside of a sandbox reaches the Pods inside.
+"""The dial socket: how an API server outside of a sandbox reaches the Pods inside, and the node.
 
-The caller names a Pod by its UID and a port, never an address: `UID PORT\\n`. The answer is `ok\\n`, and the connection
-is the Pod's from then on, or `error TEXT\\n` and the end. The Pods are those that the API has for this node.
+The caller names a Pod, or the Node, by its UID and a port, never an address: `UID PORT\\n`. The answer is `ok\\n`, and
+the connection is theirs from then on, or `error TEXT\\n` and the end. The Pods are those that the API has for the node.
 Rule: design §3, §12.
 """
 
@@ -11,16 +11,18 @@ import asyncio
 import os
 import re
 import socket
+import ssl
 import struct
 from collections.abc import Callable
 from pathlib import Path
 
+from seaway.api.node.types import Node
 from seaway.api.pod.types import Pod
-from seaway.api.registry import PODS
+from seaway.api.registry import NODES, PODS
 from seaway.apiserver.proxying.targets import Target
-from seaway.apiserver.serving.forwarding import Link, secure
+from seaway.apiserver.serving.dialing import Link, secure
 from seaway.client.requests import Client
-from seaway.client.run import Informer
+from seaway.client.run import Informer, run_all
 
 MAX_OPEN = 1024
 ASK_SECONDS = 5.0
@@ -38,8 +40,8 @@ class DialError(OSError):
     """What the other side of the socket says of its try."""
 
 
-def make_dialer(path: Path) -> Callable[[Target], asyncio.Future[Link]]:
-    """`Dial` through the socket at the path."""
+def make_dialer(path: Path, kubelet: ssl.SSLContext | None = None) -> Callable[[Target], asyncio.Future[Link]]:
+    """`Dial` through the socket at the path. kubelet: how TLS is spoken with the node's agent."""
 
     async def dial(target: Target) -> Link:
         reader, writer = await asyncio.open_unix_connection(path, limit=256 << 10)
@@ -48,8 +50,7 @@ def make_dialer(path: Path) -> Callable[[Target], asyncio.Future[Link]]:
             answer = (await reader.readline()).decode("utf-8", "replace").strip()
             if answer != "ok":
                 raise DialError(answer.removeprefix("error ") or "the node's dial socket has closed")
-            if target.is_tls:
-                await secure(writer, target)
+            await secure(writer, target, kubelet)
         except BaseException:
             writer.transport.abort()
             raise
@@ -58,23 +59,26 @@ def make_dialer(path: Path) -> Callable[[Target], asyncio.Future[Link]]:
     return lambda target: asyncio.ensure_future(dial(target))
 
 
-async def run_dial_socket(path: Path, client: Client, node_name: str) -> None:
-    """Serve the socket for the Pods of the node until cancelled."""
+async def run_dial_socket(path: Path, client: Client, node_name: str, node_ip: str) -> None:
+    """Serve the socket for the node and its Pods until cancelled. node_ip: where its agent listens."""
     pods = Informer(client, PODS, Pod, field_selector=f"spec.nodeName={node_name}")
+    nodes = Informer(client, NODES, Node, field_selector=f"metadata.name={node_name}")
 
     def find(uid: str) -> str | None:
+        if any(node.metadata.uid == uid for node in nodes.objects.values()):
+            return node_ip
         for pod in pods.objects.values():
             if pod.metadata.uid == uid and pod.status.pod_ips:
                 return pod.status.pod_ips[0].ip
         return None
 
     async with asyncio.TaskGroup() as group:
-        group.create_task(pods.run())
+        group.create_task(run_all(pods, nodes))
         group.create_task(serve_dial_socket(path, find))
 
 
 async def serve_dial_socket(path: Path, find: FindAddress, *, on_ready: Callable[[], None] = lambda: None) -> None:
-    """The socket alone. find: the address of the Pod with the UID."""
+    """The socket alone. find: the address of the Pod or Node with the UID."""
     path.unlink(missing_ok=True)
     limit = asyncio.Semaphore(MAX_OPEN)
 
@@ -114,11 +118,11 @@ async def _serve_one(reader: asyncio.StreamReader, writer: asyncio.StreamWriter,
     except (TimeoutError, ValueError):
         return
     if asked is None:
-        writer.write(b"error a Pod's UID and a port are needed\n")
+        writer.write(b"error the UID of a Pod or the Node, and a port, are needed\n")
         return
     address, port = find(asked[1].decode()), int(asked[2])
     if address is None or not 0 < port < 65536:
-        writer.write(b"error no Pod of this node has the UID and an address\n")
+        writer.write(b"error no Pod of this node, nor the node, has the UID and an address\n")
         return
     try:
         async with asyncio.timeout(DIAL_SECONDS):

@@ -28,6 +28,7 @@ PIECE_IDENTITIES: Mapping[str, tuple[str, tuple[str, ...]]] = {
     "controllers": ("system:kube-controller-manager", ()),
     "proxy": ("system:kube-proxy", ()),
     "dns": ("seaway:dns", ()),
+    "healthcheck": ("seaway:healthcheck", ()),
 }
 
 
@@ -191,6 +192,59 @@ def ensure_serving(
     if not token_key.exists():
         write_private(token_key, tokens.create_signing_key())
     return ServingFiles(data.pki / "ca.crt", certificate, key, token_key)
+
+
+@dataclass(frozen=True, slots=True)
+class KubeletFiles:
+    """What the node's own server shows, and what the API server shows to it. Both are signed by this CA."""
+
+    authority: Path
+    certificate: Path
+    key: Path
+    client_certificate: Path
+    client_key: Path
+
+
+KUBELET_CLIENT = "kube-apiserver-kubelet-client"
+"""The API server towards nodes: kubeadm's name. In no group: it may do nothing at an API server."""
+
+
+def ensure_kubelet(
+    data: DataDir, authority: certificates.Authority, *, node_name: str, addresses: Sequence[str]
+) -> KubeletFiles:
+    """The pairs of both sides, renewed when the CA, the node's name or its addresses change."""
+    files = KubeletFiles(
+        data.pki / "ca.crt",
+        *(data.pki / name for name in ("kubelet.crt", "kubelet.key")),
+        *(data.pki / f"apiserver-kubelet-client.{kind}" for kind in ("crt", "key")),
+    )
+    wall_now = datetime.now(UTC)
+    if not _is_good(files.certificate, authority, names=[node_name], addresses=addresses):
+        pair = certificates.issue_server(authority, names=[node_name], addresses=addresses, wall_now=wall_now)
+        _write_pair(files.certificate, files.key, pair)
+    if not _is_good(files.client_certificate, authority):
+        pair = certificates.issue_client(authority, user=KUBELET_CLIENT, groups=(), wall_now=wall_now)
+        _write_pair(files.client_certificate, files.client_key, pair)
+    return files
+
+
+def _is_good(
+    certificate: Path, authority: certificates.Authority, *, names: Sequence[str] = (), addresses: Sequence[str] = ()
+) -> bool:
+    return certificate.exists() and not certificates.needs_renewal(
+        certificate.read_bytes(),
+        wall_now=datetime.now(UTC),
+        names=names,
+        addresses=addresses,
+        authority_pem=authority.certificate_pem,
+    )
+
+
+def _write_pair(certificate: Path, key: Path, pair: certificates.Pair) -> None:
+    """A certificate that is there has its key beside it, whenever this ends."""
+    certificate.unlink(missing_ok=True)
+    write_private(key, pair.key_pem)
+    write_private(certificate, pair.certificate_pem)
 
 
 def ensure_kubeconfigs(

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import ipaddress
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 from seaway.net.errors import OperationalError
 
-# Private, and in neither default range; only ever on a dummy link inside a sandbox.
-SANDBOX_NODE_IP = "10.95.0.1"
+# Private, and in no default range; only ever on a dummy link inside a sandbox.
+SANDBOX_NODE_IPS = ("10.95.0.1", "fd10:95::1")
 DNS_PORT = 10053
 """Where the DNS piece listens on the node's address: port 53 may be taken there; the Service maps 53 to it."""
 
@@ -31,15 +32,16 @@ class ApiOptions:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class UpOptions:
-    """The flags of `seaway up`, checked by `check_options`."""
+    """The flags of `seaway up`, checked by `check_options`.
+
+    Ranges: one of IPv4, and with two families one of IPv6 after it.
+    """
 
     data_dir: Path
     network: str | None = None
     node_name: str = ""
-    service_cidr: str = "10.96.0.0/16"
-    second_service_cidr: str = ""
-    """Of the other family, for an API server alone: the rest of a host knows IPv4."""
-    cluster_cidr: str = "10.244.0.0/16"
+    service_cidrs: tuple[str, ...] = ("10.96.0.0/16",)
+    cluster_cidrs: tuple[str, ...] = ("10.244.0.0/16",)
     external_ip_cidrs: tuple[str, ...] = ()
     cluster_domain: str = "cluster.local"
     dns_ip: str = ""
@@ -55,44 +57,54 @@ class UpOptions:
 
 def check_options(options: UpOptions) -> None:
     """Raises OperationalError with the flag, what was found and what is allowed."""
-    service = parse_range("--service-cidr", options.service_cidr, longest=28)
-    if options.second_service_cidr:
-        _check_second_range(options.second_service_cidr)
-    cluster = parse_range("--cluster-cidr", options.cluster_cidr, longest=24)
-    if service.overlaps(cluster):
-        raise OperationalError(
-            f"--service-cidr {service} and --cluster-cidr {cluster} overlap; choose ranges that do not"
-        )
+    services = _parse_ranges("--service-cidr", options.service_cidrs, v4=(0, 28), v6=(64, 125))
+    pods = _parse_ranges("--cluster-cidr", options.cluster_cidrs, v4=(0, 24), v6=(0, 120))
+    for service in services:
+        for cluster in pods:
+            if service.version == cluster.version and service.overlaps(cluster):
+                raise OperationalError(
+                    f"--service-cidr {service} and --cluster-cidr {cluster} overlap; choose ranges that do not"
+                )
     for text in options.external_ip_cidrs:
         _check_external_range(text)
     try:
-        inside = ipaddress.ip_address(dns_ip(options)) in service
+        inside = ipaddress.ip_address(dns_ip(options)) in services[0]
     except ValueError:
         inside = False
     if not inside:
-        raise OperationalError(f"--dns-ip {options.dns_ip}: not in the service range {service}; choose one inside")
+        raise OperationalError(f"--dns-ip {options.dns_ip}: not in the service range {services[0]}; choose one inside")
 
 
-def parse_range(flag: str, text: str, *, longest: int) -> ipaddress.IPv4Network:
-    """An IPv4 range of at least the size of a /longest. Raises OperationalError."""
-    try:
-        network = ipaddress.IPv4Network(text)
-    except ValueError as error:
-        raise OperationalError(f"{flag} {text}: {error}; give an IPv4 range like 10.96.0.0/16") from error
-    if network.prefixlen > longest:
-        raise OperationalError(f"{flag} {text}: /{network.prefixlen} found, /{longest} or wider needed")
-    return network
+def check_families(options: UpOptions) -> None:
+    """Services and Pods have the same families where there are both. Raises OperationalError."""
+    if len(options.service_cidrs) != len(options.cluster_cidrs):
+        raise OperationalError(
+            f"--service-cidr {','.join(options.service_cidrs)} and --cluster-cidr {','.join(options.cluster_cidrs)}: "
+            "one family and two found; give both of them an IPv6 range, or neither"
+        )
 
 
-def _check_second_range(text: str) -> None:
-    """An IPv6 range of 8 addresses to a /64: a wider one yields no addresses. Raises OperationalError."""
-    allowed = "give one IPv4 and then one IPv6 range, like 10.96.0.0/16,fd10:96::/112"
-    try:
-        network = ipaddress.IPv6Network(text)
-    except ValueError as error:
-        raise OperationalError(f"--service-cidr {text}: {error}; {allowed}") from error
-    if not 64 <= network.prefixlen <= 125:
-        raise OperationalError(f"--service-cidr {text}: /{network.prefixlen} found, /64 to /125 needed")
+Network = ipaddress.IPv4Network | ipaddress.IPv6Network
+_MAKERS: tuple[Callable[[str], Network], ...] = (ipaddress.IPv4Network, ipaddress.IPv6Network)
+
+
+def _parse_ranges(flag: str, texts: tuple[str, ...], *, v4: tuple[int, int], v6: tuple[int, int]) -> list[Network]:
+    """v4, v6: the shortest and the longest prefix. Raises OperationalError."""
+    name = flag.removeprefix("--").partition("-")[0]
+    example = {"service": "10.96.0.0/16,fd10:96::/112", "cluster": "10.244.0.0/16,fd10:244::/56"}[name]
+    allowed = f"give an IPv4 range, or one IPv4 and then one IPv6 range, like {example}"
+    found: list[Network] = []
+    if not 1 <= len(texts) <= 2:
+        raise OperationalError(f"{flag} {','.join(texts)}: {len(texts)} ranges found; {allowed}")
+    for text, make, (shortest, longest) in zip(texts, _MAKERS, (v4, v6), strict=False):
+        try:
+            network = make(text)
+        except ValueError as error:
+            raise OperationalError(f"{flag} {text}: {error}; {allowed}") from error
+        if not shortest <= network.prefixlen <= longest:
+            raise OperationalError(f"{flag} {text}: /{network.prefixlen} found, /{shortest} to /{longest} needed")
+        found.append(network)
+    return found
 
 
 def _check_external_range(text: str) -> None:
@@ -104,16 +116,17 @@ def _check_external_range(text: str) -> None:
 
 
 def dns_ip(options: UpOptions) -> str:
-    """The asked one, else the tenth address of the service range (as kubeadm does)."""
-    return options.dns_ip or str(ipaddress.IPv4Network(options.service_cidr)[10])
+    """The asked one, else the tenth address of the first service range (as kubeadm does)."""
+    return options.dns_ip or str(ipaddress.IPv4Network(options.service_cidrs[0])[10])
 
 
-def pod_cidr(options: UpOptions) -> str:
-    """The first /24 of the cluster range: this host's Pods."""
-    network = ipaddress.IPv4Network(options.cluster_cidr)
-    return str(next(network.subnets(new_prefix=24)))
+def pod_cidrs(options: UpOptions) -> tuple[str, ...]:
+    """This host's Pods: the first /24 of the cluster's range, and the first /64, or all that there is of it."""
+    networks = [ipaddress.ip_network(cidr) for cidr in options.cluster_cidrs]
+    lengths = [max(network.prefixlen, 24 if network.version == 4 else 64) for network in networks]
+    return tuple(str(next(n.subnets(new_prefix=length))) for n, length in zip(networks, lengths, strict=True))
 
 
 def apiserver_ip(options: UpOptions) -> str:
-    """The first address of the service range: the Service `kubernetes`."""
-    return str(ipaddress.IPv4Network(options.service_cidr)[1])
+    """The first address of the first service range: the Service `kubernetes`."""
+    return str(ipaddress.IPv4Network(options.service_cidrs[0])[1])

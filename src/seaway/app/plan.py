@@ -7,9 +7,13 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from seaway.app import files, preflight
-from seaway.app.options import SANDBOX_NODE_IP, UpOptions, apiserver_ip
+from seaway.app.options import SANDBOX_NODE_IPS, UpOptions, apiserver_ip
 from seaway.app.preflight import NONE, SANDBOX
 from seaway.net.errors import OperationalError
+from seaway.net.family import Family
+
+FAMILIES = (Family.IPV4, Family.IPV6)
+"""In the order of the flags' ranges."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,14 +24,20 @@ class Plan:
     data: files.DataDir
     choice: preflight.Choice
     node_name: str
-    node_ip: str
-    """Empty without a network of ours."""
+    node_ips: tuple[str, ...]
+    """One per family, IPv4 first; none without a network of ours."""
     serving: files.ServingFiles
+    kubelet: files.KubeletFiles
     upstreams: tuple[str, ...]
 
     @property
     def way(self) -> str:
         return self.choice.way
+
+    @property
+    def node_ip(self) -> str:
+        """The primary one; empty without a network of ours."""
+        return self.node_ips[0] if self.node_ips else ""
 
     @property
     def dns_address(self) -> str:
@@ -44,29 +54,43 @@ class Plan:
 
 def make_plan(options: UpOptions, data: files.DataDir, choice: preflight.Choice) -> Plan:
     """Addresses, certificates and kubeconfigs. Raises OperationalError."""
-    node_ip = _find_node_ip(options, choice.way)
+    node_ips = _find_node_ips(options, choice.way)
     node_name = options.node_name or files.host_name()
     authority = files.ensure_authority(data, wall_now=datetime.now(UTC))
     domain = options.cluster_domain
     names = ["kubernetes", "kubernetes.default", "kubernetes.default.svc", f"kubernetes.default.svc.{domain}"]
-    addresses = {"127.0.0.1", "::1", apiserver_ip(options), node_ip, options.bind_address} - {"", "0.0.0.0", "::"}
+    addresses = {"127.0.0.1", "::1", apiserver_ip(options), *node_ips, options.bind_address} - {"", "0.0.0.0", "::"}
     serving = files.ensure_serving(data, authority, names=[*names, "localhost", node_name], addresses=sorted(addresses))
-    plan = Plan(options, data, choice, node_name, node_ip, serving, find_upstreams(Path("/etc/resolv.conf")))
+    kubelet = files.ensure_kubelet(data, authority, node_name=node_name, addresses=node_ips)
+    upstreams = find_upstreams(Path("/etc/resolv.conf"))
+    plan = Plan(options, data, choice, node_name, node_ips, serving, kubelet, upstreams)
     files.ensure_kubeconfigs(
         data, authority, server=plan.url, inside=f"https://{apiserver_ip(options)}:443", node_name=node_name
     )
     return plan
 
 
-def _find_node_ip(options: UpOptions, way: str) -> str:
-    if way == SANDBOX:
-        return SANDBOX_NODE_IP
+def _find_node_ips(options: UpOptions, way: str) -> tuple[str, ...]:
+    families = FAMILIES[: len(options.service_cidrs)]
     if way == NONE:
-        return ""
-    preflight.check_ranges((options.service_cidr, options.cluster_cidr))
-    found = preflight.find_primary_address()
+        return ()
+    if Family.IPV6 in families and not preflight.has_ipv6():
+        raise OperationalError(
+            f"{way}: no IPv6 found, needed for --service-cidr {options.service_cidrs[1]}; turn it on "
+            "(sysctl net.ipv6.conf.all.disable_ipv6=0) or give IPv4 ranges alone"
+        )
+    if way == SANDBOX:
+        return SANDBOX_NODE_IPS[: len(families)]
+    preflight.check_ranges((*options.service_cidrs, *options.cluster_cidrs))
+    return tuple(_find_host_address(family) for family in families)
+
+
+def _find_host_address(family: Family) -> str:
+    found = preflight.find_primary_address(family)
     if not found:
-        raise OperationalError("host: no IPv4 address found, one needed for the node; add one or use --network sandbox")
+        raise OperationalError(
+            f"host: no {family.value} address found, one needed for the node; add one or use --network sandbox"
+        )
     return found
 
 

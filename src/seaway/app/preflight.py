@@ -8,11 +8,18 @@ from __future__ import annotations
 import ipaddress
 import os
 import secrets
-from collections.abc import Callable, Iterable, Sequence
+import socket
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 from seaway.app.sandbox import make_namespaces
 from seaway.net.errors import OperationalError
+from seaway.net.family import Family
+
+if TYPE_CHECKING:
+    from pyroute2 import IPRoute
 
 HOST, SANDBOX, NONE = "host", "sandbox", "none"
 WAYS = (HOST, SANDBOX, NONE)
@@ -36,6 +43,8 @@ class Refusal:
     def __str__(self) -> str:
         return f"{self.missing}; {self.mend}"
 
+
+_FAMILY_NUMBERS = {Family.IPV4: socket.AF_INET, Family.IPV6: socket.AF_INET6}
 
 Trial = Callable[[], Refusal | None]
 
@@ -97,21 +106,38 @@ def check_ranges(ranges: Sequence[str]) -> None:
         raise OperationalError(f"{overlaps[0]}; choose other ranges with --service-cidr and --cluster-cidr")
 
 
-def find_primary_address() -> str | None:
-    """The host's address on its default route, or None. Rule: spec "node" §1.4."""
+def find_primary_address(family: Family = Family.IPV4) -> str | None:
+    """The host's address of the family on its default route, or None. Rule: spec "node" §1.4."""
     from pyroute2 import IPRoute
 
+    number = _FAMILY_NUMBERS[family]
     with IPRoute() as route:
-        for entry in route.get_default_routes(family=2):
+        for entry in route.get_default_routes(family=number):
             preferred = entry.get_attr("RTA_PREFSRC")
             if preferred:
                 return str(preferred)
-            for address in route.get_addr(family=2, index=entry.get_attr("RTA_OIF")):
-                return str(address.get_attr("IFA_LOCAL"))
-        for address in route.get_addr(family=2):
-            if not ipaddress.ip_address(address.get_attr("IFA_LOCAL")).is_loopback:
-                return str(address.get_attr("IFA_LOCAL"))
+            for address in _list_addresses(route, family=number, index=entry.get_attr("RTA_OIF")):
+                return address
+        for address in _list_addresses(route, family=number):
+            return address
     return None
+
+
+def _list_addresses(route: IPRoute, **where: int | None) -> Iterator[str]:
+    """Those that other machines may know."""
+    for entry in route.get_addr(**where):
+        text = str(entry.get_attr("IFA_LOCAL") or entry.get_attr("IFA_ADDRESS"))
+        parsed = ipaddress.ip_address(text)
+        if not parsed.is_loopback and not (parsed.version == 6 and parsed.is_link_local):
+            yield text
+
+
+def has_ipv6() -> bool:
+    """Whether new links of this host have IPv6."""
+    try:
+        return Path("/proc/sys/net/ipv6/conf/default/disable_ipv6").read_text().strip() == "0"
+    except OSError:
+        return False
 
 
 def _list_foreign_routes() -> list[tuple[str, str]]:
@@ -122,11 +148,12 @@ def _list_foreign_routes() -> list[tuple[str, str]]:
     found = []
     with IPRoute() as route:
         names = {link["index"]: link.get_attr("IFLA_IFNAME") for link in route.get_links()}
-        for entry in route.get_routes(family=2, table=254):
-            destination = entry.get_attr("RTA_DST")
-            if destination and entry["proto"] != PROTOCOL:
-                link = names.get(entry.get_attr("RTA_OIF"), "blackhole")
-                found.append((f"{destination}/{entry['dst_len']}", link))
+        for number in _FAMILY_NUMBERS.values():
+            for entry in route.get_routes(family=number, table=254):
+                destination = entry.get_attr("RTA_DST")
+                if destination and entry["proto"] != PROTOCOL:
+                    link = names.get(entry.get_attr("RTA_OIF"), "blackhole")
+                    found.append((f"{destination}/{entry['dst_len']}", link))
     return found
 
 

@@ -12,7 +12,7 @@ import errno
 import os
 import signal
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from pyroute2 import IPRoute
 
 NODE_LINK = "seaway0"
+_NO_DUPLICATE_DETECTION = 0x02
+"""IFA_F_NODAD: the address is there at once."""
 NAMESPACES = (
     kernel.CLONE_NEWUSER
     | kernel.CLONE_NEWNET
@@ -49,11 +51,10 @@ class Holder:
 
 @dataclass(frozen=True, slots=True)
 class Inside:
-    """What a sandbox has: the node's address, the API server's port on it, and the range of Services."""
+    """What a sandbox has: the node's addresses, one per family, and the API server's port on the first."""
 
-    node_ip: str
+    node_ips: tuple[str, ...]
     secure_port: int
-    service_cidr: str
 
 
 def start_holder(wanted: Inside, inner: Callable[[socket.socket], None]) -> Holder:
@@ -112,8 +113,8 @@ def _first(lifeline: socket.socket, wanted: Inside, inner: Callable[[socket.sock
     outer_pid = _pid_outside()
     kernel.mount("none", "/", "", kernel.MS_REC | kernel.MS_PRIVATE)
     kernel.mount("proc", "/proc", "proc", kernel.MS_NOSUID | kernel.MS_NODEV | kernel.MS_NOEXEC)
-    set_up_links(wanted.node_ip, wanted.service_cidr)
-    listener = socket.create_server((wanted.node_ip, wanted.secure_port), backlog=512)
+    set_up_links(wanted.node_ips)
+    listener = socket.create_server((wanted.node_ips[0], wanted.secure_port), backlog=512)
     socket.send_fds(lifeline, [f"pid {outer_pid}".encode()], [listener.fileno()])
     listener.close()
     inner(lifeline)
@@ -125,8 +126,8 @@ def _pid_outside() -> int:
     return int(os.readlink("/proc/self"))
 
 
-def set_up_links(node_ip: str, service_cidr: str) -> None:
-    """Loopback up, a link with the node's address, and a route that brings Service addresses to the output hook.
+def set_up_links(node_ips: Sequence[str]) -> None:
+    """Loopback up, and a link with the node's addresses, which the proxy's routes to Services name.
 
     Everything else is unreachable at once: there is no way out of a sandbox.
     """
@@ -136,10 +137,21 @@ def set_up_links(node_ip: str, service_cidr: str) -> None:
         route.link("set", index=1, state="up")
         _add_node_link(route)
         index = route.link_lookup(ifname=NODE_LINK)[0]
-        route.addr("add", index=index, address=node_ip, prefixlen=32)
         route.link("set", index=index, state="up")
-        route.route("add", dst=service_cidr, oif=index, prefsrc=node_ip)
-        route.route("add", dst="0.0.0.0/0", type="unreachable")
+        for address in node_ips:
+            if ":" in address:
+                route.addr("add", index=index, address=address, prefixlen=128, flags=_NO_DUPLICATE_DETECTION)
+                route.route("add", dst="::/0", type="unreachable", family=socket.AF_INET6)
+                _forward_ipv6()
+            else:
+                route.addr("add", index=index, address=address, prefixlen=32)
+                route.route("add", dst="0.0.0.0/0", type="unreachable")
+
+
+def _forward_ipv6() -> None:
+    """Between Pods. The switch of a single link is of Linux 6.17; in here all are ours."""
+    with open("/proc/sys/net/ipv6/conf/all/forwarding", "w") as file:
+        file.write("1")
 
 
 def _add_node_link(route: IPRoute) -> None:

@@ -18,9 +18,10 @@ from seaway.app import compose, files, preflight, sandbox
 from seaway.app.options import (
     DNS_PORT,
     UpOptions,
+    check_families,
     check_options,
     dns_ip,
-    pod_cidr,
+    pod_cidrs,
 )
 from seaway.app.plan import Plan, make_plan
 from seaway.app.preflight import HOST, NONE, SANDBOX
@@ -39,13 +40,15 @@ PRELOADED = (
     "seaway.proxy.run",
     "seaway.store.sqlite",
 )
-INNER_PIECES = ("proxy", "dns", "node")
+INNER_PIECES = {NONE: ("dns",), HOST: ("proxy", "dns", "node"), SANDBOX: ("proxy", "dns", "node", "healthcheck")}
+"""By way. In a sandbox health checks are made inside, where endpoints are; else the control loops make them."""
 
 
 def run_up(options: UpOptions, *, say: Callable[[str], None]) -> int:
     """Until a signal. Returns the exit code; raises OperationalError when it cannot start."""
     begun = time.monotonic()
     check_options(options)
+    check_families(options)
     data = files.prepare(options.data_dir)
     lock = files.lock(data)
     trials = preflight.begin_trials(options.network)
@@ -91,17 +94,17 @@ def bind_listeners(plan: Plan) -> list[socket.socket]:
 
 
 def _supervise(plan: Plan, listeners: list[socket.socket], say: Callable[[str], None], begun: float) -> str:
-    inner = [Piece(name, compose.piece_main(name, plan)) for name in INNER_PIECES if plan.way != NONE or name == "dns"]
+    inner = [Piece(name, compose.piece_main(name, plan)) for name in INNER_PIECES[plan.way]]
     outer = Supervisor((), plan.data.logs)
     holder = None
     if plan.way == SANDBOX:
         holder = sandbox.start_holder(
-            sandbox.Inside(plan.node_ip, plan.options.secure_port, plan.options.service_cidr),
+            sandbox.Inside(plan.node_ips, plan.options.secure_port),
             lambda lifeline: _run_inner(plan, inner, outer.report_fd, lifeline),
         )
         listeners.append(holder.listener)
         outer.lifeline, outer.lifeline_words = holder.lifeline, "sandbox: its first process ended"
-        outer.expected = INNER_PIECES
+        outer.expected = INNER_PIECES[SANDBOX]
     outside = [Piece("apiserver", compose.apiserver_main(plan, listeners))]
     outside.append(Piece("controllers", compose.piece_main("controllers", plan)))
     if plan.way == SANDBOX:
@@ -141,9 +144,9 @@ def _make_state(plan: Plan, pieces: tuple[str, ...], holder: sandbox.Holder | No
         url=plan.url,
         dns=dns_ip(plan.options) if plan.node_ip else f"{plan.dns_address}:{DNS_PORT}",
         node_name=plan.node_name,
-        node_ip=plan.node_ip,
-        service_cidr=plan.options.service_cidr,
-        cluster_cidr=plan.options.cluster_cidr,
+        node_ip=",".join(plan.node_ips),
+        service_cidr=",".join(plan.options.service_cidrs),
+        cluster_cidr=",".join(plan.options.cluster_cidrs),
         cluster_domain=plan.options.cluster_domain,
         pieces=pieces,
         holder_pid=holder.pid if holder else 0,
@@ -160,7 +163,8 @@ def _announce(plan: Plan, state: files.UpState, seconds: float, say: Callable[[s
     if plan.way == NONE:
         say("traffic  none: no network of its own (API, controllers and DNS only)")
     else:
-        say(f"traffic  nftables; Services {state.service_cidr}, Pods {pod_cidr(plan.options)}, node {state.node_ip}")
+        pods = ",".join(pod_cidrs(plan.options))
+        say(f"traffic  nftables; Services {state.service_cidr}, Pods {pods}, node {state.node_ip}")
     if plan.way == SANDBOX:
         say("enter    seaway shell (Services are reached from inside; nothing gets out)")
     say(f"ready    in {seconds:.2f} s; Ctrl-C ends it")

@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from seaway.cli.flags import data_dir_flag, external_ip_flag, parse_seconds, report_to_stderr
+from seaway.cli.flags import data_dir_flag, external_ip_flag, parse_seconds, report_to_stderr, service_cidr_flag
 
 GRACE_SECONDS = 60.0
 """For requests at work when it stops: what a request has at most (upstream's too)."""
@@ -16,12 +16,7 @@ GRACE_SECONDS = 60.0
 
 @click.command("apiserver")
 @data_dir_flag
-@click.option(
-    "--service-cidr",
-    default="10.96.0.0/16",
-    show_default=True,
-    help="Addresses of Services; with a comma and an IPv6 range, of both families.",
-)
+@service_cidr_flag
 @external_ip_flag
 @click.option("--cluster-domain", default="cluster.local", show_default=True, help="The zone of cluster names.")
 @click.option(
@@ -75,7 +70,7 @@ GRACE_SECONDS = 60.0
 )
 def command(
     data_dir: Path,
-    service_cidr: str,
+    service_cidrs: tuple[str, ...],
     external_ip_cidrs: tuple[str, ...],
     cluster_domain: str,
     secure_port: int,
@@ -90,11 +85,9 @@ def command(
     from seaway.app.options import ApiOptions, UpOptions
     from seaway.app.up import run_apiserver_alone
 
-    primary, _, second = service_cidr.partition(",")
     options = UpOptions(
         data_dir=data_dir,
-        service_cidr=primary,
-        second_service_cidr=second,
+        service_cidrs=service_cidrs,
         external_ip_cidrs=external_ip_cidrs,
         cluster_domain=cluster_domain,
         secure_port=secure_port,

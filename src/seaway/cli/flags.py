@@ -27,6 +27,23 @@ def data_dir_flag(function: F) -> F:
     )(function)
 
 
+def range_flag(name: str, parameter: str, default: str, help: str) -> Callable[[F], F]:
+    """A flag that takes one range, or one of each family."""
+    return click.option(
+        name,
+        parameter,
+        default=default,
+        show_default=True,
+        callback=lambda _context, _option, text: split_list(text),
+        help=f"{help}; with a comma and an IPv6 range, of both families.",
+    )
+
+
+def service_cidr_flag(function: F) -> F:
+    """`--service-cidr`."""
+    return range_flag("--service-cidr", "service_cidrs", "10.96.0.0/16", "Addresses of Services")(function)
+
+
 def external_ip_flag(function: F) -> F:
     """`--external-ip-cidrs`: what Services may take of the addresses outside."""
     return click.option(

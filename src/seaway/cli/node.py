@@ -9,6 +9,8 @@ import click
 
 from seaway.cli.flags import data_dir_flag, host_name_default, kubeconfig_flag, report_to_stderr, split_list
 
+_FILE = click.Path(path_type=Path, dir_okay=False, exists=True)
+
 
 @click.command("node")
 @kubeconfig_flag
@@ -19,6 +21,21 @@ from seaway.cli.flags import data_dir_flag, host_name_default, kubeconfig_flag, 
 @click.option("--cluster-cidr", default="10.244.0.0/16", show_default=True, help="Addresses inside of the cluster.")
 @click.option("--cluster-domain", default="cluster.local", show_default=True, help="The zone of cluster names.")
 @click.option("--dns-ip", default="10.96.0.10", show_default=True, help="Address of the DNS Service.")
+@click.option(
+    "--kubelet-port",
+    type=click.IntRange(1, 65535),
+    default=10250,
+    show_default=True,
+    help="Port of the node's own server.",
+)
+@click.option(
+    "--client-ca-file",
+    type=_FILE,
+    default=None,
+    help="CA of the API server's certificate towards nodes; with the next two there is a server.",
+)
+@click.option("--tls-cert-file", type=_FILE, default=None, help="Certificate of the node's own server.")
+@click.option("--tls-private-key-file", type=_FILE, default=None, help="Key of that certificate.")
 def command(
     kubeconfig: Path,
     data_dir: Path,
@@ -28,11 +45,24 @@ def command(
     cluster_cidr: str,
     cluster_domain: str,
     dns_ip: str,
+    kubelet_port: int,
+    client_ca_file: Path | None,
+    tls_cert_file: Path | None,
+    tls_private_key_file: Path | None,
 ) -> None:
     """Register this host with the API server of a kubeconfig, and run its Pods."""
     from seaway.app.files import prepare
     from seaway.app.pieces import run_with_client
+    from seaway.node.config import ServingConfig
     from seaway.node.run import NodeConfig, run
+
+    serving = None
+    if client_ca_file and tls_cert_file and tls_private_key_file:
+        serving = ServingConfig(
+            certificate=tls_cert_file, key=tls_private_key_file, client_ca=client_ca_file, port=kubelet_port
+        )
+    elif client_ca_file or tls_cert_file or tls_private_key_file:
+        raise click.UsageError("--client-ca-file, --tls-cert-file and --tls-private-key-file go together.")
 
     data = prepare(data_dir)
     config = NodeConfig(
@@ -44,6 +74,7 @@ def command(
         dns_ip=dns_ip,
         state_dir=data.node_state,
         data_dir=data.root,
+        serving=serving,
     )
     sys.exit(
         run_with_client(

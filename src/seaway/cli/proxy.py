@@ -15,7 +15,7 @@ from seaway.cli.flags import host_name_default, optional_kubeconfig_flag, report
 @optional_kubeconfig_flag
 @click.option("--node-name", default=host_name_default, show_default="the host name", help="This host's Node.")
 @click.option("--cluster-cidr", default="", help="Addresses of Pods: a, or a,b for two families.")
-@click.option("--service-cidr", default="", help="Addresses of Services; unknown ones in it are dropped.")
+@click.option("--service-cidr", default="", help="Addresses of Services, besides those of ServiceCIDRs.")
 @click.option(
     "--nodeport-addresses", default="", help="CIDRs of this host that serve node ports.  [default: the primary]"
 )

@@ -10,7 +10,7 @@ import click
 
 from seaway.app.options import UpOptions
 from seaway.app.preflight import WAYS
-from seaway.cli.flags import data_dir_flag, external_ip_flag
+from seaway.cli.flags import data_dir_flag, external_ip_flag, range_flag, service_cidr_flag
 
 
 @click.command("up")
@@ -19,8 +19,8 @@ from seaway.cli.flags import data_dir_flag, external_ip_flag
     "--network", type=click.Choice(WAYS), default=None, help="How to run; the default is the best that works here."
 )
 @click.option("--node-name", default="", help="This host's name in the cluster.  [default: the host name]")
-@click.option("--service-cidr", default="10.96.0.0/16", show_default=True, help="Addresses of Services.")
-@click.option("--cluster-cidr", default="10.244.0.0/16", show_default=True, help="Addresses of Pods.")
+@service_cidr_flag
+@range_flag("--cluster-cidr", "cluster_cidrs", "10.244.0.0/16", "Addresses of Pods")
 @external_ip_flag
 @click.option("--cluster-domain", default="cluster.local", show_default=True, help="The zone of cluster names.")
 @click.option("--dns-ip", default="", help="Address of the DNS Service.  [default: the tenth of --service-cidr]")

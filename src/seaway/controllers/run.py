@@ -18,6 +18,8 @@ from seaway.controllers.diagnosis.run import DiagnosisController
 from seaway.controllers.endpoints.run import EndpointsController
 from seaway.controllers.endpointslice.run import EndpointSliceController
 from seaway.controllers.garbage.run import GarbageController
+from seaway.controllers.healthcheck.run import HealthCheckController
+from seaway.controllers.mirroring.run import MirroringController
 from seaway.controllers.namespace.run import NamespaceController
 from seaway.controllers.nodes.run import NodeController
 from seaway.controllers.servicecidr.run import ServiceCIDRController
@@ -51,6 +53,10 @@ LOOPS: dict[str, Loop] = {
     "endpoints": Loop(build=EndpointsController, upstream=("endpoints-controller", "endpoint")),
     "endpointslice": Loop(build=EndpointSliceController, upstream=("endpointslice-controller",)),
     "garbage": Loop(build=GarbageController, upstream=("garbage-collector-controller", "garbagecollector")),
+    "healthcheck": Loop(build=HealthCheckController),
+    "mirroring": Loop(
+        build=MirroringController, upstream=("endpointslice-mirroring-controller", "endpointslicemirroring")
+    ),
     "namespace": Loop(build=NamespaceController, upstream=("namespace-controller",)),
     "nodes": Loop(build=NodeController, upstream=("node-lifecycle-controller", "nodelifecycle")),
     "servicecidr": Loop(build=ServiceCIDRController, upstream=("service-cidr-controller",)),

@@ -7,10 +7,25 @@ from pathlib import Path
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ServingConfig:
+    """The node's own HTTPS server. PEM files: its certificate with the key, and the CA that signs clients.
+
+    clients: the names that may ask; the API server's, by kubeadm's name for it.
+    """
+
+    certificate: Path
+    key: Path
+    client_ca: Path
+    port: int = 10250
+    clients: tuple[str, ...] = ("kube-apiserver-kubelet-client",)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class NodeConfig:
     """node_ip: one address, or one per family with a comma, primary first. pod_cidr likewise.
 
     state_dir: Pods, logs, the shim's socket; inside data_dir, which no Pod can see.
+    serving: None for no server.
     sandbox: the agent runs in a user namespace with one mapped user, and Pods end with it.
     """
 
@@ -30,6 +45,7 @@ class NodeConfig:
     lease_duration_seconds: int = 40
     status_seconds: float = 10.0
     resolv_conf: Path = Path("/etc/resolv.conf")
+    serving: ServingConfig | None = None
 
     @property
     def node_ips(self) -> tuple[str, ...]:

@@ -46,7 +46,10 @@ class HostFacts:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NodeIdentity:
-    """What the configuration says of the Node. `addresses`: internal addresses, primary first."""
+    """What the configuration says of the Node. `addresses`: internal addresses, primary first.
+
+    kubelet_port: of the node's own server; 0: there is none.
+    """
 
     name: str
     addresses: tuple[str, ...]
@@ -54,6 +57,7 @@ class NodeIdentity:
     labels: tuple[tuple[str, str], ...] = ()
     kubelet_version: str
     runtime_version: str
+    kubelet_port: int = 0
 
 
 def make_node(identity: NodeIdentity, facts: HostFacts, *, not_ready: str, wall_now: datetime) -> Json:
@@ -111,6 +115,7 @@ def make_node_status(
         "allocatable": capacity,
         "capacity": capacity,
         "conditions": _make_conditions(existing or {}, not_ready, format_time(wall_now)),
+        "daemonEndpoints": {"kubeletEndpoint": {"Port": identity.kubelet_port}},
         "nodeInfo": {
             "architecture": ARCHITECTURES.get(facts.machine, facts.machine),
             "bootID": facts.boot_id,

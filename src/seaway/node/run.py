@@ -26,6 +26,7 @@ from seaway.client.requests import Client, TransportError
 from seaway.client.run import Informer
 from seaway.node.config import NodeConfig
 from seaway.node.events import Happening, make_pod_event, make_repeat_patch
+from seaway.node.figures import make_figures
 from seaway.node.heartbeat.run import Heartbeat
 from seaway.node.pods.context import AgentContext
 from seaway.node.pods.run import PodWorker
@@ -34,6 +35,7 @@ from seaway.node.runtime import files
 from seaway.node.runtime.contract import ContainerError, RuntimeGone, Stop
 from seaway.node.runtime.local.client import ShimClient
 from seaway.node.runtime.local.run import LocalConfig, LocalRuntime
+from seaway.node.serve import listen, make_answers, serve
 from seaway.node.state import PodState, recover_state
 
 __all__ = ["NodeConfig", "cleanup", "remove_pods", "run"]
@@ -49,7 +51,9 @@ REMOVE_SECONDS = 5.0
 async def run(config: NodeConfig, client: Client, *, on_ready: Callable[[], None]) -> None:
     """Be the agent of a node until cancelled. on_ready: the Node is Ready in the API and Pods are served."""
     config.state_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
-    heartbeat = Heartbeat(config, client, LocalRuntime.name_and_version)
+    listening = listen(config.serving, config.node_ips[0]) if config.serving is not None else None
+    port = listening.port if listening is not None else 0
+    heartbeat = Heartbeat(config, client, LocalRuntime.name_and_version, port)
     pod_cidrs = await heartbeat.find_pod_cidrs()
     files.save_json(config.state_dir / "node.json", {"pod_cidrs": pod_cidrs})
     runtime = LocalRuntime(
@@ -57,7 +61,12 @@ async def run(config: NodeConfig, client: Client, *, on_ready: Callable[[], None
     )
     await runtime.connect()
     try:
-        await _Agent(config, client, runtime, heartbeat).run(on_ready)
+        agent = _Agent(config, client, runtime, heartbeat)
+        async with asyncio.TaskGroup() as group:
+            if listening is not None:
+                answers = make_answers(config, client, make_figures(agent.list_states), port=port)
+                group.create_task(serve(listening, answers))
+            group.create_task(agent.run(on_ready))
     finally:
         await runtime.close()
 
@@ -91,6 +100,10 @@ class _Agent:
             await self._adopt()
             self._group.create_task(self._watch_runtime())
             on_ready()
+
+    def list_states(self) -> list[PodState]:
+        """Of the Pods of the node, as they are now."""
+        return [worker.state for worker in self._workers.values()]
 
     async def _read_services(self) -> tuple[Service, ...]:
         await self._services.wait_synced()

@@ -73,9 +73,18 @@ def _is_other_service(before: Service, after: Service) -> bool:
         before.spec != after.spec
         or before.status != after.status
         or before.metadata.labels != after.metadata.labels
+        or _ours(before.metadata.annotations) != _ours(after.metadata.annotations)
         or before.metadata.creation_timestamp != after.metadata.creation_timestamp
     )
 
 
+def _ours(annotations: dict[str, str]) -> dict[str, str]:
+    """Those that say how a Service is to be forwarded."""
+    return {key: value for key, value in annotations.items() if key.startswith("seaway.dev/")}
+
+
 def _is_other_slice(before: EndpointSlice, after: EndpointSlice) -> bool:
-    return (before.endpoints, before.ports, before.address_type) != (after.endpoints, after.ports, after.address_type)
+    return (
+        (before.endpoints, before.ports, before.address_type) != (after.endpoints, after.ports, after.address_type)
+        or _ours(before.metadata.annotations) != _ours(after.metadata.annotations)
+    )  # fmt: skip

@@ -9,6 +9,14 @@ from pathlib import Path
 from seaway.net.family import Family
 
 
+@dataclass(frozen=True, slots=True)
+class ServiceRoutes:
+    """Where nothing else leads to Services: a link that routes may name, and the source address of each family."""
+
+    link: str
+    sources: tuple[str, ...]
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ProxyConfig:
     """Immutable settings of one proxy. Rule: spec "proxy" §3.5, §4.1."""
@@ -18,7 +26,10 @@ class ProxyConfig:
     cluster_cidrs: tuple[str, ...] = ()
     """Pod ranges. A source inside is the cluster's own and keeps its address. Empty: no source is known to be."""
     service_cidrs: tuple[str, ...] = ()
-    """Service ranges. New connections to an address in them that no Service has are dropped. Empty: untouched."""
+    """Service ranges, besides those of ServiceCIDR objects, which are followed. New connections to an address in them
+    that no Service has are dropped."""
+    service_routes: ServiceRoutes | None = None
+    """Routes to the Service ranges that the proxy keeps; None: they are the host's business."""
     node_port_addresses: tuple[str, ...] | None = None
     """CIDRs of the node's addresses that serve node ports; None: its primary address of each family."""
     masquerade_all: bool = False

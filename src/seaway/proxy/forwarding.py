@@ -5,6 +5,7 @@ Nothing here knows how packets are handled. Invariants:
 1. A Service without a cluster IP of the family forwards nothing in it (spec "proxy" §1.3).
 2. `refusal` says what happens to those who get no endpoint; it is None exactly when everybody gets one.
 3. `outside` is None unless the external traffic policy is Local; then `endpoints` is for the cluster's own sources.
+4. An endpoint with a weight stands in `endpoints` as often as its weight says; one of weight 0 not at all.
 """
 
 from __future__ import annotations
@@ -18,13 +19,17 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from seaway.api.endpointslice.types import Endpoint, EndpointSlice
+from seaway.api.machinery.duration import DurationError, parse_duration
 from seaway.api.machinery.meta import object_key
 from seaway.api.service.types import Service, ServicePort
 from seaway.net.family import Family
+from seaway.proxy.balance import Balance, parse_balance, parse_weights, share_turns
 from seaway.proxy.config import NodeView
 from seaway.proxy.topology import EndpointChoice, ServingEndpoint, choose_endpoints
 
 LABEL_PROXY_NAME = "service.kubernetes.io/service-proxy-name"
+ANNOTATION_RESET_AFTER = "seaway.dev/reset-after"
+MAX_RESET_SECONDS = 86400.0
 DEFAULT_AFFINITY_SECONDS = 10800  # the API's default; absent only in objects that no API server wrote
 MAX_PORT = 65535
 PROTOCOLS = frozenset(("TCP", "UDP", "SCTP"))
@@ -87,10 +92,11 @@ class Forwarding:
     masquerade: Masquerade
     refusal: Refusal | None = None
     affinity_seconds: int | None = None
+    balance: Balance = Balance.RANDOM
     source_ranges: tuple[str, ...] = ()
     """Only these sources may connect; empty: all."""
     serving: tuple[Target, ...] = ()
-    """UDP only: endpoints that may keep the flows they have."""
+    """Endpoints that may keep the flows they have; of UDP, and of TCP if the Service resets flows."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -104,6 +110,13 @@ class ServiceForwarding:
     forwardings: tuple[Forwarding, ...]
     hairpins: tuple[tuple[str, Target], ...] = ()
     """(protocol, endpoint) on this node that may be asked by itself."""
+    reset_after_seconds: float | None = None
+    """TCP flows end this long after their endpoint has gone; None: they are left alone."""
+
+    @property
+    def is_sticky(self) -> bool:
+        """Some frontend remembers its clients."""
+        return any(f.affinity_seconds is not None for f in self.forwardings)
 
 
 def forward_service(
@@ -136,6 +149,7 @@ def forward_service(
         cluster_ip=cluster_ip,
         forwardings=tuple(forwardings),
         hairpins=tuple(sorted(hairpins)),
+        reset_after_seconds=_reset_after(service),
     )
 
 
@@ -152,6 +166,7 @@ def group_endpoints(
     for piece in sorted(slices, key=lambda s: s.metadata.name):
         if piece.address_type != family.value:
             continue
+        weight, weights, _ = parse_weights(piece.metadata.annotations)
         for port in piece.ports or ():
             if not port.port or not 0 < port.port <= MAX_PORT:
                 continue
@@ -163,11 +178,11 @@ def group_endpoints(
                         continue
                     target = Target(address, port.port)
                     if target not in found or not endpoint.is_terminating:
-                        found[target] = _resolve(endpoint, target)
+                        found[target] = _resolve(endpoint, target, weights.get(text, weight))
     return grouped
 
 
-def _resolve(endpoint: Endpoint, target: Target) -> ServingEndpoint:
+def _resolve(endpoint: Endpoint, target: Target, weight: int) -> ServingEndpoint:
     hints = endpoint.hints
     return ServingEndpoint(
         target.address,
@@ -179,6 +194,7 @@ def _resolve(endpoint: Endpoint, target: Target) -> ServingEndpoint:
         endpoint.node_name or "",
         frozenset(z.name for z in hints.for_zones) if hints else frozenset(),
         frozenset(n.name for n in hints.for_nodes) if hints else frozenset(),
+        weight,
     )
 
 
@@ -198,15 +214,20 @@ def _forward_port(
     internal_local = spec.internal_traffic_policy == "Local"
     external_local = spec.external_traffic_policy == "Local" and is_external
     choice = choose_endpoints(
-        known,
+        [endpoint for endpoint in known if endpoint.weight],
         node=node.name,
         zone=node.zone,
         uses_cluster=not internal_local or bool(external),
         uses_local=internal_local or (external_local and bool(external)),
     )
-    served = tuple(Target(e.address, e.port) for e in known if e.serving) if port.protocol == "UDP" else ()
+    keeps_flows = port.protocol == "UDP" or (port.protocol == "TCP" and _reset_after(service) is not None)
+    served = tuple(Target(e.address, e.port) for e in known if e.serving) if keeps_flows else ()
     forwarding = functools.partial(
-        Forwarding, port_name=port.name, affinity_seconds=_affinity(service), serving=tuple(sorted(served))
+        Forwarding,
+        port_name=port.name,
+        affinity_seconds=_affinity(service),
+        balance=parse_balance(service.metadata.annotations) or Balance.RANDOM,
+        serving=tuple(sorted(served)),
     )
     cluster, local = _targets(choice.cluster), _targets(choice.local)
     forwardings = [
@@ -281,7 +302,24 @@ def _refuse(choice: EndpointChoice, endpoints: tuple[Target, ...]) -> Refusal | 
 
 
 def _targets(endpoints: tuple[ServingEndpoint, ...] | None) -> tuple[Target, ...]:
-    return tuple(Target(e.address, e.port) for e in endpoints or ())
+    if not endpoints:
+        return ()
+    if all(e.weight == 1 for e in endpoints):
+        return tuple(Target(e.address, e.port) for e in endpoints)
+    turns = share_turns([e.weight for e in endpoints])
+    return tuple(Target(e.address, e.port) for e, count in zip(endpoints, turns, strict=True) for _ in range(count))
+
+
+def _reset_after(service: Service) -> float | None:
+    """The annotation's duration, at most a day; None without one, or when it cannot be read."""
+    text = service.metadata.annotations.get(ANNOTATION_RESET_AFTER, "")
+    if not text:
+        return None
+    try:
+        seconds = parse_duration(text)
+    except DurationError:
+        return None
+    return min(seconds, MAX_RESET_SECONDS) if seconds >= 0 else None
 
 
 def _affinity(service: Service) -> int | None:

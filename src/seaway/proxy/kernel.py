@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from seaway.net.family import Family
-from seaway.proxy.conntrack import Flow
+from seaway.proxy.flows.plan import Flow
 from seaway.proxy.forwarding import Target
 from seaway.proxy.netlink import (
     NLM_F_ACK,
@@ -36,7 +36,7 @@ CONNTRACK, CONNTRACK_GET, CONNTRACK_DELETE = 1, 1, 2
 RTM_GETADDR = 22
 NLM_F_DUMP_INTR = 0x10
 DUMP_ATTEMPTS = 5
-UDP = 17
+_PROTOCOLS = {bytes((6,)): "TCP", bytes((17,)): "UDP"}
 _FAMILY_NUMBER = {Family.IPV4: socket.AF_INET, Family.IPV6: socket.AF_INET6}
 
 
@@ -119,8 +119,8 @@ def raise_error(message: Message) -> None:
         raise OSError(code, os.strerror(code))
 
 
-def list_udp_flows(family: Family) -> list[Flow]:
-    """The UDP flows that conntrack knows. Raises OSError."""
+def list_flows(family: Family) -> list[Flow]:
+    """The UDP and TCP flows that conntrack knows. Raises OSError."""
     flows: list[Flow] = []
     link = NetlinkSocket(NETLINK_NETFILTER)
     try:
@@ -154,7 +154,7 @@ _TUPLE_ORIG, _TUPLE_REPLY, _ZONE, _ID = 1, 2, 18, 12
 
 
 def decode_flow(payload: bytes) -> Flow | None:
-    """The flow of a conntrack message, or None when it is not UDP."""
+    """The flow of a conntrack message, or None when it is neither UDP nor TCP."""
     attributes = parse_attributes(payload[4:])
     original, reply = attributes.get(_TUPLE_ORIG), attributes.get(_TUPLE_REPLY)
     if original is None or reply is None:
@@ -166,18 +166,21 @@ def decode_flow(payload: bytes) -> Flow | None:
     for kind in (_ZONE, _ID):
         if kind in attributes:
             raw += struct.pack("=HH", len(attributes[kind]) + 4, kind) + attributes[kind].ljust(4, b"\0")
-    return Flow(destination=sent[1], answering=answered[0], raw=raw)
+    protocol, source, destination = sent
+    return Flow(destination=destination, answering=answered[1], protocol=protocol, source=source, raw=raw)
 
 
-def _decode_tuple(packed: bytes) -> tuple[Target, Target] | None:
-    """(source, destination) of a UDP tuple."""
+def _decode_tuple(packed: bytes) -> tuple[str, Target, Target] | None:
+    """(protocol, source, destination) of a UDP or TCP tuple."""
     parts = parse_attributes(packed)
     addresses, ports = parse_attributes(parts[1]), parse_attributes(parts[2])
-    if ports.get(1) != bytes((UDP,)):
+    protocol = _PROTOCOLS.get(ports.get(1, b""))
+    if protocol is None:
         return None
     source = addresses.get(1) or addresses[3]
     destination = addresses.get(2) or addresses[4]
     return (
+        protocol,
         Target(str(ipaddress.ip_address(source)), int.from_bytes(ports[2], "big")),
         Target(str(ipaddress.ip_address(destination)), int.from_bytes(ports[3], "big")),
     )

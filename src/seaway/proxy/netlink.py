@@ -9,6 +9,7 @@ from typing import NamedTuple
 NLM_F_REQUEST = 0x1
 NLM_F_ACK = 0x4
 NLM_F_DUMP = 0x300
+NLM_F_REPLACE = 0x100
 NLM_F_CREATE = 0x400
 NLM_F_EXCL = 0x200
 NLM_F_APPEND = 0x800

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -13,9 +13,9 @@ from seaway.net.errors import OperationalError
 from seaway.net.family import Family, family_of
 from seaway.proxy.changes import Changes
 from seaway.proxy.claims import Claims
-from seaway.proxy.config import NodeView
-from seaway.proxy.conntrack import ServedUdp, collect_udp, has_udp_change
-from seaway.proxy.forwarding import ServiceForwarding, forward_service, parse_address
+from seaway.proxy.config import NodeView, networks_of
+from seaway.proxy.flows.plan import FlowDuties, Resettable, collect_duties, collect_resettable
+from seaway.proxy.forwarding import ServiceForwarding, Target, forward_service, parse_address
 
 
 class PlaneError(OperationalError):
@@ -34,18 +34,27 @@ class Plane(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class SyncReport:
-    """What a sync did. `stale_udp`: families whose UDP flows are to be looked at, with what may answer."""
+    """What a sync did. `flows`: families whose UDP flows are to be looked at."""
 
     services: int = 0
-    stale_udp: Mapping[Family, ServedUdp] = field(default_factory=dict)
+    flows: Mapping[Family, FlowDuties] = field(default_factory=dict)
     failures: tuple[PlaneError, ...] = ()
 
 
 class Proxier:
     """Forwardings of all Services, and the data planes that follow them."""
 
-    def __init__(self, planes: Mapping[Family, Plane], node: NodeView) -> None:
+    def __init__(
+        self,
+        planes: Mapping[Family, Plane],
+        node: NodeView,
+        *,
+        service_cidrs: Callable[[], tuple[str, ...]] = tuple,
+    ) -> None:
+        """service_cidrs: the ranges at the first sync, when flows to what no Service has in them are stale."""
         self._planes = planes
+        self._unclaimed: Callable[[], tuple[str, ...]] = service_cidrs
+        self._resettable: dict[Family, dict[str, dict[Target, Resettable]]] = {family: {} for family in planes}
         self._node = node
         self._changes = Changes()
         self._claims = {family: Claims() for family in planes}
@@ -84,6 +93,10 @@ class Proxier:
         settled = self._settled[family]
         return tuple(settled[key] for key in sorted(settled))
 
+    def resettable(self, family: Family) -> dict[Target, Resettable]:
+        """The TCP destinations whose flows are to end when their endpoint has gone."""
+        return {target: found for table in self._resettable.get(family, {}).values() for target, found in table.items()}
+
     def verify(self) -> None:
         """Let every plane see whether it still is in step; the next sync mends it."""
         for plane in self._planes.values():
@@ -93,20 +106,25 @@ class Proxier:
         """Bring the data planes in step with what is pending. A plane that fails does not keep back another."""
         taken = self._changes.take()
         failures: list[PlaneError] = []
-        stale: dict[Family, ServedUdp] = {}
+        duties: dict[Family, FlowDuties] = {}
+        unclaimed, self._unclaimed = self._unclaimed(), tuple
         for family, plane in self._planes.items():
             changed = self._forward(taken, family)
             before = {key: self._settled[family].get(key) for key in changed}
             for key, forwarding in changed.items():
                 _put(self._settled[family], key, forwarding)
+                self._resettable[family].pop(key, None)
+                if forwarding is not None and (table := collect_resettable(forwarding)):
+                    self._resettable[family][key] = table
             try:
                 plane.sync(changed, self._node)
             except PlaneError as error:
                 failures.append(error)
-            udp = [new for key, new in changed.items() if new is not None and has_udp_change(before[key], new)]
-            if udp:
-                stale[family] = collect_udp(udp, self._node.addresses)
-        return SyncReport(len(taken), stale, tuple(failures))
+            pairs = ((before[key], new) for key, new in changed.items())
+            found = collect_duties(pairs, unclaimed=networks_of(unclaimed, family))
+            if not found.is_empty:
+                duties[family] = found
+        return SyncReport(len(taken), duties, tuple(failures))
 
     def _forward(self, keys: tuple[str, ...], family: Family) -> dict[str, ServiceForwarding | None]:
         """What these Services, and those that win or lose a claim by them, are given; only what differs."""

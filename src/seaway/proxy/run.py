@@ -6,33 +6,36 @@ Rules stay when the loop ends: connections go on, and the next start finds them 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import errno
 import gc
 import logging
+import math
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from seaway.api.endpointslice.types import LABEL_HEADLESS, EndpointSlice
 from seaway.api.node.types import Node
-from seaway.api.registry import ENDPOINT_SLICES, NODES, SERVICES
+from seaway.api.registry import ENDPOINT_SLICES, NODES, SERVICE_CIDRS, SERVICES
 from seaway.api.service.types import Service
+from seaway.api.servicecidr.types import ServiceCIDR
 from seaway.client.requests import Client
 from seaway.client.run import Change, Informer, run_all
 from seaway.net.family import Family
 from seaway.proxy.config import NodeView, ProxyConfig
-from seaway.proxy.conntrack import ServedUdp, choose_stale
+from seaway.proxy.flows.run import FlowKeeper
 from seaway.proxy.forwarding import LABEL_PROXY_NAME
 from seaway.proxy.kernel import (
     apply_sysctls,
-    delete_flows,
     find_supported_families,
     list_interface_addresses,
-    list_udp_flows,
 )
 from seaway.proxy.nftables.kernel import NftKernel
 from seaway.proxy.nftables.plane import NftablesPlane, NftError
 from seaway.proxy.proxier import Plane, PlaneError, Proxier, SyncReport
+from seaway.proxy.ranges.kernel import RouteError, ServiceRanges
 from seaway.proxy.uplinks.kernel import Uplinks, restore
 
 __all__ = ["ProxyConfig", "cleanup", "run"]
@@ -41,6 +44,8 @@ log = logging.getLogger(__name__)
 
 VERIFY_SECONDS = 30.0  # how long a table that somebody else deleted may be missing (spec "proxy" §14)
 RETRY_SECONDS = (0.1, 1.0, 5.0, 30.0)
+SERVICE_CIDRS_SECONDS = 2.0
+"""How long a start waits for the list of ServiceCIDRs: servers before 1.33 have none. It is followed when it comes."""
 _HOPELESS = frozenset((errno.EPERM, errno.EACCES, errno.EOPNOTSUPP))
 
 
@@ -56,12 +61,20 @@ async def run(config: ProxyConfig, client: Client, *, on_ready: Callable[[], Non
     uplinks = _find_uplinks(config)
     kernel = NftKernel()
     try:
-        loop = _Loop(Proxier(_make_planes(config, kernel, uplinks), NodeView(config.node_name)), uplinks)
+        cidrs = Informer(client, SERVICE_CIDRS, ServiceCIDR)
+        families = find_supported_families(config.families)
+        ranges = ServiceRanges(config, families, is_complete=lambda: cidrs.is_synced)
+        planes = _make_planes(config, kernel, uplinks, ranges)
+        proxier = Proxier(planes, NodeView(config.node_name), service_cidrs=lambda: ranges.accepted)
+        loop = _Loop(proxier, uplinks, ranges)
         informers = _make_informers(config, client, loop)
+        cidrs.subscribe(loop.on_service_cidr)
         async with asyncio.TaskGroup() as group:
-            group.create_task(run_all(*informers))
+            group.create_task(run_all(*informers, cidrs))
             for informer in informers:
                 await informer.wait_synced()
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(cidrs.wait_synced(), SERVICE_CIDRS_SECONDS)
             await loop.run(on_ready)
     except* PlaneError as errors:
         raise errors.exceptions[0] from None
@@ -94,14 +107,23 @@ def _find_uplinks(config: ProxyConfig) -> Uplinks | None:
     return Uplinks(find_supported_families(config.families), config.uplink_state)
 
 
-def _make_planes(config: ProxyConfig, kernel: NftKernel, uplinks: Uplinks | None) -> Mapping[Family, Plane]:
+def _make_planes(
+    config: ProxyConfig, kernel: NftKernel, uplinks: Uplinks | None, ranges: ServiceRanges
+) -> Mapping[Family, Plane]:
     """The data planes of the families that the host has."""
 
     def make(family: Family) -> Plane:
         def guarded() -> tuple[str, ...]:
             return uplinks.guarded(family) if uplinks is not None else ()
 
-        return NftablesPlane(kernel, config, family, interface_addresses=_InterfaceAddresses(), guarded_links=guarded)
+        return NftablesPlane(
+            kernel,
+            config,
+            family,
+            interface_addresses=_InterfaceAddresses(),
+            guarded_links=guarded,
+            service_cidrs=lambda: ranges.accepted,
+        )
 
     return {family: make(family) for family in find_supported_families(config.families)}
 
@@ -134,10 +156,13 @@ class _InterfaceAddresses:
 class _Loop:
     """One sync at a time; what arrives meanwhile is the next one's."""
 
-    def __init__(self, proxier: Proxier, uplinks: Uplinks | None) -> None:
+    def __init__(self, proxier: Proxier, uplinks: Uplinks | None, ranges: ServiceRanges) -> None:
         self._proxier = proxier
         self._uplinks = uplinks
+        self._flows = FlowKeeper(proxier)
+        self._ranges = ranges
         self._must_see_uplinks = True
+        self._must_see_ranges = True
         self._wake = asyncio.Event()
 
     def on_service(self, change: Change[Service]) -> None:
@@ -147,6 +172,11 @@ class _Loop:
     def on_slice(self, change: Change[EndpointSlice]) -> None:
         self._proxier.set_slice(change.key, change.new)
         self._wake.set()
+
+    def on_service_cidr(self, change: Change[ServiceCIDR]) -> None:
+        if self._ranges.set_object(change.key, change.new):
+            self._must_see_ranges = True
+            self._wake.set()
 
     def on_node(self, change: Change[Node]) -> None:
         if self._proxier.set_node(change.new):
@@ -161,10 +191,15 @@ class _Loop:
         gc.freeze()  # what is known now lives long: the collector need not walk it again and again
         while True:
             delay = RETRY_SECONDS[min(failures, len(RETRY_SECONDS)) - 1] if failures else VERIFY_SECONDS
-            if not await self._sleep(delay):
+            if not await self._sleep(min(delay, self._until_flows_end())):
                 self._proxier.verify()
-                self._must_see_uplinks = True
+                self._must_see_uplinks = self._must_see_ranges = True
             failures = failures + 1 if (await self._sync()).failures else 0
+
+    def _until_flows_end(self) -> float:
+        """Seconds until flows are to be reset; forever, if none are."""
+        wakes_at = self._flows.wakes_at
+        return math.inf if wakes_at is None else max(0.0, wakes_at - asyncio.get_running_loop().time())
 
     async def _start(self) -> int:
         """Sync until every plane is in step; what no retry can cure is raised. Returns 0, the failures since."""
@@ -189,13 +224,15 @@ class _Loop:
     async def _sync(self) -> SyncReport:
         self._wake.clear()
         self._prepare_uplinks()
+        is_time_for_ranges = self._prepare_ranges()
         report = self._proxier.sync()
+        if is_time_for_ranges:
+            report = self._route(report)
         if self._uplinks is not None and not report.failures:
             self._uplinks.turn_on()  # the guards are in the kernel now
         for error in report.failures:
             log.error("sync=failed error=%r", str(error))
-        for family, served in report.stale_udp.items():
-            await asyncio.to_thread(_forget_stale, family, served)
+        await self._flows.follow(report)
         return report
 
     def _prepare_uplinks(self) -> None:
@@ -208,13 +245,22 @@ class _Loop:
         except OSError as error:
             log.warning("uplinks=unknown error=%r", str(error))
 
+    def _prepare_ranges(self) -> bool:
+        """Look at the ranges of Services again if something may have changed; whether it was time for it."""
+        if not self._must_see_ranges:
+            return False
+        self._must_see_ranges = False
+        try:
+            self._ranges.prepare()
+        except OSError as error:
+            log.warning("service_ranges=unknown error=%r", str(error))
+        return True
 
-def _forget_stale(family: Family, served: ServedUdp) -> None:
-    """Delete the UDP flows that somebody answers who may not. A failure is logged: the next change tries again."""
-    try:
-        count = delete_flows(choose_stale(list_udp_flows(family), served))
-    except OSError as error:
-        log.warning("conntrack=unreadable family=%s error=%r", family.value, str(error))
-        return
-    if count:
-        log.info("conntrack family=%s forgotten_udp_flows=%d", family.value, count)
+    def _route(self, report: SyncReport) -> SyncReport:
+        """The report, with the failure to keep the routes, which is tried again as a sync is."""
+        try:
+            self._ranges.route()
+        except RouteError as error:
+            self._must_see_ranges = True
+            return replace(report, failures=(*report.failures, error))
+        return report

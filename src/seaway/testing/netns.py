@@ -143,14 +143,19 @@ def _describe(name: str, address: str) -> bytes:
 
 
 def ask(
-    namespace: Namespace, address: str, port: int, *, udp: bool = False, timeout_seconds: float = 2.0
+    namespace: Namespace, address: str, port: int, *, udp: bool = False, timeout_seconds: float = 2.0, source: str = ""
 ) -> tuple[str, str]:
-    """(name, seen source) of the server that answers. Raises OSError: refused, timed out, not permitted."""
+    """(name, seen source) of the server that answers. Raises OSError: refused, timed out, not permitted.
+
+    source: the address to ask from; "": the one that routing picks.
+    """
     family = socket.AF_INET6 if ":" in address else socket.AF_INET
     with namespace.entered():
         sock = socket.socket(family, socket.SOCK_DGRAM if udp else socket.SOCK_STREAM)
     with sock:
         sock.settimeout(timeout_seconds)
+        if source:
+            sock.bind((source, 0))
         sock.connect((address, port))
         if udp:
             sock.send(b"?")

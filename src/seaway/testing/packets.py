@@ -18,6 +18,8 @@ from seaway.proxy.nftables.objects import (
     Field,
     FlipMark,
     Goto,
+    GotoByHash,
+    GotoInTurn,
     GotoRandom,
     InNetwork,
     InSet,
@@ -30,6 +32,7 @@ from seaway.proxy.nftables.objects import (
     LeavesBy,
     MasqueradeSource,
     Reject,
+    Remember,
     Return,
     Rule,
     Ruleset,
@@ -148,7 +151,7 @@ class _Walk:
                     return outcomes
                 case Goto(chain):
                     return self._chain(chain, state)
-                case GotoRandom(chains):
+                case GotoRandom(chains) | GotoInTurn(chains) | GotoByHash(chains, _):
                     return [o for chain in chains for o in self._chain(chain, state)]
                 case Vmap(fields, name):
                     value = self._find(name, self._key(fields, state))
@@ -166,6 +169,8 @@ class _Walk:
                     return [(state, _RETURN)]
                 case MasqueradeSource():
                     return [(replace(state, is_masqueraded=True), _ACCEPT)]
+                case Remember():
+                    pass  # `trace` is of one packet; who was remembered before it is in the ruleset's elements
                 case SetMark(mask):
                     state = _with_mark(state, state.packet.mark | mask)
                 case FlipMark(mask):

@@ -86,9 +86,26 @@ def test_a_new_service_has_an_empty_status() -> None:
     assert service["status"] == {"loadBalancer": {}}
 
 
-def test_external_name_shows_no_internal_policy() -> None:
-    service = make({"type": "ExternalName", "internalTrafficPolicy": "Local"})
-    assert "internalTrafficPolicy" not in STRATEGY.prepare_create(service, CONTEXT)["spec"]
+def test_external_name_keeps_its_internal_policy_and_does_not_show_it() -> None:
+    """Rule: spec "service-api" §4.7."""
+    service = STRATEGY.prepare_create(make({"type": "ExternalName", "internalTrafficPolicy": "Local"}), CONTEXT)
+    assert service["spec"]["internalTrafficPolicy"] == "Local"
+    shown = STRATEGY.on_read(service, "IPv4")
+    assert shown is not None
+    assert "internalTrafficPolicy" not in shown["spec"]
+    assert service["spec"]["internalTrafficPolicy"] == "Local"
+
+
+SHOWN_AS_STORED: list[tuple[str, Json]] = [
+    ("a cluster IP", {"clusterIP": "10.0.0.1", "clusterIPs": ["10.0.0.1"], "ipFamilies": ["IPv4"]}),
+    ("headless", {"clusterIP": "None", "clusterIPs": ["None"], "ipFamilies": ["IPv4"]}),
+    ("ExternalName", {"type": "ExternalName"}),
+]
+
+
+@pytest.mark.parametrize("spec", [pytest.param(spec, id=name) for name, spec in SHOWN_AS_STORED])
+def test_a_service_of_today_is_shown_as_it_is_stored(spec: Json) -> None:
+    assert STRATEGY.on_read(make(spec), "IPv4") is None
 
 
 ON_READ: list[tuple[str, Json, Json]] = [

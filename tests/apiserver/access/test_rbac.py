@@ -149,6 +149,7 @@ def authenticated(user: str, *groups: str) -> Identity:
 ADMIN = authenticated("admin", "system:masters")
 NODE = authenticated("system:node:n", "system:nodes")
 PROXY, DNS = authenticated("system:kube-proxy"), authenticated("seaway:dns")
+CHECKS = authenticated("seaway:healthcheck")
 LOOPS = authenticated("system:kube-controller-manager")
 SLICES = "discovery.k8s.io"
 
@@ -176,6 +177,9 @@ SLICES = "discovery.k8s.io"
             )
         ),
         pytest.param(DNS, Attributes("list", "", "secrets"), False, id="dns sees no secrets"),
+        pytest.param(CHECKS, Attributes("patch", SLICES, "endpointslices"), True, id="health checks patch slices"),
+        pytest.param(CHECKS, Attributes("create", SLICES, "endpointslices"), False, id="health checks make none"),
+        pytest.param(CHECKS, Attributes("list", "", "pods"), False, id="health checks see no pods"),
         pytest.param(LOOPS, Attributes("create", SLICES, "endpointslices"), True, id="the loops make slices"),
         pytest.param(LOOPS, Attributes("create", "", "pods", "binding"), True, id="the loops bind"),
         pytest.param(LOOPS, Attributes("update", "", "namespaces", "finalize"), True, id="the loops finalize"),

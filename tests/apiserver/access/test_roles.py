@@ -134,6 +134,7 @@ READS_NONE = {
     "the viewer": VIEWER,
     "the proxy": who("system:kube-proxy"),
     "cluster DNS": who("seaway:dns"),
+    "health checks": who("seaway:healthcheck"),
     "upstream's DNS": account("kube-dns"),
     "the scheduler": who("system:kube-scheduler"),
     "monitoring": who("prometheus", "system:monitoring"),

@@ -14,6 +14,7 @@ from seaway.api.registry import ENDPOINT_SLICES, ENDPOINTS, RESOURCES, SERVED, S
 from seaway.api.schema import Definition, describe, find_definition, get_definition
 from seaway.apiserver.documents.discovery import subresource_facts
 from seaway.apiserver.documents.openapi import PROTOBUF_ACCEPT, PROTOBUF_TYPE, answer
+from seaway.apiserver.proxying.verb import METHODS as PROXIED
 
 Json = dict[str, Any]
 
@@ -75,8 +76,10 @@ def test_what_discovery_offers_is_described_and_nothing_else(resource: Resource,
             wanted.setdefault(collection if verb in of_collection else item, set()).add(METHODS[verb])
     if resource.namespaced and "list" in resource.verbs:
         wanted[resource.path()] = {"get"}
-    for name in set(resource.subresources) - {"proxy"}:  # what a backend speaks is not the API's to describe
+    for name in set(resource.subresources) - {"proxy"}:
         wanted[f"{item}/{name}"] = {METHODS[verb] for verb in subresource_facts(resource, name).verbs}
+    if "proxy" in resource.subresources:  # more than discovery can say: its verbs have no HEAD and no OPTIONS
+        wanted |= {key: {m.lower() for m in PROXIED} for key in (f"{item}/proxy", f"{item}/proxy/{{path}}")}
     mine = {path for path in document["paths"] if path in (collection, resource.path()) or path.startswith(item)}
     assert {path: set(document["paths"][path]) - {"parameters"} for path in mine} == wanted
 
@@ -118,6 +121,41 @@ def test_parameters_are_those_of_the_verb() -> None:
     assert {p["name"] for p in item["parameters"] if p["in"] == "path"} == {"namespace", "name"}
     assert not item["delete"]["requestBody"]["required"]
     assert collection["get"]["operationId"] == "listAppsV1NamespacedDeployment"
+
+
+@pytest.mark.parametrize("version", ["v2", "v3"])
+@pytest.mark.parametrize(
+    ("path", "name"),
+    [
+        ("/api/v1/namespaces/{namespace}/services/{name}/proxy", "connectCoreV1{}NamespacedServiceProxy"),
+        (
+            "/api/v1/namespaces/{namespace}/services/{name}/proxy/{path}",
+            "connectCoreV1{}NamespacedServiceProxyWithPath",
+        ),
+        ("/api/v1/namespaces/{namespace}/pods/{name}/proxy", "connectCoreV1{}NamespacedPodProxy"),
+        ("/api/v1/namespaces/{namespace}/pods/{name}/proxy/{path}", "connectCoreV1{}NamespacedPodProxyWithPath"),
+        ("/api/v1/nodes/{name}/proxy", "connectCoreV1{}NodeProxy"),
+        ("/api/v1/nodes/{name}/proxy/{path}", "connectCoreV1{}NodeProxyWithPath"),
+    ],
+)
+def test_a_proxy_passes_on_every_method_and_knows_nothing_of_the_answer(path: str, name: str, version: str) -> None:
+    """Rule: spec "service-api" §8 (methods and paths); operations are named as upstream names them."""
+    item = read("/openapi/v2" if version == "v2" else "/openapi/v3/api/v1")["paths"][path]
+    named = [part.strip("{}") for part in path.split("/") if part.startswith("{")]
+    assert sorted(p["name"] for p in item["parameters"]) == sorted(named)
+    assert all(p["in"] == "path" and p["required"] for p in item["parameters"])
+    for method in PROXIED:
+        operation = item[method.lower()]
+        assert operation["operationId"] == name.format(method.capitalize())
+        assert operation["x-kubernetes-action"] == "connect"
+        kind = operation["x-kubernetes-group-version-kind"]["kind"]
+        assert kind in ("ServiceProxyOptions", "PodProxyOptions", "NodeProxyOptions")
+        answer = operation["responses"]["200"]
+        if version == "v2":
+            assert (operation["consumes"], operation["produces"]) == (["*/*"], ["*/*"])
+            assert answer["schema"] == {"type": "string"}
+        else:
+            assert answer["content"] == {"*/*": {"schema": {"type": "string"}}}
 
 
 def test_scale_speaks_of_a_scale() -> None:

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import replace
 from typing import Any
 
 from seaway.apiserver.proxying.targets import Target
-from seaway.apiserver.serving.forwarding import HttpBackends, Link, dial_directly
+from seaway.apiserver.serving.dialing import Link, dial_directly
+from seaway.apiserver.serving.forwarding import HttpBackends
 
 Json = dict[str, Any]
 Serve = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
@@ -46,7 +49,8 @@ def make_address(ip: str, pod: str | None, namespace: str = "default") -> Json:
 class Network:
     """Where addresses lead: `(address, port)` of the Pod network to a port of loopback. Others refuse."""
 
-    def __init__(self) -> None:
+    def __init__(self, kubelet: ssl.SSLContext | None = None) -> None:
+        self.kubelet = kubelet
         self.ports: dict[tuple[str, int], int] = {}
         self.dialled: list[str] = []
 
@@ -55,7 +59,7 @@ class Network:
         port = self.ports.get((target.address, target.port))
         if port is None:
             raise ConnectionRefusedError(111, "refused")
-        return await dial_directly(Target("127.0.0.1", port, target.uid, target.is_tls))
+        return await dial_directly(replace(target, address="127.0.0.1", port=port), self.kubelet)
 
     @property
     def backends(self) -> HttpBackends:

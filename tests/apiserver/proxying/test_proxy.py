@@ -15,6 +15,8 @@ import pytest
 import uvloop
 from yarl import URL
 
+from seaway.apiserver.serve import Ending
+from seaway.apiserver.serving.dialing import make_kubelet_context
 from seaway.apiserver.serving.forwarding import HttpBackends
 from seaway.apiserver.upgrade import TOKEN_PROTOCOL
 from seaway.testing.netns import Namespace
@@ -30,7 +32,7 @@ from tests.apiserver.proxying.backends import (
     make_subset,
     read_head,
 )
-from tests.apiserver.running import WAIT_SECONDS, Running, running
+from tests.apiserver.running import WAIT_SECONDS, Running, read_rest, running
 
 BASE = "/api/v1/namespaces/default"
 HELLO = b"HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: 5\r\n\r\nhello"
@@ -465,6 +467,40 @@ def test_any_protocol_may_be_spoken_after_an_upgrade(tmp_path: Path, protocol: s
     talking(tmp_path, talk, loop_factory=loop_factory)
 
 
+@LOOPS
+@pytest.mark.parametrize("is_deaf", [False, True], ids=["the Pod listens", "the Pod reads nothing"])
+def test_a_stop_ends_tunnels_at_once_after_what_was_said(
+    tmp_path: Path, is_deaf: bool, loop_factory: LoopFactory
+) -> None:
+    ended = asyncio.Event()
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await read_head(reader)
+        writer.write(b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: raw\r\nConnection: Upgrade\r\n\r\nlast words")
+        await writer.drain()
+        try:
+            if is_deaf:
+                await asyncio.Event().wait()
+            await reader.read()
+        finally:
+            ended.set()
+
+    async def talk(server: Running, session: aiohttp.ClientSession, network: Network) -> None:
+        await make_web(server, session)
+        async with network.listening(POD_IP, 8080, serve):
+            reader, writer = await dial_upgrade(server, "raw")
+            await asyncio.wait_for(reader.readuntil(b"last words"), WAIT_SECONDS)
+            if is_deaf:
+                writer.write(b"a" * (16 << 20))  # more than lies between: the server waits for the Pod
+            await server.serving.close()  # its grace is longer than this test may take
+            assert await read_rest(reader) in ((None, b"") if is_deaf else (b"",))
+            if not is_deaf:
+                await asyncio.wait_for(ended.wait(), WAIT_SECONDS)
+            writer.transport.abort()
+
+    talking(tmp_path, talk, loop_factory=loop_factory, end=Ending(grace_seconds=10 * WAIT_SECONDS))
+
+
 def test_a_refused_upgrade_is_an_ordinary_answer(tmp_path: Path) -> None:
     async def talk(server: Running, session: aiohttp.ClientSession, network: Network) -> None:
         await make_web(server, session)
@@ -626,14 +662,102 @@ def test_pods_are_dialled_at_their_own_addresses(tmp_path: Path) -> None:
             running(tmp_path, conversation, backends=HttpBackends())
 
 
-def test_a_node_serves_nothing(tmp_path: Path) -> None:
+NODE_IP = "192.0.2.7"
+
+
+async def make_node(server: Running, session: aiohttp.ClientSession) -> None:
+    path = f"{server.url}/api/v1/nodes"
+    async with session.post(path, json={"metadata": {"name": "n"}}) as answer:
+        assert answer.status == 201
+    patch = {"status": {"addresses": [{"type": "InternalIP", "address": NODE_IP}]}}
+    headers = {"content-type": "application/merge-patch+json"}
+    async with session.patch(f"{path}/n/status", data=json.dumps(patch), headers=headers) as answer:
+        assert answer.status == 200
+
+
+@LOOPS
+def test_a_nodes_agent_is_verified_and_shown_our_certificate_which_no_other_port_sees(
+    tmp_path: Path, loop_factory: LoopFactory
+) -> None:
+    authority = Authority(tmp_path)
+    certificate, key = authority.issue("ours", "kube-apiserver-kubelet-client")
+    kubelet = make_kubelet_context(certificate=certificate, key=key, authority=authority.path)
+    stranger = Authority(make_folder(tmp_path / "stranger"), "stranger")
+    network = Network(kubelet)
+    shown: list[object] = []
+
+    def speaking_as(who: Authority) -> ssl.SSLContext:
+        context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH, cafile=str(authority.path))
+        context.load_cert_chain(*who.issue("agent", "agent", server=True))
+        context.verify_mode = ssl.CERT_OPTIONAL
+        return context
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        shown.append(dict(part[0] for part in writer.get_extra_info("peercert").get("subject", ())))
+        await answering(HELLO)(reader, writer)
+
+    async def serve_others(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        shown.append(writer.get_extra_info("peercert"))
+        await answering(HELLO)(reader, writer)
+
+    async def conversation(server: Running) -> None:
+        async with server.session(token="good") as session:
+            await make_node(server, session)
+            url = f"{server.url}/api/v1/nodes"
+            async with network.listening(NODE_IP, 10250, serve, ssl=speaking_as(authority)):
+                for name in ("n", "n:10250", "http:n:"):
+                    async with session.get(f"{url}/{name}/proxy/healthz") as answer:
+                        assert (answer.status, await answer.text()) == (200, "hello")
+            async with (
+                network.listening(NODE_IP, 9100, serve_others, ssl=speaking_as(authority)),
+                session.get(f"{url}/https:n:9100/proxy/") as answer,
+            ):
+                assert await answer.text() == "hello"
+            assert shown == [{"commonName": "kube-apiserver-kubelet-client"}] * 3 + [None]
+            async with network.listening(NODE_IP, 10250, serve, ssl=speaking_as(stranger)):
+                status, text = await refusal(server, session, "/api/v1/nodes/n/proxy/healthz")
+            assert status == 503 and "CERTIFICATE_VERIFY_FAILED" in text
+            assert len(shown) == 4, "an agent of another authority is not asked"
+
+    running(make_folder(tmp_path / "api"), conversation, backends=network.backends, loop_factory=loop_factory)
+
+
+def make_folder(path: Path) -> Path:
+    path.mkdir()
+    return path
+
+
+def test_a_server_without_a_certificate_for_agents_says_so(tmp_path: Path) -> None:
     async def talk(server: Running, session: aiohttp.ClientSession, network: Network) -> None:
-        async with session.post(f"{server.url}/api/v1/nodes", json={"metadata": {"name": "n"}}) as answer:
-            assert answer.status == 201
+        await make_node(server, session)
+        network.ports[NODE_IP, 10250] = 1
         status, text = await refusal(server, session, "/api/v1/nodes/n:10250/proxy/metrics")
-        assert status == 503 and text.startswith('error trying to reach service: node "n" serves no HTTP')
+        assert status == 503 and "no certificate that the agents of nodes know" in text
         assert await refusal(server, session, "/api/v1/nodes/m/proxy/") == (404, 'nodes "m" not found')
         assert await refusal(server, session, "/api/v1/nodes/a:b:c/proxy/") == (400, 'invalid node request "a:b:c"')
+
+    talking(tmp_path, talk)
+
+
+@pytest.mark.parametrize("path", ["/api/v1/nodes/n/proxy/pods", "/api/v1/nodes/n:9100/proxy/"])
+def test_who_may_read_nodes_may_not_ask_their_agents(tmp_path: Path, path: str) -> None:
+    async def talk(server: Running, session: aiohttp.ClientSession, network: Network) -> None:
+        await make_node(server, session)
+        rules = [{"apiGroups": [""], "resources": ["nodes"], "verbs": ["*"]}]
+        role = {"metadata": {"name": "reads-nodes"}, "rules": rules}
+        reference = {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "reads-nodes"}
+        subject = {"kind": "User", "name": "polite", "apiGroup": "rbac.authorization.k8s.io"}
+        binding = {"metadata": {"name": "reads-nodes"}, "roleRef": reference, "subjects": [subject]}
+        group = f"{server.url}/apis/rbac.authorization.k8s.io/v1"
+        for plural, obj in (("clusterroles", role), ("clusterrolebindings", binding)):
+            async with session.post(f"{group}/{plural}", json=obj) as answer:
+                assert answer.status == 201
+        async with server.session(token="polite") as polite:
+            async with polite.get(f"{server.url}/api/v1/nodes/n") as answer:
+                assert answer.status == 200
+            status, text = await refusal(server, polite, path)
+            assert status == 403 and 'cannot get resource "nodes/proxy"' in text
+        assert not network.dialled
 
     talking(tmp_path, talk)
 
@@ -662,7 +786,9 @@ def test_who_may_not_use_the_proxy_is_refused_before_anything_is_looked_at(tmp_p
         async with network.listening(POD_IP, 8080, answering(HELLO)), server.session(token="polite") as polite:
             for method, path, status in (
                 ("GET", "services/web/proxy/", 200),
+                ("GET", "services/web/proxy/deep/er?a=b", 200),
                 ("HEAD", "services/web/proxy", 200),
+                ("POST", "services/web/proxy/deep", 403),
                 ("POST", "services/web/proxy/", 403),
                 ("OPTIONS", "services/web/proxy/", 403),
                 ("GET", "pods/web-1/proxy/", 403),
@@ -670,7 +796,9 @@ def test_who_may_not_use_the_proxy_is_refused_before_anything_is_looked_at(tmp_p
             ):
                 async with polite.request(method, f"{server.url}{BASE}/{path}") as answer:
                     assert (method, path, answer.status) == (method, path, status)
-        assert len(network.dialled) == 2
+            told = await refusal(server, polite, f"{BASE}/pods/web-1/proxy/deep/er")
+            assert told[1].startswith('pods "web-1" is forbidden: User "polite" cannot get resource "pods/proxy" in ')
+        assert len(network.dialled) == 3
 
     talking(tmp_path, talk)
 

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from seaway.api.machinery.errors import ApiError
-from seaway.api.registry import ENDPOINTS, PODS, SERVICES, Resource
+from seaway.api.registry import ENDPOINTS, NODES, PODS, SERVICES, Resource
 from seaway.apiserver.proxying.targets import ProxyId, choose_target, find_proxy_id, is_proxyable
 from seaway.apiserver.record import Record, encode_stored, make_record
 from tests.apiserver.proxying.backends import make_address, make_endpoints, make_pod, make_service, make_subset
@@ -124,6 +124,47 @@ def test_a_pods_port_is_that_of_the_id_or_its_containers_first() -> None:
         "a:0": '400 invalid pod request "a:0"',
         "a:x": '400 invalid pod request "a:x"',
     }
+
+
+def make_node(*addresses: tuple[str, str], port: int = 0) -> Json:
+    told = [{"type": kind, "address": address} for kind, address in addresses]
+    endpoints = {"daemonEndpoints": {"kubeletEndpoint": {"Port": port}}} if port else {}
+    return {"metadata": {"name": "n"}, "spec": {}, "status": {"addresses": told, **endpoints}}
+
+
+INTERNAL, EXTERNAL, NAME = ("InternalIP", "10.0.0.1"), ("ExternalIP", "203.0.113.1"), ("Hostname", "n")
+
+
+@pytest.mark.parametrize(
+    ("node", "text", "chosen"),
+    [
+        pytest.param(make_node(NAME, EXTERNAL, INTERNAL, port=10259), "n", "agent https://10.0.0.1:10259",
+                     id="the agent is at the internal address and the port that the Node tells"),
+        pytest.param(make_node(INTERNAL), "n", "agent https://10.0.0.1:10250", id="a Node that tells none has 10250"),
+        pytest.param(make_node(EXTERNAL), "n", "agent https://203.0.113.1:10250", id="else at the external address"),
+        pytest.param(make_node(INTERNAL), "http:n:10250", "agent https://10.0.0.1:10250",
+                     id="the agent is asked over https, whatever the scheme"),
+        pytest.param(make_node(INTERNAL), "n:9100", "other http://10.0.0.1:9100", id="another port is another's"),
+        pytest.param(make_node(INTERNAL), "https:n:9100", "other https://10.0.0.1:9100", id="in the scheme asked for"),
+        pytest.param(make_node(INTERNAL), "n:http", '400 invalid node request "n:http"', id="ports have no names"),
+        pytest.param(make_node(INTERNAL), "n:0", '400 invalid node request "n:0"', id="0 is no port"),
+        pytest.param(make_node(("InternalIP", "127.0.0.1")), "n", "400 address not allowed", id="never loopback"),
+        pytest.param(make_node(NAME), "n", '503 error trying to reach service: node "n" has no IP address',
+                     id="a name is not looked up"),
+        pytest.param(make_node(INTERNAL), "m", '404 nodes "m" not found', id="an unknown Node"),
+    ],
+)  # fmt: skip
+def test_a_node_is_its_agent_or_a_port_of_its_address(node: Json, text: str, chosen: str) -> None:
+    """Rule: spec "node" §5.2, §1.4."""
+    objects = Objects((NODES, node), namespace="")
+    try:
+        found = choose_target(NODES, "", text, find=objects.find, pick=lambda count: 0)
+    except ApiError as error:
+        assert f"{error.status_code} {error.message}" == chosen
+        return
+    who = "agent" if found.is_kubelet else "other"
+    assert f"{who} {'https' if found.is_tls else 'http'}://{found.host}" == chosen
+    assert found.uid == "uid-n"
 
 
 @pytest.mark.parametrize(

@@ -95,6 +95,13 @@ def normalise_quantity(text: str) -> str:
     )
 
 
+def format_quantity(nanos: int, *, is_binary: bool) -> str:
+    """The canonical text of a value that is not negative, in units of 10⁻⁹. is_binary: of the family of `Ki`, `Mi`."""
+    if is_binary and nanos >= 1024 * _NANO:
+        return _render_binary(nanos)
+    return _render_decimal(nanos, exponent=False)
+
+
 def measure_quantity(text: str) -> int:
     """The value of a canonical quantity in units of 10⁻⁹: what can be compared and divided."""
     match = _QUANTITY.fullmatch(text)

@@ -84,6 +84,9 @@ class Strategy:
     validate_status_update: Callable[[Json, Json], list[FieldError]] = lambda obj, old: []
     warnings: Callable[[Json, Json | None], list[str]] = lambda obj, old: []
     status_warnings: Callable[[Json, Json | None], list[str]] = lambda obj, old: []
+    on_read: Callable[[Json, str], Json | None] = lambda obj, primary_family: None
+    """The object as the main resource shows it, or None: as it is stored. Changes nothing in `obj`. Asked when memory
+    takes a stored value, so reads do not pay for it. primary_family: the cluster's first."""
     fields: Callable[[Json], dict[str, str]] = _no_fields
     field_aliases: Mapping[str, str] = field(default_factory=dict)
     """Selectable fields that are other names of what `fields` of the stored object gives."""

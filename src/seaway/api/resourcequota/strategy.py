@@ -1,4 +1,4 @@
-"""How the API server treats ResourceQuotas: they are kept, and nothing is refused because of them.
+"""How the API server treats ResourceQuotas themselves; what they count and refuse is in `apiserver/quota/`.
 
 Rule: spec "api-machinery" trap 4, §9.1, §12.
 """

@@ -5,7 +5,7 @@ from __future__ import annotations
 from seaway.api.machinery.names import validate_label
 from seaway.api.machinery.strategy import Context, Json, Strategy
 from seaway.api.service.defaults import default_service
-from seaway.api.service.transition import wipe_by_type
+from seaway.api.service.transition import show_service, wipe_by_type
 from seaway.api.service.validation import (
     validate_load_balancer_status,
     validate_service,
@@ -17,29 +17,20 @@ from seaway.api.service.warnings import warn_of_service, warn_of_service_status
 def prepare_create(obj: Json, context: Context) -> Json:
     """The status of a new Service is the server's."""
     obj["status"] = {"loadBalancer": {}}
-    return _hide_internal_policy(obj)
+    return obj
 
 
 def prepare_update(obj: Json, old: Json, context: Context) -> Json:
     """The status stays; what a change of type leaves without use goes."""
     obj["status"] = old.get("status") or {"loadBalancer": {}}
     wipe_by_type(obj, old)
-    return _hide_internal_policy(obj)
+    return obj
 
 
 def prepare_status_update(obj: Json, old: Json, context: Context) -> Json:
     """The spec stays; metadata is taken, because load-balancer controllers remove finalizers here."""
     status = {"loadBalancer": {}, **(obj.get("status") or {})}
     return {**old, "metadata": obj.get("metadata", old["metadata"]), "status": status}
-
-
-def _hide_internal_policy(obj: Json) -> Json:
-    """An ExternalName Service shows no internalTrafficPolicy. Here it does not keep one either, so that leaving
-    ExternalName starts from the default. A wrong value stays for validation to name."""
-    spec = obj["spec"]
-    if spec.get("type") == "ExternalName" and spec.get("internalTrafficPolicy") in ("Cluster", "Local"):
-        del spec["internalTrafficPolicy"]
-    return obj
 
 
 def fields(obj: Json) -> dict[str, str]:
@@ -58,6 +49,7 @@ STRATEGY = Strategy(
     validate_status_update=validate_load_balancer_status,
     warnings=warn_of_service,
     status_warnings=warn_of_service_status,
+    on_read=show_service,
     fields=fields,
     creates_on_update=True,
     answers_delete_with_object=True,

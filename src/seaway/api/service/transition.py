@@ -40,6 +40,18 @@ def default_on_read(spec: Json, *, primary: str) -> Json:
     return spec
 
 
+def show_service(obj: Json, primary_family: str) -> Json | None:
+    """The Service as the main resource shows it, or None: as it is stored, which nearly all are.
+
+    Rule: spec "service-api" §2.4, §4.7.
+    """
+    spec = obj.get("spec") or {}
+    hides = "internalTrafficPolicy" in spec if spec.get("type") == "ExternalName" else not spec.get("ipFamilies")
+    if not hides and (spec.get("clusterIPs") or not spec.get("clusterIP")):
+        return None
+    return {**obj, "spec": default_on_read(spec, primary=primary_family)}
+
+
 def take_over_allocated(spec: Json, old: Json) -> None:
     """Copy what the server had allocated and the client left out, so that sending a manifest again changes nothing.
 

@@ -114,6 +114,8 @@ _PATH_ITEM: dict[str, Callable[[Any], bytes]] = {
     "put": lambda value: _bytes(3, _operation(value)),
     "post": lambda value: _bytes(4, _operation(value)),
     "delete": lambda value: _bytes(5, _operation(value)),
+    "options": lambda value: _bytes(6, _operation(value)),
+    "head": lambda value: _bytes(7, _operation(value)),
     "patch": lambda value: _bytes(8, _operation(value)),
     "parameters": _parameters(9),
 }

@@ -7,7 +7,7 @@ Rule: spec "api-machinery" §1.1 (paths), §1.2 (parameters), §1.3 (codes), §3
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -36,7 +36,7 @@ class Parameter:
 class Operation:
     """One method of one path. `body` and `answer` name schemas; an empty `body` is none, an unknown kind has no answer.
 
-    codes: of success.
+    codes: of success. is_passed_on: a backend reads the request and writes the answer; nothing is known of either.
     """
 
     id: str
@@ -48,6 +48,7 @@ class Operation:
     needs_body: bool = True
     answer: str = ""
     codes: tuple[int, ...] = (200,)
+    is_passed_on: bool = False
 
 
 # Clients look for these: without dryRun kubectl 1.20 refuses `diff`, without fieldValidation it validates itself.
@@ -83,6 +84,8 @@ _GET = (Parameter("resourceVersion", "The object is not older than this version.
 _PRETTY = Parameter("pretty", "Indent the answer.", "boolean")
 _NAME = Parameter("name", "The name of the object.", place="path")
 _NAMESPACE = Parameter("namespace", "The namespace of the object.", place="path")
+_PROXIED_PATH = Parameter("path", "The path that the backend is asked for.", place="path")
+_PROXIED_METHODS = ("delete", "get", "head", "options", "patch", "post", "put")
 _METHODS = {"get": "get", "update": "put", "patch": "patch", "create": "post", "delete": "delete"}
 _TOLD_BY_STATUS = ("binding", "eviction")
 _WORDS = {
@@ -116,7 +119,31 @@ def make_paths(resource: Resource, prefix: str) -> Json:
     for name in sorted(set(resource.subresources) - {"proxy"}):
         operations = _subresource_operations(resource, name)
         made[resource.path(namespace, "{name}", name)] = item(operations, _NAME, *shared)
+    if "proxy" in resource.subresources:
+        made |= _proxied_paths(resource, write, [place(p) for p in (_NAME, *shared)], place(_PROXIED_PATH))
     return {path: found for path, found in made.items() if found}
+
+
+def _proxied_paths(resource: Resource, write: Callable[[Operation], Json], parts: list[Json], rest: Json) -> Json:
+    """What is passed on: every method, for the backend's root and for any path below it. `rest`: that path.
+
+    Rule: spec "service-api" §8; the names are upstream's.
+    """
+    root = resource.path("{namespace}" if resource.namespaced else "", "{name}", "proxy")
+    gvk = {**_gvk(resource), "kind": subresource_facts(resource, "proxy").kind}
+
+    def operations(suffix: str) -> Json:
+        names = {method: _name_connection(method, resource, suffix) for method in _PROXIED_METHODS}
+        return {method: write(Operation(name, "connect", gvk, is_passed_on=True)) for method, name in names.items()}
+
+    below = {**operations("WithPath"), "parameters": [*parts, rest]}
+    return {root: {**operations(""), "parameters": parts}, f"{root}/{{path}}": below}
+
+
+def _name_connection(method: str, resource: Resource, suffix: str) -> str:
+    """`connectCoreV1GetNamespacedServiceProxyWithPath`; proxies are of the core group."""
+    scope = "Namespaced" if resource.namespaced else ""
+    return f"connectCore{resource.version.capitalize()}{method.capitalize()}{scope}{resource.kind}Proxy{suffix}"
 
 
 def _gvk(resource: Resource) -> Json:
@@ -240,6 +267,9 @@ def _write_v2(operation: Operation) -> Json:
     success = {"description": "OK", "schema": _reference(operation.answer, V2_PREFIX)}
     failure = {"description": _FAILURE, "schema": _reference(STATUS, V2_PREFIX)}
     responses = {**{str(code): success for code in operation.codes}, "default": failure}
+    if operation.is_passed_on:
+        made |= {"produces": [_ANYTHING], "consumes": [_ANYTHING]}
+        responses["200"] = {"description": "OK", "schema": _OPAQUE}
     made |= {"parameters": parameters, "responses": responses}
     return {**made, "x-kubernetes-action": operation.action, GVK: operation.gvk}
 
@@ -261,10 +291,14 @@ def _write_v3(operation: Operation) -> Json:
     success = {"description": "OK", "content": {_JSON: {"schema": _reference(operation.answer, V3_PREFIX)}}}
     failure = {"description": _FAILURE, "content": {_JSON: {"schema": _reference(STATUS, V3_PREFIX)}}}
     responses = {**{str(code): success for code in operation.codes}, "default": failure}
+    if operation.is_passed_on:
+        responses["200"] = {"description": "OK", "content": {_ANYTHING: {"schema": _OPAQUE}}}
     return {**made, "responses": responses, "x-kubernetes-action": operation.action, GVK: operation.gvk}
 
 
 _FAILURE = "What went wrong."
+_ANYTHING = "*/*"
+_OPAQUE = {"type": "string"}
 
 
 def _reference(name: str, prefix: str) -> Json:

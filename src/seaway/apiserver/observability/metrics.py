@@ -49,7 +49,7 @@ _CONNECTS = frozenset(("exec", "attach", "portforward", "proxy"))
 PATHS = frozenset((*ROOTS, "/", "/api", "/apis", "/metrics", "/openapi", "/version", "/openid", "/.well-known"))
 _KNOWN_USERS = frozenset(
     ("admin", "system:anonymous", "system:apiserver", "system:kube-controller-manager", "system:kube-proxy",
-     "system:kube-scheduler", "kubernetes-admin", "seaway:dns")
+     "system:kube-scheduler", "kubernetes-admin", "seaway:dns", "seaway:healthcheck")
 )  # fmt: skip
 
 

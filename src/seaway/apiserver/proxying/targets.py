@@ -1,8 +1,9 @@
-"""Which Pod a proxy request is for.
+"""Which Pod or node a proxy request is for.
 
 The server dials from its own place in the network, so nobody may make it dial where they could not go themselves: an
-address counts only when a Pod of the same namespace has it. Endpoints are written by users and prove nothing.
-Rule: spec "service-api" §8.1, §8.2; design §12.
+address counts only when a Pod of the same namespace has it. Endpoints are written by users and prove nothing. A node's
+addresses are written by its own agent.
+Rule: spec "service-api" §8.1, §8.2, "node" §1.4, §5.2; design §12.
 """
 
 from __future__ import annotations
@@ -19,6 +20,10 @@ from seaway.apiserver.record import Json, Record, decode_object
 Find = Callable[[Resource, str, str], Record | None]
 Pick = Callable[[int], int]
 SCHEMES = ("", "http", "https")
+NODE_ADDRESS_TYPES = ("InternalIP", "ExternalIP")
+"""Those that need no look-up of a name, in order."""
+KUBELET_PORT = 10250
+"""Of a Node that tells none. Rule: spec "node" §1.4."""
 _INTEGER = re.compile(r"[+-]?[0-9]{1,18}", re.ASCII)
 _MAX_PORT = 65535
 
@@ -34,12 +39,13 @@ class ProxyId:
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """Where a request goes. uid: of the Pod that has the address."""
+    """Where a request goes. uid: of the Pod or Node that has the address. is_kubelet: a node's agent, over TLS."""
 
     address: str
     port: int
     uid: str
     is_tls: bool = False
+    is_kubelet: bool = False
 
     @property
     def host(self) -> str:
@@ -57,7 +63,7 @@ def find_proxy_id(text: str) -> ProxyId | None:
 
 
 def choose_target(resource: Resource, namespace: str, text: str, *, find: Find, pick: Pick) -> Target:
-    """The Pod behind the ID of a Service or Pod. Raises ApiError. pick: a number below its argument."""
+    """What is behind the ID of a Service, Pod or Node. Raises ApiError. pick: a number below its argument."""
     wanted = find_proxy_id(text)
     if wanted is None:
         raise BadRequest(f'invalid {resource.singular} request "{text}"')
@@ -65,11 +71,28 @@ def choose_target(resource: Resource, namespace: str, text: str, *, find: Find, 
         return _choose_endpoint(wanted, namespace, text, find, pick)
     if resource.plural == PODS.plural:
         return _choose_pod(wanted, namespace, text, find)
-    if find(NODES, "", wanted.name) is None:
+    return _choose_node(wanted, text, find)
+
+
+def _choose_node(wanted: ProxyId, text: str, find: Find) -> Target:
+    """The node's agent; with another port, whatever listens there at the node's address. Rule: spec "node" §5.2."""
+    record = find(NODES, "", wanted.name)
+    if record is None:
         raise make_not_found(NODES.plural, "", wanted.name)
-    raise ServiceUnavailable(
-        f'error trying to reach service: node "{wanted.name}" serves no HTTP: its agent has no kubelet port'
-    )
+    status = decode_object(record.body).get("status") or {}
+    known = status.get("addresses") or []
+    address = next((a["address"] for kind in NODE_ADDRESS_TYPES for a in known if a.get("type") == kind), None)
+    if address is None:
+        raise ServiceUnavailable(f'error trying to reach service: node "{wanted.name}" has no IP address')
+    if not is_proxyable(address):
+        raise BadRequest("address not allowed")
+    kubelet = ((status.get("daemonEndpoints") or {}).get("kubeletEndpoint") or {}).get("Port") or KUBELET_PORT
+    number = _parse_integer(wanted.port) if wanted.port else kubelet
+    if number is None or not 0 < number <= _MAX_PORT:
+        raise BadRequest(f'invalid node request "{text}"')
+    if number == kubelet:
+        return Target(address, number, record.uid, is_tls=True, is_kubelet=True)
+    return Target(address, number, record.uid, wanted.scheme == "https")
 
 
 def _choose_pod(wanted: ProxyId, namespace: str, text: str, find: Find) -> Target:

@@ -21,10 +21,10 @@ from seaway.apiserver.proxying.headers import (
 )
 from seaway.apiserver.proxying.links import Links
 from seaway.apiserver.proxying.targets import Target, choose_target
+from seaway.apiserver.routes import PROXY
 from seaway.apiserver.verbs import Call
 
 METHODS = frozenset(("GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS"))
-SUBRESOURCE = "proxy"
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +48,7 @@ class Backends(Protocol):
 
 def is_proxied(subresource: str) -> bool:
     """Whether requests of the subresource are passed on."""
-    return subresource.split("/", 1)[0] == SUBRESOURCE
+    return subresource == PROXY
 
 
 async def answer_proxy(call: Call) -> Response:

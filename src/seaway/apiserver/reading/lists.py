@@ -151,7 +151,8 @@ async def _read_at(
     except FutureRevision as error:
         raise make_too_new(error.revision, error.current_revision) from None
     skip = len(resource.store_prefix)
-    records = (make_record(resource, entry.key[skip:], entry.value, entry.revision) for entry in page.entries)
+    family = state.allocator.families[0]
+    records = (make_record(resource, entry.key[skip:], entry.value, entry.revision, family) for entry in page.entries)
     found = _cut(records, matches, limit=options.limit, namespace=namespace, revision=revision)
     state.metrics.count_store("list", state.effects.monotonic() - begun)
     state.metrics.count_list(state.metrics.store_lists, resource, len(page.entries), len(found.records))

@@ -101,8 +101,9 @@ class Watcher(Protocol):
 class ResourceCache:
     """All objects of one kind, in key order, and the changes that led here."""
 
-    def __init__(self, resource: Resource, revision: int) -> None:
+    def __init__(self, resource: Resource, revision: int, primary_family: str = "IPv4") -> None:
         self.resource = resource
+        self._primary_family = primary_family
         self.horizon = revision
         self.changed_at = revision
         self._records: dict[str, Record] = {}
@@ -131,12 +132,17 @@ class ResourceCache:
         records = self._records
         return (records[key] for key in self._keys[start:stop])
 
+    def count(self, namespace: str) -> int:
+        """How many records the namespace has."""
+        start = bisect_left(self._keys, f"{namespace}/")
+        return bisect_left(self._keys, f"{namespace}0", lo=start) - start
+
     def load(self, entries: Iterable[Entry]) -> None:
         """Take the state at the start; entries in key order."""
         skip = len(self.resource.store_prefix)
         for entry in entries:
             key = entry.key[skip:]
-            self._records[key] = make_record(self.resource, key, entry.value, entry.revision)
+            self._records[key] = self._make(key, entry.value, entry.revision)
             self._keys.append(key)
 
     def remember(self, event: Event) -> None:
@@ -146,9 +152,9 @@ class ResourceCache:
         if event.value is None:
             record = None
         elif record is None or record.revision != event.revision:
-            record = make_record(self.resource, key, event.value, event.revision)
+            record = self._make(key, event.value, event.revision)
         if event.previous is not None:
-            previous = make_record(self.resource, key, event.previous, event.revision)
+            previous = self._make(key, event.previous, event.revision)
         self._keep(Change(event.revision, record, previous))
 
     def apply(self, event: Event) -> Change:
@@ -161,7 +167,7 @@ class ResourceCache:
                 del self._records[key]
                 del self._keys[bisect_left(self._keys, key)]
         else:
-            record = self._records[key] = make_record(self.resource, key, event.value, event.revision)
+            record = self._records[key] = self._make(key, event.value, event.revision)
             if previous is None:
                 insort(self._keys, key)
         change = Change(event.revision, record, previous)
@@ -204,6 +210,9 @@ class ResourceCache:
     def watcher_count(self) -> int:
         return sum(map(len, self._watchers.values()))
 
+    def _make(self, key: str, value: bytes, revision: int) -> Record:
+        return make_record(self.resource, key, value, revision, self._primary_family)
+
     def _keep(self, change: Change) -> None:
         self._changes.append(change)
         self._change_bytes += change.size
@@ -216,11 +225,15 @@ class ResourceCache:
 class WatchCache:
     """All kinds, at one revision."""
 
-    def __init__(self, effects: Effects, resources: Sequence[Resource] = RESOURCES) -> None:
+    def __init__(
+        self, effects: Effects, resources: Sequence[Resource] = RESOURCES, *, primary_family: str = "IPv4"
+    ) -> None:
         self.revision = 0
         self._effects = effects
         self._by_resource = {
-            resource.store_prefix: ResourceCache(resource, 0) for resource in resources if resource.stored_as is None
+            resource.store_prefix: ResourceCache(resource, 0, primary_family)
+            for resource in resources
+            if resource.stored_as is None
         }
         self._listeners: list[Callable[[Event], None]] = []
         self._waiters: list[tuple[int, Wakeup]] = []

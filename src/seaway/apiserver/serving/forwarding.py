@@ -1,6 +1,6 @@
-"""Passes requests on to Pods: dials, sends, and brings back what comes, both ways at once and nothing kept whole.
+"""Passes requests on to Pods and nodes: sends, and brings back what comes, both ways at once and nothing kept whole.
 
-Each request has a connection of its own. A connection to an IP address is all that is made: no names are looked up.
+Each request has a connection of its own, made by `dialing.py`.
 Rule: spec "service-api" §8.3.
 """
 
@@ -9,9 +9,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
-import socket
 import ssl
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
 
 from seaway.api.machinery.errors import ServiceUnavailable
 from seaway.api.machinery.http import BrokenStream, Bytes, Response
@@ -29,37 +28,11 @@ from seaway.apiserver.proxying.http1 import (
 from seaway.apiserver.proxying.targets import Target
 from seaway.apiserver.proxying.transform import Transformer, find_transformer, rewrite_location
 from seaway.apiserver.proxying.verb import Outgoing
+from seaway.apiserver.serving.dialing import DIAL_SECONDS, Dial, Link, dial_directly
 
-DIAL_SECONDS = 30.0
-"""Upstream's, for TCP and TLS together."""
 _PIECE_BYTES = 64 << 10
 _MAX_INTERIM = 16
 """Answers of 1xx before the real one."""
-
-Link = tuple[asyncio.StreamReader, asyncio.StreamWriter]
-Dial = Callable[[Target], Awaitable[Link]]
-
-
-async def dial_directly(target: Target) -> Link:
-    """A connection from where this process is. TLS is not verified, as upstream. Raises OSError."""
-    context = _make_context() if target.is_tls else None
-    link = await asyncio.open_connection(target.address, target.port, ssl=context, limit=MAX_HEAD_BYTES)
-    opened = link[1].get_extra_info("socket")
-    if opened is not None:
-        opened.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-    return link
-
-
-async def secure(writer: asyncio.StreamWriter, target: Target) -> None:
-    """TLS on a connection that is made already. Raises OSError."""
-    await writer.start_tls(_make_context(), server_hostname=target.address)
-
-
-def _make_context() -> ssl.SSLContext:
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    context.check_hostname = False
-    context.verify_mode = ssl.CERT_NONE
-    return context
 
 
 class HttpBackends:

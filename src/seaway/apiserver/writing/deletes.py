@@ -21,6 +21,7 @@ from seaway.apiserver.record import (
     encode_object,
     encode_stored,
     replace_revision,
+    show_stored,
     splice_revision,
 )
 from seaway.apiserver.state import ServerState
@@ -44,7 +45,7 @@ async def delete(state: ServerState, target: Target, options: DeleteOptions) -> 
         if record is None:
             raise make_not_found(resource.plural, resource.group, target.name)
         check_preconditions(resource, record, options)
-        obj = decode_object(record.body)
+        obj = decode_object(record.stored)
         state.admit_node(target.identity, target.attributes, obj, None)
         try:
             written = await _delete_once(state, target, record, obj, options)
@@ -70,11 +71,12 @@ async def _delete_once(
     if begun == obj:
         return Written(status, record.body)
     value = encode_stored(begun)
+    shown = show_stored(resource, begun, value, state.allocator.families[0])
     if target.dry_run:
-        return Written(status, splice_revision(value, record.revision))
+        return Written(status, splice_revision(shown, record.revision))
     key = resource.store_key(record.namespace, record.name)
     revision = (await state.commit([Precondition(key, record.revision)], [Write(key, value)]))[-1]
-    return Written(status, splice_revision(value, revision))
+    return Written(status, splice_revision(shown, revision))
 
 
 def plan_deletion(obj: Json, resource: Resource, options: DeleteOptions, *, wall_now: datetime) -> Json | None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
+from typing import Any
 
 from seaway.api.machinery.codec import Decoded
 from seaway.api.machinery.errors import (
@@ -25,13 +26,14 @@ from seaway.api.machinery.http import Identity
 from seaway.api.machinery.objectmeta import validate_create_meta, validate_update_meta
 from seaway.api.machinery.strategy import Context, Json
 from seaway.api.pod.ephemeral import validate_ephemeral_update
-from seaway.api.registry import ENDPOINTS, INGRESSES, NAMESPACES, PODS, SERVICES, Resource
+from seaway.api.registry import ENDPOINTS, INGRESSES, NAMESPACES, PODS, RESOURCE_QUOTAS, SERVICES, Resource
 from seaway.apiserver.access.escalation import GRANTING, check_escalation
 from seaway.apiserver.access.rbac import Attributes
 from seaway.apiserver.allocation.allocate import Claim
 from seaway.apiserver.builtin.bootstrap import make_first_objects
 from seaway.apiserver.effects import format_time
-from seaway.apiserver.record import Record, decode_object, encode_stored, splice_revision
+from seaway.apiserver.quota.book import NO_CHARGE, Charge
+from seaway.apiserver.record import Record, decode_object, encode_stored, show_stored, splice_revision
 from seaway.apiserver.state import ServerState
 from seaway.apiserver.writing.advice import warn_of_cluster_ips
 from seaway.apiserver.writing.owners import naming_owners
@@ -135,21 +137,10 @@ async def create(state: ServerState, target: Target, decoded: Decoded) -> Writte
             meta["name"] = generate_name(meta["generateName"], state.effects.random)
             names += 1
         meta["uid"], meta["creationTimestamp"] = state.effects.new_uid(), now
+        key = resource.store_key(target.namespace, meta.get("name", ""))
         draft = obj if resource is SERVICES else decode_object(encode_stored(obj))  # of a Service plans make a copy
-        ready, claim = _prepare_create(state, target, draft, now)
-        ready["metadata"]["managedFields"] = managed
-        advice = warn_of_cluster_ips(state, target.identity, resource, ready)
-        warnings_now = tuple(dict.fromkeys((*warnings, *strategy.warnings(ready, None), *advice)))
-        key = resource.store_key(target.namespace, meta["name"])
-        if target.dry_run:
-            existing = state.find(resource, target.namespace, meta["name"])
-            if existing is not None:
-                raise _make_exists(target, existing)
-            return Written(201, encode_stored(ready), warnings_now)
-        check_no_version(given_version)
-        value = encode_within_limit(ready)
         try:
-            revision = await commit_with_claim(state, Precondition(key, 0), Write(key, value), claim)
+            return await _create_once(state, target, draft, managed, given_version, warnings, now)
         except PreconditionFailed as failure:
             if failure.key != key:
                 races += 1
@@ -161,12 +152,34 @@ async def create(state: ServerState, target: Target, decoded: Decoded) -> Writte
                 raise _make_exists(target, existing, meta["name"]) from None
             if names >= GENERATE_ATTEMPTS:
                 raise _make_generated_exists(target, meta["name"]) from None
-            continue
-        return Written(201, splice_revision(value, revision), warnings_now)
 
 
-def _prepare_create(state: ServerState, target: Target, obj: Json, now: str) -> tuple[Json, Claim]:
-    """The object as it will be stored. Raises Invalid, Forbidden."""
+async def _create_once(
+    state: ServerState, target: Target, draft: Json, managed: Any, given_version: str, warnings: Iterable[str], now: str
+) -> Written:
+    """Raises ApiError, and PreconditionFailed when the object is there or what it needs has changed since."""
+    resource = target.resource
+    async with state.quotas.turn(resource, target.namespace):
+        ready, claim, charge = _prepare_create(state, target, draft, now)
+        name = ready["metadata"]["name"]
+        ready["metadata"]["managedFields"] = managed
+        advice = warn_of_cluster_ips(state, target.identity, resource, ready)
+        told = tuple(dict.fromkeys((*warnings, *resource.strategy.warnings(ready, None), *advice)))
+        if target.dry_run:
+            existing = state.find(resource, target.namespace, name)
+            if existing is not None:
+                raise _make_exists(target, existing)
+            return Written(201, show_stored(resource, ready, encode_stored(ready), state.allocator.families[0]), told)
+        check_no_version(given_version)
+        value = encode_within_limit(ready)
+        key = resource.store_key(target.namespace, name)
+        revision = await commit_with_claim(state, Precondition(key, 0), Write(key, value), claim, charge)
+    shown = show_stored(resource, ready, value, state.allocator.families[0])
+    return Written(201, splice_revision(shown, revision), told)
+
+
+def _prepare_create(state: ServerState, target: Target, obj: Json, now: str) -> tuple[Json, Claim, Charge]:
+    """The object as it will be stored, and what it takes. Raises Invalid, Forbidden."""
     resource, strategy = target.resource, target.resource.strategy
     claim = NO_CLAIM
     if resource is SERVICES:
@@ -181,7 +194,8 @@ def _prepare_create(state: ServerState, target: Target, obj: Json, now: str) -> 
     _raise_invalid(resource, obj["metadata"].get("name", ""), errors)
     if resource is SERVICES:
         state.admit_external_ips(obj, None)
-    return obj, claim
+    state.admit_limits(resource, target.namespace, None, obj)
+    return obj, claim, state.admit_quota(resource, target.namespace, None, obj)
 
 
 def _claim_first_objects(state: ServerState, namespace: str, now: str) -> Claim:
@@ -208,32 +222,43 @@ async def update(state: ServerState, target: Target, make: Make, *, is_patch: bo
     """
     resource = target.resource
     for _ in range(RACE_ATTEMPTS):
-        record = state.find(resource, target.namespace, target.name)
-        if record is None:
+        try:
+            written = await _update_once(state, target, make, is_patch=is_patch)
+            if written is not None:
+                return written
             if not creates:
                 raise make_not_found(resource.plural, resource.group, target.name)
-            try:
-                return await _create_by_update(state, target, make)
-            except AlreadyExists:
-                continue  # somebody else was first
+            return await _create_by_update(state, target, make)
+        except (AlreadyExists, PreconditionFailed):
+            continue  # somebody else was first
+    raise InternalError(f"Internal error occurred: {target.key}: too many conflicting writes")
+
+
+async def _update_once(state: ServerState, target: Target, make: Make, *, is_patch: bool) -> Written | None:
+    """None: there is no such object. Raises ApiError, and PreconditionFailed when it has changed since."""
+    async with state.quotas.turn(target.resource, target.namespace, is_update=True):
+        record = state.find(target.resource, target.namespace, target.name)
+        if record is None:
+            return None
         attempt = _plan_update(state, target, make, record, is_patch=is_patch)
         if attempt.value is None and not attempt.deletes:
-            return Written(200, record.body, attempt.warnings)
-        if target.dry_run:
-            return Written(200, splice_revision(encode_stored(attempt.obj), record.revision), attempt.warnings)
-        try:
-            if attempt.deletes:
-                await remove(state, resource, record)
-                body = splice_revision(encode_stored(attempt.obj), record.revision)
-                return Written(200, body, attempt.warnings)
-            write = Write(target.key, attempt.value)
-            precondition = Precondition(target.key, record.revision)
-            revision = await commit_with_claim(state, precondition, write, attempt.claim)
-        except PreconditionFailed:
-            continue
-        assert attempt.value is not None
-        return Written(200, splice_revision(attempt.value, revision), attempt.warnings)
-    raise InternalError(f"Internal error occurred: {target.key}: too many conflicting writes")
+            return Written(200, record.stored if target.subresource else record.body, attempt.warnings)
+        if not target.dry_run and not attempt.deletes:
+            assert attempt.value is not None
+            write, precondition = Write(target.key, attempt.value), Precondition(target.key, record.revision)
+            revision = await commit_with_claim(state, precondition, write, attempt.claim, attempt.charge)
+            return Written(200, _show(state, target, attempt.obj, attempt.value, revision), attempt.warnings)
+    if not target.dry_run:
+        await remove(state, target.resource, record)  # in a turn of its own
+    body = _show(state, target, attempt.obj, encode_stored(attempt.obj), record.revision)
+    return Written(200, body, attempt.warnings)
+
+
+def _show(state: ServerState, target: Target, obj: Json, value: bytes, revision: int) -> bytes:
+    """What an update answers: a subresource shows what is stored."""
+    if not target.subresource:
+        value = show_stored(target.resource, obj, value, state.allocator.families[0])
+    return splice_revision(value, revision)
 
 
 @dataclass(frozen=True, slots=True)
@@ -244,14 +269,15 @@ class _Attempt:
     value: bytes | None
     deletes: bool
     claim: Claim
+    charge: Charge
     warnings: tuple[str, ...]
 
 
 def _plan_update(state: ServerState, target: Target, make: Make, record: Record, *, is_patch: bool) -> _Attempt:
     """What this update does to the record as it is now. Raises ApiError."""
     resource, strategy = target.resource, target.resource.strategy
-    old = decode_object(record.body)
-    decoded = make(old if isinstance(make, Replacement) else decode_object(record.body))  # that does not look at it
+    old = decode_object(record.stored)
+    decoded = make(old if isinstance(make, Replacement) else decode_object(record.stored))  # that does not look at it
     obj = decoded.obj if target.subresource == "binding" else strategy.default(decoded.obj)
     state.admit_node(target.identity, target.attributes, old, obj)
     check_identity(obj, resource, namespace=target.namespace, name=target.name)
@@ -295,9 +321,13 @@ def _plan_update(state: ServerState, target: Target, make: Make, record: Record,
     warnings = (*decoded.warnings, *owner_warnings, *warn(obj, old), *advice)
     obj["metadata"] = {**obj["metadata"], "managedFields": managed}
     value = encode_within_limit(obj)
+    is_main = not target.subresource
+    if is_main:
+        state.admit_limits(resource, target.namespace, old, obj)
+    charge = state.admit_quota(resource, target.namespace, old, obj, judged=is_main)
     unchanged = _is_same_content(obj, old) and is_unchanged(decode_object(value), _without_revision(old))
     deletes = may_vanish(obj)
-    return _Attempt(obj, None if unchanged else value, deletes, claim, tuple(dict.fromkeys(warnings)))
+    return _Attempt(obj, None if unchanged else value, deletes, claim, charge, tuple(dict.fromkeys(warnings)))
 
 
 async def _create_by_update(state: ServerState, target: Target, make: Make) -> Written:
@@ -315,23 +345,26 @@ async def _create_by_update(state: ServerState, target: Target, make: Make) -> W
     return await create(state, creator, decoded)
 
 
-async def commit_with_claim(state: ServerState, precondition: Precondition, write: Write, claim: Claim) -> int:
-    """Commit the object with the claim; the object's revision.
+async def commit_with_claim(
+    state: ServerState, precondition: Precondition, write: Write, claim: Claim, charge: Charge
+) -> int:
+    """Commit the object with the claim and what it changes of quotas; the object's revision.
 
     Raises PreconditionFailed, after the allocator was shown what it had not known.
     """
     if not claim.preconditions and not claim.writes:
-        return (await state.commit([precondition], [write]))[-1]
+        return (await state.commit([precondition, *charge.preconditions], [*charge.writes, write]))[-1]
     begun = state.effects.monotonic()
     try:
-        revisions = await state.commit([precondition, *claim.preconditions], [*claim.writes, write])
+        preconditions = [precondition, *claim.preconditions, *charge.preconditions]
+        revisions = await state.commit(preconditions, [*claim.writes, *charge.writes, write])
     except PreconditionFailed as failure:
-        if failure.key != precondition.key:
+        if failure.key != precondition.key and not failure.key.startswith(RESOURCE_QUOTAS.store_prefix):
             entry = await state.store.get(failure.key)
             at = entry.revision if entry else state.store.current_revision
             state.allocator.observe(failure.key, entry.value if entry else None, at)
         raise
-    state.allocator.commit_claim(claim, revisions[:-1])
+    state.allocator.commit_claim(claim, revisions[: len(claim.writes)])
     for cidr, _ in claim.origins.values():
         if cidr:
             state.metrics.count_address(cidr, state.effects.monotonic() - begun)
@@ -341,8 +374,13 @@ async def commit_with_claim(state: ServerState, precondition: Precondition, writ
 async def remove(state: ServerState, resource: Resource, record: Record) -> int:
     """Delete the record with what it holds; the revision of its end. Raises PreconditionFailed."""
     key = resource.store_key(record.namespace, record.name)
-    claim = state.allocator.plan_delete(decode_object(record.body)) if resource is SERVICES else NO_CLAIM
-    revision = await commit_with_claim(state, Precondition(key, record.revision), Write(key, None), claim)
+    async with state.quotas.turn(resource, record.namespace):
+        claim, charge = NO_CLAIM, NO_CHARGE
+        if resource is SERVICES:
+            claim = state.allocator.plan_delete(decode_object(record.body))
+        if state.quotas.has_quotas(record.namespace):
+            charge = state.quotas.charge(resource, record.namespace, decode_object(record.body), None)
+        revision = await commit_with_claim(state, Precondition(key, record.revision), Write(key, None), claim, charge)
     if resource is SERVICES:
         await _remove_endpoints(state, record)
     return revision

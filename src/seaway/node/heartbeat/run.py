@@ -61,7 +61,7 @@ def _read(path: str) -> str:
 class Heartbeat:
     """One node's presence in the API."""
 
-    def __init__(self, config: NodeConfig, client: Client, runtime_version: str) -> None:
+    def __init__(self, config: NodeConfig, client: Client, runtime_version: str, kubelet_port: int = 0) -> None:
         self._config = config
         self._client = client
         self._facts = read_facts(config)
@@ -72,6 +72,7 @@ class Heartbeat:
             labels=config.labels,
             kubelet_version=config.version,
             runtime_version=runtime_version,
+            kubelet_port=kubelet_port,
         )
         self._not_ready = ""
         self._node: Json = {}

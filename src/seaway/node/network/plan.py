@@ -133,7 +133,10 @@ class Attachment:
 
     @property
     def host_sysctls(self) -> tuple[tuple[str, str], ...]:
-        """Paths under /proc/sys and values, for the host end. Forwarding is enabled on this link alone."""
+        """Paths under /proc/sys and values, for the host end. Forwarding is enabled on this link alone.
+
+        For IPv6 that is `force_forwarding`, since Linux 6.17; before, only the switch for all links forwards.
+        """
         conf = f"net/ipv4/conf/{self.link}"
         sysctls = [
             (f"{conf}/forwarding", "1"),
@@ -142,7 +145,12 @@ class Attachment:
         ]
         if any(address.version == 6 for address in self.addresses):
             six = f"net/ipv6/conf/{self.link}"
-            sysctls += [(f"{six}/forwarding", "1"), (f"{six}/accept_ra", "0"), (f"{six}/accept_dad", "0")]
+            sysctls += [
+                (f"{six}/force_forwarding", "1"),
+                (f"{six}/forwarding", "1"),
+                (f"{six}/accept_ra", "0"),
+                (f"{six}/accept_dad", "0"),
+            ]
         return tuple(sysctls)
 
 

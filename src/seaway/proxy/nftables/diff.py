@@ -90,9 +90,25 @@ class ReplaceElements:
     after: tuple[tuple[bytes, Value], ...]
 
 
+@dataclass(frozen=True, slots=True)
+class Forget:
+    """Remove what rules put into the set."""
+
+    set: str
+    keys: tuple[bytes, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Remind:
+    """Put into the set what rules would have put there: the keys, each with the seconds that are left of its time."""
+
+    set: str
+    entries: tuple[tuple[bytes, float], ...]
+
+
 Command = (
     AddTable | DeleteTable | AddSet | DeleteSet | AddChain | DeleteChain | SetRules
-    | AddElements | DeleteElements | ReplaceElements
+    | AddElements | DeleteElements | ReplaceElements | Forget | Remind
 )  # fmt: skip
 
 
@@ -108,6 +124,11 @@ class Transaction:
     def commands(self) -> tuple[Command, ...]:
         """All of them, in order."""
         return self.prepare + self.switch + self.clean
+
+    @property
+    def replaces_table(self) -> bool:
+        """The table is made anew: nothing of it stays."""
+        return any(isinstance(command, DeleteTable) for command in self.prepare)
 
     @property
     def is_empty(self) -> bool:

@@ -18,7 +18,10 @@ from seaway.proxy.netlink import (
 )
 from seaway.proxy.nftables.objects import Comment, SetSpec, Type, Value, Verdict
 
-SET_ANONYMOUS, SET_CONSTANT, SET_INTERVAL, SET_MAP, SET_CONCAT = 0x1, 0x2, 0x4, 0x8, 0x80
+SET_ANONYMOUS, SET_CONSTANT, SET_INTERVAL, SET_MAP = 0x1, 0x2, 0x4, 0x8
+SET_TIMEOUT, SET_DYNAMIC, SET_CONCAT = 0x10, 0x20, 0x80
+REMEMBERED = 65535
+"""The most elements of a set that rules fill: nft's own default for such sets, and kube-proxy's."""
 DATA_TYPE_VERDICT = 0xFFFFFF00
 VERDICT_JUMP, VERDICT_GOTO, VERDICT_RETURN = -3 & 0xFFFFFFFF, -4 & 0xFFFFFFFF, -5 & 0xFFFFFFFF
 PROTOCOL_FAMILY = {Family.IPV4: 2, Family.IPV6: 10}
@@ -59,6 +62,7 @@ def encode_set(spec: SetSpec, family: Family) -> bytes:
     flags = (SET_MAP if spec.data or spec.is_verdict_map else 0) | (SET_INTERVAL if spec.is_interval else 0)
     # The kernel picks an interval set for concatenations by the flag; other sets need no such flag.
     flags |= SET_CONCAT if spec.is_interval and len(spec.key) > 1 else 0
+    flags |= SET_TIMEOUT | SET_DYNAMIC if spec.timeout_seconds is not None else 0
     attributes = [
         pack_u32(3, flags),
         pack_u32(4, type_number(spec.key, family)),
@@ -72,6 +76,8 @@ def encode_set(spec: SetSpec, family: Family) -> bytes:
     if spec.is_interval:
         fields = [pack_nested(1, pack_u32(1, type_length(t, family))) for t in spec.key]
         attributes.append(pack_nested(9, pack_nested(2, *fields)))
+    if spec.timeout_seconds is not None:
+        attributes += [pack_nested(9, pack_u32(1, REMEMBERED)), _pack_milliseconds(11, spec.timeout_seconds)]
     if spec.key == (Type.MARK,):
         attributes.append(pack_byte_order_note(1))
     return b"".join(attributes)
@@ -89,6 +95,15 @@ def encode_element(key: bytes, value: Value) -> bytes:
     if value is not None:
         packed += _encode_value(value)
     return _ATTRIBUTE.pack(len(packed) + 4, 1 | 0x8000) + packed
+
+
+def encode_entry(key: bytes, left_seconds: float) -> bytes:
+    """An element of a set that rules fill, to be forgotten after the time that is left."""
+    return pack_nested(1, pack_nested(1, pack_attribute(1, key)), _pack_milliseconds(5, left_seconds))
+
+
+def _pack_milliseconds(kind: int, seconds: float) -> bytes:
+    return pack_attribute(kind, struct.pack(">Q", round(seconds * 1000)))
 
 
 def encode_interval(key: bytes, value: Value) -> bytes:
@@ -160,10 +175,11 @@ def decode_set(payload: bytes) -> KernelSet:
 def is_same_set(found: KernelSet, spec: SetSpec, family: Family) -> bool:
     """The kernel's set is what `spec` says."""
     wanted = parse_attributes(encode_set(spec, family))
-    return (found.key_type, found.key_length, found.flags & (SET_MAP | SET_INTERVAL), found.data_type) == (
+    compared = SET_MAP | SET_INTERVAL | SET_TIMEOUT
+    return (found.key_type, found.key_length, found.flags & compared, found.data_type) == (
         int.from_bytes(wanted[4], "big"),
         int.from_bytes(wanted[5], "big"),
-        int.from_bytes(wanted[3], "big") & (SET_MAP | SET_INTERVAL),
+        int.from_bytes(wanted[3], "big") & compared,
         int.from_bytes(wanted.get(6, b"\0"), "big"),
     )
 
@@ -177,6 +193,15 @@ def decode_elements(payload: bytes) -> Iterator[tuple[bytes, Value]]:
         if 10 in parts:
             key += _value(parts[10])
         yield key, _decode_value(parts)
+
+
+def decode_entries(payload: bytes) -> Iterator[tuple[bytes, float]]:
+    """(key, seconds left) of each element of a NEWSETELEM message about a set that rules fill."""
+    attributes = parse_attributes(payload[4:])
+    for _, packed in iterate_attributes(attributes.get(3, b"")):
+        parts = parse_attributes(packed)
+        if 5 in parts:
+            yield _value(parts[1]), int.from_bytes(parts[5], "big") / 1000
 
 
 def _decode_value(parts: dict[int, bytes]) -> Value:

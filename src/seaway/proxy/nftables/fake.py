@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 
 from seaway.net.family import Family
+from seaway.proxy.nftables.affinity import Entry
 from seaway.proxy.nftables.diff import (
     AddChain,
     AddElements,
@@ -15,6 +16,8 @@ from seaway.proxy.nftables.diff import (
     DeleteElements,
     DeleteSet,
     DeleteTable,
+    Forget,
+    Remind,
     ReplaceElements,
     SetRules,
     Transaction,
@@ -39,17 +42,20 @@ class FakeKernel:
 
     def __init__(self) -> None:
         self.tables: dict[tuple[Family, str], Ruleset] = {}
+        self.remembered: dict[tuple[Family, str], dict[str, dict[bytes, float]]] = {}
         self.applied: list[Transaction] = []
 
     def apply(self, family: Family, table: str, transaction: Transaction) -> None:
         """All of it, or nothing."""
-        draft = _Draft(self.read_whole(family, table), (family, table) in self.tables)
+        draft = _Draft(self.read_whole(family, table), (family, table) in self.tables, self._remembered(family, table))
         for command in transaction.commands:
             draft.execute(command)
         if draft.exists:
             self.tables[family, table] = draft.freeze(family, table)
+            self.remembered[family, table] = draft.remembered
         else:
             self.tables.pop((family, table), None)
+            self.remembered.pop((family, table), None)
         self.applied.append(transaction)
 
     def read_whole(self, family: Family, table: str) -> Ruleset:
@@ -62,6 +68,20 @@ class FakeKernel:
         chains = {name: Chain(None, chain.hook) for name, chain in whole.structure.chains.items()}
         return Ruleset(family, table, Structure(whole.structure.sets, chains), whole.elements)
 
+    def read_entries(self, family: Family, table: str, name: str) -> list[Entry]:
+        """What rules have put into the set; `remember` does so in their place."""
+        if name not in self.read_whole(family, table).structure.sets:
+            raise NftError(table, f"what {name} remembers", errno.ENOENT, "ENOENT")
+        return list(self._remembered(family, table).get(name, {}).items())
+
+    def remember(self, family: Family, table: str, name: str, key: bytes, left_seconds: float) -> None:
+        """As the rule of a sticky slot does when a packet passes."""
+        assert self.read_whole(family, table).structure.sets[name].timeout_seconds is not None
+        self._remembered(family, table).setdefault(name, {})[key] = left_seconds
+
+    def _remembered(self, family: Family, table: str) -> dict[str, dict[bytes, float]]:
+        return self.remembered.setdefault((family, table), {})
+
     def read_state(self, family: Family, table: str) -> Comment | None:
         """The comment of the set `state`."""
         value = self.read_whole(family, table).elements.get(STATE, {}).get(STATE_KEY)
@@ -71,8 +91,9 @@ class FakeKernel:
 class _Draft:
     """A table while a batch is executed."""
 
-    def __init__(self, ruleset: Ruleset, exists: bool) -> None:
+    def __init__(self, ruleset: Ruleset, exists: bool, remembered: dict[str, dict[bytes, float]]) -> None:
         self.exists = exists
+        self.remembered = {name: dict(entries) for name, entries in remembered.items()}
         self._name = ruleset.table
         self._sets = dict(ruleset.structure.sets)
         self._chains = dict(ruleset.structure.chains)
@@ -90,7 +111,7 @@ class _Draft:
                 self.exists = True
             case DeleteTable():
                 self.exists = False
-                self._sets, self._chains, self._elements = {}, {}, {}
+                self._sets, self._chains, self._elements, self.remembered = {}, {}, {}, {}
             case AddSet(name, spec):
                 self._require(self._sets.get(name, spec) == spec, f"set {name}", errno.EEXIST)
                 self._sets[name] = spec
@@ -116,6 +137,19 @@ class _Draft:
                 self._require(not in_use, f"set {name}", errno.EBUSY)
                 del self._sets[name]
                 self._elements.pop(name, None)
+                self.remembered.pop(name, None)
+            case Forget(name, keys):
+                held = self.remembered.get(name, {})
+                for key in keys:
+                    self._require(key in held, f"what {name} remembers", errno.ENOENT)
+                    del held[key]
+            case Remind(name, entries):
+                self._require(name in self._sets, f"what {name} remembers", errno.ENOENT)
+                longest = self._sets[name].timeout_seconds
+                self._require(longest is not None, f"what {name} remembers", errno.EINVAL)
+                for key, left_seconds in entries:
+                    self._require(left_seconds <= (longest or 0), f"what {name} remembers", errno.ERANGE)
+                    self.remembered.setdefault(name, {}).setdefault(key, left_seconds)
 
     def _set_rules(self, name: str, chain: Chain, flush: bool) -> None:
         self._require(name in self._chains, f"chain {name}", errno.ENOENT)

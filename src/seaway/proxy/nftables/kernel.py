@@ -9,10 +9,12 @@ import struct
 from seaway.net.family import Family
 from seaway.proxy.kernel import NETLINK_NETFILTER, NetlinkSocket
 from seaway.proxy.netlink import NLMSG_ERROR
+from seaway.proxy.nftables.affinity import Entry
 from seaway.proxy.nftables.diff import DeleteTable, Transaction
 from seaway.proxy.nftables.digest import STATE, STATE_KEY
 from seaway.proxy.nftables.elements import (
     decode_elements,
+    decode_entries,
     decode_set,
     encode_element,
     is_same_set,
@@ -88,7 +90,8 @@ class NftKernel:
                 found_table, name, hook = decode_chain(message.payload)
                 if found_table == table:
                     chains[name] = Chain(None, hook)
-            elements = {name: pairs for name in sets if (pairs := self._read_elements(family, table, name))}
+            ours = [name for name, spec in sets.items() if spec.timeout_seconds is None]
+            elements = {name: pairs for name in ours if (pairs := self._read_elements(family, table, name))}
         except FileNotFoundError:
             return Ruleset.empty(family, table)
         except OSError as error:
@@ -111,6 +114,16 @@ class NftKernel:
         for message in self._link.dump(SUBSYSTEM << 8 | GETSETELEM, request):
             elements.update(decode_elements(message.payload))
         return elements
+
+    def read_entries(self, family: Family, table: str, name: str) -> list[Entry]:
+        """What rules have put into the set. Raises NftError."""
+        request = encode_reference(family, table, set_name=name)
+        try:
+            messages = list(self._link.dump(SUBSYSTEM << 8 | GETSETELEM, request))
+        except OSError as error:
+            subject = f"what {name} remembers"
+            raise NftError(_name(family, table), subject, error.errno or 0, _reason(error.errno or 0)) from error
+        return [entry for message in messages for entry in decode_entries(message.payload)]
 
     def read_state(self, family: Family, table: str) -> Comment | None:
         """The comment of the only element of the set `state`; None when table, set or element are not there."""

@@ -28,14 +28,18 @@ from seaway.proxy.nftables.diff import (
     DeleteElements,
     DeleteSet,
     DeleteTable,
+    Forget,
+    Remind,
     ReplaceElements,
     SetRules,
     Transaction,
 )
 from seaway.proxy.nftables.elements import (
+    ELEMENTS_PER_MESSAGE,
     PROTOCOL_FAMILY,
     decode_text,
     encode_element,
+    encode_entry,
     encode_interval,
     encode_set,
     in_parts,
@@ -166,6 +170,18 @@ class _Encoder:
                     )
                     yield _Unit(f"elements of {name}", messages)
 
+            case Forget(name, keys):
+                for part in in_parts(tuple((key, None) for key in keys)):
+                    packed = b"".join(encode_element(key, None) for key, _ in part)
+                    yield self._one(f"what {name} remembers", DELSETELEM, 0, self._in_set(name, packed))
+            case Remind(name, entries):
+                for piece in _in_pieces(entries):
+                    packed = b"".join(encode_entry(key, left_seconds) for key, left_seconds in piece)
+                    yield self._one(f"what {name} remembers", NEWSETELEM, NLM_F_CREATE, self._in_set(name, packed))
+
+    def _in_set(self, name: str, packed: bytes) -> bytes:
+        return pack_string(1, self._table) + pack_string(2, name) + pack_nested(3, packed)
+
     def _one(self, subject: str, kind: int, flags: int, attributes: bytes) -> _Unit:
         return _Unit(subject, ((kind, flags, self._header + attributes),))
 
@@ -193,9 +209,13 @@ class _Encoder:
     ) -> tuple[int, int, bytes]:
         pack = encode_interval if spec.is_interval else encode_element
         packed = b"".join([pack(key, value) for key, value in elements])
-        attributes = pack_string(1, self._table) + pack_string(2, name) + pack_nested(3, packed)
         flags = NLM_F_CREATE | NLM_F_EXCL if kind == NEWSETELEM else 0
-        return (kind, flags, self._header + attributes)
+        return (kind, flags, self._header + self._in_set(name, packed))
+
+
+def _in_pieces(entries: tuple[tuple[bytes, float], ...]) -> Iterator[tuple[tuple[bytes, float], ...]]:
+    for start in range(0, len(entries), ELEMENTS_PER_MESSAGE):
+        yield entries[start : start + ELEMENTS_PER_MESSAGE]
 
 
 def generic_header(family: Family | None) -> bytes:

@@ -68,17 +68,29 @@ Value = bytes | Verdict | Comment | None
 
 @dataclass(frozen=True, slots=True)
 class SetSpec:
-    """A named set, map (data types) or verdict map."""
+    """A named set, map (data types) or verdict map.
+
+    timeout_seconds: its elements are what rules remember, for this long; they are not ours to diff.
+    """
 
     key: tuple[Type, ...]
     data: tuple[Type, ...] = ()
     is_verdict_map: bool = False
     is_interval: bool = False
+    timeout_seconds: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class InSet:
     """The fields are an element of the set."""
+
+    fields: tuple[Field, ...]
+    set: str
+
+
+@dataclass(frozen=True, slots=True)
+class Remember:
+    """Put the fields into the set for its time, anew if they are there; go on, also when the set is full."""
 
     fields: tuple[Field, ...]
     set: str
@@ -180,6 +192,24 @@ class GotoRandom:
 
 
 @dataclass(frozen=True, slots=True)
+class GotoInTurn:
+    """Go to one of the chains after the other; who comes by this rule shares the turns."""
+
+    chains: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class GotoByHash:
+    """Go to one of the chains, the same for the same source address."""
+
+    chains: tuple[str, ...]
+    seed: int
+
+
+Draw = GotoRandom | GotoInTurn | GotoByHash
+
+
+@dataclass(frozen=True, slots=True)
 class Jump:
     """Go to the chain and come back."""
 
@@ -209,8 +239,9 @@ class Reject:
 
 
 Statement = (
-    InSet | Vmap | InNetwork | IsLocal | IsNew | IsReply | IsTranslated | ArrivesBy | LeavesBy | IsMarked | SetMark
-    | FlipMark | TranslateTo | MasqueradeSource | GotoRandom | Jump | Goto | Return | Drop | Reject
+    InSet | Remember | Vmap | InNetwork | IsLocal | IsNew | IsReply | IsTranslated | ArrivesBy | LeavesBy | IsMarked
+    | SetMark | FlipMark | TranslateTo | MasqueradeSource | GotoRandom | GotoInTurn | GotoByHash | Jump | Goto | Return
+    | Drop | Reject
 )  # fmt: skip
 Rule = tuple[Statement, ...]
 
@@ -270,7 +301,7 @@ def referred_chains(chain: Chain) -> frozenset[str]:
         for statement in rule:
             if isinstance(statement, Jump | Goto):
                 names.add(statement.chain)
-            elif isinstance(statement, GotoRandom):
+            elif isinstance(statement, Draw):
                 names.update(statement.chains)
     return frozenset(names)
 
@@ -280,7 +311,7 @@ def referred_sets(chain: Chain) -> frozenset[str]:
     names: set[str] = set()
     for rule in chain.rules or ():
         for statement in rule:
-            if isinstance(statement, InSet):
+            if isinstance(statement, InSet | Remember):
                 names.add(statement.set)
             elif isinstance(statement, Vmap | TranslateTo):
                 names.add(statement.map)

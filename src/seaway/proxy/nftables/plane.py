@@ -8,15 +8,30 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Protocol
 
 from seaway.net.family import Family
 from seaway.proxy.config import NodePortAddresses, NodeView, ProxyConfig, choose_node_port_addresses, networks_of
 from seaway.proxy.forwarding import ServiceForwarding
-from seaway.proxy.nftables.diff import ABSENT, Absent, ElementChange, Transaction, diff, diff_parts
+from seaway.proxy.nftables.affinity import Entry as Remembered
+from seaway.proxy.nftables.affinity import Moves, Place, Sticky, choose_entries, find_sticky, plan_moves
+from seaway.proxy.nftables.diff import (
+    ABSENT,
+    Absent,
+    AddSet,
+    Command,
+    DeleteSet,
+    ElementChange,
+    Forget,
+    Remind,
+    Transaction,
+    diff,
+    diff_parts,
+)
 from seaway.proxy.nftables.digest import STATE, STATE_KEY, digest_element, digest_structure, write_digest
-from seaway.proxy.nftables.objects import Comment, Ruleset, Value
-from seaway.proxy.nftables.render import RenderedService, arrange, render_node, render_service
+from seaway.proxy.nftables.objects import Comment, Ruleset, Structure, Value
+from seaway.proxy.nftables.render import RenderedService, arrange, arrange_as_found, render_node, render_service
 from seaway.proxy.nftables.structure import (
     CLUSTER_IPS,
     HAIRPINS,
@@ -49,6 +64,9 @@ class Kernel(Protocol):
 
     def read(self, family: Family, table: str) -> Ruleset:
         """The table as it is, rules unknown; `is_absent` when there is none."""
+
+    def read_entries(self, family: Family, table: str, name: str) -> list[Remembered]:
+        """What rules have put into the set."""
 
     def read_state(self, family: Family, table: str) -> Comment | None:
         """The digest that stands in the table; None when there is none."""
@@ -91,19 +109,42 @@ class NftablesTable:
 
         Raises NftError when the kernel cannot be brought there; the next call tries again.
         """
-        transaction = self._plan(changed, config)
+        transaction, moves = self._plan(changed, config)
         if self._in_step and not transaction.is_empty:
-            self._apply(transaction)
+            self._apply(transaction, moves)
         if not self._in_step:
             self.recover()
 
     def recover(self) -> None:
-        """Compare the kernel's table with the wanted one, and mend what differs. Raises NftError."""
+        """Compare the kernel's table with the wanted one, and mend what differs. Raises NftError.
+
+        Endpoints keep the slots in which they are found, and with them the clients that the kernel remembers.
+        """
         family, table = self._config.family, self._config.table
-        if self._kernel.read_state(family, table) != self._state():
+        state = self._kernel.read_state(family, table)
+        if state != self._state():
             have = self._kernel.read(family, table)
-            self._kernel.apply(family, table, diff(have, self.want()))
+            self._adopt(have)
+            want = self.want()
+            if state == self._state() and _is_same(have, want):  # only the order of slots was not known
+                self._in_step = True
+                return
+            transaction = diff(have, want)
+            moves: Moves = {}
+            if not transaction.replaces_table and any(s.timeout_seconds for s in have.structure.sets.values()):
+                moves = plan_moves(find_sticky(_flatten(have)), find_sticky(_flatten(want)))
+            self._kernel.apply(family, table, self._with_moves(transaction, moves, have.structure))
         self._in_step = True
+
+    def _adopt(self, have: Ruleset) -> None:
+        """Arrange the Services anew, after what stands in the slots of the kernel's table."""
+        if have.is_absent:
+            return
+        arranged = {key: arrange_as_found(service, have.elements) for key, service in self._arranged.items()}
+        moved = {key: service for key, service in arranged.items() if service != self._arranged[key]}
+        if moved:
+            self._arranged.update(moved)
+            self._plan(moved, self._config)
 
     def verify(self) -> bool:
         """The kernel's digest is the wanted one; if not, or if it cannot be read, the next sync reads the table."""
@@ -114,16 +155,38 @@ class NftablesTable:
         self._in_step = self._in_step and state == self._state()
         return self._in_step
 
-    def _apply(self, transaction: Transaction) -> None:
+    def _apply(self, transaction: Transaction, moves: Moves) -> None:
         self._in_step = False
         try:
-            self._kernel.apply(self._config.family, self._config.table, transaction)
+            whole = self._with_moves(transaction, moves, self._structure)
+            self._kernel.apply(self._config.family, self._config.table, whole)
         except NftError:
             return  # somebody else changed the table, or an older one is found: read it and mend
         self._in_step = True
 
-    def _plan(self, changed: Mapping[str, ServiceForwarding | None], config: RenderConfig) -> Transaction:
-        changes = self._exchange(changed)
+    def _with_moves(self, transaction: Transaction, moves: Moves, have: Structure) -> Transaction:
+        """With what clients are remembered by: of endpoints that left, or that stand in another slot.
+
+        have: the table before, or after; a set that is in neither is new, and remembers nobody.
+        """
+        commands: list[Command] = []
+        address_bytes = self._config.family.bits // 8
+        gone = {command.name for command in transaction.clean if isinstance(command, DeleteSet)}
+        fresh = {command.name for command in transaction.prepare if isinstance(command, AddSet)}
+        for name in sorted(moves.keys() - fresh):
+            if name not in have.sets and name not in gone:
+                continue
+            entries = self._kernel.read_entries(self._config.family, self._config.table, name)
+            forgotten, moved = choose_entries(entries, moves[name], address_bytes)
+            if forgotten and name not in gone:
+                commands.append(Forget(name, tuple(forgotten)))
+            for goal, kept in sorted(moved.items()):
+                longest = self._structure.sets[goal].timeout_seconds or 0
+                commands.append(Remind(goal, tuple((key, min(left, longest)) for key, left in kept)))
+        return replace(transaction, switch=(*transaction.switch, *commands)) if commands else transaction
+
+    def _plan(self, changed: Mapping[str, ServiceForwarding | None], config: RenderConfig) -> tuple[Transaction, Moves]:
+        changes, moves = self._exchange(changed)
         if config != self._config:
             changes += _compare(_node_entries(self._config), _node_entries(config))
         have = self._structure
@@ -135,32 +198,38 @@ class NftablesTable:
         self._config = config
         if self._state() != before:
             changes.append((STATE, STATE_KEY, before, self._state()))
-        return diff_parts(have, self._structure, changes)
+        return diff_parts(have, self._structure, changes), moves
 
-    def _exchange(self, changed: Mapping[str, ServiceForwarding | None]) -> list[ElementChange]:
-        """Put the changed Services in place of what they were; the elements that this changes.
+    def _exchange(self, changed: Mapping[str, ServiceForwarding | None]) -> tuple[list[ElementChange], Moves]:
+        """Put the changed Services in place of what they were; the elements that this changes, and where clients go.
 
         What two of them pass to each other is one change; what others share stays as long as one needs it.
         """
         before: dict[Entry, Value] = {}
         after: dict[Entry, Value] = {}
         had_shared: dict[Entry, int] = {}
+        had_sticky: dict[Place, Sticky] = {}
+        has_sticky: dict[Place, Sticky] = {}
         for service, forwarding in changed.items():
             old = self._rendered.pop(service, {})
             before.update(old)
             self._share(old, -1, had_shared)
             previous = self._arranged.pop(service, None)
+            if previous is not None and previous.is_sticky:
+                had_sticky.update(find_sticky(old))
             if forwarding is not None:
                 self._arranged[service] = arrange(previous, forwarding)
                 self._rendered[service] = new = render_service(self._arranged[service])
                 after.update(new)
                 self._share(new, 1, had_shared)
+                if forwarding.is_sticky:
+                    has_sticky.update(find_sticky(new))
         for entry, count in had_shared.items():
             _put(before, entry, count > 0)
             _put(after, entry, self._shared[entry] > 0)
             if not self._shared[entry]:
                 del self._shared[entry]
-        return _compare(before, after)
+        return _compare(before, after), plan_moves(had_sticky, has_sticky)
 
     def _share(self, rendered: RenderedService, by: int, had: dict[Entry, int]) -> None:
         for entry in rendered:
@@ -183,6 +252,16 @@ class NftablesTable:
 
     def _state(self) -> Comment:
         return write_digest(self._digest + self._structure_digest)
+
+
+def _flatten(ruleset: Ruleset) -> dict[Entry, Value]:
+    return {(name, key): value for name, pairs in ruleset.elements.items() for key, value in pairs.items()}
+
+
+def _is_same(have: Ruleset, want: Ruleset) -> bool:
+    """As far as a table that is read back tells; its rules are vouched for by the digest."""
+    same_names = have.structure.chains.keys() == want.structure.chains.keys()
+    return same_names and have.structure.sets == want.structure.sets and have.elements == want.elements
 
 
 def _put(elements: dict[Entry, Value], entry: Entry, is_there: bool) -> None:
@@ -216,8 +295,11 @@ class NftablesPlane:
         *,
         interface_addresses: Callable[[], tuple[str, ...]] = tuple,
         guarded_links: Callable[[], tuple[str, ...]] = tuple,
+        service_cidrs: Callable[[], tuple[str, ...]] | None = None,
     ) -> None:
+        """service_cidrs: the ranges of Services as they are now; None: those of the configuration."""
         self._config = config
+        self._service_cidrs = service_cidrs
         self._family = family
         self._interface_addresses = interface_addresses
         self._guarded_links = guarded_links
@@ -234,7 +316,10 @@ class NftablesPlane:
     def _render_config(self, node: NodeView) -> RenderConfig:
         listed = self._interface_addresses() if self._config.node_port_addresses is not None else ()
         ports = choose_node_port_addresses(self._config, node, self._family, listed)
-        return render_config(self._config, self._family, ports, self._guarded_links())
+        config = self._config
+        if self._service_cidrs is not None:
+            config = replace(config, service_cidrs=self._service_cidrs())
+        return render_config(config, self._family, ports, self._guarded_links())
 
 
 def render_config(

@@ -8,12 +8,21 @@ slot's map says which endpoint stands in that slot for the address, protocol and
     pick-2     numgen random mod 2 vmap { 0 : goto slot-0, 1 : goto slot-1 }
     slot-0     { 10.96.0.1 . tcp . 80 : 10.244.0.5 . 8080 }
 
+A Service with session affinity meets a pick that first asks who is remembered, slot by slot, and its slots remember:
+
+    sticky-60-pick-2   ip saddr . ip daddr . meta l4proto . th dport @sticky-60-slot-0 goto sticky-60-slot-0
+                       ... @sticky-60-slot-1 goto sticky-60-slot-1
+                       numgen random mod 2 vmap { 0 : goto sticky-60-slot-0, 1 : goto sticky-60-slot-1 }
+    sticky-60-slot-0   update @sticky-60-slot-0 { ip saddr . ip daddr . meta l4proto . th dport }
+                       goto slot-0
+
 There are four lanes of picks and slots: addresses and node ports, each for everybody and for traffic from outside under
 the Local policy. Invariants:
 1. A verdict `goto pick-N` for a key implies an element for that key in each of the slots 0 to N-1.
 2. A key that can be asked (`services`, `node-ports`) has a verdict, or is refused, or both (Local policy).
 3. Mark bit 0x4000 is ours: set before translation, cleared where the source is replaced; all others are left alone.
-4. Every rule reads back: `nft list ruleset | nft -c -f -` accepts it, from nft 1.0.6 on.
+4. What a slot remembers is of the endpoint that stands in it: `affinity.py` moves it when endpoints move.
+5. Every rule reads back: `nft list ruleset | nft -c -f -` accepts it, from nft 1.0.6 on.
 
 Not taken: a chain and an anonymous map per Service (the kernel's work grows with the square of their number in one
 batch), and `numgen` inside the key (nft cannot parse what it lists).
@@ -24,18 +33,23 @@ from __future__ import annotations
 
 import functools
 import ipaddress
+import zlib
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import replace
 
+from seaway.proxy.balance import Balance, choose_places
 from seaway.proxy.forwarding import Forwarding, Masquerade, Refusal, ServiceForwarding, Target, TrafficClass
 from seaway.proxy.nftables.digest import STATE, STATE_KEY, digest_element, digest_structure, write_digest
-from seaway.proxy.nftables.objects import DROP, Ruleset, Value, Verdict, goto
+from seaway.proxy.nftables.objects import DROP, Elements, Ruleset, Value, Verdict, goto
 from seaway.proxy.nftables.structure import (
     BY_ADDRESS,
     BY_NODE_PORT,
     CLUSTER_IPS,
     HAIRPINS,
+    HASH,
     NODE_PORT_ADDRESSES,
+    RANDOM,
     REJECT,
     RESTRICTED,
     SOURCE_RANGES,
@@ -44,6 +58,7 @@ from seaway.proxy.nftables.structure import (
     RenderConfig,
     find_picks,
     render_structure,
+    turn,
 )
 
 PROTOCOL_NUMBERS = {"TCP": 6, "UDP": 17, "SCTP": 132}
@@ -80,19 +95,53 @@ def arrange(previous: ServiceForwarding | None, service: ServiceForwarding) -> S
     )
 
 
-def order_slots(previous: tuple[Target, ...], wanted: tuple[Target, ...]) -> tuple[Target, ...]:
-    """`wanted` in an order where as many as possible stand where they stood. Others keep their given order."""
-    if previous == wanted:
-        return previous
-    members = set(wanted)
-    kept = [t if t in members else None for t in previous[: len(wanted)]]
-    staying = set(kept)
-    rest = iter([t for t in wanted if t not in staying])
+def arrange_as_found(service: ServiceForwarding, found: Elements) -> ServiceForwarding:
+    """The Service with its endpoints in the slots in which a kernel's table has them."""
+    return replace(service, forwardings=tuple(_arrange_as_found(f, found) for f in service.forwardings))
+
+
+def _arrange_as_found(f: Forwarding, found: Elements) -> Forwarding:
+    if f.balance is Balance.HASH:
+        return f
+    entrance = BY_NODE_PORT if f.frontend.traffic_class is TrafficClass.NODE_PORT else BY_ADDRESS
+    key = pack_key(f.frontend.address, f.frontend.protocol, f.frontend.port)
+
+    def order(lane: Lane, wanted: tuple[Target, ...]) -> tuple[Target, ...]:
+        packed = {pack_target(target): target for target in wanted}
+        slots = (found.get(lane.slot(index), {}).get(key) for index in range(len(wanted)))
+        return order_slots_by_place(tuple(packed.get(v) if isinstance(v, bytes) else None for v in slots), wanted)
+
+    outside = f.outside if f.outside is None else order(entrance.local_lane, f.outside)
+    return replace(f, endpoints=order(entrance.lane, f.endpoints), outside=outside)
+
+
+def order_slots_by_place(places: tuple[Target | None, ...], wanted: tuple[Target, ...]) -> tuple[Target, ...]:
+    """`wanted`, those in `places` where they stand there; others fill the holes in their given order.
+
+    One that is wanted several times stands in several places.
+    """
+    missing = Counter(wanted)
+    kept: list[Target | None] = []
+    for target in places[: len(wanted)]:
+        is_kept = target is not None and missing[target] > 0
+        kept.append(target if is_kept else None)
+        if is_kept and target is not None:
+            missing[target] -= 1
+    rest = iter([t for t, count in missing.items() for _ in range(count)])
     slots = kept + [None] * (len(wanted) - len(kept))
     return tuple(next(rest) if t is None else t for t in slots)
 
 
+def order_slots(previous: tuple[Target, ...], wanted: tuple[Target, ...]) -> tuple[Target, ...]:
+    """`wanted` in an order where as many as possible stand where they stood. Others keep their given order."""
+    if previous == wanted:
+        return previous
+    return order_slots_by_place(previous, wanted)
+
+
 def _arrange_one(before: Forwarding, after: Forwarding) -> Forwarding:
+    if after.balance is Balance.HASH:  # places are chosen by the endpoints alone, so that all nodes choose alike
+        return after
     endpoints = order_slots(before.endpoints, after.endpoints)
     outside = after.outside if after.outside is None else order_slots(before.outside or (), after.outside)
     return replace(after, endpoints=endpoints, outside=outside)
@@ -105,25 +154,38 @@ def render_service(service: ServiceForwarding) -> RenderedService:
         address = pack_address(target.address)
         elements[HAIRPINS, address + address + _pack_proto_port(protocol, target.port)] = None
     for forwarding in service.forwardings:
-        _render_forwarding(forwarding, elements)
+        _render_forwarding(forwarding, _choose_draw(service.service, forwarding), elements)
     return elements
 
 
-def _render_forwarding(f: Forwarding, elements: RenderedService) -> None:
+def _choose_draw(service: str, f: Forwarding) -> str:
+    match f.balance:
+        case Balance.RANDOM:
+            return RANDOM
+        case Balance.HASH:
+            return HASH
+        case Balance.ROUND_ROBIN:
+            return turn(zlib.crc32(f"{service} {f.port_name} {f.frontend.protocol}".encode()))
+
+
+def _render_forwarding(f: Forwarding, draw: str, elements: RenderedService) -> None:
     entrance = BY_NODE_PORT if f.frontend.traffic_class is TrafficClass.NODE_PORT else BY_ADDRESS
     key = pack_key(f.frontend.address, f.frontend.protocol, f.frontend.port)
     if f.refusal is not None:
         elements[entrance.refused, key] = REJECT if f.refusal is Refusal.REJECT else DROP
+    # A client's hash is its affinity: what would be remembered is what is drawn anyway.
+    sticky_seconds = f.affinity_seconds if draw != HASH else None
     if f.endpoints:
-        _fill_slots(entrance.lane, key, f.endpoints, elements)
+        count = _fill_slots(entrance.lane, key, f.endpoints, draw, elements)
         if f.outside is None:
-            elements[entrance.verdicts, key] = _pick(entrance.lane, len(f.endpoints), f.masquerade is Masquerade.ALWAYS)
+            is_masqueraded = f.masquerade is Masquerade.ALWAYS
+            elements[entrance.verdicts, key] = _pick(entrance.lane, count, is_masqueraded, sticky_seconds, draw)
         else:
             elements[entrance.verdicts, key] = goto(entrance.policy_chain)
-            elements[entrance.short_circuit, key] = _pick(entrance.lane, len(f.endpoints), False)
+            elements[entrance.short_circuit, key] = _pick(entrance.lane, count, False, sticky_seconds, draw)
     if f.outside:
-        _fill_slots(entrance.local_lane, key, f.outside, elements)
-        elements[entrance.local, key] = _pick(entrance.local_lane, len(f.outside), False)
+        count = _fill_slots(entrance.local_lane, key, f.outside, draw, elements)
+        elements[entrance.local, key] = _pick(entrance.local_lane, count, False, sticky_seconds, draw)
     if f.source_ranges:
         elements[RESTRICTED, key] = None
         for text in f.source_ranges:
@@ -132,9 +194,13 @@ def _render_forwarding(f: Forwarding, elements: RenderedService) -> None:
             elements[SOURCE_RANGES, key + first + key + last] = None
 
 
-def _fill_slots(lane: Lane, key: bytes, targets: tuple[Target, ...], elements: RenderedService) -> None:
+def _fill_slots(lane: Lane, key: bytes, targets: tuple[Target, ...], draw: str, elements: RenderedService) -> int:
+    """Puts an endpoint into each slot; how many slots there are."""
+    if draw == HASH and len(targets) > 1:
+        targets = tuple(targets[index] for index in choose_places(targets))
     for index, target in enumerate(targets):
         elements[lane.slot(index), key] = pack_target(target)
+    return len(targets)
 
 
 def render_node(config: RenderConfig) -> dict[str, dict[bytes, Value]]:
@@ -145,8 +211,8 @@ def render_node(config: RenderConfig) -> dict[str, dict[bytes, Value]]:
 
 
 @functools.cache
-def _pick(lane: Lane, count: int, masquerade: bool) -> Verdict:
-    return goto(Pick(lane, count, masquerade).chain)
+def _pick(lane: Lane, count: int, masquerade: bool, sticky_seconds: int | None, draw: str) -> Verdict:
+    return goto(Pick(lane, count, masquerade, sticky_seconds, draw).chain)
 
 
 def pack_address(text: str) -> bytes:

@@ -16,10 +16,13 @@ from seaway.proxy.nftables.digest import STATE
 from seaway.proxy.nftables.objects import (
     ArrivesBy,
     Chain,
+    Draw,
     Drop,
     Field,
     FlipMark,
     Goto,
+    GotoByHash,
+    GotoInTurn,
     GotoRandom,
     Hook,
     InNetwork,
@@ -33,6 +36,7 @@ from seaway.proxy.nftables.objects import (
     LeavesBy,
     MasqueradeSource,
     Reject,
+    Remember,
     Return,
     Rule,
     SetMark,
@@ -63,6 +67,18 @@ REJECT = goto("reject-all")
 GUARD = "guard"
 
 
+RANDOM, HASH = "random", "hash"
+TURN_COUNTERS = 16
+"""Services that take turns share these for each number of endpoints: chains must not follow the number of Services."""
+HASH_SEED = 0x5EA3A1
+"""The same on every node: a client gets the same endpoint wherever it comes in."""
+
+
+def turn(counter: int) -> str:
+    """The draw by turns of one counter."""
+    return f"turn-{counter % TURN_COUNTERS}"
+
+
 @dataclass(frozen=True, slots=True)
 class Lane:
     """A family of picks and slots that share a key. `prefix` starts the names of its chains and slot maps."""
@@ -78,6 +94,10 @@ class Lane:
         """The name of a slot: of its chain and of its map."""
         return _slot_name(self.prefix, index)
 
+    def sticky(self, index: int, seconds: int) -> str:
+        """The same for clients who come back: of the chain that remembers them, and of the set of those who did."""
+        return f"sticky-{seconds}-{self.slot(index)}"
+
 
 SERVICE = Lane("", False)
 LOCAL = Lane("local-", False)
@@ -88,15 +108,23 @@ LANES = (SERVICE, LOCAL, NODE_PORT, LOCAL_NODE_PORT)
 
 @dataclass(frozen=True, slots=True)
 class Pick:
-    """A draw among `count` endpoints of a lane, by sources that are masqueraded or not."""
+    """A draw among `count` endpoints of a lane, by sources that are masqueraded or not.
+
+    sticky_seconds: who comes back within this time gets the endpoint that it had; None: each draw is new.
+    draw: how; `random`, `hash`, or `turn-N`: one after the other, in turns that are counted by counter N.
+    """
 
     lane: Lane
     count: int
     masquerade: bool = False
+    sticky_seconds: int | None = None
+    draw: str = RANDOM
 
     @property
     def chain(self) -> str:
-        return f"{'masquerade-' if self.masquerade else ''}{self.lane.prefix}pick-{self.count}"
+        sticky = "" if self.sticky_seconds is None else f"sticky-{self.sticky_seconds}-"
+        draw = "" if self.draw == RANDOM else f"{self.draw}-"
+        return f"{'masquerade-' if self.masquerade else ''}{sticky}{draw}{self.lane.prefix}pick-{self.count}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,7 +175,7 @@ def find_picks(value: Value) -> tuple[Pick, ...]:
 
 def render_structure(picks: Iterable[Pick], config: RenderConfig) -> Structure:
     """Sets and chains for the draws in use; nothing else makes their number grow."""
-    used = sorted(set(picks), key=lambda p: (p.lane.prefix, p.count, p.masquerade))
+    used = sorted(set(picks), key=lambda p: (p.lane.prefix, p.count, p.masquerade, p.sticky_seconds or 0, p.draw))
     sets = _static_sets()
     chains = _static_chains(config)
     for lane in LANES:
@@ -157,13 +185,48 @@ def render_structure(picks: Iterable[Pick], config: RenderConfig) -> Structure:
             name = lane.slot(index)
             sets[name] = SetSpec(types, TARGET_TYPES)
             chains[name] = Chain(((TranslateTo(lane.fields, name),),))
-        for count in sorted(counts):
-            draw = GotoRandom(tuple(lane.slot(i) for i in range(count))) if count > 1 else Goto(lane.slot(0))
-            chains[Pick(lane, count).chain] = Chain(((draw,),))
+        for pick in used:
+            if pick.lane == lane:
+                _add_pick(replace(pick, masquerade=False), sets=sets, chains=chains)
     for pick in used:
         if pick.masquerade:
             chains[pick.chain] = Chain(((SetMark(MARK), Goto(replace(pick, masquerade=False).chain)),))
     return Structure(sets, chains)
+
+
+def _add_pick(pick: Pick, *, sets: dict[str, SetSpec], chains: dict[str, Chain]) -> None:
+    """The chain of a draw.
+
+    Session affinity: the sets of those who are remembered are asked in turn; who is in none draws. Each slot has a set
+    of its own, whose key is the client and what it asked; a map from the client to its slot would need a place to put
+    the answer, and a packet has none that is not somebody else's. Rule: spec "proxy" §5.
+    """
+    lane, seconds = pick.lane, pick.sticky_seconds
+    if seconds is None:
+        names = tuple(lane.slot(index) for index in range(pick.count))
+        chains[pick.chain] = Chain(((_draw(names, pick.draw),),))
+        return
+    key = (Field.SADDR, *lane.fields)
+    names = tuple(lane.sticky(index, seconds) for index in range(pick.count))
+    for index, name in enumerate(names):
+        if name not in sets:
+            sets[name] = sticky_spec(lane, seconds)
+            chains[name] = Chain(((Remember(key, name),), (Goto(lane.slot(index)),)))
+    known: tuple[Rule, ...] = tuple((InSet(key, name), Goto(name)) for name in names)
+    chains[pick.chain] = Chain((*known, (_draw(names, pick.draw),)))
+
+
+def _draw(chains: tuple[str, ...], draw: str) -> Draw | Goto:
+    if len(chains) == 1:
+        return Goto(chains[0])
+    if draw == RANDOM:
+        return GotoRandom(chains)
+    return GotoByHash(chains, HASH_SEED) if draw == HASH else GotoInTurn(chains)
+
+
+def sticky_spec(lane: Lane, seconds: int) -> SetSpec:
+    """The set of the clients that one slot remembers."""
+    return SetSpec((Type.ADDRESS, *(NODE_PORT_TYPES if lane.is_node_port else SERVICE_TYPES)), timeout_seconds=seconds)
 
 
 def _static_sets() -> dict[str, SetSpec]:
@@ -187,10 +250,14 @@ def find_spec(name: str) -> SetSpec | None:
     found = _SLOT_NAME.fullmatch(name)
     if found is None:
         return _static_sets().get(name)
-    return SetSpec(NODE_PORT_TYPES if "node-port" in found[1] else SERVICE_TYPES, TARGET_TYPES)
+    seconds, lane = found[1], _LANE_OF_PREFIX[found[2]]
+    if seconds is not None:
+        return sticky_spec(lane, int(seconds))
+    return SetSpec(NODE_PORT_TYPES if lane.is_node_port else SERVICE_TYPES, TARGET_TYPES)
 
 
-_SLOT_NAME = re.compile(r"((?:local-)?(?:node-port-)?)slot-[0-9]+")
+_SLOT_NAME = re.compile(r"(?:sticky-([0-9]+)-)?((?:local-)?(?:node-port-)?)slot-[0-9]+")
+_LANE_OF_PREFIX = {lane.prefix: lane for lane in LANES}
 
 
 def _static_chains(config: RenderConfig) -> dict[str, Chain]:
@@ -298,7 +365,9 @@ def _masquerade_outgoing(config: RenderConfig) -> Iterator[Rule]:
         yield (InNetwork(Field.SADDR, cidr), *outside, LeavesBy("lo", negate=True), MasqueradeSource())
 
 
-_PICK_NAME = re.compile(r"(masquerade-)?((?:local-)?(?:node-port-)?)pick-([0-9]+)")
+_PICK_NAME = re.compile(
+    r"(masquerade-)?(?:sticky-([0-9]+)-)?(?:(hash|turn-[0-9]+)-)?((?:local-)?(?:node-port-)?)pick-([0-9]+)"
+)
 
 
 @functools.cache
@@ -306,8 +375,9 @@ def _parse_pick(chain: str) -> tuple[Pick, ...]:
     found = _PICK_NAME.fullmatch(chain)
     if found is None:
         return ()
-    lane = next(lane for lane in LANES if lane.prefix == found[2])
-    return (Pick(lane, int(found[3]), found[1] is not None),)
+    seconds = int(found[2]) if found[2] is not None else None
+    lane = _LANE_OF_PREFIX[found[4]]
+    return (Pick(lane, int(found[5]), found[1] is not None, seconds, found[3] or RANDOM),)
 
 
 @functools.cache

@@ -10,11 +10,13 @@ from seaway.proxy.nftables.diff import (
     AddElements,
     Command,
     DeleteElements,
+    Forget,
+    Remind,
     ReplaceElements,
     SetRules,
     Transaction,
 )
-from seaway.proxy.nftables.elements import type_length
+from seaway.proxy.nftables.elements import REMEMBERED, type_length
 from seaway.proxy.nftables.objects import (
     ArrivesBy,
     Chain,
@@ -23,6 +25,8 @@ from seaway.proxy.nftables.objects import (
     Field,
     FlipMark,
     Goto,
+    GotoByHash,
+    GotoInTurn,
     GotoRandom,
     Hook,
     InNetwork,
@@ -36,6 +40,7 @@ from seaway.proxy.nftables.objects import (
     LeavesBy,
     MasqueradeSource,
     Reject,
+    Remember,
     Return,
     Rule,
     Ruleset,
@@ -82,6 +87,10 @@ def _command_lines(command: Command, family: Family) -> Iterator[str]:
                     f"replace element {name} {format_element(key, old, spec, family)}"
                     f" by {format_element(key, new, spec, family)}"
                 )
+        case Forget(name, keys):
+            yield f"forget {len(keys)} in {name}"
+        case Remind(name, entries):
+            yield f"remind {name} of {len(entries)}"
         case SetRules(name, chain, _):
             yield f"set rules {name}"
             yield from (f"    {format_rule(rule, family)}" for rule in chain.rules or ())
@@ -95,6 +104,12 @@ def _set_lines(name: str, spec: SetSpec, ruleset: Ruleset) -> list[str]:
     lines = [f"\t{kind} {name} {{", f"\t\ttype {_format_types(spec, ruleset.family)}"]
     if spec.is_interval:
         lines.append("\t\tflags interval")
+    if spec.timeout_seconds is not None:
+        lines += [
+            f"\t\tsize {REMEMBERED}",
+            "\t\tflags dynamic,timeout",
+            f"\t\ttimeout {format_seconds(spec.timeout_seconds)}",
+        ]
     elements = ruleset.elements.get(name, {})
     if elements:
         shown = [format_element(key, elements[key], spec, ruleset.family) for key in sorted(elements)]
@@ -196,6 +211,8 @@ def _format_statement(statement: Statement, family: Family) -> str:
     match statement:
         case InSet(fields, name):
             return f"{_format_fields(fields, family)} @{name}"
+        case Remember(fields, name):
+            return f"update @{name} {{ {_format_fields(fields, family)} }}"
         case Vmap(fields, name):
             return f"{_format_fields(fields, family)} vmap @{name}"
         case TranslateTo(fields, name):
@@ -215,14 +232,23 @@ def _format_statement(statement: Statement, family: Family) -> str:
         case FlipMark(mask):
             return f"meta mark set meta mark ^ 0x{mask:08x}"
         case GotoRandom(chains):
-            targets = ", ".join(f"{index} : goto {chain}" for index, chain in enumerate(chains))
-            return f"numgen random mod {len(chains)} vmap {{ {targets} }}"
+            return f"numgen random mod {_format_draw(chains)}"
+        case GotoInTurn(chains):
+            return f"numgen inc mod {_format_draw(chains)}"
+        case GotoByHash(chains, seed):
+            modulus, _, targets = _format_draw(chains).partition(" ")
+            return f"jhash {_format_fields((Field.SADDR,), family)} mod {modulus} seed 0x{seed:x} {targets}"
         case Jump(chain):
             return f"jump {chain}"
         case Goto(chain):
             return f"goto {chain}"
         case _:
             return _WORDS[type(statement)]
+
+
+def _format_draw(chains: tuple[str, ...]) -> str:
+    targets = ", ".join(f"{index} : goto {chain}" for index, chain in enumerate(chains))
+    return f"{len(chains)} vmap {{ {targets} }}"
 
 
 _WORDS: dict[type[Statement], str] = {
@@ -234,6 +260,16 @@ _WORDS: dict[type[Statement], str] = {
     Drop: "drop",
     Reject: "reject",
 }
+
+
+def format_seconds(seconds: int) -> str:
+    """`3h`, `1m30s`, as nft writes it."""
+    parts = []
+    for unit, length in (("d", 86400), ("h", 3600), ("m", 60), ("s", 1)):
+        count, seconds = divmod(seconds, length)
+        if count:
+            parts.append(f"{count}{unit}")
+    return "".join(parts) or "0s"
 
 
 def _format_fields(fields: tuple[Field, ...], family: Family) -> str:

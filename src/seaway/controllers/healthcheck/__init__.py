@@ -1,0 +1,1 @@
+"""Active checks of endpoints that no kubelet watches; what they find becomes conditions of EndpointSlices."""

@@ -1,0 +1,1 @@
+"""Hand-made Endpoints of Services without selector, copied into EndpointSlices."""

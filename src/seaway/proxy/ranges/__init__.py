@@ -1,0 +1,1 @@
+"""Which addresses are Services: rules and routes follow it."""

@@ -1,0 +1,292 @@
+"""The mirroring loop against the real API server in memory. Rule: spec "controllers" §4."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import msgspec
+
+from seaway.api.endpointslice.types import EndpointSlice
+from seaway.api.machinery.errors import Forbidden
+from seaway.api.machinery.http import Identity, Request
+from seaway.api.registry import ENDPOINT_SLICES, ENDPOINTS, EVENTS, NAMESPACES, SERVICES
+from seaway.client.requests import MERGE_PATCH, Client
+from seaway.client.run import Change, Informer
+from seaway.testing.builders import make_service
+from seaway.testing.cluster import Cluster
+from tests.controllers.mirroring.mirrors import say
+from tests.scenarios.test_control_loops import Json, create_node, find, list_slices, play, run_pod
+from tests.scenarios.test_endpoints import endpoints
+from tests.scenarios.test_endpoints import expect as expect_endpoints
+
+MIRRORING = ("mirroring", "garbage", "namespace")
+BY_HAND = ["IPv4 :80 | 192.0.2.1"]
+
+
+def two_subsets(*ports: int) -> Json:
+    subsets = [{"addresses": [{"ip": "192.0.2.1"}], "ports": [{"name": f"p{n}", "port": n}]} for n in ports]
+    return {**endpoints(), "subsets": subsets}
+
+
+async def expect(cluster: Cluster, client: Client, wanted: list[str], service: str = "web") -> None:
+    async def check() -> bool:
+        return say(await list_slices(client, service)) == wanted
+
+    try:
+        await cluster.eventually(check)
+    except TimeoutError:
+        assert say(await list_slices(client, service)) == wanted
+        raise
+
+
+async def make_both(client: Client, **meta: Any) -> None:
+    await client.create(SERVICES, make_service("web", selector={}), "default")
+    await client.create(ENDPOINTS, endpoints(**meta), "default")
+
+
+async def record_slices(client: Client) -> tuple[list[Change[EndpointSlice]], asyncio.Task[None]]:
+    """Every change of a slice from now on."""
+    seen: list[Change[EndpointSlice]] = []
+    informer = Informer(client, ENDPOINT_SLICES, EndpointSlice)
+    task = asyncio.create_task(informer.run())
+    await informer.wait_synced()
+    informer.subscribe(seen.append)
+    return seen, task
+
+
+def test_hand_made_endpoints_are_mirrored_through_create_update_and_delete() -> None:
+    async def scenario(cluster: Cluster, client: Client) -> None:
+        await make_both(client)
+        await expect(cluster, client, BY_HAND)
+        (made,) = await list_slices(client)
+        labels = made.metadata.labels
+        assert labels["endpointslice.kubernetes.io/managed-by"] == "endpointslicemirroring-controller.k8s.io"
+        changed = {"subsets": [{"addresses": [{"ip": "192.0.2.2"}], "ports": [{"name": "http", "port": 81}]}]}
+        await client.patch(ENDPOINTS, "web", "default", patch=changed, patch_type=MERGE_PATCH)
+        await expect(cluster, client, ["IPv4 http:81 | 192.0.2.2"])
+        (kept,) = await list_slices(client)
+        assert kept.metadata.name == made.metadata.name, "one update instead of a delete and a create"
+        await client.delete(ENDPOINTS, "web", "default")
+        await expect(cluster, client, [])
+
+    play(scenario, enabled=MIRRORING)
+
+
+def test_one_address_with_two_ports_is_two_slices() -> None:
+    async def scenario(cluster: Cluster, client: Client) -> None:
+        await client.create(SERVICES, make_service("web", selector={}), "default")
+        await client.create(ENDPOINTS, two_subsets(9090, 9091), "default")
+        await expect(cluster, client, ["IPv4 p9090:9090 p9091:9091 | 192.0.2.1"])
+        subsets = two_subsets(9090, 9091)["subsets"]
+        subsets[1]["addresses"].append({"ip": "192.0.2.2"})
+        await client.patch(ENDPOINTS, "web", "default", patch={"subsets": subsets}, patch_type=MERGE_PATCH)
+        await expect(cluster, client, ["IPv4 p9090:9090 | 192.0.2.1", "IPv4 p9091:9091 | 192.0.2.1 192.0.2.2"])
+
+    play(scenario, enabled=MIRRORING)
+
+
+def test_both_families_and_more_than_1000_addresses() -> None:
+    async def scenario(cluster: Cluster, client: Client) -> None:
+        many = [{"ip": f"10.1.{n // 250}.{n % 250 + 1}"} for n in range(1000)] + [{"ip": "2001:db8::1"}]
+        body = {**endpoints(), "subsets": [{"addresses": many, "ports": [{"port": 80}]}]}
+        await client.create(SERVICES, make_service("web", selector={}), "default")
+        await client.create(ENDPOINTS, body, "default")
+
+        async def is_mirrored() -> bool:
+            return bool(await list_slices(client))
+
+        await cluster.eventually(is_mirrored)
+        assert [(s.address_type, len(s.endpoints or ())) for s in await list_slices(client)] == [("IPv4", 1000)]
+        await asyncio.sleep(1)
+        page = await client.list(EVENTS, "default", field_selector="involvedObject.kind=Endpoints")
+        (event,) = [msgspec.json.decode(raw) for raw in page.items]
+        assert (event["reason"], event["type"]) == ("TooManyAddressesToMirror", "Warning")
+        assert event["source"] == {"component": "endpoint-slice-mirroring-controller"}
+        assert event["message"] == (
+            "A max of 1000 addresses can be mirrored to EndpointSlices per Endpoints subset. 1 addresses were skipped"
+        )
+        body["subsets"][0]["addresses"] = many[1:]
+        await client.patch(ENDPOINTS, "web", "default", patch={"subsets": body["subsets"]}, patch_type=MERGE_PATCH)
+
+        async def has_both() -> bool:
+            return len(await list_slices(client)) == 2
+
+        await cluster.eventually(has_both)
+        sizes = sorted((s.address_type, len(s.endpoints or ())) for s in await list_slices(client))
+        assert sizes == [("IPv4", 999), ("IPv6", 1)]
+
+    play(scenario, enabled=MIRRORING)
+
+
+async def toggle_skip_label(client: Client, value: str | None) -> None:
+    label = {"endpointslice.kubernetes.io/skip-mirror": value}
+    await client.patch(ENDPOINTS, "web", "default", patch={"metadata": {"labels": label}}, patch_type=MERGE_PATCH)
+
+
+def test_the_label_that_skips_takes_the_slices_away_and_gives_them_back() -> None:
+    async def scenario(cluster: Cluster, client: Client) -> None:
+        await make_both(client)
+        await expect(cluster, client, BY_HAND)
+        await toggle_skip_label(client, "true")
+        await expect(cluster, client, [])
+        await toggle_skip_label(client, None)
+        await expect(cluster, client, BY_HAND)
+
+    play(scenario, enabled=MIRRORING)
+
+
+def test_a_lock_of_leader_elections_is_not_mirrored() -> None:
+    async def scenario(cluster: Cluster, client: Client) -> None:
+        await make_both(client, annotations={"control-plane.alpha.kubernetes.io/leader": "{}"})
+        await asyncio.sleep(5)
+        assert await list_slices(client) == []
+
+    play(scenario, enabled=MIRRORING)
+
+
+def test_endpoints_may_be_made_before_their_service_and_the_slices_go_with_it() -> None:
+    async def scenario(cluster: Cluster, client: Client) -> None:
+        await client.create(ENDPOINTS, endpoints(), "default")
+        await asyncio.sleep(5)
+        assert await list_slices(client) == []
+        await client.create(SERVICES, make_service("web", selector={}), "default")
+        await expect(cluster, client, BY_HAND)
+        await client.delete(SERVICES, "web", "default")
+        await expect(cluster, client, [])
+
+    play(scenario, enabled=MIRRORING)
+
+
+def test_a_service_gains_and_loses_a_selector_while_all_loops_run() -> None:
+    async def scenario(cluster: Cluster, client: Client) -> None:
+        await make_both(client)
+        await expect(cluster, client, BY_HAND)
+        await create_node(client, "n1")
+        await run_pod(client, "a", "10.244.0.2")
+        await client.patch(SERVICES, "web", "default", patch={"spec": {"selector": {"app": "web"}}})
+        await expect(cluster, client, ["IPv4 :80 | 10.244.0.2"])
+        (slice_,) = await list_slices(client)
+        assert slice_.metadata.labels["endpointslice.kubernetes.io/managed-by"] == "endpointslice-controller.k8s.io"
+        await expect_endpoints(cluster, client, ["10.244.0.2 |  : 80"])
+        await client.patch(SERVICES, "web", "default", patch={"spec": {"selector": None}})
+        await expect(cluster, client, ["IPv4 :80 | 10.244.0.2"] * 2)
+        # Rule: spec "controllers" §1.2: stale slices stay and the Endpoints, now nobody's, are mirrored.
+
+    play(scenario, enabled=("endpoints", "endpointslice", "garbage", "mirroring", "namespace"))
+
+
+def test_slices_by_hand_and_of_others_are_left_alone() -> None:
+    async def scenario(cluster: Cluster, client: Client) -> None:
+        slice_ = {
+            "apiVersion": "discovery.k8s.io/v1", "kind": "EndpointSlice", "addressType": "IPv4",
+            "metadata": {"name": "by-hand", "labels": {
+                "kubernetes.io/service-name": "web", "endpointslice.kubernetes.io/managed-by": "e2e-test",
+            }},
+            "endpoints": [{"addresses": ["192.0.2.9"]}], "ports": [{"name": "x", "port": 9}],
+        }  # fmt: skip
+        made = await client.create(ENDPOINT_SLICES, slice_, "default")
+        await make_both(client)
+        await expect(cluster, client, [*BY_HAND, "IPv4 x:9 | 192.0.2.9"])
+        await client.delete(ENDPOINTS, "web", "default")
+        await expect(cluster, client, ["IPv4 x:9 | 192.0.2.9"])
+        assert await find(client, ENDPOINT_SLICES, "by-hand", "default") == made
+
+    play(scenario, enabled=MIRRORING)
+
+
+def test_what_others_do_to_a_mirrored_slice_is_put_right() -> None:
+    async def scenario(cluster: Cluster, client: Client) -> None:
+        await make_both(client)
+        await expect(cluster, client, BY_HAND)
+        (made,) = await list_slices(client)
+        await client.patch(ENDPOINT_SLICES, made.metadata.name, "default", patch={"endpoints": []})
+        await expect(cluster, client, BY_HAND)
+        await client.delete(ENDPOINT_SLICES, made.metadata.name, "default")
+        await expect(cluster, client, BY_HAND)
+
+    play(scenario, enabled=MIRRORING)
+
+
+def test_the_own_writes_are_no_reason_to_write_and_rest_is_rest() -> None:
+    async def scenario(cluster: Cluster, client: Client) -> None:
+        seen, task = await record_slices(client)
+        await client.create(SERVICES, make_service("web", selector={}), "default")
+        await client.create(ENDPOINTS, {**endpoints(), "metadata": {"name": "web", "labels": {"a": ""}}}, "default")
+        await expect(cluster, client, BY_HAND)
+        await asyncio.sleep(600)
+        assert len(seen) == 1, "an empty label is a label"
+        for n in range(2, 12):
+            subsets = [{"addresses": [{"ip": f"192.0.2.{n}"}], "ports": [{"port": 80}]}]
+            await client.patch(ENDPOINTS, "web", "default", patch={"subsets": subsets}, patch_type=MERGE_PATCH)
+        await expect(cluster, client, ["IPv4 :80 | 192.0.2.11"])
+        await asyncio.sleep(600)
+        assert {change.key for change in seen} == {seen[0].key}, "one slice, however stale the cache was"
+        assert len(seen) <= 11
+        task.cancel()
+
+    play(scenario, enabled=("mirroring",))
+
+
+def test_what_was_missed_is_made_up_for_at_the_start() -> None:
+    async def scenario(cluster: Cluster, client: Client) -> None:
+        await make_both(client)
+        first = await cluster.start_controllers(enabled=("mirroring",))
+        await expect(cluster, client, BY_HAND)
+        first.cancel()
+        await asyncio.gather(first, return_exceptions=True)
+        cluster.tasks.remove(first)
+        await client.delete(ENDPOINTS, "web", "default")
+        await client.create(SERVICES, make_service("new", selector={}), "default")
+        await client.create(ENDPOINTS, endpoints("new"), "default")
+        await cluster.start_controllers(enabled=("mirroring",))
+        await expect(cluster, client, [])
+        await expect(cluster, client, BY_HAND, "new")
+
+    play(scenario, enabled=())
+
+
+def test_a_cut_of_the_server_loses_nothing() -> None:
+    async def scenario(cluster: Cluster, client: Client) -> None:
+        await make_both(client)
+        await expect(cluster, client, BY_HAND)
+        cluster.cut()
+        subsets = [{"addresses": [{"ip": "192.0.2.2"}], "ports": [{"port": 80}]}]
+        direct = cluster.direct_client()
+        await direct.patch(ENDPOINTS, "web", "default", patch={"subsets": subsets}, patch_type=MERGE_PATCH)
+        await asyncio.sleep(30)
+        cluster.mend()
+        await asyncio.sleep(60)
+        assert say(await list_slices(direct)) == ["IPv4 :80 | 192.0.2.2"]
+
+    play(scenario, enabled=("mirroring",))
+
+
+def refuse(cluster: Cluster, matches: Callable[[Request], bool], error: Exception) -> list[Request]:
+    """From now on the loops' requests that match are refused; returns those that were."""
+    refused: list[Request] = []
+    handle: Callable[[Request, Identity], Awaitable[Any]] = cluster.server.handle
+
+    async def refusing(request: Request, identity: Identity) -> Any:
+        if matches(request) and identity.user == "system:kube-controller-manager":
+            refused.append(request)
+            raise error
+        return await handle(request, identity)
+
+    cluster.server.handle = refusing  # type: ignore[method-assign]
+    return refused
+
+
+def test_a_namespace_that_ends_is_no_failure() -> None:
+    async def scenario(cluster: Cluster, client: Client) -> None:
+        await client.create(NAMESPACES, {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "shop"}})
+        ending = {"details": {"causes": [{"reason": "NamespaceTerminating", "message": "", "field": ""}]}}
+        refused = refuse(
+            cluster, lambda r: r.method == "POST" and "endpointslices" in r.path, Forbidden("ending", **ending)
+        )
+        await make_both(client)
+        await asyncio.sleep(600)
+        assert len(refused) == 1, "it is not tried again"
+
+    play(scenario, enabled=("mirroring",))
