@@ -13,8 +13,6 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
-import msgspec
-
 from bench.credentials import socket_connection
 from bench.figures import percentile
 from bench.pods import choose_pod_address, make_status, make_workload_pod, name_pod
@@ -36,7 +34,8 @@ class _Sight:
     def __init__(self, client: Client) -> None:
         self.informer = Informer(client, ENDPOINT_SLICES, EndpointSlice)
         self.ready: dict[str, bool] = {}
-        self.events = self.emptied = 0
+        self.events = self.count = 0
+        self.goal, self.reached = 0, asyncio.Event()
         self._waiting: dict[tuple[str, bool], asyncio.Future[float]] = {}
         self.informer.subscribe(self._note)
 
@@ -46,12 +45,18 @@ class _Sight:
         self._waiting[address, is_ready] = waiting
         return waiting
 
+    def check_goal(self) -> None:
+        """Whether so many addresses are ready as are waited for."""
+        if self.goal and self.count >= self.goal:
+            self.reached.set()
+
     def _note(self, change: Change[EndpointSlice]) -> None:
         seen = time.monotonic()
         self.events += 1
         for slice_ in (change.old, change.new):
             for endpoint in (slice_.endpoints or ()) if slice_ is not None else ():
                 address, is_ready = endpoint.addresses[0], slice_ is change.new and endpoint.is_ready
+                self.count += is_ready - self.ready.get(address, False)
                 self.ready[address] = is_ready
         for slice_ in (change.old, change.new):
             for endpoint in (slice_.endpoints or ()) if slice_ is not None else ():
@@ -59,6 +64,7 @@ class _Sight:
                 waiting = self._waiting.pop((address, self.ready[address]), None)
                 if waiting is not None and not waiting.done():
                     waiting.set_result(seen)
+        self.check_goal()
 
 
 @asynccontextmanager
@@ -79,8 +85,9 @@ async def wait_converged(folder: Path, endpoints: int, timeout_seconds: float) -
     """Seconds until so many addresses are ready in slices. Raises TimeoutError."""
     begun = time.monotonic()
     async with _open_sight(folder) as (_, sight), asyncio.timeout(timeout_seconds):
-        while sum(sight.ready.values()) < endpoints:
-            await asyncio.sleep(0.02)
+        sight.goal = endpoints
+        sight.check_goal()
+        await sight.reached.wait()
         return time.monotonic() - begun
 
 
@@ -153,9 +160,7 @@ async def _find_addresses(client: Client, chosen: set[tuple[int, int]]) -> dict[
     return found
 
 
-async def measure_rollout(
-    folder: Path, *, pods: int, at_once: int, say: Callable[..., None]
-) -> None:
+async def measure_rollout(folder: Path, *, pods: int, at_once: int, say: Callable[..., None]) -> None:
     """All Pods of the first Service are replaced, so many at once. Says how many slices were written."""
     async with _open_sight(folder) as (client, sight):
         before, begun = sight.events, time.monotonic()
@@ -167,11 +172,9 @@ async def measure_rollout(
             await asyncio.wait_for(asyncio.gather(*seen), GRACE_SECONDS)
             gone = [sight.expect(choose_pod_address(n), False) for n in part]
             options = {"gracePeriodSeconds": 0}
-            await asyncio.gather(
-                *(client.delete(PODS, name_pod(0, n), "default", options=options) for n in part)
-            )
+            await asyncio.gather(*(client.delete(PODS, name_pod(0, n), "default", options=options) for n in part))
             await asyncio.wait_for(asyncio.gather(*gone), GRACE_SECONDS)
-            emptiest = min(emptiest, sum(sight.ready.values()))
+            emptiest = min(emptiest, sight.count)
         say(writes=sight.events - before, seconds=time.monotonic() - begun, emptiest=emptiest)
 
 

@@ -110,7 +110,9 @@ def _measure_rollout(figures: list[Figure]) -> None:
             _converge(folder, ROLLOUT_PODS)
             found = _ask(folder, {"measure": "rollout", "pods": ROLLOUT_PODS, "at_once": AT_ONCE})
     goal = Goal(ROLLOUT.what, "", at_most=_count_required(ROLLOUT_PODS, AT_ONCE))
-    note = f"{found['seconds']:.1f} s; never fewer than {found['emptiest']:.0f} ready; the goal: one write per Pod's change"
+    note = (
+        f"{found['seconds']:.1f} s; never fewer than {found['emptiest']:.0f} ready; goal: a write per change of a Pod"
+    )
     figures.append(Figure(goal, found["writes"], note))
 
 

@@ -49,6 +49,8 @@ REMINDER_SECONDS = 600.0
 """Before the same words about hints are posted again. (Upstream posts them at each sync, and merges.)"""
 BACK_OFF = BackOff(first_seconds=0.1, max_seconds=30.0)
 
+MEMO_FROM = 50
+"""Pods of a Service from which on their endpoints are kept between syncs: a few are cheaper made anew than kept."""
 _MEMO_SLACK = 64
 _ALL_NODES = "nodes"
 
@@ -56,10 +58,10 @@ _ALL_NODES = "nodes"
 @dataclass(slots=True)
 class _ServiceState:
     tracker: SliceTracker = field(default_factory=SliceTracker)
-    memo: Memo = field(default_factory=dict)
+    memo: Memo | None = None
     trigger: TriggerState | None = None
     remembered: Remembered = NOTHING
-    told: dict[tuple[str, str], tuple[str, float]] = field(default_factory=dict)
+    told: dict[tuple[str, str], tuple[str, float]] | None = None
     synced_at: float = float("-inf")
 
 
@@ -182,14 +184,16 @@ class EndpointSliceController:
         mine = state.tracker.overlay((s for s in cached if is_managed(s)), reached=self._slices.resource_version)
         existing = [s for s in mine if s.metadata.deletion_timestamp is None]
         state.trigger, trigger_time = advance_trigger(state.trigger, service, pods)
+        if len(pods) < MEMO_FROM:
+            state.memo = None
+        elif state.memo is None or len(state.memo) > 2 * len(pods) + _MEMO_SLACK:
+            state.memo = {}
         plan = plan_slices(
             service, pods, self._nodes.objects, existing,
             topology=self._topology, remembered=state.remembered, max_endpoints=self._max_endpoints, memo=state.memo,
         )  # fmt: skip
         state.remembered = plan.remembered
         self._metrics.observe_sync(key, service, plan)
-        if len(state.memo) > 2 * len(pods) + _MEMO_SLACK:
-            state.memo.clear()
         failures = _WriteFailures()
         if not plan.is_empty:
             await self._apply(service, state, plan, trigger_time, failures)
@@ -235,6 +239,8 @@ class EndpointSliceController:
         """Post the Event, unless the last about this was the same and is not long ago."""
         subject = (happening.series, "" if happening.reason.startswith("TopologyAware") else happening.reason)
         now = asyncio.get_running_loop().time()
+        if state.told is None:
+            state.told = {}
         said, said_at = state.told.get(subject, ("", 0.0))
         if said != happening.message or now - said_at >= REMINDER_SECONDS:
             state.told[subject] = (happening.message, now)
