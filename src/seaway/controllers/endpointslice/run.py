@@ -266,7 +266,7 @@ class EndpointSliceController:
             await self._client.delete(
                 ENDPOINT_SLICES, meta.name, meta.namespace, options={"preconditions": {"uid": meta.uid}}
             )
-        except (NotFound, Conflict):  # gone, or another by now
+        except NotFound:
             state.tracker.forget(slice_)
             return
         state.tracker.record_deletion(slice_, self._slices.objects.get(object_key(meta)))
@@ -288,6 +288,9 @@ class _WriteFailures(RetryLater):
 
     def __str__(self) -> str:
         return "; ".join(self.texts)
+
+    def __repr__(self) -> str:
+        return f"RetryLater({str(self)!r})"
 
 
 def _find_service_key(slice_: EndpointSlice | None) -> str:
