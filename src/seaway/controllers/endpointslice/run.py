@@ -38,7 +38,11 @@ from seaway.controllers.shared.run import Shared
 log = logging.getLogger(__name__)
 
 COALESCE_SECONDS = 0.005
-"""The least time between two syncs of a Service for Pod changes; a first change after quiet is not held up."""
+"""The least time between two syncs of a Service for Pod changes; a first change after quiet is not held up.
+
+A sync that took longer is followed by as long a rest: the slower the server, the more changes share a write.
+"""
+MAX_REST_SECONDS = 0.1
 FOREIGN_CHANGE_SECONDS = 1.0
 """Before a slice that somebody else changed is put right (upstream's minimum)."""
 WORKERS = 16
@@ -62,7 +66,7 @@ class _ServiceState:
     trigger: TriggerState | None = None
     remembered: Remembered = NOTHING
     told: dict[tuple[str, str], tuple[str, float]] | None = None
-    synced_at: float = float("-inf")
+    due_again: float = float("-inf")
 
 
 class EndpointSliceController:
@@ -145,8 +149,7 @@ class EndpointSliceController:
 
     def _add_soon(self, key: str) -> None:
         if self._is_started:
-            quiet_since = self._state(key).synced_at
-            self._queue.add_after(key, quiet_since + COALESCE_SECONDS - asyncio.get_running_loop().time())
+            self._queue.add_after(key, self._state(key).due_again - asyncio.get_running_loop().time())
 
     def _add_foreign(self, key: str) -> None:
         if self._is_started and key in self._services.objects:
@@ -168,17 +171,21 @@ class EndpointSliceController:
         if service.spec.type == "ExternalName" or not service.spec.selector:
             return None
         state = self._state(key)
+        now = asyncio.get_running_loop().time
+        begun = now()
+        state.due_again = begun + COALESCE_SECONDS
         try:
             await self._reconcile(key, service, state)
         except Exception as error:
             is_stale = isinstance(error, _WriteFailures) and error.is_stale
             self._metrics.observe_result("stale" if is_stale else "error")
             raise
+        finally:
+            state.due_again = max(state.due_again, now() + min(now() - begun, MAX_REST_SECONDS))
         self._metrics.observe_result("success")
         return ECHO_SECONDS if len(state.tracker) else None
 
     async def _reconcile(self, key: str, service: Service, state: _ServiceState) -> None:
-        state.synced_at = asyncio.get_running_loop().time()
         pods = self._selection.select_pods(service)
         cached = (self._slices.objects[name] for name in self._slices_by_service.get(key))
         mine = state.tracker.overlay((s for s in cached if is_managed(s)), reached=self._slices.resource_version)

@@ -20,8 +20,10 @@ from seaway.controllers.selection import Selection
 from seaway.telemetry.metrics import Metrics
 
 T = TypeVar("T")
-PAGE_SIZE = 500
-"""Of lists, as upstream's: a hundred thousand Pods in one body would cost more memory than they do afterwards."""
+PAGE_SIZE = 2000
+"""Of lists: a hundred thousand Pods in one body cost more memory than they do afterwards. (Upstream's clients take
+500 at a time, with which the server of ours spends twice the time.)
+"""
 
 
 class Shared:
