@@ -190,3 +190,41 @@ def test_a_quota_is_counted_though_nobody_writes() -> None:
         await store.close()
 
     asyncio.run(run())
+
+
+def test_a_quota_without_room_for_what_the_server_makes_keeps_no_server_from_starting(tmp_path: Path) -> None:
+    async def before(ask: Conversation) -> None:
+        hard = {"configmaps": "0", "services": "0", "count/serviceaccounts": "0"}
+        quota = {"metadata": {"name": "q"}, "spec": {"hard": hard}}
+        assert (await ask("POST", "/api/v1/namespaces/default/resourcequotas", quota)).status == 201
+        for config_map in (await ask("GET", CONFIG_MAPS)).body["items"]:
+            assert (await ask("DELETE", f"{CONFIG_MAPS}/{config_map['metadata']['name']}")).status == 200
+        assert (await ask("DELETE", "/api/v1/namespaces/default/serviceaccounts/default")).status == 200
+
+    async def after(ask: Conversation) -> None:
+        assert (await ask("GET", CONFIG_MAPS)).body["items"] == []
+        assert (await ask("DELETE", "/api/v1/namespaces/default/resourcequotas/q")).status == 200
+        await _keep_namespaces(ask.server.state)
+        assert (await ask("GET", "/api/v1/namespaces/default/serviceaccounts/default")).status == 200
+
+    on_sqlite(tmp_path / "db", before, after)
+
+
+def test_fifty_writers_over_a_file_take_what_a_quota_has_and_a_restart_finds_it_counted(tmp_path: Path) -> None:
+    """Rule: docs/design/0012: commits are carried out in the order in which they come."""
+    quotas = "/api/v1/namespaces/default/resourcequotas"
+
+    async def before(ask: Conversation) -> None:
+        quota = {"metadata": {"name": "q"}, "spec": {"hard": {"services": "40"}}}
+        writers = [ask("POST", SERVICES, make_service(f"a{i}")) for i in range(20)]
+        first = await asyncio.gather(*writers[:10], ask("POST", quotas, quota), *writers[10:])
+        assert [reply.status for reply in first] == [201] * 21
+        second = await asyncio.gather(*(ask("POST", SERVICES, make_service(f"b{i}")) for i in range(50)))
+        there = len((await ask("GET", SERVICES)).body["items"])
+        assert (there, [reply.status for reply in second].count(403)) == (40, 30)
+
+    async def after(ask: Conversation) -> None:
+        assert (await ask("GET", f"{quotas}/q")).body["status"]["used"] == {"services": "40"}
+        assert (await ask("POST", SERVICES, make_service("c"))).status == 403
+
+    on_sqlite(tmp_path / "db", before, after)

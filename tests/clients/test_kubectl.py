@@ -271,6 +271,19 @@ def test_requests_reach_a_program_behind_a_service(web: Kubectl) -> None:
 # Making.
 
 
+def test_a_quota_is_shown_and_refuses(kubectl: Kubectl) -> None:
+    """Rule: spec "service-api" §3.6."""
+    kubectl("create", "quota", "few", "--hard=services=1,services.nodeports=0")
+    kubectl("create", "service", "clusterip", "one", "--tcp=80")
+    told = "exceeded quota: few, requested: services=1, used: services=1, limited: services=1"
+    assert told in kubectl("create", "service", "clusterip", "two", "--tcp=80", code=1).stderr
+    assert "services: 1/1, services.nodeports: 0/0" in kubectl("get", "quota", "few").stdout
+    rows = [line.split() for line in kubectl("describe", "quota", "few").lines]
+    assert ["services", "1", "1"] in rows
+    kubectl("delete", "service", "one")
+    assert ["services", "0", "1"] in [line.split() for line in kubectl("describe", "quota", "few").lines]
+
+
 @covers("create namespace, configmap, secret, service, serviceaccount, role, …",
         "Namespace", "ConfigMap", "Secret", "Service", "ServiceAccount", "Role", "RoleBinding", "ClusterRole",
         "ClusterRoleBinding")  # fmt: skip

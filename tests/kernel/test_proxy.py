@@ -83,11 +83,18 @@ class Running:
         self.proxier.set_service(f"default/{name}", msgspec.convert(wire, Service))
 
     def endpoints(
-        self, addresses: list[str], service: str = "web", *, ports: Any = None, node_name: str = "node-1"
+        self,
+        addresses: list[str],
+        service: str = "web",
+        *,
+        ports: Any = None,
+        node_name: str = "node-1",
+        annotations: dict[str, str] | None = None,
     ) -> None:
         kind = "IPv6" if addresses and ":" in addresses[0] else "IPv4"
         name = f"{service}-{kind.lower()}-{node_name}"
         wire = make_slice(name, service, addresses, ports=ports, address_type=kind, nodeName=node_name)
+        wire["metadata"]["annotations"] = annotations or {}
         self.proxier.set_slice(f"default/{name}", msgspec.convert(wire, EndpointSlice))
 
     def sync(self) -> SyncReport:
@@ -414,6 +421,12 @@ def fill(proxy: Running) -> None:
     )
     proxy.endpoints(list(PODS), "sticky")
     proxy.endpoints(list(PODS6), "sticky")
+    for number, (name, balance) in enumerate((("turns", "round-robin"), ("hashed", "hash")), 14):
+        vips = [f"10.96.0.{number}", f"fd10:96::{number}"]
+        meta = {"annotations": {"seaway.dev/balance": balance}}
+        proxy.serve(name, meta=meta, clusterIP=vips[0], clusterIPs=vips, sessionAffinity="ClientIP")
+        proxy.endpoints(list(PODS), name)
+        proxy.endpoints(list(PODS6), name)
     udp = [{"name": "", "port": 8080, "protocol": "UDP"}]
     proxy.endpoints([PODS[0]], "balanced", ports=udp)
     proxy.endpoints([PODS6[0]], "balanced", ports=udp)

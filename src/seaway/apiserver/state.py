@@ -12,6 +12,7 @@ from seaway.api.registry import (
     CLUSTER_ROLE_BINDINGS,
     CLUSTER_ROLES,
     INGRESS_CLASSES,
+    LIMIT_RANGES,
     NAMESPACES,
     NODES,
     PODS,
@@ -26,6 +27,8 @@ from seaway.apiserver.access.credentials import Credentials
 from seaway.apiserver.access.rbac import Attributes, Decision, Policy, make_forbidden, make_refusal
 from seaway.apiserver.admission.accounts import admit_pod
 from seaway.apiserver.admission.classes import admit_priority, choose_ingress_class
+from seaway.apiserver.admission.limitranges import LIMITED_ON_UPDATE, fill_pod, find_limit_refusal
+from seaway.apiserver.admission.newnodes import taint_new_node
 from seaway.apiserver.admission.noderestriction import READ_BY_USE, find_use_refusal, find_write_refusal, node_name_of
 from seaway.apiserver.admission.refusals import (
     IMMORTAL_NAMESPACES,
@@ -160,7 +163,10 @@ class ServerState:
                 raise make_immortal_refusal(name)
 
     def admit_pod(self, pod: Json, namespace: str) -> Json:
-        """The Pod with what its class of priority and its service account give it. Raises Forbidden."""
+        """The Pod with what LimitRanges, its class of priority and its account give it. Raises Forbidden."""
+        if self._has_limits(namespace):
+            with self.admission("LimitRanger", "CREATE", "admit"):
+                pod = fill_pod(pod, self._list_limits(namespace))
         with self.admission("Priority", "CREATE", "admit"):
             pod = admit_priority(pod, _decode_all(self.watch_cache.cache(PRIORITY_CLASSES)))
         with self.admission("ServiceAccount", "CREATE", "admit"):
@@ -173,12 +179,33 @@ class ServerState:
         with self.admission("DefaultIngressClass", "CREATE", "admit"):
             return choose_ingress_class(ingress, _decode_all(self.watch_cache.cache(INGRESS_CLASSES)))
 
+    def admit_new_node(self, node: Json) -> Json:
+        """The Node with the taint that all begin with."""
+        with self.admission("TaintNodesByCondition", "CREATE", "admit"):
+            return taint_new_node(node)
+
     def admit_external_ips(self, service: Json, old: Json | None) -> None:
         """A Service adds external IPs only where the configuration allows it. Raises Forbidden."""
         with self.admission("DenyServiceExternalIPs", "CREATE" if old is None else "UPDATE"):
             refusal = find_external_ip_refusal(service, old, self.config, self.watch_cache.cache(NODES).select())
             if refusal is not None:
                 raise refusal
+
+    def admit_limits(self, resource: Resource, namespace: str, old: Json | None, new: Json) -> None:
+        """A Pod or a claim stays within what the namespace's LimitRanges say. Raises Forbidden."""
+        if not self._has_limits(namespace) or (old is not None and resource not in LIMITED_ON_UPDATE):
+            return
+        with self.admission("LimitRanger", "CREATE" if old is None else "UPDATE"):
+            why = find_limit_refusal(resource, new, self._list_limits(namespace))
+            if why:
+                raise make_forbidden(resource.group, resource.plural, new["metadata"].get("name", ""), why)
+
+    def _has_limits(self, namespace: str) -> bool:
+        cache = self.watch_cache.cache(LIMIT_RANGES)
+        return len(cache) > 0 and namespace != "" and cache.count(namespace) > 0
+
+    def _list_limits(self, namespace: str) -> list[Json]:
+        return [decode_object(record.body) for record in self.watch_cache.cache(LIMIT_RANGES).select(namespace)]
 
     def admit_quota(
         self, resource: Resource, namespace: str, old: Json | None, new: Json, *, judged: bool = True

@@ -107,6 +107,11 @@ class Informer(Generic[T]):
             handler(Change(key, None, obj))
         return lambda: self._handlers.remove(handler)
 
+    def decode_by(self, decode: Callable[[msgspec.Raw], T]) -> None:
+        """Decode each object by this: as the type, or as a subtype that keeps more. Only before `run`."""
+        assert not self._state.resource_version and not self._objects
+        self._decode = decode
+
     async def wait_synced(self) -> None:
         """Returns when `is_synced`."""
         await self._synced.wait()

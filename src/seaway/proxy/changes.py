@@ -84,4 +84,7 @@ def _ours(annotations: dict[str, str]) -> dict[str, str]:
 
 
 def _is_other_slice(before: EndpointSlice, after: EndpointSlice) -> bool:
-    return (before.endpoints, before.ports, before.address_type) != (after.endpoints, after.ports, after.address_type)
+    return (
+        (before.endpoints, before.ports, before.address_type) != (after.endpoints, after.ports, after.address_type)
+        or _ours(before.metadata.annotations) != _ours(after.metadata.annotations)
+    )  # fmt: skip

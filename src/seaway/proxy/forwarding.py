@@ -5,6 +5,7 @@ Nothing here knows how packets are handled. Invariants:
 1. A Service without a cluster IP of the family forwards nothing in it (spec "proxy" §1.3).
 2. `refusal` says what happens to those who get no endpoint; it is None exactly when everybody gets one.
 3. `outside` is None unless the external traffic policy is Local; then `endpoints` is for the cluster's own sources.
+4. An endpoint with a weight stands in `endpoints` as often as its weight says; one of weight 0 not at all.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from seaway.api.machinery.duration import DurationError, parse_duration
 from seaway.api.machinery.meta import object_key
 from seaway.api.service.types import Service, ServicePort
 from seaway.net.family import Family
+from seaway.proxy.balance import Balance, parse_balance, parse_weights, share_turns
 from seaway.proxy.config import NodeView
 from seaway.proxy.topology import EndpointChoice, ServingEndpoint, choose_endpoints
 
@@ -90,6 +92,7 @@ class Forwarding:
     masquerade: Masquerade
     refusal: Refusal | None = None
     affinity_seconds: int | None = None
+    balance: Balance = Balance.RANDOM
     source_ranges: tuple[str, ...] = ()
     """Only these sources may connect; empty: all."""
     serving: tuple[Target, ...] = ()
@@ -163,6 +166,7 @@ def group_endpoints(
     for piece in sorted(slices, key=lambda s: s.metadata.name):
         if piece.address_type != family.value:
             continue
+        weight, weights, _ = parse_weights(piece.metadata.annotations)
         for port in piece.ports or ():
             if not port.port or not 0 < port.port <= MAX_PORT:
                 continue
@@ -174,11 +178,11 @@ def group_endpoints(
                         continue
                     target = Target(address, port.port)
                     if target not in found or not endpoint.is_terminating:
-                        found[target] = _resolve(endpoint, target)
+                        found[target] = _resolve(endpoint, target, weights.get(text, weight))
     return grouped
 
 
-def _resolve(endpoint: Endpoint, target: Target) -> ServingEndpoint:
+def _resolve(endpoint: Endpoint, target: Target, weight: int) -> ServingEndpoint:
     hints = endpoint.hints
     return ServingEndpoint(
         target.address,
@@ -190,6 +194,7 @@ def _resolve(endpoint: Endpoint, target: Target) -> ServingEndpoint:
         endpoint.node_name or "",
         frozenset(z.name for z in hints.for_zones) if hints else frozenset(),
         frozenset(n.name for n in hints.for_nodes) if hints else frozenset(),
+        weight,
     )
 
 
@@ -209,7 +214,7 @@ def _forward_port(
     internal_local = spec.internal_traffic_policy == "Local"
     external_local = spec.external_traffic_policy == "Local" and is_external
     choice = choose_endpoints(
-        known,
+        [endpoint for endpoint in known if endpoint.weight],
         node=node.name,
         zone=node.zone,
         uses_cluster=not internal_local or bool(external),
@@ -218,7 +223,11 @@ def _forward_port(
     keeps_flows = port.protocol == "UDP" or (port.protocol == "TCP" and _reset_after(service) is not None)
     served = tuple(Target(e.address, e.port) for e in known if e.serving) if keeps_flows else ()
     forwarding = functools.partial(
-        Forwarding, port_name=port.name, affinity_seconds=_affinity(service), serving=tuple(sorted(served))
+        Forwarding,
+        port_name=port.name,
+        affinity_seconds=_affinity(service),
+        balance=parse_balance(service.metadata.annotations) or Balance.RANDOM,
+        serving=tuple(sorted(served)),
     )
     cluster, local = _targets(choice.cluster), _targets(choice.local)
     forwardings = [
@@ -293,7 +302,12 @@ def _refuse(choice: EndpointChoice, endpoints: tuple[Target, ...]) -> Refusal | 
 
 
 def _targets(endpoints: tuple[ServingEndpoint, ...] | None) -> tuple[Target, ...]:
-    return tuple(Target(e.address, e.port) for e in endpoints or ())
+    if not endpoints:
+        return ()
+    if all(e.weight == 1 for e in endpoints):
+        return tuple(Target(e.address, e.port) for e in endpoints)
+    turns = share_turns([e.weight for e in endpoints])
+    return tuple(Target(e.address, e.port) for e, count in zip(endpoints, turns, strict=True) for _ in range(count))
 
 
 def _reset_after(service: Service) -> float | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -44,10 +44,16 @@ class SyncReport:
 class Proxier:
     """Forwardings of all Services, and the data planes that follow them."""
 
-    def __init__(self, planes: Mapping[Family, Plane], node: NodeView, *, service_cidrs: tuple[str, ...] = ()) -> None:
-        """service_cidrs: at the first sync, flows to what no Service has in them are stale."""
+    def __init__(
+        self,
+        planes: Mapping[Family, Plane],
+        node: NodeView,
+        *,
+        service_cidrs: Callable[[], tuple[str, ...]] = tuple,
+    ) -> None:
+        """service_cidrs: the ranges at the first sync, when flows to what no Service has in them are stale."""
         self._planes = planes
-        self._unclaimed = service_cidrs
+        self._unclaimed: Callable[[], tuple[str, ...]] = service_cidrs
         self._resettable: dict[Family, dict[str, dict[Target, Resettable]]] = {family: {} for family in planes}
         self._node = node
         self._changes = Changes()
@@ -101,7 +107,7 @@ class Proxier:
         taken = self._changes.take()
         failures: list[PlaneError] = []
         duties: dict[Family, FlowDuties] = {}
-        unclaimed, self._unclaimed = self._unclaimed, ()
+        unclaimed, self._unclaimed = self._unclaimed(), tuple
         for family, plane in self._planes.items():
             changed = self._forward(taken, family)
             before = {key: self._settled[family].get(key) for key in changed}

@@ -65,7 +65,8 @@ async def run(config: ProxyConfig, client: Client, *, on_ready: Callable[[], Non
         families = find_supported_families(config.families)
         ranges = ServiceRanges(config, families, is_complete=lambda: cidrs.is_synced)
         planes = _make_planes(config, kernel, uplinks, ranges)
-        loop = _Loop(Proxier(planes, NodeView(config.node_name), service_cidrs=config.service_cidrs), uplinks, ranges)
+        proxier = Proxier(planes, NodeView(config.node_name), service_cidrs=lambda: ranges.accepted)
+        loop = _Loop(proxier, uplinks, ranges)
         informers = _make_informers(config, client, loop)
         cidrs.subscribe(loop.on_service_cidr)
         async with asyncio.TaskGroup() as group:

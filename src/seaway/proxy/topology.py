@@ -18,6 +18,8 @@ class ServingEndpoint:
     node_name: str = ""
     zones: frozenset[str] = frozenset()
     nodes: frozenset[str] = frozenset()
+    weight: int = 1
+    """0: no new connections."""
 
     @property
     def is_fallback(self) -> bool:

@@ -18,6 +18,8 @@ from seaway.proxy.nftables.objects import (
     Field,
     FlipMark,
     Goto,
+    GotoByHash,
+    GotoInTurn,
     GotoRandom,
     InNetwork,
     InSet,
@@ -149,7 +151,7 @@ class _Walk:
                     return outcomes
                 case Goto(chain):
                     return self._chain(chain, state)
-                case GotoRandom(chains):
+                case GotoRandom(chains) | GotoInTurn(chains) | GotoByHash(chains, _):
                     return [o for chain in chains for o in self._chain(chain, state)]
                 case Vmap(fields, name):
                     value = self._find(name, self._key(fields, state))

@@ -13,7 +13,7 @@ import pytest
 from seaway.api.registry import EVENTS, IP_ADDRESSES, SERVICE_CIDRS, SERVICES
 from seaway.apiserver.allocation.holdings import Holder, address_key, encode_port, port_key
 from seaway.apiserver.builtin.repairs import REPAIR_SECONDS, Repairs
-from seaway.store.contract import Write
+from seaway.store.contract import StoreError, Write
 from seaway.store.memory import MemoryStore
 from seaway.testing.builders import make_service
 from tests.apiserver.conversation import SERVICES as PATH
@@ -320,5 +320,27 @@ def test_the_ranges_of_all_service_cidrs_count() -> None:
         await it.make("a", clusterIP="10.99.0.9")
         await it.repair()
         assert await it.notes() == []
+
+    play(scenario)
+
+
+@pytest.mark.parametrize(("loop", "other"), [("clusterip", "nodeport"), ("nodeport", "clusterip")])
+def test_a_pass_that_breaks_is_counted_for_the_half_that_broke(loop: str, other: str) -> None:
+    async def scenario(it: Damaged) -> None:
+        looks = {"clusterip": 1, "nodeport": 3}
+        calls = 0
+
+        async def break_off() -> None:
+            nonlocal calls
+            calls += 1
+            if calls == looks[loop]:
+                raise StoreError("the disk is gone")
+
+        await it.make("a")
+        with pytest.raises(StoreError):
+            await it.repairs.repair_all(break_off)
+        page = (await it.ask("GET", "/metrics")).text.decode().splitlines()
+        assert f"apiserver_{loop}_repair_reconcile_errors_total 1" in page
+        assert f"apiserver_{other}_repair_reconcile_errors_total 0" in page
 
     play(scenario)

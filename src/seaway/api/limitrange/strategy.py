@@ -1,4 +1,4 @@
-"""How the API server treats LimitRanges: they are kept, and no Pod is held to them.
+"""How the API server treats LimitRanges themselves; what they do to Pods is in `apiserver/admission/limitranges.py`.
 
 Rule: spec "api-machinery" §1.3 (PUT creates), §12.
 """

@@ -6,7 +6,8 @@ looked at once, so that its address is nobody else's for as short as can be.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Iterator
+from contextlib import contextmanager
 
 import msgspec
 
@@ -31,7 +32,7 @@ from seaway.apiserver.effects import Wakeup, format_time, resolve
 from seaway.apiserver.record import Record
 from seaway.apiserver.state import ServerState
 from seaway.apiserver.writing.writes import create, update
-from seaway.store.contract import Event, PreconditionFailed
+from seaway.store.contract import Event, PreconditionFailed, StoreError
 
 REPAIR_SECONDS = 180.0
 """Upstream's."""
@@ -75,10 +76,11 @@ class Repairs:
         """Look at the Services that lost an address. Most of them are gone too. Raises ApiError."""
         lost, self._lost = self._lost, set()
         self._told.clear()
-        for key in sorted(lost):
-            seen = self._find_service(*key.split("/", 1))
-            if seen is not None:
-                await self._carry_out(self._check_service(seen, self._list_ranges()))
+        with self._counting_failures("clusterip"):
+            for key in sorted(lost):
+                seen = self._find_service(*key.split("/", 1))
+                if seen is not None:
+                    await self._carry_out(self._check_service(seen, self._list_ranges()))
 
     async def repair_all(self, pause: Pause) -> float:
         """Look at everything until nothing is left to mend; after how many seconds to do so again.
@@ -96,6 +98,22 @@ class Repairs:
 
     async def _look(self, pause: Pause) -> tuple[int, float]:
         """How much was mended, and after how many seconds to look again."""
+        with self._counting_failures("clusterip"):
+            mended, seconds = await self._repair_addresses(pause)
+        with self._counting_failures("nodeport"):
+            return mended + await self._repair_ports(pause), seconds
+
+    @contextmanager
+    def _counting_failures(self, loop: str) -> Iterator[None]:
+        """Upstream has two loops with a counter each; what fails in one half is counted there."""
+        try:
+            yield
+        except (ApiError, StoreError):
+            self._state.metrics.count_broken_repair(loop)
+            raise
+
+    async def _repair_addresses(self, pause: Pause) -> tuple[int, float]:
+        """As `_look`, of Services and their IPAddresses."""
         mended, seconds, ranges = 0, REPAIR_SECONDS, self._list_ranges()
         for chunk in _chunks(self._state.watch_cache.cache(SERVICES).select()):
             for record in chunk:
@@ -108,7 +126,7 @@ class Repairs:
                 mended += await self._carry_out([finding] if finding else [])
                 seconds = min(seconds, again or seconds)
             await pause()
-        return mended + await self._repair_ports(pause), seconds
+        return mended, seconds
 
     async def _repair_ports(self, pause: Pause) -> int:
         """Services are read one after the other; a fix that rests on one that has changed meanwhile is refused."""

@@ -112,7 +112,7 @@ def _measure_pod(pod: Json) -> dict[str, Amount]:
     if (pod.get("status") or {}).get("phase") in ("Succeeded", "Failed"):
         return {}
     spec = pod.get("spec") or {}
-    requests, limits = (_gather(spec, side) for side in ("requests", "limits"))
+    requests, limits = (gather(spec, side) for side in ("requests", "limits"))
     return {"pods": ONE, **_name_compute(requests, limits)}
 
 
@@ -127,8 +127,9 @@ def _name_compute(requests: Amounts, limits: Amounts) -> dict[str, Amount]:
     return found | {f"limits.{name}": amount for name, amount in limits.items() if name in _SHORT}
 
 
-def _gather(spec: Json, side: str) -> dict[str, Amount]:
-    """What the containers ask for together, or any init container while it runs, and what the Pod itself needs.
+def gather(spec: Json, side: str) -> dict[str, Amount]:
+    """What a Pod needs on one side ("requests", "limits"): what the containers ask for together, or any init container
+    while it runs; and what the Pod itself needs.
 
     An init container that goes on (restartPolicy Always) counts with the containers, and with what starts after it.
     """

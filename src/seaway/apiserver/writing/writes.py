@@ -26,7 +26,7 @@ from seaway.api.machinery.http import Identity
 from seaway.api.machinery.objectmeta import validate_create_meta, validate_update_meta
 from seaway.api.machinery.strategy import Context, Json
 from seaway.api.pod.ephemeral import validate_ephemeral_update
-from seaway.api.registry import ENDPOINTS, INGRESSES, NAMESPACES, PODS, RESOURCE_QUOTAS, SERVICES, Resource
+from seaway.api.registry import ENDPOINTS, INGRESSES, NAMESPACES, NODES, PODS, RESOURCE_QUOTAS, SERVICES, Resource
 from seaway.apiserver.access.escalation import GRANTING, check_escalation
 from seaway.apiserver.access.rbac import Attributes
 from seaway.apiserver.allocation.allocate import Claim
@@ -129,6 +129,8 @@ async def create(state: ServerState, target: Target, decoded: Decoded) -> Writte
         obj = state.admit_pod(obj, target.namespace)
     elif resource is INGRESSES:
         obj = state.admit_ingress(obj)
+    elif resource is NODES:
+        obj = state.admit_new_node(obj)
     meta = obj["metadata"]
     generates = not meta.get("name") and bool(meta.get("generateName"))
     names, races = 0, 0
@@ -194,6 +196,7 @@ def _prepare_create(state: ServerState, target: Target, obj: Json, now: str) -> 
     _raise_invalid(resource, obj["metadata"].get("name", ""), errors)
     if resource is SERVICES:
         state.admit_external_ips(obj, None)
+    state.admit_limits(resource, target.namespace, None, obj)
     return obj, claim, state.admit_quota(resource, target.namespace, None, obj)
 
 
@@ -321,6 +324,8 @@ def _plan_update(state: ServerState, target: Target, make: Make, record: Record,
     obj["metadata"] = {**obj["metadata"], "managedFields": managed}
     value = encode_within_limit(obj)
     is_main = not target.subresource
+    if is_main:
+        state.admit_limits(resource, target.namespace, old, obj)
     charge = state.admit_quota(resource, target.namespace, old, obj, judged=is_main)
     unchanged = _is_same_content(obj, old) and is_unchanged(decode_object(value), _without_revision(old))
     deletes = may_vanish(obj)

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 from functools import cached_property
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 from seaway.api.endpointslice.types import EndpointSlice
 from seaway.api.namespace.types import Namespace
@@ -16,6 +16,8 @@ from seaway.api.service.types import Service
 from seaway.client.requests import Client
 from seaway.client.run import Informer
 from seaway.controllers.config import ControllersConfig
+from seaway.controllers.pods import decode_pod
+from seaway.controllers.scheduler.pod import PlacedPod, decode_placed_pod
 from seaway.controllers.selection import Selection
 from seaway.controllers.workloads.podcontrol.ownership import PodsByOwner
 from seaway.telemetry.metrics import Metrics
@@ -52,9 +54,18 @@ class Shared:
     def services(self) -> Informer[Service]:
         return self.cache(SERVICES, Service)
 
-    @property
+    @cached_property
     def pods(self) -> Informer[Pod]:
-        return self.cache(PODS, Pod)
+        """Of which equal parts are kept once."""
+        pods = self.cache(PODS, Pod)
+        pods.decode_by(decode_pod)
+        return pods
+
+    @property
+    def placed_pods(self) -> Informer[PlacedPod]:
+        """The cache of Pods, of which each has what placing it depends on. It costs two readings of every Pod."""
+        self.pods.decode_by(decode_placed_pod)
+        return cast("Informer[PlacedPod]", self.pods)
 
     @property
     def nodes(self) -> Informer[Node]:

@@ -58,11 +58,18 @@ def plan_moves(before: Mapping[Place, Sticky], after: Mapping[Place, Sticky]) ->
         slots = {target: index for index, target in enumerate(new.targets if new is not None else ())}
         for index, target in enumerate(old.targets):
             source = lane.sticky(index, old.seconds)
-            place = slots.get(target) if target is not None else None
+            place = _find_place(new, index, target, slots)
             goal = lane.sticky(place, new.seconds) if new is not None and place is not None else ""
             if goal != source:
                 moves.setdefault(source, {})[key] = goal
     return moves
+
+
+def _find_place(new: Sticky | None, index: int, target: bytes | None, slots: Mapping[bytes | None, int]) -> int | None:
+    """The slot where the endpoint stands now: the one that it had, if it may; it may have several."""
+    if new is None or target is None:
+        return None
+    return index if index < len(new.targets) and new.targets[index] == target else slots.get(target)
 
 
 def choose_entries(

@@ -30,10 +30,13 @@ from seaway.proxy.nftables.elements import (
 from seaway.proxy.nftables.objects import (
     FIELD_TYPES,
     ArrivesBy,
+    Draw,
     Drop,
     Field,
     FlipMark,
     Goto,
+    GotoByHash,
+    GotoInTurn,
     GotoRandom,
     InNetwork,
     InSet,
@@ -62,6 +65,7 @@ _NETWORK, _TRANSPORT = 1, 2
 _META_MARK, _META_IIFNAME, _META_OIFNAME, _META_L4PROTO = 3, 6, 7, 16
 _LINK_NAME_BYTES = 16  # IFNAMSIZ
 _DYNSET_UPDATE = 1
+_NUMBER_INCREMENT, _NUMBER_RANDOM = 0, 1
 _CT_STATE, _CT_STATUS = 0, 2
 _CT_STATE_NEW, _CT_STATE_REPLY, _CT_STATUS_DNAT = 8, 2 | 4, 0x20
 
@@ -96,14 +100,14 @@ class RuleEncoder:
         """The messages that append the rule, its anonymous maps first."""
         expressions: list[bytes] = []
         for statement in rule:
-            if isinstance(statement, GotoRandom):
+            if isinstance(statement, Draw):
                 self._anonymous += 1
                 yield from self._anonymous_map(statement)
             expressions.extend(self._statement(statement))
         attributes = pack_string(1, self._table) + pack_string(2, chain) + pack_nested(4, *expressions)
         yield (NEWRULE, NLM_F_CREATE | NLM_F_APPEND, self._header + attributes)
 
-    def _anonymous_map(self, draw: GotoRandom) -> Iterator[tuple[int, int, bytes]]:
+    def _anonymous_map(self, draw: Draw) -> Iterator[tuple[int, int, bytes]]:
         name = pack_string(1, self._table) + pack_string(2, "__map%d")
         described = [
             pack_u32(3, SET_ANONYMOUS | SET_CONSTANT | SET_MAP),
@@ -137,11 +141,18 @@ class RuleEncoder:
             case TranslateTo(fields, name):
                 return [*self._load(fields), *self._translate(name)]
             case GotoRandom(chains):
+                return [_number(len(chains), _NUMBER_RANDOM), self._find_chain()]
+            case GotoInTurn(chains):
+                return [_number(len(chains), _NUMBER_INCREMENT), self._find_chain()]
+            case GotoByHash(chains, seed):
+                length = self._family.bits // 8
+                source, number = pack_u32(1, 2), pack_u32(2, 1)  # nft loads what it hashes into the register 2
+                settings = (pack_u32(3, length), pack_u32(4, len(chains)), pack_u32(5, seed), pack_u32(7, 0))
                 return [
-                    _expression("numgen", pack_u32(1, 1), pack_u32(2, len(chains)), pack_u32(3, 1), pack_u32(4, 0)),
-                    _expression("lookup", pack_string(1, "__map%d"), pack_u32(2, 1), pack_u32(3, 0),
-                                pack_u32(4, self._anonymous)),
-                ]  # fmt: skip
+                    self._load_field(Field.SADDR, 2),
+                    _expression("hash", source, number, *settings),
+                    self._find_chain(),
+                ]
             case InNetwork(field, network, negate):
                 return self._in_network(field, network, negate)
             case IsLocal(field):
@@ -172,6 +183,11 @@ class RuleEncoder:
                 return [_expression("reject", pack_u32(1, 0), pack_attribute(2, code))]
             case _:
                 return [_encode_action(statement)]
+
+    def _find_chain(self) -> bytes:
+        """Where the anonymous map of this rule says, by the number in the first register."""
+        name = pack_string(1, "__map%d")
+        return _expression("lookup", name, pack_u32(2, 1), pack_u32(3, 0), pack_u32(4, self._anonymous))
 
     def _load(self, fields: tuple[Field, ...]) -> Iterator[bytes]:
         """The fields into registers from the first on, each at the next free 32 bits."""
@@ -211,6 +227,10 @@ class RuleEncoder:
             return [_payload(1, _NETWORK, offset, whole), _compare(address[:whole], equal=not negate)]
         mask = _bitwise(parsed.netmask.packed, bytes(len(address)))
         return [_payload(1, _NETWORK, offset, len(address)), mask, _compare(address, equal=not negate)]
+
+
+def _number(modulus: int, kind: int) -> bytes:
+    return _expression("numgen", pack_u32(1, 1), pack_u32(2, modulus), pack_u32(3, kind), pack_u32(4, 0))
 
 
 def _payload(register: int, base: int, offset: int, length: int) -> bytes:

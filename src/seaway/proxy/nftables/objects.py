@@ -192,6 +192,24 @@ class GotoRandom:
 
 
 @dataclass(frozen=True, slots=True)
+class GotoInTurn:
+    """Go to one of the chains after the other; who comes by this rule shares the turns."""
+
+    chains: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class GotoByHash:
+    """Go to one of the chains, the same for the same source address."""
+
+    chains: tuple[str, ...]
+    seed: int
+
+
+Draw = GotoRandom | GotoInTurn | GotoByHash
+
+
+@dataclass(frozen=True, slots=True)
 class Jump:
     """Go to the chain and come back."""
 
@@ -222,7 +240,8 @@ class Reject:
 
 Statement = (
     InSet | Remember | Vmap | InNetwork | IsLocal | IsNew | IsReply | IsTranslated | ArrivesBy | LeavesBy | IsMarked
-    | SetMark | FlipMark | TranslateTo | MasqueradeSource | GotoRandom | Jump | Goto | Return | Drop | Reject
+    | SetMark | FlipMark | TranslateTo | MasqueradeSource | GotoRandom | GotoInTurn | GotoByHash | Jump | Goto | Return
+    | Drop | Reject
 )  # fmt: skip
 Rule = tuple[Statement, ...]
 
@@ -282,7 +301,7 @@ def referred_chains(chain: Chain) -> frozenset[str]:
         for statement in rule:
             if isinstance(statement, Jump | Goto):
                 names.add(statement.chain)
-            elif isinstance(statement, GotoRandom):
+            elif isinstance(statement, Draw):
                 names.update(statement.chains)
     return frozenset(names)
 

@@ -33,9 +33,12 @@ from __future__ import annotations
 
 import functools
 import ipaddress
+import zlib
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import replace
 
+from seaway.proxy.balance import Balance, choose_places
 from seaway.proxy.forwarding import Forwarding, Masquerade, Refusal, ServiceForwarding, Target, TrafficClass
 from seaway.proxy.nftables.digest import STATE, STATE_KEY, digest_element, digest_structure, write_digest
 from seaway.proxy.nftables.objects import DROP, Elements, Ruleset, Value, Verdict, goto
@@ -44,7 +47,9 @@ from seaway.proxy.nftables.structure import (
     BY_NODE_PORT,
     CLUSTER_IPS,
     HAIRPINS,
+    HASH,
     NODE_PORT_ADDRESSES,
+    RANDOM,
     REJECT,
     RESTRICTED,
     SOURCE_RANGES,
@@ -53,6 +58,7 @@ from seaway.proxy.nftables.structure import (
     RenderConfig,
     find_picks,
     render_structure,
+    turn,
 )
 
 PROTOCOL_NUMBERS = {"TCP": 6, "UDP": 17, "SCTP": 132}
@@ -95,6 +101,8 @@ def arrange_as_found(service: ServiceForwarding, found: Elements) -> ServiceForw
 
 
 def _arrange_as_found(f: Forwarding, found: Elements) -> Forwarding:
+    if f.balance is Balance.HASH:
+        return f
     entrance = BY_NODE_PORT if f.frontend.traffic_class is TrafficClass.NODE_PORT else BY_ADDRESS
     key = pack_key(f.frontend.address, f.frontend.protocol, f.frontend.port)
 
@@ -108,14 +116,18 @@ def _arrange_as_found(f: Forwarding, found: Elements) -> Forwarding:
 
 
 def order_slots_by_place(places: tuple[Target | None, ...], wanted: tuple[Target, ...]) -> tuple[Target, ...]:
-    """`wanted`, those in `places` where they stand there; others fill the holes in their given order."""
-    seen: set[Target] = set()
+    """`wanted`, those in `places` where they stand there; others fill the holes in their given order.
+
+    One that is wanted several times stands in several places.
+    """
+    missing = Counter(wanted)
     kept: list[Target | None] = []
     for target in places[: len(wanted)]:
-        kept.append(target if target is not None and target not in seen else None)
-        if target is not None:
-            seen.add(target)
-    rest = iter([t for t in wanted if t not in seen])
+        is_kept = target is not None and missing[target] > 0
+        kept.append(target if is_kept else None)
+        if is_kept and target is not None:
+            missing[target] -= 1
+    rest = iter([t for t, count in missing.items() for _ in range(count)])
     slots = kept + [None] * (len(wanted) - len(kept))
     return tuple(next(rest) if t is None else t for t in slots)
 
@@ -124,11 +136,12 @@ def order_slots(previous: tuple[Target, ...], wanted: tuple[Target, ...]) -> tup
     """`wanted` in an order where as many as possible stand where they stood. Others keep their given order."""
     if previous == wanted:
         return previous
-    members = set(wanted)
-    return order_slots_by_place(tuple(t if t in members else None for t in previous), wanted)
+    return order_slots_by_place(previous, wanted)
 
 
 def _arrange_one(before: Forwarding, after: Forwarding) -> Forwarding:
+    if after.balance is Balance.HASH:  # places are chosen by the endpoints alone, so that all nodes choose alike
+        return after
     endpoints = order_slots(before.endpoints, after.endpoints)
     outside = after.outside if after.outside is None else order_slots(before.outside or (), after.outside)
     return replace(after, endpoints=endpoints, outside=outside)
@@ -141,28 +154,38 @@ def render_service(service: ServiceForwarding) -> RenderedService:
         address = pack_address(target.address)
         elements[HAIRPINS, address + address + _pack_proto_port(protocol, target.port)] = None
     for forwarding in service.forwardings:
-        _render_forwarding(forwarding, elements)
+        _render_forwarding(forwarding, _choose_draw(service.service, forwarding), elements)
     return elements
 
 
-def _render_forwarding(f: Forwarding, elements: RenderedService) -> None:
+def _choose_draw(service: str, f: Forwarding) -> str:
+    match f.balance:
+        case Balance.RANDOM:
+            return RANDOM
+        case Balance.HASH:
+            return HASH
+        case Balance.ROUND_ROBIN:
+            return turn(zlib.crc32(f"{service} {f.port_name} {f.frontend.protocol}".encode()))
+
+
+def _render_forwarding(f: Forwarding, draw: str, elements: RenderedService) -> None:
     entrance = BY_NODE_PORT if f.frontend.traffic_class is TrafficClass.NODE_PORT else BY_ADDRESS
     key = pack_key(f.frontend.address, f.frontend.protocol, f.frontend.port)
     if f.refusal is not None:
         elements[entrance.refused, key] = REJECT if f.refusal is Refusal.REJECT else DROP
+    # A client's hash is its affinity: what would be remembered is what is drawn anyway.
+    sticky_seconds = f.affinity_seconds if draw != HASH else None
     if f.endpoints:
-        _fill_slots(entrance.lane, key, f.endpoints, elements)
+        count = _fill_slots(entrance.lane, key, f.endpoints, draw, elements)
         if f.outside is None:
             is_masqueraded = f.masquerade is Masquerade.ALWAYS
-            elements[entrance.verdicts, key] = _pick(
-                entrance.lane, len(f.endpoints), is_masqueraded, f.affinity_seconds
-            )
+            elements[entrance.verdicts, key] = _pick(entrance.lane, count, is_masqueraded, sticky_seconds, draw)
         else:
             elements[entrance.verdicts, key] = goto(entrance.policy_chain)
-            elements[entrance.short_circuit, key] = _pick(entrance.lane, len(f.endpoints), False, f.affinity_seconds)
+            elements[entrance.short_circuit, key] = _pick(entrance.lane, count, False, sticky_seconds, draw)
     if f.outside:
-        _fill_slots(entrance.local_lane, key, f.outside, elements)
-        elements[entrance.local, key] = _pick(entrance.local_lane, len(f.outside), False, f.affinity_seconds)
+        count = _fill_slots(entrance.local_lane, key, f.outside, draw, elements)
+        elements[entrance.local, key] = _pick(entrance.local_lane, count, False, sticky_seconds, draw)
     if f.source_ranges:
         elements[RESTRICTED, key] = None
         for text in f.source_ranges:
@@ -171,9 +194,13 @@ def _render_forwarding(f: Forwarding, elements: RenderedService) -> None:
             elements[SOURCE_RANGES, key + first + key + last] = None
 
 
-def _fill_slots(lane: Lane, key: bytes, targets: tuple[Target, ...], elements: RenderedService) -> None:
+def _fill_slots(lane: Lane, key: bytes, targets: tuple[Target, ...], draw: str, elements: RenderedService) -> int:
+    """Puts an endpoint into each slot; how many slots there are."""
+    if draw == HASH and len(targets) > 1:
+        targets = tuple(targets[index] for index in choose_places(targets))
     for index, target in enumerate(targets):
         elements[lane.slot(index), key] = pack_target(target)
+    return len(targets)
 
 
 def render_node(config: RenderConfig) -> dict[str, dict[bytes, Value]]:
@@ -184,8 +211,8 @@ def render_node(config: RenderConfig) -> dict[str, dict[bytes, Value]]:
 
 
 @functools.cache
-def _pick(lane: Lane, count: int, masquerade: bool, sticky_seconds: int | None) -> Verdict:
-    return goto(Pick(lane, count, masquerade, sticky_seconds).chain)
+def _pick(lane: Lane, count: int, masquerade: bool, sticky_seconds: int | None, draw: str) -> Verdict:
+    return goto(Pick(lane, count, masquerade, sticky_seconds, draw).chain)
 
 
 def pack_address(text: str) -> bytes:

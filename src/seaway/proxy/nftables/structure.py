@@ -16,10 +16,13 @@ from seaway.proxy.nftables.digest import STATE
 from seaway.proxy.nftables.objects import (
     ArrivesBy,
     Chain,
+    Draw,
     Drop,
     Field,
     FlipMark,
     Goto,
+    GotoByHash,
+    GotoInTurn,
     GotoRandom,
     Hook,
     InNetwork,
@@ -64,6 +67,18 @@ REJECT = goto("reject-all")
 GUARD = "guard"
 
 
+RANDOM, HASH = "random", "hash"
+TURN_COUNTERS = 16
+"""Services that take turns share these for each number of endpoints: chains must not follow the number of Services."""
+HASH_SEED = 0x5EA3A1
+"""The same on every node: a client gets the same endpoint wherever it comes in."""
+
+
+def turn(counter: int) -> str:
+    """The draw by turns of one counter."""
+    return f"turn-{counter % TURN_COUNTERS}"
+
+
 @dataclass(frozen=True, slots=True)
 class Lane:
     """A family of picks and slots that share a key. `prefix` starts the names of its chains and slot maps."""
@@ -96,17 +111,20 @@ class Pick:
     """A draw among `count` endpoints of a lane, by sources that are masqueraded or not.
 
     sticky_seconds: who comes back within this time gets the endpoint that it had; None: each draw is new.
+    draw: how; `random`, `hash`, or `turn-N`: one after the other, in turns that are counted by counter N.
     """
 
     lane: Lane
     count: int
     masquerade: bool = False
     sticky_seconds: int | None = None
+    draw: str = RANDOM
 
     @property
     def chain(self) -> str:
         sticky = "" if self.sticky_seconds is None else f"sticky-{self.sticky_seconds}-"
-        return f"{'masquerade-' if self.masquerade else ''}{sticky}{self.lane.prefix}pick-{self.count}"
+        draw = "" if self.draw == RANDOM else f"{self.draw}-"
+        return f"{'masquerade-' if self.masquerade else ''}{sticky}{draw}{self.lane.prefix}pick-{self.count}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,7 +175,7 @@ def find_picks(value: Value) -> tuple[Pick, ...]:
 
 def render_structure(picks: Iterable[Pick], config: RenderConfig) -> Structure:
     """Sets and chains for the draws in use; nothing else makes their number grow."""
-    used = sorted(set(picks), key=lambda p: (p.lane.prefix, p.count, p.masquerade, p.sticky_seconds or 0))
+    used = sorted(set(picks), key=lambda p: (p.lane.prefix, p.count, p.masquerade, p.sticky_seconds or 0, p.draw))
     sets = _static_sets()
     chains = _static_chains(config)
     for lane in LANES:
@@ -167,39 +185,43 @@ def render_structure(picks: Iterable[Pick], config: RenderConfig) -> Structure:
             name = lane.slot(index)
             sets[name] = SetSpec(types, TARGET_TYPES)
             chains[name] = Chain(((TranslateTo(lane.fields, name),),))
-        for count in sorted({p.count for p in used if p.lane == lane and p.sticky_seconds is None}):
-            chains[Pick(lane, count).chain] = Chain(((_draw(tuple(lane.slot(i) for i in range(count))),),))
-        for seconds in sorted({p.sticky_seconds for p in used if p.lane == lane and p.sticky_seconds is not None}):
-            _add_sticky(lane, seconds, {p.count for p in used if p.lane == lane and p.sticky_seconds == seconds},
-                        sets=sets, chains=chains)  # fmt: skip
+        for pick in used:
+            if pick.lane == lane:
+                _add_pick(replace(pick, masquerade=False), sets=sets, chains=chains)
     for pick in used:
         if pick.masquerade:
             chains[pick.chain] = Chain(((SetMark(MARK), Goto(replace(pick, masquerade=False).chain)),))
     return Structure(sets, chains)
 
 
-def _draw(chains: tuple[str, ...]) -> GotoRandom | Goto:
-    return GotoRandom(chains) if len(chains) > 1 else Goto(chains[0])
+def _add_pick(pick: Pick, *, sets: dict[str, SetSpec], chains: dict[str, Chain]) -> None:
+    """The chain of a draw.
 
-
-def _add_sticky(
-    lane: Lane, seconds: int, counts: set[int], *, sets: dict[str, SetSpec], chains: dict[str, Chain]
-) -> None:
-    """Session affinity: the sets of those who are remembered are asked in turn; who is in none draws.
-
-    Each slot has a set of its own, whose key is the client and what it asked; a map from the client to its slot would
-    need a place to put the answer, and a packet has none that is not somebody else's.
-    Rule: spec "proxy" §5.
+    Session affinity: the sets of those who are remembered are asked in turn; who is in none draws. Each slot has a set
+    of its own, whose key is the client and what it asked; a map from the client to its slot would need a place to put
+    the answer, and a packet has none that is not somebody else's. Rule: spec "proxy" §5.
     """
+    lane, seconds = pick.lane, pick.sticky_seconds
+    if seconds is None:
+        names = tuple(lane.slot(index) for index in range(pick.count))
+        chains[pick.chain] = Chain(((_draw(names, pick.draw),),))
+        return
     key = (Field.SADDR, *lane.fields)
-    for index in range(max(counts)):
-        name = lane.sticky(index, seconds)
-        sets[name] = sticky_spec(lane, seconds)
-        chains[name] = Chain(((Remember(key, name),), (Goto(lane.slot(index)),)))
-    for count in sorted(counts):
-        names = tuple(lane.sticky(index, seconds) for index in range(count))
-        known: tuple[Rule, ...] = tuple((InSet(key, name), Goto(name)) for name in names)
-        chains[Pick(lane, count, sticky_seconds=seconds).chain] = Chain((*known, (_draw(names),)))
+    names = tuple(lane.sticky(index, seconds) for index in range(pick.count))
+    for index, name in enumerate(names):
+        if name not in sets:
+            sets[name] = sticky_spec(lane, seconds)
+            chains[name] = Chain(((Remember(key, name),), (Goto(lane.slot(index)),)))
+    known: tuple[Rule, ...] = tuple((InSet(key, name), Goto(name)) for name in names)
+    chains[pick.chain] = Chain((*known, (_draw(names, pick.draw),)))
+
+
+def _draw(chains: tuple[str, ...], draw: str) -> Draw | Goto:
+    if len(chains) == 1:
+        return Goto(chains[0])
+    if draw == RANDOM:
+        return GotoRandom(chains)
+    return GotoByHash(chains, HASH_SEED) if draw == HASH else GotoInTurn(chains)
 
 
 def sticky_spec(lane: Lane, seconds: int) -> SetSpec:
@@ -343,7 +365,9 @@ def _masquerade_outgoing(config: RenderConfig) -> Iterator[Rule]:
         yield (InNetwork(Field.SADDR, cidr), *outside, LeavesBy("lo", negate=True), MasqueradeSource())
 
 
-_PICK_NAME = re.compile(r"(masquerade-)?(?:sticky-([0-9]+)-)?((?:local-)?(?:node-port-)?)pick-([0-9]+)")
+_PICK_NAME = re.compile(
+    r"(masquerade-)?(?:sticky-([0-9]+)-)?(?:(hash|turn-[0-9]+)-)?((?:local-)?(?:node-port-)?)pick-([0-9]+)"
+)
 
 
 @functools.cache
@@ -352,7 +376,8 @@ def _parse_pick(chain: str) -> tuple[Pick, ...]:
     if found is None:
         return ()
     seconds = int(found[2]) if found[2] is not None else None
-    return (Pick(_LANE_OF_PREFIX[found[3]], int(found[4]), found[1] is not None, seconds),)
+    lane = _LANE_OF_PREFIX[found[4]]
+    return (Pick(lane, int(found[5]), found[1] is not None, seconds, found[3] or RANDOM),)
 
 
 @functools.cache

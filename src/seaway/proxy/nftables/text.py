@@ -25,6 +25,8 @@ from seaway.proxy.nftables.objects import (
     Field,
     FlipMark,
     Goto,
+    GotoByHash,
+    GotoInTurn,
     GotoRandom,
     Hook,
     InNetwork,
@@ -230,14 +232,23 @@ def _format_statement(statement: Statement, family: Family) -> str:
         case FlipMark(mask):
             return f"meta mark set meta mark ^ 0x{mask:08x}"
         case GotoRandom(chains):
-            targets = ", ".join(f"{index} : goto {chain}" for index, chain in enumerate(chains))
-            return f"numgen random mod {len(chains)} vmap {{ {targets} }}"
+            return f"numgen random mod {_format_draw(chains)}"
+        case GotoInTurn(chains):
+            return f"numgen inc mod {_format_draw(chains)}"
+        case GotoByHash(chains, seed):
+            modulus, _, targets = _format_draw(chains).partition(" ")
+            return f"jhash {_format_fields((Field.SADDR,), family)} mod {modulus} seed 0x{seed:x} {targets}"
         case Jump(chain):
             return f"jump {chain}"
         case Goto(chain):
             return f"goto {chain}"
         case _:
             return _WORDS[type(statement)]
+
+
+def _format_draw(chains: tuple[str, ...]) -> str:
+    targets = ", ".join(f"{index} : goto {chain}" for index, chain in enumerate(chains))
+    return f"{len(chains)} vmap {{ {targets} }}"
 
 
 _WORDS: dict[type[Statement], str] = {
