@@ -296,9 +296,7 @@ def test_a_rollout_whose_loops_are_killed_between_any_two_writes_ends_as_wished(
                 await asyncio.sleep(0)
             task.cancel()
             await asyncio.gather(task, return_exceptions=True)
-            await world.cluster.start_controllers(
-                enabled=("deployment", "replicaset", "scheduler", "nodes"), node_grace_seconds=1e9
-            )
+            await world.cluster.start_controllers(enabled=("deployment", "replicaset", "scheduler"))
         await rolled_out(world, 4)
         assert sum((await list_sizes(world)).values()) == 4
 

@@ -178,7 +178,7 @@ def test_a_loop_that_is_killed_between_any_two_writes_is_continued_by_the_next()
                 await asyncio.sleep(0)
             task.cancel()
             await asyncio.gather(task, return_exceptions=True)
-            await world.cluster.start_controllers(enabled=("replicaset", "scheduler", "nodes"), node_grace_seconds=1e9)
+            await world.cluster.start_controllers(enabled=("replicaset", "scheduler"))
         await world.settles(REPLICA_SETS, "web", replicas=6, availableReplicas=6)
         assert len(await world.pods()) == 6
 
