@@ -1,4 +1,4 @@
-"""The page of upstream's tests says what is so: the loops exist, the tests that show them exist, and nothing is left out."""
+"""The page of upstream's tests says what is so: the loops are there, and so are the tests that show them."""
 
 from __future__ import annotations
 
