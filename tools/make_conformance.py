@@ -18,8 +18,7 @@ INTRODUCTION = """\
 
 The suite of end-to-end tests that every Kubernetes distribution is measured by has {count} tests of the network (v1.36,
 `test/e2e/network`), {conformance} of them conformance. This page says for each whether the control loops that it needs
-are in place. Each claim rests on tests of our own, which are named; a test sees to it that they exist and that the loops
-do.
+are in place. Each claim rests on tests of our own, which are named; a test sees to it that they and the loops exist.
 
 It is no record of a run. What a test needs besides the loops (the proxy, DNS, Pods that run programs) is not judged
 here.

@@ -11,9 +11,11 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Any
 
+import msgspec
+
 from seaway.api.endpointslice.types import EndpointSlice
 from seaway.api.machinery.errors import NotFound
-from seaway.api.registry import ENDPOINT_SLICES, ENDPOINTS, NODES, PODS, SERVICES
+from seaway.api.registry import DAEMON_SETS, ENDPOINT_SLICES, ENDPOINTS, NODES, PODS, SERVICES
 from seaway.apiserver.config import ServerConfig
 from seaway.testing.builders import make_pod, make_service, make_slice
 from seaway.testing.clock import run_virtually
@@ -466,5 +468,37 @@ def test_a_node_says_by_its_labels_in_which_zone_its_endpoints_are() -> None:
             return [[n.name for n in e.hints.for_nodes] if e.hints else None for e in found] == [["n1"]]
 
         await world.cluster.eventually(names_its_node)
+
+    play(scenario)
+
+
+def test_a_daemon_set_has_a_pod_on_each_node_and_its_service_an_endpoint_of_each() -> None:
+    async def scenario(world: World) -> None:
+        await create_node(world.client, "n2")
+        await world.serve()
+        template = {"metadata": {"labels": {"app": "web"}}, "spec": make_pod("any")["spec"]}
+        body = {"apiVersion": "apps/v1", "kind": "DaemonSet", "metadata": {"name": "every"},
+                "spec": {"selector": {"matchLabels": {"app": "web"}}, "template": template}}  # fmt: skip
+        await world.client.create(DAEMON_SETS, body, "default")
+
+        async def placed() -> list[str]:
+            page = await world.client.list(PODS, "default")
+            pods = [msgspec.json.decode(raw) for raw in page.items]
+            return (sorted(pod["spec"].get("nodeName", "") for pod in pods) == ["n1", "n2"] and [
+                pod["metadata"]["name"] for pod in pods
+            ]) or []  # fmt: skip
+
+        names = await world.cluster.eventually(placed, timeout_seconds=60)
+        for number, name in enumerate(sorted(names), 1):
+            await world.report(name, ready=True, ips=(f"10.244.{number}.2",))
+        up = ["http=9376/TCP", *UP]
+        await world.expect({"10.244.1.2": up, "10.244.2.2": up})
+        await world.end(sorted(names)[0])
+
+        async def is_replaced() -> bool:
+            found = await placed()
+            return len(found) == 2 and set(found) != set(names)
+
+        await world.cluster.eventually(is_replaced, timeout_seconds=60)
 
     play(scenario)

@@ -51,6 +51,7 @@ MIRROR, SLICES, PLACES, RANGES = (
     f"scenarios/{file}.py::test_"
     for file in ("test_mirroring", "test_slices", "test_scheduling", "test_service_ranges")
 )
+ROLLS = "scenarios/test_deployments.py::test_"
 NEEDS = {
     "A": Need(
         "a namespace with its account and CA, and its end",
@@ -81,8 +82,16 @@ NEEDS = {
         ("mirroring",),
         (f"{MIRROR}hand_made_endpoints_are_mirrored_through_create_update_and_delete",),
     ),
-    "D": Need("Deployments and ReplicaSets", ("deployment", "replicaset"), ()),
-    "S": Need("DaemonSets", ("daemonset",), ()),
+    "D": Need(
+        "Deployments and ReplicaSets",
+        ("deployment", "replicaset"),
+        (f"{ROLLS}a_deployment_is_told_of_step_by_step", f"{ROLLS}a_rolling_update_keeps_its_bounds_and_can_be_undone"),
+    ),
+    "S": Need(
+        "DaemonSets",
+        ("daemonset",),
+        (f"{NEEDS_}a_daemon_set_has_a_pod_on_each_node_and_its_service_an_endpoint_of_each",),
+    ),
     "C": Need(
         "ServiceCIDRs",
         ("servicecidr",),
