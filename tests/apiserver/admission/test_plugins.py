@@ -45,7 +45,8 @@ def test_names_are_added_to_the_usual_ones_and_taken_from_them() -> None:
                      f"--disable-admission-plugins priority,x: no such plugin; known are {KNOWN}",
                      id="all unknown ones are named, and case counts"),
         pytest.param(["Priority", "LimitRanger"], ["LimitRanger"],
-                     "--enable-admission-plugins and --disable-admission-plugins: LimitRanger found in both; choose one",
+                     "--enable-admission-plugins and --disable-admission-plugins: LimitRanger found in both; "
+                     "choose one",
                      id="in both lists"),
         pytest.param([], ["NamespaceLifecycle"],
                      "--disable-admission-plugins NamespaceLifecycle: cannot be turned off: "
