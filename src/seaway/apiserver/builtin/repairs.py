@@ -1,7 +1,8 @@
 """Carries out what `allocation/repair.py` finds: Events for people, commits for what can be mended.
 
-Two loops, of addresses and of node ports. Each looks at everything each three minutes; a Service whose IPAddress somebody
-deleted is looked at once, so that its address is nobody else's for as short as can be. Rule: spec "service-api" §5.9.
+Two loops, of addresses and of node ports. Each looks at everything each three minutes; a Service whose IPAddress
+somebody deleted is looked at once, so that its address is nobody else's for as short as can be.
+Rule: spec "service-api" §5.9.
 """
 
 from __future__ import annotations
