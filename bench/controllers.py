@@ -21,6 +21,7 @@ CHURN_PER_SECOND, CHURN_CHANGES = 200, 2000
 CROWD_SERVICES, CROWD_PODS = 1_000, 100
 ROLLOUT_PODS, AT_ONCE = 1_000, 25
 REST_SECONDS = 10
+SETTLED_SECONDS = 2.0
 ALL = ("*",)
 
 STOCK = "p50 26 ms, p99 72 ms (kube-controller-manager)"
@@ -55,6 +56,7 @@ def _measure_few(figures: list[Figure]) -> float:
         with Child("controllers", {"folder": folder, "enabled": ALL}) as loops:
             loops.read()
             _converge(folder, FEW * PODS_EACH)
+            _settle(loops.pid)
             idle = _turn(folder, FEW, IDLE_PER_SECOND, IDLE_CHANGES)
             churn = _turn(folder, FEW, CHURN_PER_SECOND, CHURN_CHANGES)
     note = f"{FEW} Services of {PODS_EACH}, from the answer to the Pod's status, {IDLE_CHANGES} changes, all loops"
@@ -72,9 +74,10 @@ def _measure_many(figures: list[Figure], few: float) -> None:
         with Child("controllers", {"folder": folder, "enabled": ALL}) as loops:
             loops.read(PATIENCE_SECONDS)
             _converge(folder, MANY * PODS_EACH)
+            _settle(loops.pid)
         with Child("controllers", {"folder": folder, "enabled": ALL}) as loops:
             ready = loops.read(PATIENCE_SECONDS)["seconds"]
-            time.sleep(REST_SECONDS)
+            _settle(loops.pid)
             before = read_cpu_seconds(loops.pid)
             time.sleep(REST_SECONDS)
             rest = (read_cpu_seconds(loops.pid) - before) / REST_SECONDS * 100
@@ -82,7 +85,7 @@ def _measure_many(figures: list[Figure], few: float) -> None:
             memory = read_pss_mb(loops.pid)
         with Child("controllers", {"folder": folder, "enabled": ("endpointslice",)}) as loops:
             loops.read(PATIENCE_SECONDS)
-            time.sleep(REST_SECONDS)
+            _settle(loops.pid)
             alone = read_pss_mb(loops.pid)
     figures.append(Figure(P50_MANY, idle["p50"], f"{idle['lost']:.0f} never seen"))
     figures.append(Figure(RATIO, idle["p50"] / few, "what a change costs does not grow with the number of Services"))
@@ -120,6 +123,17 @@ def _count_required(pods: int, at_once: int) -> int:
     """What the packing rules write when each change of a Pod is seen by itself: one slice for it."""
     assert at_once < MAX_ENDPOINTS
     return 2 * pods
+
+
+def _settle(pid: int) -> None:
+    """Until the first look at all Services is over: two seconds with next to no CPU. Raises RuntimeError."""
+    ends = time.monotonic() + PATIENCE_SECONDS
+    while time.monotonic() < ends:
+        before = read_cpu_seconds(pid)
+        time.sleep(SETTLED_SECONDS)
+        if read_cpu_seconds(pid) - before < 0.01 * SETTLED_SECONDS:
+            return
+    raise RuntimeError(f"controllers: not at rest after {PATIENCE_SECONDS} s")
 
 
 def _converge(folder: str, endpoints: int) -> float:
