@@ -1,7 +1,8 @@
 """A Pod as the scheduler keeps it: where it is, and what it asks for, in forms that are compared without reading again.
 
-Of a hundred thousand Pods few differ in what they ask for, so that part is a value of its own, and equal ones are one
-object. What only a Pod without a node needs is kept only while it has none. The rest is the Pod that all loops share.
+Of a hundred thousand Pods few differ in what they ask for, so that part is a value of its own, and the cache keeps
+equal ones once. What only a Pod without a node needs is kept only while it has none. The rest is the Pod that all loops
+share.
 Rule: spec "controllers" §7.7; what the fields mean is upstream's.
 """
 
@@ -17,7 +18,6 @@ from seaway.api.machinery.selectors import LabelSelector, Operator, Requirement,
 from seaway.api.pod import scheduling as wire
 from seaway.api.pod.scheduling import Toleration
 from seaway.api.pod.types import Pod
-from seaway.controllers.pods import decode_pod, keep_one
 from seaway.controllers.scheduler.resources import sum_requests
 
 _INTEGER = re.compile(r"[+-]?\d{1,18}").fullmatch
@@ -50,7 +50,10 @@ class NodeTerm(msgspec.Struct, frozen=True, gc=False):
 
 
 class PodTerm(msgspec.Struct, frozen=True, gc=False, cache_hash=True):
-    """Pods that a Pod wants near, or far, in the nodes that share a label's value. `weight`: of a preference."""
+    """Pods that a Pod wants near, or far, in the nodes that share a label's value.
+
+    `weight`: of a preference, below zero for one to be far.
+    """
 
     topology_key: str
     selector: LabelSelector | None
@@ -82,8 +85,7 @@ class Wants(msgspec.Struct, frozen=True, gc=False, cache_hash=True):
     preferred_nodes: tuple[NodeTerm, ...] = ()
     near: tuple[PodTerm, ...] = ()
     far: tuple[PodTerm, ...] = ()
-    preferred_near: tuple[PodTerm, ...] = ()
-    preferred_far: tuple[PodTerm, ...] = ()
+    preferred_pods: tuple[PodTerm, ...] = ()
     spread: tuple[Spread, ...] = ()
 
 
@@ -122,15 +124,16 @@ class PlacedPod(Pod, frozen=True):
         return next((owner.uid for owner in self.metadata.owner_references if owner.controller), "")
 
 
+_decode_pod = msgspec.json.Decoder(Pod).decode
 _decode_wishes = msgspec.json.Decoder(wire.SchedulingPod).decode
 
 
 def decode_placed_pod(body: bytes | msgspec.Raw) -> PlacedPod:
     """The Pod of the wire form. Raises msgspec.DecodeError."""
-    pod, wishes = decode_pod(body), _decode_wishes(body)
+    pod, wishes = _decode_pod(body), _decode_wishes(body)
     wants = read_wants(wishes.spec, pod.metadata.namespace, pod.metadata.labels)
     waiting = None if pod.spec.node_name else _read_waiting(wishes)
-    return PlacedPod(pod.metadata, pod.spec, pod.status, keep_one(wants, wants), waiting)
+    return PlacedPod(pod.metadata, pod.spec, pod.status, wants, waiting)
 
 
 def _read_waiting(pod: wire.SchedulingPod) -> Waiting:
@@ -156,8 +159,7 @@ def read_wants(spec: wire.SchedulingSpec, namespace: str, labels: Mapping[str, s
         preferred_nodes=tuple(t for p in preferred if (t := _read_node_term(p.preference, p.weight)) is not None),
         near=_read_required(near, namespace, labels),
         far=_read_required(far, namespace, labels),
-        preferred_near=_read_preferred(near, namespace, labels),
-        preferred_far=_read_preferred(far, namespace, labels),
+        preferred_pods=(*_read_preferred(near, namespace, labels, 1), *_read_preferred(far, namespace, labels, -1)),
         spread=tuple(_read_spread(constraint, labels) for constraint in spec.topology_spread_constraints),
     )
 
@@ -198,9 +200,11 @@ def _read_required(affinity: wire.PodAffinity, namespace: str, labels: Mapping[s
     return tuple(_read_pod_term(term, namespace, labels) for term in terms)
 
 
-def _read_preferred(affinity: wire.PodAffinity, namespace: str, labels: Mapping[str, str]) -> tuple[PodTerm, ...]:
+def _read_preferred(
+    affinity: wire.PodAffinity, namespace: str, labels: Mapping[str, str], sign: int
+) -> tuple[PodTerm, ...]:
     terms = affinity.preferred_during_scheduling_ignored_during_execution
-    return tuple(_read_pod_term(term.pod_affinity_term, namespace, labels, term.weight) for term in terms)
+    return tuple(_read_pod_term(term.pod_affinity_term, namespace, labels, sign * term.weight) for term in terms)
 
 
 def _read_pod_term(term: wire.PodAffinityTerm, namespace: str, labels: Mapping[str, str], weight: int = 0) -> PodTerm:
