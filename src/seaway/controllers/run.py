@@ -28,6 +28,9 @@ from seaway.controllers.scheduler.run import SchedulerController
 from seaway.controllers.servicecidr.run import ServiceCIDRController
 from seaway.controllers.shared.run import Shared
 from seaway.controllers.tainteviction.run import TaintEvictionController
+from seaway.controllers.workloads.daemonset.run import DaemonSetController
+from seaway.controllers.workloads.deployment.run import DeploymentController
+from seaway.controllers.workloads.replicaset.run import ReplicaSetController, ReplicationController
 from seaway.telemetry.metrics import Metrics
 from seaway.telemetry.serve import serve_telemetry
 
@@ -52,6 +55,8 @@ class Loop:
 
 
 LOOPS: dict[str, Loop] = {
+    "daemonset": Loop(build=DaemonSetController, upstream=("daemonset-controller",)),
+    "deployment": Loop(build=DeploymentController, upstream=("deployment-controller",)),
     "diagnosis": Loop(build=DiagnosisController),
     "disruption": Loop(build=DisruptionController, upstream=("disruption-controller",)),
     "endpoints": Loop(build=EndpointsController, upstream=("endpoints-controller", "endpoint")),
@@ -66,6 +71,8 @@ LOOPS: dict[str, Loop] = {
     "nodes": Loop(build=NodeController, upstream=("node-lifecycle-controller", "nodelifecycle")),
     "podgc": Loop(build=PodGCController, upstream=("pod-garbage-collector-controller",)),
     "scheduler": Loop(build=SchedulerController),
+    "replicaset": Loop(build=ReplicaSetController, upstream=("replicaset-controller",)),
+    "replicationcontroller": Loop(build=ReplicationController, upstream=("replicationcontroller-controller",)),
     "servicecidr": Loop(build=ServiceCIDRController, upstream=("service-cidr-controller",)),
     "tainteviction": Loop(build=TaintEvictionController, upstream=("taint-eviction-controller",)),
 }

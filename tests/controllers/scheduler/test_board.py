@@ -23,7 +23,10 @@ def variant(name: int, namespace: str, app: str, node_name: str, is_ending: bool
     meta = {"deletionTimestamp": "2026-01-01T00:00:00Z"} if is_ending else {}
     meta |= {"ownerReferences": [{"controller": True, "uid": app}]}
     made = pod(f"p{name}", namespace=namespace, labels={"app": app}, meta=meta, requests={"cpu": cpu},
-               affinity=affinity("podAntiAffinity", near(app)))  # fmt: skip
+               affinity={"podAntiAffinity": {
+                   "requiredDuringSchedulingIgnoredDuringExecution": [near(app)],
+                   "preferredDuringSchedulingIgnoredDuringExecution": [{"weight": 1, "podAffinityTerm": near(app)}],
+               }})  # fmt: skip
     return key_of(made), put_on(made, node_name)
 
 
@@ -67,6 +70,7 @@ def test_what_is_kept_equals_what_is_counted_anew(
         fresh.put_pod(key, one)
     assert [dict(kept.tally(g)) for g in GROUPS] == [dict(fresh.tally(g)) for g in GROUPS]
     assert kept.far == fresh.far
+    assert kept.preferring == fresh.preferring
     assert kept.rows.keys() == fresh.rows.keys()
     for name, row in fresh.rows.items():
         mine = kept.rows[name]

@@ -66,6 +66,19 @@ CASES: dict[str, tuple[PlacedPod, Board, str]] = {
         board([node("a", zone="z1"), node("b", zone="z2"), node("c", zone="z1")], [(WEB, "c")]),
         "b",
     ),
+    "near who prefers it": (
+        pod("p", labels={"app": "web"}),
+        board(NODES, [(pod("x", affinity=prefer_pods("podAffinity", 10, near("web"))), "b")]),
+        "b",
+    ),
+    "far from who would rather not": (
+        pod("p", labels={"app": "web"}),
+        board(
+            [node("a", zone="z1"), node("b", zone="z2"), node("c", zone="z1")],
+            [(pod("x", affinity=prefer_pods("podAntiAffinity", 10, near("web", ZONE))), "c"), (pod("y"), "b")],
+        ),
+        "b",
+    ),
     "a preference outweighs what is left": (
         pod("p", affinity=prefer_node(1, expression(HOSTNAME, "In", "a"))),
         board(NODES, [(pod("x", requests={"cpu": "16"}), "a")]),

@@ -22,6 +22,30 @@ class PodSchedulingGate(Reader, frozen=True):
     name: str = ""
 
 
+class FieldRequirement(Reader, frozen=True):
+    key: str = ""
+    operator: str = ""
+    values: tuple[str, ...] = ()
+
+
+class NodeSelectorTerm(Reader, frozen=True):
+    match_fields: tuple[FieldRequirement, ...] = ()
+
+
+class NodeSelector(Reader, frozen=True):
+    node_selector_terms: tuple[NodeSelectorTerm, ...] = ()
+
+
+class NodeAffinity(Reader, frozen=True):
+    required_during_scheduling_ignored_during_execution: NodeSelector | None = None
+
+
+class Affinity(Reader, frozen=True):
+    """Only what names a node; the rest is the scheduler's."""
+
+    node_affinity: NodeAffinity | None = None
+
+
 class PodSpec(Reader, frozen=True):
     node_name: str = ""
     node_selector: dict[str, str] = {}
@@ -33,6 +57,7 @@ class PodSpec(Reader, frozen=True):
     restart_policy: str = "Always"
     containers: tuple[Container, ...] = ()
     init_containers: tuple[Container, ...] = ()
+    affinity: Affinity | None = None
 
 
 class PodCondition(Reader, frozen=True):
@@ -46,9 +71,19 @@ class PodIP(Reader, frozen=True):
     ip: str = ""
 
 
+class ContainerStateTerminated(Reader, frozen=True):
+    exit_code: int = 0
+    finished_at: str | None = None
+
+
+class ContainerState(Reader, frozen=True):
+    terminated: ContainerStateTerminated | None = None
+
+
 class ContainerStatus(Reader, frozen=True):
     name: str = ""
     restart_count: int = 0
+    state: ContainerState = ContainerState()
 
 
 class PodStatus(Reader, frozen=True):
@@ -59,6 +94,7 @@ class PodStatus(Reader, frozen=True):
     pod_ip: str = ""
     pod_ips: tuple[PodIP, ...] = ()
     container_statuses: tuple[ContainerStatus, ...] = ()
+    init_container_statuses: tuple[ContainerStatus, ...] = ()
 
 
 class Pod(Reader, frozen=True):

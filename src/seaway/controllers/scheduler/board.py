@@ -97,6 +97,8 @@ class Board:
         self.rows: dict[str, Row] = {}
         self.far: dict[PodTerm, Counter[str]] = {}
         """The anti-affinities of Pods that lie somewhere: how often on which node."""
+        self.preferring: dict[PodTerm, Counter[str]] = {}
+        """The same of what such Pods would rather have near or far."""
         self._known: dict[str, Row] = {}
         self._pods: dict[str, PlacedPod] = {}
         self._by_namespace: dict[str, dict[str, None]] = {}
@@ -225,10 +227,11 @@ class Board:
     def _count(self, key: str, pod: PlacedPod, sign: int) -> None:
         name = pod.node_name
         self._row(name).count(key, pod, sign)
-        for term in pod.wants.far:
-            _add(self.far.setdefault(term, Counter()), name, sign)
-            if not self.far[term]:
-                del self.far[term]
+        for kept, terms in ((self.far, pod.wants.far), (self.preferring, pod.wants.preferred_pods)):
+            for term in terms:
+                _add(kept.setdefault(term, Counter()), name, sign)
+                if not kept[term]:
+                    del kept[term]
         owner = pod.owner
         if owner and not pod.is_ending:
             _add(self._owners.setdefault(owner, Counter()), name, sign)

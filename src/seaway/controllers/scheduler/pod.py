@@ -50,7 +50,10 @@ class NodeTerm(msgspec.Struct, frozen=True, gc=False):
 
 
 class PodTerm(msgspec.Struct, frozen=True, gc=False, cache_hash=True):
-    """Pods that a Pod wants near, or far, in the nodes that share a label's value. `weight`: of a preference."""
+    """Pods that a Pod wants near, or far, in the nodes that share a label's value.
+
+    `weight`: of a preference, below zero for one to be far.
+    """
 
     topology_key: str
     selector: LabelSelector | None
@@ -82,8 +85,7 @@ class Wants(msgspec.Struct, frozen=True, gc=False, cache_hash=True):
     preferred_nodes: tuple[NodeTerm, ...] = ()
     near: tuple[PodTerm, ...] = ()
     far: tuple[PodTerm, ...] = ()
-    preferred_near: tuple[PodTerm, ...] = ()
-    preferred_far: tuple[PodTerm, ...] = ()
+    preferred_pods: tuple[PodTerm, ...] = ()
     spread: tuple[Spread, ...] = ()
 
 
@@ -156,8 +158,7 @@ def read_wants(spec: wire.SchedulingSpec, namespace: str, labels: Mapping[str, s
         preferred_nodes=tuple(t for p in preferred if (t := _read_node_term(p.preference, p.weight)) is not None),
         near=_read_required(near, namespace, labels),
         far=_read_required(far, namespace, labels),
-        preferred_near=_read_preferred(near, namespace, labels),
-        preferred_far=_read_preferred(far, namespace, labels),
+        preferred_pods=(*_read_preferred(near, namespace, labels, 1), *_read_preferred(far, namespace, labels, -1)),
         spread=tuple(_read_spread(constraint, labels) for constraint in spec.topology_spread_constraints),
     )
 
@@ -198,9 +199,11 @@ def _read_required(affinity: wire.PodAffinity, namespace: str, labels: Mapping[s
     return tuple(_read_pod_term(term, namespace, labels) for term in terms)
 
 
-def _read_preferred(affinity: wire.PodAffinity, namespace: str, labels: Mapping[str, str]) -> tuple[PodTerm, ...]:
+def _read_preferred(
+    affinity: wire.PodAffinity, namespace: str, labels: Mapping[str, str], sign: int
+) -> tuple[PodTerm, ...]:
     terms = affinity.preferred_during_scheduling_ignored_during_execution
-    return tuple(_read_pod_term(term.pod_affinity_term, namespace, labels, term.weight) for term in terms)
+    return tuple(_read_pod_term(term.pod_affinity_term, namespace, labels, sign * term.weight) for term in terms)
 
 
 def _read_pod_term(term: wire.PodAffinityTerm, namespace: str, labels: Mapping[str, str], weight: int = 0) -> PodTerm:

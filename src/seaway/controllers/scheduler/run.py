@@ -52,6 +52,8 @@ class SchedulerController:
         self._metrics = SchedulerMetrics(shared.metrics, self._name, self._queue.count)
         self._assumed: dict[str, str] = {}
         """By key: the uid of the Pod that lies on the board though the cache does not show it there yet."""
+        self._findings: dict[str, Unschedulable] = {}
+        """What is to be told of Pods: the latest, if there is more than one."""
         self._happenings: set[Happening] = set()
         self._writes: asyncio.Queue[Write] = asyncio.Queue()
         self._woken = asyncio.Event()
@@ -156,11 +158,17 @@ class SchedulerController:
         if pod is None or not needs_node(pod, self._name):
             self._queue.drop(key)
             return "error"
-        found = find_place(pod, self._board)
+        try:
+            found = find_place(pod, self._board)
+        except Exception:  # a bug in one Pod must not stop the others
+            log.exception("schedule pod=%s", key)
+            self._queue.retry(key, queue_order(pod), now)
+            return "error"
         if isinstance(found, Unschedulable):
             self._queue.park(key, queue_order(pod), found.filters, now)
             if pod.waiting is not None and pod.waiting.told != found.message:
-                self._writes.put_nowait(lambda: self._report(pod, found))
+                self._findings[key] = found
+                self._writes.put_nowait(lambda: self._report(pod, key))
             return "unschedulable"
         self._queue.drop(key)
         self._board.put_pod(key, put_on(pod, found.node))
@@ -215,8 +223,11 @@ class SchedulerController:
         if pod is not None and needs_node(pod, self._name):
             self._queue.retry(key, queue_order(pod), asyncio.get_running_loop().time())
 
-    async def _report(self, pod: PlacedPod, finding: Unschedulable) -> None:
+    async def _report(self, pod: PlacedPod, key: str) -> None:
         """The condition and the event that tell the user; only when the words are new."""
+        finding = self._findings.pop(key, None)
+        if finding is None:
+            return
         condition = {
             "type": "PodScheduled",
             "status": "False",

@@ -1,7 +1,7 @@
 """Which of the nodes that can take a Pod is best. Each score is 0 to 100, and has upstream's weight.
 
 Rule: spec "controllers" §7.7 (any scoring will do, if it spreads); weights are upstream's. Left out: images that a node
-has already, and what Pods that are there prefer.
+has already.
 """
 
 from __future__ import annotations
@@ -87,7 +87,7 @@ def _crowding(count: SpreadCount, row: Row) -> int:
 
 
 def score_pods(situation: Situation, rows: Sequence[Row]) -> Scores | None:
-    """More weight of the Pods that this one prefers near, less of those that it does not."""
+    """More weight of the Pods that this one prefers near, or that prefer it; less of those that would rather not."""
     if not situation.wished_pods:
         return None
     return _more_is_better(

@@ -121,12 +121,13 @@ def _assess_spread(
 
 
 def _weigh(pod: PlacedPod, board: Board) -> list[tuple[str, Mapping[str, int]]]:
-    """Of each preference for Pods: the label, and the weight of each of its values."""
+    """The label and the weight of each of its values, of each preference: the Pod's own, and of Pods that lie there."""
+    terms = [(term, board.tally(Group((term,)))) for term in pod.wants.preferred_pods]
+    terms += [(term, per_node) for term, per_node in board.preferring.items() if board.matches(term, pod)]
     weighed: list[tuple[str, Mapping[str, int]]] = []
-    for sign, terms in ((1, pod.wants.preferred_near), (-1, pod.wants.preferred_far)):
-        for term in terms:
-            counts = count_by_domain(board, term.topology_key, board.tally(Group((term,))))
-            weighed.append((term.topology_key, {value: sign * term.weight * n for value, n in counts.items()}))
+    for term, per_node in terms:
+        counts = count_by_domain(board, term.topology_key, per_node)
+        weighed.append((term.topology_key, {value: term.weight * n for value, n in counts.items()}))
     return weighed
 
 

@@ -3,6 +3,7 @@ once, when first asked for."""
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from functools import cached_property
 from typing import Any, TypeVar, cast
 
@@ -18,6 +19,7 @@ from seaway.controllers.config import ControllersConfig
 from seaway.controllers.pods import decode_pod
 from seaway.controllers.scheduler.pod import PlacedPod, decode_placed_pod
 from seaway.controllers.selection import Selection
+from seaway.controllers.workloads.podcontrol.ownership import PodsByOwner
 from seaway.telemetry.metrics import Metrics
 
 T = TypeVar("T")
@@ -84,3 +86,14 @@ class Shared:
         self.services.subscribe(selection.apply_service)
         self.pods.subscribe(selection.apply_pod)
         return selection
+
+    @cached_property
+    def pods_by_owner(self) -> PodsByOwner:
+        """Hears of each change before the loops that were built after they asked for it."""
+        pods_by_owner = PodsByOwner()
+        self.pods.subscribe(pods_by_owner.apply)
+        return pods_by_owner
+
+    def wall_now(self) -> datetime:
+        """The time as Pods and conditions have it."""
+        return self.config.wall_now() if self.config.wall_now is not None else datetime.now(UTC)
