@@ -19,6 +19,7 @@ from seaway.proxy.nftables.fake import FakeKernel
 from seaway.proxy.nftables.objects import Ruleset
 from seaway.proxy.nftables.plane import NftablesPlane
 from seaway.proxy.proxier import Proxier
+from seaway.proxy.tracing.walk import Cluster, Outcome, Question, Walk, explain
 from seaway.testing.builders import make_service, make_slice, merge
 from seaway.testing.packets import DROPPED, REJECTED, Fate, Packet, trace
 
@@ -70,7 +71,9 @@ class Scene:
         **settings: Any,
     ) -> None:
         defaults = {"cluster_cidrs": ("10.0.0.0/8", "fd10::/32"), "service_cidrs": ("172.30.0.0/16", "fd17:30::/112")}
-        config = ProxyConfig(node_name="N", **{**defaults, **settings})
+        config = self.config = ProxyConfig(node_name="N", **{**defaults, **settings})
+        self.services: dict[str, Service] = {}
+        self.slices: dict[str, EndpointSlice] = {}
         self.kernel = FakeKernel()
         self.host = host
         planes = {
@@ -98,9 +101,11 @@ class Scene:
         ingress = [{"ip": BALANCED}, {"ip": BALANCED6}]
         wire = make_service(name, meta=meta, **{**defaults, **spec})
         wire["status"] = {"loadBalancer": {"ingress": ingress}} if status is None else status
-        self.proxier.set_service(f"default/{name}", msgspec.convert(wire, Service))
+        self.services[name] = msgspec.convert(wire, Service)
+        self.proxier.set_service(f"default/{name}", self.services[name])
 
     def remove(self, name: str = "web") -> None:
+        del self.services[name]
         self.proxier.set_service(f"default/{name}", None)
 
     def slice(
@@ -110,9 +115,14 @@ class Scene:
         kind = "IPv6" if addresses and ":" in addresses[0] else "IPv4"
         wire = make_slice(name, service, addresses, ports=ports, address_type=kind, **more)
         wire["metadata"] = merge(wire["metadata"], meta or {})
-        self.proxier.set_slice(f"default/{name}", msgspec.convert(wire, EndpointSlice))
+        self.put(name, wire)
+
+    def put(self, name: str, wire: Any) -> None:
+        self.slices[name] = msgspec.convert(wire, EndpointSlice)
+        self.proxier.set_slice(f"default/{name}", self.slices[name])
 
     def remove_slice(self, name: str) -> None:
+        del self.slices[name]
         self.proxier.set_slice(f"default/{name}", None)
 
     def endpoints(self, words: str, service: str = "web", *, ports: Any = None) -> None:
@@ -121,7 +131,7 @@ class Scene:
             name = f"{service}-{family.value.lower()}"
             piece = make_slice(name, service, [], ports=ports, address_type=family.value)
             piece["endpoints"] = [_endpoint(word, number, family) for number, word in enumerate(words.split(), 1)]
-            self.proxier.set_slice(f"default/{name}", msgspec.convert(piece, EndpointSlice))
+            self.put(name, piece)
 
     def sync(self) -> None:
         assert not self.proxier.sync().failures
@@ -141,7 +151,38 @@ class Scene:
     def fates(self, packet: Packet) -> frozenset[Fate]:
         self.sync()
         family = Family.IPV6 if ":" in packet.destination else Family.IPV4
-        return trace(self.ruleset(family), packet, host=self.host)
+        found = trace(self.ruleset(family), packet, host=self.host)
+        if packet.protocol != "ICMP":
+            compare(self.walk(packet), found, self.host)
+        return found
+
+    def walk(self, packet: Packet) -> Walk:
+        """What the model says in words."""
+        cluster = Cluster(
+            services=tuple(self.services.values()),
+            slices=tuple(self.slices.values()),
+            node=self.proxier.node,
+            config=self.config,
+            host_addresses=tuple(self.host),
+        )
+        return explain(Question(packet.source, packet.destination, packet.port, packet.protocol), cluster)
+
+
+def compare(walk: Walk, fates: frozenset[Fate], host: frozenset[str]) -> None:
+    """What is explained is what the rules do."""
+    if walk.outcome is not Outcome.FORWARDED:
+        expected = {Outcome.REJECTED: REJECTED, Outcome.DROPPED: DROPPED}.get(walk.outcome)
+        assert fates == {expected} if expected else {fate.verdict for fate in fates} == {"accept"}, walk
+        return
+    is_own = walk.question.source in host
+    told = {
+        (
+            f"{target.address}:{target.port}",
+            (walk.masqueraded or target in walk.hairpins) and (is_own or target.address not in host),
+        )
+        for target in walk.used
+    }
+    assert told == {(fate.arrives, fate.masqueraded) for fate in fates}, walk
 
 
 def _endpoint(word: str, number: int, family: Family) -> dict[str, Any]:

@@ -7,7 +7,6 @@ from typing import Any
 import msgspec
 import pytest
 
-from seaway.api.endpointslice.types import EndpointSlice
 from seaway.api.node.types import Node
 from seaway.net.family import Family
 from seaway.testing.builders import make_node, make_slice
@@ -187,7 +186,7 @@ def test_scenario_23_every_address_of_an_endpoint_is_served() -> None:
     scene.serve()
     wire = make_slice("web-1", "web", [])
     wire["endpoints"] = [{"addresses": ["10.0.0.11", "10.0.0.12"], "nodeName": "N"}]
-    scene.proxier.set_slice("default/web-1", msgspec.convert(wire, EndpointSlice))
+    scene.put("web-1", wire)
     assert scene.ask("P", "cluster") == "L1 p L2 p"
     assert scene.ask("L", "cluster") == "L1 m L2 p"
 
@@ -405,7 +404,7 @@ def test_scenario_139_a_slice_of_names_is_not_looked_at() -> None:
     scene = Scene()
     scene.serve()
     wire = make_slice("web-1", "web", ["example.org"], address_type="FQDN")
-    scene.proxier.set_slice("default/web-1", msgspec.convert(wire, EndpointSlice))
+    scene.put("web-1", wire)
     assert scene.ask("P", "cluster") == "REJECT"
 
 

@@ -50,7 +50,8 @@ from seaway.proxy.nftables.objects import Chain, Hook, SetSpec, Value
 SUBSYSTEM = 10
 NEWTABLE, DELTABLE, NEWCHAIN, DELCHAIN, NEWRULE, DELRULE = 0, 2, 3, 5, 6, 8
 NEWSET, DELSET, NEWSETELEM, DELSETELEM = 9, 11, 12, 14
-GETTABLE, GETCHAIN, GETSET, GETSETELEM, GETGEN = 1, 4, 10, 13, 16
+GETTABLE, GETCHAIN, GETRULE, GETSET, GETSETELEM, GETGEN, TRACE = 1, 4, 7, 10, 13, 16, 17
+_OWNED = 2
 BATCH_BEGIN, BATCH_END = 0x10, 0x11
 
 HOOKS = {"prerouting": 0, "input": 1, "forward": 2, "output": 3, "postrouting": 4}
@@ -142,8 +143,9 @@ class _Encoder:
 
     def _encode(self, command: Command) -> Iterator[_Unit]:
         match command:
-            case AddTable():
-                yield self._one("table", NEWTABLE, NLM_F_CREATE, pack_string(1, self._table) + pack_u32(2, 0))
+            case AddTable(owned):
+                flags = pack_u32(2, _OWNED if owned else 0)
+                yield self._one("table", NEWTABLE, NLM_F_CREATE, pack_string(1, self._table) + flags)
             case DeleteTable():
                 yield self._one("table", DELTABLE, 0, pack_string(1, self._table))
             case AddSet(name, spec):
