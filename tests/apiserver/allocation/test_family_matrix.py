@@ -46,8 +46,12 @@ class Ask:
         return self.addresses == NONE
 
     def manifest(self) -> Json:
-        said = {"ipFamilyPolicy": self.policy, "ipFamilies": list(self.families), "clusterIPs": list(self.addresses),
-                "clusterIP": self.addresses[0] if self.addresses else ""}  # fmt: skip
+        said: Json = {
+            "ipFamilyPolicy": self.policy,
+            "ipFamilies": list(self.families),
+            "clusterIPs": list(self.addresses),
+            "clusterIP": "".join(self.addresses[:1]),
+        }
         selector = {"app": "web"} if self.has_selector else {}
         return make_service("web", selector=selector, **{field: value for field, value in said.items() if value})
 
@@ -60,13 +64,14 @@ def is_allowed(outcome: Names, ask: Ask, policy: str, cluster: Names) -> bool:
     """Whether no rule speaks against a Service with these families."""
     loose = ask.is_headless and not ask.has_selector
     can_be_two = loose or len(cluster) == 2
+    is_two = {SINGLE: False, "RequireDualStack": True}.get(policy, can_be_two)
     named = () if ask.is_headless else tuple(family_of(address) for address in ask.addresses)
     return all((
         outcome[: len(ask.families)] == ask.families,
         outcome[: len(named)] == named,
         bool(ask.families or named) or outcome[0] == cluster[0],
         loose or set(outcome) <= set(cluster),
-        {SINGLE: len(outcome) == 1, "RequireDualStack": len(outcome) == 2}.get(policy, (len(outcome) == 2) == can_be_two),
+        (len(outcome) == 2) == is_two,
     ))  # fmt: skip
 
 
