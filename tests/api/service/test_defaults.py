@@ -147,6 +147,10 @@ TAKEN_OVER: list[tuple[str, Json, Json]] = [
     ("§4.1 two new ports of one name get the number once", {"type": "NodePort", "ports": [
         {"name": "a", "port": 80}, {"name": "a", "port": 81}]},
      {"ports": [{"name": "a", "port": 80, "nodePort": 30001}, {"name": "a", "port": 81}]}),
+    ("§4.1 ports of several protocols keep the number that they shared", {"type": "NodePort", "ports": [
+        {"name": "a", "port": 53, "protocol": "TCP"}, {"name": "a", "port": 53, "protocol": "UDP"}]},
+     {"ports": [{"name": "a", "port": 53, "protocol": "TCP", "nodePort": 30001},
+                {"name": "a", "port": 53, "protocol": "UDP", "nodePort": 30001}]}),
     ("§4.1 a load balancer that allocates takes them over", {"type": "LoadBalancer",
      "ports": [{"name": "a", "port": 80}]}, {"ports": [{"name": "a", "port": 80, "nodePort": 30001}]}),
     ("§4.1 a new name has no number", {"type": "NodePort", "ports": [{"name": "z", "port": 80}]},
