@@ -171,15 +171,24 @@ def changed_ports() -> Iterator[list[Port]]:
     single = list(itertools.product("abc", (0, ONE, TWO, FRESH)))
     for count in (1, 2):
         for values in itertools.product(single, repeat=count):
-            if len({name for name, _ in values}) == count:
-                yield [Port(name, 90 + index, "TCP", number) for index, (name, number) in enumerate(values)]
+            if len({name for name, _ in values}) < count:
+                continue
+            for last in PROTOCOLS[:count]:
+                protocols = ["TCP"] * (count - 1) + [last]
+                yield [Port(name, 90 + i, protocols[i], number) for i, (name, number) in enumerate(values)]
+
+
+def is_twice(ports: list[Port]) -> bool:
+    """A number is named twice for one protocol."""
+    pairs = [(entry.protocol, entry.number) for entry in ports if entry.number]
+    return len(set(pairs)) < len(pairs)
 
 
 def foretell_update(ports: list[Port], before: str, after: str) -> str | list[int | str]:
     """The refusal; or the number of each entry."""
     named = [entry.number for entry in ports if entry.number]
     had = {entry.name: entry.number for entry in STORED}
-    if len(set(named)) < len(named):
+    if is_twice(ports):
         return f"duplicate nodePort: {{TCP {named[0]}}}"
     copied = {entry.name: had.get(entry.name, 0) for entry in ports if allocates(before) and allocates(after)}
     return [
@@ -227,8 +236,8 @@ def test_ports_that_lose_their_numbers_with_the_type(before: str, after: str) ->
             await ask("POST", SERVICES, make_service("web", **SHAPES[before], ports=[p.wire for p in STORED]))
             reply = await ask("PUT", WEB, make_service("web", **SHAPES[after], ports=[p.wire for p in ports]))
             named = [entry.number for entry in ports]
-            is_new, is_twice = FRESH in named, len(ports) == 2 and named[0] == named[1] != 0
-            if is_new and (after == "ClusterIP" or is_twice):
+            is_new = FRESH in named
+            if is_new and (after == "ClusterIP" or is_twice(ports)):
                 assert reply.status == 422, ports
                 assert held(ask) == {ONE, TWO}
             else:
