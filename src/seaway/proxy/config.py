@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import ipaddress
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from seaway.net.family import Family
 
@@ -40,6 +42,16 @@ class ProxyConfig:
     uplink_state: Path | None = None
     """Where it is kept which links forward because of us; needed to serve uplinks, and to stop serving them."""
     table: str = "seaway"
+    host_name: str = ""
+    """The host's own name, for Events; "": that of the Node."""
+    healthz_address: tuple[str, int] | None = None
+    """Where `/healthz` and `/livez` are; None: nowhere."""
+    metrics_address: tuple[str, int] | None = None
+    """Where `/metrics`, `/proxyMode` and `/configz` are; None: nowhere."""
+    bind_address_hard_fail: bool = False
+    """An address that is not free ends the proxy; else it is tried again and again."""
+    shown: Mapping[str, Any] = field(default_factory=dict, hash=False)
+    """The configuration in the form of KubeProxyConfiguration, for `/configz`."""
 
     def __post_init__(self) -> None:
         if self.serves_uplinks and self.uplink_state is None:

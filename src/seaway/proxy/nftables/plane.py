@@ -305,9 +305,14 @@ class NftablesPlane:
         self._guarded_links = guarded_links
         self.table = NftablesTable(kernel, render_config(config, family))
 
-    def sync(self, changed: Mapping[str, ServiceForwarding | None], node: NodeView) -> None:
-        """Bring the table in step. Raises NftError; what was given is not lost by it."""
+    def sync(self, changed: Mapping[str, ServiceForwarding | None], node: NodeView) -> bool:
+        """Bring the table in step. Raises NftError; what was given is not lost by it.
+
+        Returns whether the kernel's table was not believed to be in step before.
+        """
+        was_in_step = self.table.is_in_step
         self.table.sync(changed, self._render_config(node))
+        return not was_in_step
 
     def verify(self) -> None:
         """Compare digests; what differs, or cannot be read, is read whole by the next sync."""
