@@ -77,6 +77,17 @@ CREATE: list[tuple[str, Resource, Json, list[str]]] = [
      ["spec.parentRef.resource: Required value", "spec.parentRef.name: Required value"]),
     ("a parent's name is a path segment", IP_ADDRESSES, {"spec": {"parentRef": {**PARENT, "name": "a/b"}}},
      ['spec.parentRef.name: Invalid value: "a/b": may not contain \'/\'']),
+    ("a parent's name is not the way up", IP_ADDRESSES, {"spec": {"parentRef": {**PARENT, "name": ".."}}},
+     ['spec.parentRef.name: Invalid value: "..": may not be \'..\'']),
+    ("a parent's resource is a path segment", IP_ADDRESSES,
+     {"spec": {"parentRef": {**PARENT, "name": "a", "resource": "."}}},
+     ['spec.parentRef.resource: Invalid value: ".": may not be \'.\'']),
+    ("a parent's namespace is a path segment", IP_ADDRESSES,
+     {"spec": {"parentRef": {**PARENT, "name": "a", "namespace": "a%"}}},
+     ['spec.parentRef.namespace: Invalid value: "a%": may not contain \'%\'']),
+    ("a parent of the cluster", IP_ADDRESSES, {"spec": {"parentRef": {"resource": "nodes", "name": "n"}}}, []),
+    ("a parent of another group", IP_ADDRESSES,
+     {"spec": {"parentRef": {**PARENT, "name": "a", "group": "example.com"}}}, []),
     ("a Node's range", NODES, {"spec": {"podCIDRs": ["10.0.0.1/24"]}},
      ['spec.podCIDRs[0]: Invalid value: "10.0.0.1/24": must not have bits set beyond the prefix length']),
     ("a range per family", NODES, {"spec": {"podCIDRs": ["10.0.0.0/24", "10.0.1.0/24"]}},
@@ -152,7 +163,12 @@ def test_an_ip_address_is_named_by_its_canonical_text() -> None:
     rule = IP_ADDRESSES.strategy.validate_name
     assert rule is not None
     assert rule("fd00::1") == []
+    assert rule("10.0.0.1") == []
     assert rule("FD00::1") == ['must be in canonical form ("fd00::1")']
+    assert rule("fd00:0::1") == ['must be in canonical form ("fd00::1")']
+    assert rule("010.0.0.1") == ["must not have leading 0s"]
+    assert rule("::ffff:10.0.0.1") == ["must not be an IPv4-mapped IPv6 address"]
+    assert rule("web") == ["must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)"]
 
 
 @pytest.mark.parametrize(

@@ -6,8 +6,9 @@ import click
 import pytest
 from click.testing import CliRunner
 
-from seaway.cli.flags import election_flags, parse_address
+from seaway.cli.flags import election_flags, ipam_flags, parse_address
 from seaway.client.election.lease import ElectionConfig
+from seaway.controllers.nodeipam.plan import IpamConfig
 
 ADDRESSES = {
     "127.0.0.1:10257": ("127.0.0.1", 10257),
@@ -56,3 +57,27 @@ def test_times_that_allow_two_leaders_are_one_clear_error() -> None:
     found, output = elect("--leader-elect-lease-duration=5s")
     assert not found
     assert "lease of 5 s and renewal within 10 s found; the lease must be the longer of the two" in output
+
+
+def give_ranges(*arguments: str) -> tuple[list[IpamConfig | None], str]:
+    found: list[IpamConfig | None] = []
+
+    @click.command()
+    @ipam_flags
+    def command(ipam: IpamConfig | None) -> None:
+        found.append(ipam)
+
+    return found, CliRunner().invoke(command, arguments).output
+
+
+def test_nodes_are_given_ranges_only_when_that_is_asked_for() -> None:
+    assert give_ranges("--cluster-cidr=10.244.0.0/16")[0] == [None]
+    ((ipam,), _) = give_ranges("--allocate-node-cidrs", "--cluster-cidr=10.244.0.0/16", "--node-cidr-mask-size=26")
+    assert ipam is not None
+    assert [(str(network), size) for network, size in ipam.ranges] == [("10.244.0.0/16", 26)]
+
+
+def test_ranges_that_cannot_be_cut_are_one_clear_error() -> None:
+    found, output = give_ranges("--allocate-node-cidrs", "--cluster-cidr=10.244.0.0/16", "--node-cidr-mask-size=8")
+    assert not found
+    assert "--node-cidr-mask-size: /8 of 10.244.0.0/16 found, /16 to /32 allowed" in output

@@ -159,10 +159,19 @@ class Player:
         return complaints
 
     async def _send(self, send: Send) -> list[Complaint]:
-        before = self._store.current_revision
+        before = self._store.current_revision if await self._settle() else None
         response, complaints = await self._finish(send)
         complaints += await self._judge(send, response, before=before)
         return complaints
+
+    async def _settle(self) -> bool:
+        """Let the server count what a new quota limits, which it does when nobody asks; whether it has."""
+        quotas = self._server.state.quotas
+        for _ in range(PATIENCE_TURNS):
+            if not quotas.find_uncounted():
+                return True
+            await asyncio.sleep(0)
+        return False
 
     async def _send_together(self, sends: Iterable[Send]) -> list[Complaint]:
         done = await asyncio.gather(*(self._finish(send) for send in sends))

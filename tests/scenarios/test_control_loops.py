@@ -420,7 +420,7 @@ def test_a_pod_that_fits_nowhere_says_why_and_is_bound_when_it_fits() -> None:
             conditions = live["status"].get("conditions", ())
             return next((c["message"] for c in conditions if c["type"] == "PodScheduled"), None)
 
-        assert await cluster.eventually(find_message) == "0/1 nodes are available: 1 node(s) were not ready."
+        assert await cluster.eventually(find_message) == "0/1 nodes are available: 1 node(s) had untolerated taint(s)."
         node = await client.get(NODES, "n1", as_type=dict)
         await client.update(NODES, {**node, "status": make_node("n1")["status"]}, subresource="status")
 

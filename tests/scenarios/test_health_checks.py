@@ -444,14 +444,16 @@ def test_so_many_are_tried_at_once_and_one_service_takes_no_others_turn() -> Non
 @pytest.mark.parametrize("count", [1000, 1001])
 def test_more_targets_of_a_service_than_allowed_are_left_out_and_told(count: int) -> None:
     async def scenario(cluster: Cluster, client: Client, world: World) -> None:
-        await make(client, *(f"10.0.{n // 250}.{n % 250 + 1}" for n in range(1000)))
+        two_seconds = {"seaway.dev/check": "tcp"}
+        await make(client, *(f"10.0.{n // 250}.{n % 250 + 1}" for n in range(1000)), annotations=two_seconds)
         if count > 1000:
             await client.create(ENDPOINT_SLICES, make_slice("web-2", "web", ["10.9.0.1"]), "default")
         world.takes_seconds = 0.0
         await asyncio.sleep(30)
         assert len(world.dialled) == 1000
         told = [message for _, _, message in await list_events(client)]
-        text = "1000 addresses and ports are checked, 1 are not: 1000 of a Service and 5000 of all are allowed"
+        text = "1000 addresses and ports are checked, 1 are not: 1000 of a Service and 5000 of all are allowed, "
+        text += "and 500 and 1000 tries a second"
         assert told == ([text] if count > 1000 else [])
 
     play(scenario)

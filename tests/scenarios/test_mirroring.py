@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
 from typing import Any
 
 import msgspec
+import pytest
 
 from seaway.api.endpointslice.types import EndpointSlice
-from seaway.api.machinery.errors import Forbidden
-from seaway.api.machinery.http import Identity, Request
+from seaway.api.machinery.errors import Conflict, Expired, Forbidden, InternalError, TooManyRequests
+from seaway.api.machinery.http import Identity, Request, Response
 from seaway.api.registry import ENDPOINT_SLICES, ENDPOINTS, EVENTS, NAMESPACES, SERVICES
-from seaway.client.requests import MERGE_PATCH, Client
+from seaway.client.requests import MERGE_PATCH, Client, Transport, TransportError
 from seaway.client.run import Change, Informer
 from seaway.testing.builders import make_service
 from seaway.testing.cluster import Cluster
@@ -290,3 +292,147 @@ def test_a_namespace_that_ends_is_no_failure() -> None:
         assert len(refused) == 1, "it is not tried again"
 
     play(scenario, enabled=("mirroring",))
+
+
+@dataclass
+class Unlucky:
+    """A transport whose first writes fail: refused with an error, or carried out with their answers lost."""
+
+    inner: Transport
+    failures: int
+    error: Exception
+    loses_answers: bool = False
+    writes: int = 0
+
+    async def send(self, request: Request) -> Response:
+        if request.method == "GET" or "events" in request.path:
+            return await self.inner.send(request)
+        self.writes += 1
+        if self.writes > self.failures:
+            return await self.inner.send(request)
+        if self.loses_answers:
+            await self.inner.send(request)
+        raise self.error
+
+    async def close(self) -> None:
+        await self.inner.close()
+
+
+TROUBLE: dict[str, tuple[Exception, bool]] = {
+    "a storm of 429": (TooManyRequests("later", {"retryAfterSeconds": 1}), False),
+    "a storm of 409": (Conflict("changed meanwhile"), False),
+    "a storm of 500": (InternalError("broken"), False),
+    "lost answers": (TransportError("reset"), True),
+}
+
+
+@pytest.mark.parametrize("trouble", TROUBLE.values(), ids=TROUBLE)
+@pytest.mark.parametrize("failures", [1, 2, 5])
+def test_trouble_ends_in_the_same_slices_and_none_twice(trouble: tuple[Exception, bool], failures: int) -> None:
+    async def scenario(cluster: Cluster, client: Client) -> None:
+        inner = cluster.client(user="system:kube-controller-manager", groups=()).transport
+        unlucky = Unlucky(inner, failures, *trouble)
+        await cluster.start_controllers(enabled=("mirroring",), client=Client(unlucky))
+        await client.create(SERVICES, make_service("web", selector={}), "default")
+        body = {**endpoints(), "subsets": [*two_subsets(80)["subsets"], *other_subset()]}
+        await client.create(ENDPOINTS, body, "default")
+        await asyncio.sleep(120)
+        wanted = ["IPv4 b:81 | 192.0.2.2", "IPv4 p80:80 | 192.0.2.1"]
+        assert say(await list_slices(client)) == wanted
+        assert unlucky.writes > failures or trouble[1], "it was tried again"
+        await client.patch(ENDPOINTS, "web", "default", patch={"subsets": other_subset()}, patch_type=MERGE_PATCH)
+        await asyncio.sleep(120)
+        assert say(await list_slices(client)) == wanted[:1]
+
+    play(scenario, enabled=())
+
+
+def other_subset() -> list[Json]:
+    return [{"addresses": [{"ip": "192.0.2.2"}], "ports": [{"name": "b", "port": 81}]}]
+
+
+@pytest.mark.parametrize("after", range(1, 5))
+def test_a_loop_that_is_killed_between_two_writes_is_made_up_for(after: int) -> None:
+    """The slices never lose both the old and the new address on the way."""
+
+    async def scenario(cluster: Cluster, client: Client) -> None:
+        await client.create(SERVICES, make_service("web", selector={}), "default")
+        await client.create(ENDPOINTS, two_subsets(80, 81, 82), "default")
+        first = await cluster.start_controllers(enabled=("mirroring",))
+        await expect(cluster, client, ["IPv4 p80:80 p81:81 p82:82 | 192.0.2.1"])
+        first.cancel()
+        await asyncio.gather(first, return_exceptions=True)
+        cluster.tasks.remove(first)
+        subsets = [{"addresses": [{"ip": f"192.0.2.{n}"}, {"ip": f"2001:db8::{n}"}],
+                    "ports": [{"name": f"p{n}", "port": n}]} for n in (80, 81, 82)]  # fmt: skip
+        await client.patch(ENDPOINTS, "web", "default", patch={"subsets": subsets}, patch_type=MERGE_PATCH)
+        inner = cluster.client(user="system:kube-controller-manager", groups=()).transport
+        dying = Dying(inner, after)
+        second = await cluster.start_controllers(enabled=("mirroring",), client=Client(dying))
+        await dying.has_died.wait()
+        second.cancel()
+        await asyncio.gather(second, return_exceptions=True)
+        cluster.tasks.remove(second)
+        assert await list_slices(client), "never emptied on the way"
+        await cluster.start_controllers(enabled=("mirroring",))
+        wanted = [f"IPv4 p{n}:{n} | 192.0.2.{n}" for n in (80, 81, 82)]
+        await expect(cluster, client, wanted + [f"IPv6 p{n}:{n} | 2001:db8::{n}" for n in (80, 81, 82)])
+
+    play(scenario, enabled=())
+
+
+class Dying:
+    """A transport that carries so many writes out and hangs with the next."""
+
+    def __init__(self, inner: Transport, writes: int) -> None:
+        self.has_died = asyncio.Event()
+        self._inner, self._left = inner, writes
+
+    async def send(self, request: Request) -> Response:
+        if request.method != "GET":
+            if not self._left:
+                self.has_died.set()
+                await asyncio.Event().wait()
+            self._left -= 1
+        return await self._inner.send(request)
+
+    async def close(self) -> None:
+        await self._inner.close()
+
+
+class Blind:
+    """A transport whose watches of slices say nothing until `sees`, and then that they are too old."""
+
+    def __init__(self, inner: Transport) -> None:
+        self.sees = asyncio.Event()
+        self._inner = inner
+
+    async def send(self, request: Request) -> Response:
+        if "endpointslices" in request.path and ("watch", "true") in request.query and not self.sees.is_set():
+            await self.sees.wait()
+            raise Expired("too old")
+        return await self._inner.send(request)
+
+    async def close(self) -> None:
+        await self._inner.close()
+
+
+def test_a_cache_that_sees_nothing_leads_to_no_second_slice_and_what_a_list_hides_is_made_again() -> None:
+    async def scenario(cluster: Cluster, client: Client) -> None:
+        blind = Blind(cluster.client(user="system:kube-controller-manager", groups=()).transport)
+        await cluster.start_controllers(enabled=("mirroring",), client=Client(blind))
+        await make_both(client)
+        await expect(cluster, client, BY_HAND)
+        for n in (2, 3):
+            subsets = [{"addresses": [{"ip": f"192.0.2.{n}"}], "ports": [{"port": 80}]}]
+            await client.patch(ENDPOINTS, "web", "default", patch={"subsets": subsets}, patch_type=MERGE_PATCH)
+            await expect(cluster, client, [f"IPv4 :80 | 192.0.2.{n}"])
+        (slice_,) = await list_slices(client)
+        await client.delete(ENDPOINT_SLICES, slice_.metadata.name, "default")
+        await asyncio.sleep(10)
+        assert await list_slices(client) == [], "nobody has heard of it"
+        blind.sees.set()
+        await asyncio.sleep(60)
+        assert say(await list_slices(client)) == ["IPv4 :80 | 192.0.2.3"]
+
+    play(scenario, enabled=())

@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 
-from tests.system.running import EXAMPLES, HOST_IP, HOST_IP6, Up, free_port, open_host, seaway, until
+from tests.system.running import EXAMPLES, HOST_IP, HOST_IP6, OUTSIDE_IP6, Up, free_port, open_host, seaway, until
 
 FLAGS = ("--service-cidr", "10.96.0.0/16,fd10:96::/112", "--cluster-cidr", "10.244.0.0/16,fd10:244::/56")
 OUTSIDE = "seaway-test-dual-outside"
@@ -84,6 +84,8 @@ def dual(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
 
 
 def started(up: Up) -> Iterator[Up]:
+    if up.network == "host" and not FORCE_FORWARDING.exists():
+        up.run("sh", "-c", "echo 1 >/proc/sys/net/ipv6/conf/all/forwarding")  # as the page on limits says
     up.start(*FLAGS)
     try:
         items = {"apiVersion": "v1", "kind": "List", "items": make_manifests()}
@@ -198,12 +200,42 @@ def test_a_node_port_is_served_at_both_addresses_of_the_node(dual: Up, family: i
     assert ip_address(seen).version == (4, 6)[family]
 
 
+SAYS_WHO_ASKED = """
+import json, socket
+with socket.create_server(("::", 7070), family=socket.AF_INET6) as server:
+    print("listening", flush=True)
+    while True:
+        connection, peer = server.accept()
+        with connection:
+            connection.recv(4096)
+            connection.sendall(b"HTTP/1.0 200 OK\\r\\n\\r\\n" + json.dumps({"pod": peer[0]}).encode())
+"""
+
+
+def test_a_pod_reaches_another_machine_which_sees_the_host(dual: Up) -> None:
+    if dual.network != "host":
+        pytest.skip("a sandbox has no other machines")
+    if not FORCE_FORWARDING.exists():
+        pytest.skip(BEFORE_617)
+    command = ["ip", "netns", "exec", OUTSIDE, sys.executable, "-c", SAYS_WHO_ASKED]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as server:
+        try:
+            assert server.stdout is not None and server.stdout.readline() == "listening\n"
+            assert from_a_pod(dual, f"http://[{OUTSIDE_IP6}]:7070/") == {HOST_IP6}
+        finally:
+            server.kill()
+
+
+FORCE_FORWARDING = Path("/proc/sys/net/ipv6/conf/default/force_forwarding")
+BEFORE_617 = "before Linux 6.17 IPv6 has no forwarding switch per link, and the one for all is left alone"
+
+
 @pytest.mark.parametrize("address", [HOST_IP, f"[{HOST_IP6}]"], ids=FAMILIES)
 def test_another_machine_reaches_the_node_port(dual: Up, address: str) -> None:
     if dual.network != "host":
         pytest.skip("a sandbox has no other machines")
-    if ":" in address and not Path("/proc/sys/net/ipv6/conf/default/force_forwarding").exists():
-        pytest.skip("before Linux 6.17 IPv6 has no forwarding switch per link, and the one for all is left alone")
+    if ":" in address and not FORCE_FORWARDING.exists():
+        pytest.skip(BEFORE_617)
     command = [sys.executable, str(EXAMPLES / "node_side.py"), "get", f"http://{address}:30080/"]
     done = subprocess.run(["ip", "netns", "exec", OUTSIDE, *command], capture_output=True, text=True, timeout=60)
     told: dict[str, Any] = json.loads(done.stdout or "{}")

@@ -8,10 +8,11 @@ import random
 import time
 import uuid
 from collections.abc import Awaitable, Callable, Coroutine
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import TypeVar
 
-from seaway.api.machinery.codec import Decoded
+from seaway.api.machinery.codec import Decoded, prune_patched
 from seaway.api.machinery.errors import AlreadyExists, ApiError, Forbidden, NotFound
 from seaway.api.registry import (
     CLUSTER_ROLES,
@@ -30,11 +31,11 @@ from seaway.apiserver.access.tokensecrets import plan_token_secrets
 from seaway.apiserver.allocation.allocate import ADDRESS_PREFIX, PORT_PREFIX, ServiceAllocator
 from seaway.apiserver.builtin import bootstrap, default_cidr
 from seaway.apiserver.builtin.crowding import CrowdingWarnings
-from seaway.apiserver.builtin.default_cidr import find_trouble, plan_default_cidr
+from seaway.apiserver.builtin.default_cidr import describe_failure, find_trouble, plan_default_cidr
 from seaway.apiserver.builtin.expiry import find_expired
 from seaway.apiserver.builtin.kubernetes_service import ObjectWrite, plan_kubernetes_service
 from seaway.apiserver.builtin.own import own_target
-from seaway.apiserver.builtin.repairs import Repairs, say
+from seaway.apiserver.builtin.repairs import AddressRepairs, PortRepairs, say
 from seaway.apiserver.config import ServerConfig
 from seaway.apiserver.effects import Cancellable, Effects, Wakeup, format_time
 from seaway.apiserver.handler import ApiServer
@@ -44,6 +45,7 @@ from seaway.apiserver.reading.watchcache import WatchCache
 from seaway.apiserver.record import Json, decode_object, encode_object
 from seaway.apiserver.state import ServerState
 from seaway.apiserver.writing.deletes import delete
+from seaway.apiserver.writing.ownership import apply_to
 from seaway.apiserver.writing.writes import create, update
 from seaway.store.contract import Compacted, Event, Store, StoreError
 
@@ -271,7 +273,11 @@ async def _keep_default_cidr(state: ServerState) -> None:
             if trouble is not None and state.find(EVENTS, trouble.event_namespace, trouble.event_name) is None:
                 await say(state, trouble)
             return
-        await _apply(state, write)
+        try:
+            await _apply(state, write)
+        except ApiError as error:
+            await say(state, describe_failure(existing, write, state.config, error))
+            raise
 
 
 async def _expire_events(state: ServerState) -> None:
@@ -298,8 +304,19 @@ async def _apply(state: ServerState, write: ObjectWrite) -> None:
         meta = {**current["metadata"], **wanted["metadata"]}
         return Decoded({**current, **_copy(wanted), "metadata": meta})
 
+    def make_by_apply(current: Json) -> Decoded:
+        now = format_time(state.effects.wall_now())
+        applied = apply_to(
+            write.resource, write.subresource, current, _copy(wanted),
+            manager=write.applied_by, force=True, name=write.name, wall_now=now,
+        )  # fmt: skip
+        return prune_patched(write.resource, applied)
+
     target = own_target(write.resource, write.namespace, write.name, write.subresource)
-    await update(state, target, make, is_patch=True)
+    if write.applied_by:
+        await update(state, replace(target, manager=None), make_by_apply, is_patch=True)
+    else:
+        await update(state, target, make, is_patch=True)
 
 
 async def _delete(state: ServerState, write: ObjectWrite) -> None:
@@ -337,8 +354,24 @@ async def _every(seconds: float, act: Callable[[], Awaitable[None]]) -> None:
 
 
 async def _repair(state: ServerState) -> None:
-    """Look at everything now and from time to time, and at what lost its address at once, until cancelled."""
-    repairs = Repairs(state)
+    """Both loops until cancelled. Only a bug of one ends the other."""
+    async with asyncio.TaskGroup() as loops:
+        loops.create_task(_repair_addresses(AddressRepairs(state)))
+        loops.create_task(_repair_ports(PortRepairs(state)))
+
+
+async def _repair_ports(repairs: PortRepairs) -> None:
+    """Look at everything now and from time to time."""
+    while True:
+        try:
+            await asyncio.sleep(await repairs.repair_all(lambda: asyncio.sleep(0)))
+        except (ApiError, StoreError) as error:
+            _LOG.warning("loop=failed error=%s", error)
+            await asyncio.sleep(RETRY_SECONDS)
+
+
+async def _repair_addresses(repairs: AddressRepairs) -> None:
+    """The same, and at what lost its address at once."""
     while True:
         try:
             seconds = await repairs.repair_all(lambda: asyncio.sleep(0))
@@ -346,7 +379,6 @@ async def _repair(state: ServerState) -> None:
                 await repairs.repair_losses()
         except (ApiError, StoreError) as error:
             _LOG.warning("loop=failed error=%s", error)
-            state.metrics.count_broken_repair()
             await asyncio.sleep(RETRY_SECONDS)
 
 

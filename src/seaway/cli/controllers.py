@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING
 
 import click
 
-from seaway.cli.flags import election_flags, kubeconfig_flag, parse_address, report_to_stderr
+from seaway.cli.flags import election_flags, ipam_flags, kubeconfig_flag, parse_address, report_to_stderr
 
 if TYPE_CHECKING:
     from seaway.client.election.lease import ElectionConfig
+    from seaway.controllers.nodeipam.plan import IpamConfig
 
 
 @click.command("controllers")
@@ -28,6 +29,11 @@ if TYPE_CHECKING:
     metavar="ADDRESS:PORT",
     help="Where /metrics, /healthz, /livez and /readyz are, over plain HTTP.  [default: nowhere]",
 )
+@click.option("--scheduler-name", default="default-scheduler", show_default=True,
+              help="Pods that name another scheduler are left to it.")  # fmt: skip
+@click.option("--terminated-pod-gc-threshold", type=int, default=12_500, show_default=True,
+              help="Pods that have ended and are kept; 0 for any number.")  # fmt: skip
+@ipam_flags
 @election_flags("seaway-controllers")
 def command(
     kubeconfig: Path,
@@ -35,6 +41,9 @@ def command(
     node_grace_seconds: float,
     root_ca_file: Path,
     metrics_bind_address: str,
+    scheduler_name: str,
+    terminated_pod_gc_threshold: int,
+    ipam: IpamConfig | None,
     election: ElectionConfig | None,
 ) -> None:
     """Run the control loops against the API server of a kubeconfig."""
@@ -49,6 +58,9 @@ def command(
         enabled=names,
         election=election,
         metrics_address=parse_address(metrics_bind_address) if metrics_bind_address else None,
+        scheduler_name=scheduler_name,
+        terminated_pod_threshold=terminated_pod_gc_threshold,
+        ipam=ipam,
     )
     sys.exit(
         run_with_client(

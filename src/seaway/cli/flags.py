@@ -119,6 +119,54 @@ def election_flags(lease: str) -> Callable[[F], F]:
     return decorate
 
 
+def ipam_flags(function: F) -> F:
+    """The flags of node ranges under upstream's names; the verb gets an `ipam`, None when nodes are given none."""
+
+    @functools.wraps(function)
+    def call(
+        *args: Any,
+        allocate_node_cidrs: bool,
+        cluster_cidr: str,
+        node_cidr_mask_size: int | None,
+        node_cidr_mask_size_ipv4: int | None,
+        node_cidr_mask_size_ipv6: int | None,
+        service_cluster_ip_range: str,
+        **kwargs: Any,
+    ) -> Any:
+        from seaway.controllers.nodeipam.plan import parse_ipam
+        from seaway.net.errors import OperationalError
+
+        if not allocate_node_cidrs:
+            return function(*args, ipam=None, **kwargs)
+        try:
+            ipam = parse_ipam(
+                cluster_cidr,
+                mask_size=node_cidr_mask_size,
+                ipv4_mask=node_cidr_mask_size_ipv4,
+                ipv6_mask=node_cidr_mask_size_ipv6,
+                service_ranges=service_cluster_ip_range,
+            )
+        except OperationalError as error:
+            raise click.UsageError(str(error)) from None
+        return function(*args, ipam=ipam, **kwargs)
+
+    for option in reversed(_IPAM_OPTIONS):
+        call = option(call)
+    return cast(F, call)
+
+
+_IPAM_OPTIONS: list[Callable[[Any], Any]] = [
+    click.option("--allocate-node-cidrs/--no-allocate-node-cidrs", default=False, help="Give each node Pod addresses."),
+    click.option("--cluster-cidr", default="", metavar="CIDR[,CIDR]", help="What nodes get theirs from."),
+    click.option("--node-cidr-mask-size", type=int, help="Of a node's range.  [default: 24, and 64 for IPv6]"),
+    click.option("--node-cidr-mask-size-ipv4", type=int, help="The same where there are two families."),
+    click.option("--node-cidr-mask-size-ipv6", type=int, help="The same where there are two families."),
+    click.option(
+        "--service-cluster-ip-range", default="", metavar="CIDR[,CIDR]", help="What no node gets, where it overlaps."
+    ),
+]
+
+
 def _election_options(lease: str) -> list[Callable[[Any], Any]]:
     def duration(flag: str, default: str, text: str) -> Callable[[Any], Any]:
         return click.option(

@@ -9,9 +9,11 @@ import click
 
 from seaway.app.files import default_data_dir
 from seaway.cli.flags import host_name_default, optional_kubeconfig_flag, report_to_stderr, split_list
+from seaway.cli.of_proxy import trace
 
 
-@click.command("proxy")
+@click.group("proxy", invoke_without_command=True)
+@click.pass_context
 @optional_kubeconfig_flag
 @click.option("--node-name", default=host_name_default, show_default="the host name", help="This host's Node.")
 @click.option("--cluster-cidr", default="", help="Addresses of Pods: a, or a,b for two families.")
@@ -31,6 +33,7 @@ from seaway.cli.flags import host_name_default, optional_kubeconfig_flag, report
 )
 @click.option("--cleanup", is_flag=True, help="Undo what a proxy did to the kernel, and end.")
 def command(
+    context: click.Context,
     kubeconfig: Path | None,
     node_name: str,
     cluster_cidr: str,
@@ -43,6 +46,8 @@ def command(
     cleanup: bool,
 ) -> None:
     """Program this host's kernel for the Services of a kubeconfig's API server."""
+    if context.invoked_subcommand is not None:
+        return
     from seaway.app.pieces import run_with_client
     from seaway.proxy import run as proxy
 
@@ -69,3 +74,6 @@ def command(
             report_to_stderr,
         )
     )
+
+
+command.add_command(trace.command)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
+from datetime import datetime
 
 from seaway.client.election.lease import ElectionConfig
+from seaway.controllers.nodeipam.plan import IpamConfig
 from seaway.net.errors import OperationalError
 
 
@@ -17,7 +19,9 @@ class ControllersConfig:
     Kubernetes renew every 10 s (upstream's grace is 50), so a cluster with such nodes must not be given less than that.
     ca_pem: what Pods find in `kube-root-ca.crt`. enabled: names of loops, `*` for all, `-NAME` for all but one.
     election: for which lease this process stands; None: it is the only one. metrics_address: where `/metrics` and
-    `/healthz` are, port 0 for a free one; None: nowhere.
+    `/healthz` are, port 0 for a free one; None: nowhere. wall_now: the clock of workloads; None: the system's.
+    scheduler_name: Pods that name another scheduler are left to it. terminated_pod_threshold: so many Pods that have
+    ended are kept, 0 for any number. ipam: the ranges that nodes get theirs from; None: somebody else gives them.
     """
 
     node_grace_seconds: float
@@ -25,6 +29,10 @@ class ControllersConfig:
     enabled: tuple[str, ...] = ("*",)
     election: ElectionConfig | None = None
     metrics_address: tuple[str, int] | None = None
+    wall_now: Callable[[], datetime] | None = None
+    scheduler_name: str = "default-scheduler"
+    terminated_pod_threshold: int = 12_500
+    ipam: IpamConfig | None = None
 
 
 def choose_loops(

@@ -12,18 +12,27 @@ from typing import Protocol
 from seaway.client.election.run import Candidate
 from seaway.client.requests import Client
 from seaway.client.run import run_all
-from seaway.controllers.binder.run import BinderController
 from seaway.controllers.config import ControllersConfig, choose_loops
 from seaway.controllers.diagnosis.run import DiagnosisController
+from seaway.controllers.disruption.run import DisruptionController
 from seaway.controllers.endpoints.run import EndpointsController
 from seaway.controllers.endpointslice.run import EndpointSliceController
 from seaway.controllers.garbage.run import GarbageController
 from seaway.controllers.healthcheck.run import HealthCheckController
 from seaway.controllers.mirroring.run import MirroringController
 from seaway.controllers.namespace.run import NamespaceController
+from seaway.controllers.nodeipam.run import NodeIpamController
 from seaway.controllers.nodes.run import NodeController
+from seaway.controllers.podgc.run import PodGCController
+from seaway.controllers.scheduler.run import SchedulerController
 from seaway.controllers.servicecidr.run import ServiceCIDRController
 from seaway.controllers.shared.run import Shared
+from seaway.controllers.tainteviction.run import TaintEvictionController
+from seaway.controllers.workloads.daemonset.run import DaemonSetController
+from seaway.controllers.workloads.deployment.run import DeploymentController
+from seaway.controllers.workloads.job.run import JobController
+from seaway.controllers.workloads.replicaset.run import ReplicaSetController, ReplicationController
+from seaway.controllers.workloads.statefulset.run import StatefulSetController
 from seaway.telemetry.metrics import Metrics
 from seaway.telemetry.serve import serve_telemetry
 
@@ -48,18 +57,28 @@ class Loop:
 
 
 LOOPS: dict[str, Loop] = {
-    "binder": Loop(build=BinderController),
+    "daemonset": Loop(build=DaemonSetController, upstream=("daemonset-controller",)),
+    "deployment": Loop(build=DeploymentController, upstream=("deployment-controller",)),
     "diagnosis": Loop(build=DiagnosisController),
+    "disruption": Loop(build=DisruptionController, upstream=("disruption-controller",)),
     "endpoints": Loop(build=EndpointsController, upstream=("endpoints-controller", "endpoint")),
     "endpointslice": Loop(build=EndpointSliceController, upstream=("endpointslice-controller",)),
     "garbage": Loop(build=GarbageController, upstream=("garbage-collector-controller", "garbagecollector")),
     "healthcheck": Loop(build=HealthCheckController),
+    "job": Loop(build=JobController, upstream=("job-controller",)),
     "mirroring": Loop(
         build=MirroringController, upstream=("endpointslice-mirroring-controller", "endpointslicemirroring")
     ),
     "namespace": Loop(build=NamespaceController, upstream=("namespace-controller",)),
+    "nodeipam": Loop(build=NodeIpamController, upstream=("node-ipam-controller",)),
     "nodes": Loop(build=NodeController, upstream=("node-lifecycle-controller", "nodelifecycle")),
+    "replicaset": Loop(build=ReplicaSetController, upstream=("replicaset-controller",)),
+    "replicationcontroller": Loop(build=ReplicationController, upstream=("replicationcontroller-controller",)),
+    "podgc": Loop(build=PodGCController, upstream=("pod-garbage-collector-controller",)),
+    "scheduler": Loop(build=SchedulerController),
     "servicecidr": Loop(build=ServiceCIDRController, upstream=("service-cidr-controller",)),
+    "statefulset": Loop(build=StatefulSetController, upstream=("statefulset-controller",)),
+    "tainteviction": Loop(build=TaintEvictionController, upstream=("taint-eviction-controller",)),
 }
 """By the name in our `--controllers`. Rule: spec "controllers" §0.2 (upstream's names)."""
 
@@ -73,7 +92,9 @@ async def run(config: ControllersConfig, client: Client, *, on_ready: Callable[[
     lease starts over with fresh caches. A failed write is tried again; a bug in a loop ends all, so that the supervisor
     sees it. Raises OperationalError for an unknown name in `enabled`, and for an address that cannot be listened on.
     """
-    names = choose_loops(config.enabled, LOOPS, aliases=ALIASES)
+    names = choose_loops(
+        config.enabled, LOOPS, aliases=ALIASES, off_by_default=() if config.ipam is not None else ("nodeipam",)
+    )
     metrics = Metrics()
     crew = Crew(names, client, config, metrics)
     async with contextlib.AsyncExitStack() as stack:

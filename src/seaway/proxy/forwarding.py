@@ -234,17 +234,10 @@ def _forward_port(
 ) -> tuple[list[Forwarding], EndpointChoice]:
     spec = service.spec
     known = tuple(endpoints)
-    external = _external_frontends(service, port, cluster_ip, family)
-    is_external = spec.type in ("NodePort", "LoadBalancer") or bool(spec.external_ips)
-    internal_local = spec.internal_traffic_policy == "Local"
-    external_local = spec.external_traffic_policy == "Local" and is_external
-    choice = choose_endpoints(
-        [endpoint for endpoint in known if endpoint.weight],
-        node=node.name,
-        zone=node.zone,
-        uses_cluster=not internal_local or bool(external),
-        uses_local=internal_local or (external_local and bool(external)),
-    )
+    external = list_external_frontends(service, port, cluster_ip, family)
+    policies = read_policies(service, has_external=bool(external))
+    internal_local, external_local = policies.internal_local, policies.external_local
+    choice = choose_for_port(known, policies, node)
     keeps_flows = port.protocol == "UDP" or (port.protocol == "TCP" and parse_reset_after(service) is not None)
     served = tuple(Target(e.address, e.port) for e in known if e.serving) if keeps_flows else ()
     forwarding = functools.partial(
@@ -279,7 +272,37 @@ def _forward_port(
     return forwardings, choice
 
 
-def _external_frontends(service: Service, port: ServicePort, cluster_ip: str, family: Family) -> list[Frontend]:
+@dataclass(frozen=True, slots=True)
+class Policies:
+    """Which lists of endpoints a port of a Service uses. Rule: spec "proxy" §1.4 (derived booleans)."""
+
+    internal_local: bool
+    external_local: bool
+    uses_cluster: bool
+    uses_local: bool
+
+
+def read_policies(service: Service, *, has_external: bool) -> Policies:
+    """The traffic policies as they count; has_external: the port can be asked by something else than its cluster IP."""
+    spec = service.spec
+    is_external = spec.type in ("NodePort", "LoadBalancer") or bool(spec.external_ips)
+    internal = spec.internal_traffic_policy == "Local"
+    external = spec.external_traffic_policy == "Local" and is_external
+    return Policies(internal, external, not internal or has_external, internal or (external and has_external))
+
+
+def choose_for_port(endpoints: Iterable[ServingEndpoint], policies: Policies, node: NodeView) -> EndpointChoice:
+    """The endpoints that this node may use for the port; those of weight 0 are left out."""
+    return choose_endpoints(
+        [endpoint for endpoint in endpoints if endpoint.weight],
+        node=node.name,
+        zone=node.zone,
+        uses_cluster=policies.uses_cluster,
+        uses_local=policies.uses_local,
+    )
+
+
+def list_external_frontends(service: Service, port: ServicePort, cluster_ip: str, family: Family) -> list[Frontend]:
     """Node port, external IPs and load balancer IPs; none of them is gated on `spec.type`."""
     addresses: dict[str, TrafficClass] = {}
     for text in service.spec.external_ips:

@@ -34,6 +34,7 @@ REPLY_TIMEOUT_SECONDS = 30  # a reply is there when send returns; only a kernel 
 
 CONNTRACK, CONNTRACK_GET, CONNTRACK_DELETE = 1, 1, 2
 RTM_GETADDR = 22
+_SOL_NETLINK, _ADD_MEMBERSHIP = 270, 1
 NLM_F_DUMP_INTR = 0x10
 DUMP_ATTEMPTS = 5
 _PROTOCOLS = {bytes((6,)): "TCP", bytes((17,)): "UDP"}
@@ -64,8 +65,22 @@ class NetlinkSocket:
             self._sequence, first = count, 1
         return first
 
+    def join(self, group: int) -> None:
+        """Receive what the kernel tells this group, too."""
+        self._socket.setsockopt(_SOL_NETLINK, _ADD_MEMBERSHIP, group)
+
     def send(self, packed: bytes) -> None:
         self._socket.send(packed)
+
+    def wait(self, timeout_seconds: float) -> list[Message]:
+        """The messages of the next datagram; none when none comes in time."""
+        self._socket.settimeout(timeout_seconds)
+        try:
+            return self.receive()
+        except TimeoutError:
+            return []
+        finally:
+            self._socket.settimeout(REPLY_TIMEOUT_SECONDS)
 
     def receive(self) -> list[Message]:
         """The messages of one datagram."""

@@ -59,16 +59,16 @@ class Proxier:
         planes: Mapping[Family, Plane],
         node: NodeView,
         *,
-        service_cidrs: tuple[str, ...] = (),
+        service_cidrs: Callable[[], tuple[str, ...]] = tuple,
         clock: Callable[[], float] = lambda: 0.0,
     ) -> None:
-        """clock: what syncs are timed with.
+        """service_cidrs: the ranges at the first sync, when flows to what no Service has in them are stale.
 
-        service_cidrs: at the first sync, flows to what no Service has in them are stale.
+        clock: what syncs are timed with.
         """
         self._planes = planes
         self._clock = clock
-        self._unclaimed = service_cidrs
+        self._unclaimed: Callable[[], tuple[str, ...]] = service_cidrs
         self._resettable: dict[Family, dict[str, dict[Target, Resettable]]] = {family: {} for family in planes}
         self._node = node
         self._changes = Changes()
@@ -141,7 +141,7 @@ class Proxier:
         taken = self._changes.take()
         failures: list[PlaneError] = []
         duties: dict[Family, FlowDuties] = {}
-        unclaimed, self._unclaimed = self._unclaimed, ()
+        unclaimed, self._unclaimed = self._unclaimed(), tuple
         touched = set(taken)
         seconds: dict[Family, float] = {}
         failed: set[Family] = set()

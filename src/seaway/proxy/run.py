@@ -69,7 +69,7 @@ async def run(config: ProxyConfig, client: Client, *, on_ready: Callable[[], Non
         ranges = ServiceRanges(config, families, is_complete=lambda: cidrs.is_synced)
         planes = _make_planes(config, kernel, uplinks, ranges)
         proxier = Proxier(
-            planes, NodeView(config.node_name), service_cidrs=config.service_cidrs, clock=time.perf_counter
+            planes, NodeView(config.node_name), service_cidrs=lambda: ranges.accepted, clock=time.perf_counter
         )
         teller = Teller(config, client, proxier, families, list_addresses=_InterfaceAddresses())
         loop = _Loop(proxier, uplinks, ranges, teller)

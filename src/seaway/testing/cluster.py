@@ -10,6 +10,7 @@ import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
 from typing import TypeVar
 
 from seaway.api.machinery.http import Identity, Request, Response
@@ -38,6 +39,14 @@ class Cluster:
     server: ApiServer
     tasks: list[asyncio.Task[None]] = field(default_factory=list)
     is_reachable: bool = True
+    opened_at: tuple[datetime, float] = field(
+        default_factory=lambda: (datetime.now(UTC), asyncio.get_running_loop().time())
+    )
+
+    def wall_now(self) -> datetime:
+        """The time of day that the control loops see: it moves on with the loop's, be that real or virtual."""
+        wall, monotonic = self.opened_at
+        return wall + timedelta(seconds=asyncio.get_running_loop().time() - monotonic)
 
     def client(self, *, user: str = "admin", groups: tuple[str, ...] = (MASTERS,)) -> Client:
         """A client with an identity, as the authenticator would make it."""
@@ -77,7 +86,11 @@ class Cluster:
         """
         ready = asyncio.Event()
         config = ControllersConfig(
-            node_grace_seconds=node_grace_seconds, ca_pem=ca_pem, enabled=enabled, election=election
+            node_grace_seconds=node_grace_seconds,
+            ca_pem=ca_pem,
+            enabled=enabled,
+            election=election,
+            wall_now=self.wall_now,
         )
         client = client or self.client(user=CONTROLLER_MANAGER, groups=())
         task = asyncio.create_task(run_controllers(config, client, on_ready=ready.set))

@@ -498,7 +498,7 @@ class AsyncSeaway(_View):
         return await self._put_status(PODS, pod, status)
 
     async def _bind(self, name: str, node: str) -> Json:
-        """Give the Pod a node, unless the binder was faster."""
+        """Give the Pod a node, unless the scheduler was faster."""
         chosen = node or await self._choose_node()
         binding = {"apiVersion": "v1", "kind": "Binding", "metadata": {"name": name}}
         binding |= {"target": {"apiVersion": "v1", "kind": "Node", "name": chosen}}

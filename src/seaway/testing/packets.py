@@ -220,13 +220,14 @@ class _Walk:
         packed = {
             Field.SADDR: lambda: pack_address(packet.source),
             Field.DADDR: lambda: pack_address(packet.destination),
-            Field.L4PROTO: lambda: bytes((PROTOCOL_NUMBERS[packet.protocol], 0, 0, 0)),
+            Field.L4PROTO: lambda: bytes((_PROTOCOLS[packet.protocol], 0, 0, 0)),
             Field.DPORT: lambda: packet.port.to_bytes(2, "big") + b"\0\0",
         }
         return b"".join(packed[field]() for field in fields)
 
 
 _MISSING = object()
+_PROTOCOLS = PROTOCOL_NUMBERS | {"ICMP": 1}
 
 
 def _is_between(first: bytes, key: bytes, last: bytes) -> bool:

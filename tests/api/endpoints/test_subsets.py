@@ -61,6 +61,23 @@ CASES = {
         [subset("10.0.0.1", ports="80"), subset("10.0.0.1", ports="")],
         [subset("10.0.0.1", ports=""), subset("10.0.0.1", ports="80")],
     ),
+    "subsets of one port are one": (
+        [subset("10.0.0.2", ports="80"), subset("10.0.0.1", ports="80")],
+        [subset("10.0.0.1 10.0.0.2", ports="80")],
+    ),
+    "two ports of a mixed subset stay together": (
+        [subset("10.0.0.1", "10.0.0.2", ports="80 90")],
+        [subset("10.0.0.1", "10.0.0.2", ports="80 90")],
+    ),
+    "an address that is ready for one port alone parts the two": (
+        [subset("10.0.0.1 10.0.0.2", ports="80"), subset("10.0.0.1", "10.0.0.2", ports="90")],
+        [subset("10.0.0.1 10.0.0.2", ports="80"), subset("10.0.0.1", "10.0.0.2", ports="90")],
+    ),
+    "ports with the same addresses that are not ready share a subset": (
+        [subset("", "10.0.0.1", ports="80"), subset("", "10.0.0.1", ports="90")],
+        [subset("", "10.0.0.1", ports="80 90")],
+    ),
+    "no subsets stay none": ([], []),
     "a subset without addresses says nothing": ([subset(ports="80")], []),
 }
 

@@ -259,6 +259,21 @@ def test_tolerations_are_only_added() -> None:
     assert error.path == "spec.tolerations"
 
 
+def test_gates_are_only_taken_away() -> None:
+    gates = [{"name": "example.com/a"}, {"name": "example.com/b"}]
+    assert STRATEGY.validate_update(make(schedulingGates=gates[:1]), make(schedulingGates=gates)) == []
+    assert STRATEGY.validate_update(make(), make(schedulingGates=gates)) == []
+    (error,) = STRATEGY.validate_update(make(schedulingGates=gates), make(schedulingGates=gates[:1]))
+    assert error.path == "spec.schedulingGates"
+    assert error.detail == "only deletion is allowed, but found new scheduling gate 'example.com/b'"
+
+
+def test_a_pod_with_gates_begins_with_the_condition_that_says_so() -> None:
+    made = STRATEGY.prepare_create(make(schedulingGates=[{"name": "example.com/a"}]), CONTEXT)
+    (condition,) = made["status"]["conditions"]
+    assert (condition["type"], condition["status"], condition["reason"]) == ("PodScheduled", "False", "SchedulingGated")
+
+
 def test_a_status_write_keeps_owners_and_class() -> None:
     owners = [{"apiVersion": "v1", "kind": "Service", "name": "a", "uid": "1"}]
     old = STRATEGY.prepare_create(merge(make(), {"metadata": {"ownerReferences": owners}}), CONTEXT)

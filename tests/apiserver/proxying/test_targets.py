@@ -149,7 +149,7 @@ INTERNAL, EXTERNAL, NAME = ("InternalIP", "10.0.0.1"), ("ExternalIP", "203.0.113
         pytest.param(make_node(INTERNAL), "n:http", '400 invalid node request "n:http"', id="ports have no names"),
         pytest.param(make_node(INTERNAL), "n:0", '400 invalid node request "n:0"', id="0 is no port"),
         pytest.param(make_node(("InternalIP", "127.0.0.1")), "n", "400 address not allowed", id="never loopback"),
-        pytest.param(make_node(NAME), "n", "500 no preferred addresses found; known addresses: ['n']",
+        pytest.param(make_node(NAME), "n", '503 error trying to reach service: node "n" has no IP address',
                      id="a name is not looked up"),
         pytest.param(make_node(INTERNAL), "m", '404 nodes "m" not found', id="an unknown Node"),
     ],

@@ -195,12 +195,12 @@ def quota(hard: Json, status: Json | None = None) -> Json:
 @pytest.mark.parametrize(
     ("found", "planned"),
     [
-        pytest.param({}, {"hard": {"pods": "2"}, "used": {}}, id="first the limits, so that all later writers know"),
+        pytest.param({}, {"hard": {"pods": "2"}}, id="first the limits, so that all later writers know"),
         pytest.param({"hard": {"pods": "2"}}, {"hard": {"pods": "2"}, "used": {"pods": "1"}}, id="then the numbers"),
         pytest.param({"hard": {"pods": "2"}, "used": {"pods": "1"}}, None, id="a counted quota stays"),
         pytest.param({"hard": {"pods": "9"}, "used": {"pods": "1"}}, {"hard": {"pods": "2"}, "used": {"pods": "1"}},
                      id="another limit for the same name needs no count"),
-        pytest.param({"hard": {"cpu": "9"}, "used": {"cpu": "1"}}, {"hard": {"pods": "2"}, "used": {}},
+        pytest.param({"hard": {"cpu": "9"}, "used": {"cpu": "1"}}, {"hard": {"pods": "2"}},
                      id="other names begin anew"),
     ],
 )  # fmt: skip

@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from seaway.controllers.healthcheck.check import Check, Reading, parse_check
+from seaway.net.probing.http import HTTPTarget, render_request
 
 CHECK, INTERVAL, TIMEOUT, RISE, FALL = (
     f"seaway.dev/check{rest}" for rest in ("", "-interval", "-timeout", "-rise", "-fall")
@@ -129,3 +130,14 @@ def test_any_text_is_a_check_within_bounds_or_errors_or_nothing(annotations: dic
         assert 0.01 <= found.timeout_seconds <= found.interval_seconds <= 3600
         assert 1 <= found.rise <= 20 and 1 <= found.fall <= 20
         assert not set(found.rest) & set(" \r\n")
+
+
+@given(st.text(st.characters(min_codepoint=0x21, max_codepoint=0x7E), max_size=60))
+def test_any_path_is_one_line_of_a_request_to_the_target(path: str) -> None:
+    reading = parse_check({CHECK: f"http:///{path}"})
+    if reading.check is None:
+        assert "#" in path
+        return
+    first, host, *rest = render_request(HTTPTarget("http", "192.0.2.1", 80, reading.check.rest), "me").split(b"\r\n")
+    assert (first, host) == (f"GET /{path} HTTP/1.1".encode().replace(b"? ", b" "), b"Host: 192.0.2.1:80")
+    assert len(rest) == 5

@@ -93,7 +93,10 @@ def test_its_events_are_those_that_the_code_makes() -> None:
 
 def test_its_limits_are_those_of_the_code() -> None:
     limits = PAGE.split("## Limits")[1].replace(",", "")
-    words = f"{targets.MAX_TARGETS} targets of a Service {targets.MAX_ALL_TARGETS} of all; "
-    words += f"{run.MAX_AT_ONCE_OF_SERVICE} tries of a Service and {run.MAX_AT_ONCE} of all at once"
-    assert words in limits
+    for words in (
+        f"{targets.MAX_TARGETS} targets of a Service {targets.MAX_ALL_TARGETS} of all",
+        f"{targets.MAX_RATE:.0f} tries a second of a Service and {targets.MAX_ALL_RATE:.0f} of all",
+        f"{run.MAX_AT_ONCE_OF_SERVICE} tries of a Service and {run.MAX_AT_ONCE} of all at once",
+    ):
+        assert words in limits
     assert f"{1 / run.PAUSE_SECONDS:.0f} writes a second" in limits

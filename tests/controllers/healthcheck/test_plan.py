@@ -140,7 +140,8 @@ def test_what_is_not_checked_is_told() -> None:
     assert [(e.reason, e.message) for e in make_complaints((), choice)] == [
         ("CheckRefused", "never checked: 127.0.0.1 (a loopback address)"),
         ("TooManyToCheck",
-         "1 addresses and ports are checked, 3 are not: 1000 of a Service and 5000 of all are allowed"),
+         "1 addresses and ports are checked, 3 are not: 1000 of a Service and 5000 of all are allowed, "
+         "and 500 and 1000 tries a second"),
     ]  # fmt: skip
     (ignored,) = make_complaints((), TargetChoice(), is_checkable=False)
     assert ignored.reason == "CheckIgnored"

@@ -11,6 +11,7 @@ from seaway.controllers.healthcheck.targets import (
     Target,
     choose_ports,
     choose_targets,
+    count_allowed,
     find_down,
     find_refusal,
     is_checkable,
@@ -55,6 +56,9 @@ REFUSALS: dict[str, tuple[str, str]] = {
     "metadata of AWS in IPv6": ("fd00:ec2::254", "an address of a cloud's metadata"),
     "metadata of Alibaba": ("100.100.100.200", "an address of a cloud's metadata"),
     "metadata of Azure": ("168.63.129.16", "an address of a cloud's metadata"),
+    "link-local behind NAT64": ("64:ff9b::a9fe:a9fe", "a link-local address"),
+    "loopback behind 6to4": ("2002:7f00:1::1", "a loopback address"),
+    "metadata behind NAT64": ("64:ff9b::100.100.100.200", "an address of a cloud's metadata"),
     "nothing": ("0.0.0.0", "an unspecified address"),
     "nothing in IPv6": ("::", "an unspecified address"),
     "multicast": ("224.0.1.1", "a multicast address"),
@@ -63,6 +67,7 @@ REFUSALS: dict[str, tuple[str, str]] = {
     "an address like others": ("192.0.2.1", ""),
     "a private address": ("10.0.0.1", ""),
     "an address like others in IPv6": ("2001:db8::1", ""),
+    "an address like others behind NAT64": ("64:ff9b::c000:201", ""),
 }
 
 
@@ -78,7 +83,7 @@ def test_the_api_server_is_never_dialled_in_any_spelling_but_its_host_is() -> No
     )
     forbidden = list_api_targets(service, [by_hand("192.0.2.1", ports=[{"name": "https", "port": 6443}])])
     assert forbidden == {Target("10.96.0.1", 443), Target("192.0.2.1", 6443)}
-    for address in ("192.0.2.1", "::ffff:192.0.2.1"):
+    for address in ("192.0.2.1", "::ffff:192.0.2.1", "64:ff9b::192.0.2.1"):
         assert find_refusal(Target(address, 6443), forbidden) == "the API server"
     assert find_refusal(Target("192.0.2.1", 5432), forbidden) == ""
 
@@ -113,6 +118,23 @@ def test_what_is_in_several_slices_is_tried_once() -> None:
 def test_too_many_are_left_out_and_counted() -> None:
     choice = choose_targets(TCP, [by_hand(*(f"192.0.2.{n}" for n in range(1, 8)))], max_targets=5)
     assert (len(choice.targets), choice.left_out) == (5, 2)
+
+
+ALLOWED: dict[str, tuple[float, list[tuple[float, int]], int]] = {
+    "as many as a slice can hold": (2.0, [], 1000),
+    "fewer in a faster rhythm": (0.25, [], 125),
+    "as many in a slower one": (60.0, [], 1000),
+    "what others leave of the tries": (2.0, [(2.0, 1000), (2.0, 800)], 200),
+    "what others leave of the number": (60.0, [(60.0, 1000)] * 4 + [(60.0, 990)], 10),
+    "none when others have all": (2.0, [(0.25, 125), (0.25, 125)], 0),
+}
+
+
+@pytest.mark.parametrize("case", ALLOWED.values(), ids=ALLOWED)
+def test_how_many_a_service_may_have(case: tuple[float, list[tuple[float, int]], int]) -> None:
+    interval, others, wanted = case
+    found = ((Check(kind="tcp", interval_seconds=other), number) for other, number in others)
+    assert count_allowed(Check(kind="tcp", interval_seconds=interval), found) == wanted
 
 
 def test_an_endpoint_is_down_when_one_of_its_ports_is() -> None:

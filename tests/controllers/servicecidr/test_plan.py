@@ -101,3 +101,45 @@ def test_nothing_that_a_service_holds_loses_its_last_range(cidr: str, others: li
 def test_ranges_of_two_families_do_not_overlap() -> None:
     assert not overlaps(make("a", V4), make("b", V6))
     assert overlaps(make("a", V6, V4), make("b", "10.96.0.128/25"))
+
+
+CONTAINS = [
+    ("the first address", "10.96.0.0/24", "10.96.0.1", True),
+    ("the last address", "10.96.0.0/24", "10.96.0.254", True),
+    ("the network's own address", "10.96.0.0/24", "10.96.0.0", False),
+    ("the broadcast address", "10.96.0.0/24", "10.96.0.255", False),
+    ("the address before", "10.96.1.0/24", "10.96.0.255", False),
+    ("the address after", "10.96.0.0/24", "10.96.1.0", False),
+    ("an edge of a narrower range", "10.96.0.0/16", "10.96.0.255", True),
+    ("the first IPv6 address", "fd10::/112", "fd10::1", True),
+    ("the last IPv6 address, which is no broadcast address", "fd10::/112", "fd10::ffff", True),
+    ("the IPv6 network's own address", "fd10::/112", "fd10::", False),
+    ("the IPv6 address after", "fd10::/112", "fd10::1:0", False),
+    ("an address of the other family", "fd10::/112", "10.96.0.1", False),
+    ("what is no address", "10.96.0.0/24", "web", False),
+]
+
+
+@pytest.mark.parametrize(("cidr", "address", "expected"), [pytest.param(*case[1:], id=case[0]) for case in CONTAINS])
+def test_a_range_contains_what_it_can_hand_out(cidr: str, address: str, expected: bool) -> None:
+    assert contains(networks_of(make("a", cidr)), address) is expected
+    assert contains(networks_of(make("a", "192.0.2.0/24", cidr)), address) is expected, "one of two is enough"
+
+
+OVERLAPS = [
+    ("the same", "10.96.0.0/24", "10.96.0.0/24", True),
+    ("one inside of the other at its begin", "10.96.0.0/16", "10.96.0.0/24", True),
+    ("one inside of the other at its end", "10.96.0.0/16", "10.96.255.0/24", True),
+    ("neighbours", "10.96.0.0/24", "10.96.1.0/24", False),
+    ("two halves", "10.96.0.0/25", "10.96.0.128/25", False),
+    ("everything and one address", "0.0.0.0/0", "10.96.0.1/32", True),
+    ("IPv6, one inside of the other", "fd10::/64", "fd10::ff00/120", True),
+    ("IPv6 neighbours", "fd10::/112", "fd10::1:0/112", False),
+    ("everything of two families", "0.0.0.0/0", "::/0", False),
+]
+
+
+@pytest.mark.parametrize(("left", "right", "expected"), [pytest.param(*case[1:], id=case[0]) for case in OVERLAPS])
+def test_ranges_overlap_when_an_address_may_lie_in_both(left: str, right: str, expected: bool) -> None:
+    assert overlaps(make("a", left), make("b", right)) is expected
+    assert overlaps(make("b", right), make("a", left)) is expected

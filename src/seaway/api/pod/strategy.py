@@ -9,13 +9,22 @@ from seaway.api.pod.ephemeral import validate_no_ephemeral_containers
 from seaway.api.pod.qos import choose_qos_class
 from seaway.api.pod.validation import validate_pod, validate_pod_status, validate_pod_update
 
+_GATED = {
+    "type": "PodScheduled",
+    "status": "False",
+    "reason": "SchedulingGated",
+    "message": "Scheduling is blocked due to non-empty scheduling gates",
+}
+
 
 def prepare_create(obj: Json, context: Context) -> Json:
-    """Pending, whatever the client says. One that names its node is scheduled already."""
+    """Pending, whatever the client says. One that names its node is scheduled already; one with gates says so."""
     obj["status"] = {"phase": "Pending", "qosClass": choose_qos_class(obj["spec"])}
     if obj["spec"].get("nodeName"):
         scheduled = {"type": "PodScheduled", "status": "True", "lastTransitionTime": context.wall_now}
         obj["status"]["conditions"] = [scheduled]
+    elif obj["spec"].get("schedulingGates"):
+        obj["status"]["conditions"] = [dict(_GATED)]
     return obj
 
 

@@ -46,9 +46,19 @@ class PodIP(Reader, frozen=True):
     ip: str = ""
 
 
+class ContainerStateTerminated(Reader, frozen=True):
+    exit_code: int = 0
+    finished_at: str | None = None
+
+
+class ContainerState(Reader, frozen=True):
+    terminated: ContainerStateTerminated | None = None
+
+
 class ContainerStatus(Reader, frozen=True):
     name: str = ""
     restart_count: int = 0
+    state: ContainerState = ContainerState()
 
 
 class PodStatus(Reader, frozen=True):
@@ -59,6 +69,7 @@ class PodStatus(Reader, frozen=True):
     pod_ip: str = ""
     pod_ips: tuple[PodIP, ...] = ()
     container_statuses: tuple[ContainerStatus, ...] = ()
+    init_container_statuses: tuple[ContainerStatus, ...] = ()
 
 
 class Pod(Reader, frozen=True):

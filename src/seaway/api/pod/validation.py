@@ -32,6 +32,7 @@ _FIXED_TEXT = (
     "`spec.activeDeadlineSeconds`,`spec.tolerations` (only additions to existing tolerations),"
     "`spec.terminationGracePeriodSeconds` (allow it to be set to 1 if it was previously negative)"
 )
+_CHANGEABLE = ("tolerations", "activeDeadlineSeconds", "schedulingGates")
 
 
 def validate_pod(obj: Json) -> list[FieldError]:
@@ -67,7 +68,7 @@ def validate_pod_spec(spec: Json, *, is_template: bool = False) -> list[FieldErr
 
 
 def validate_pod_update(obj: Json, old: Json) -> list[FieldError]:
-    """Only images, the deadline (downwards) and tolerations (more of them) may change."""
+    """Only images, the deadline (downwards), tolerations (more of them) and gates (fewer of them) may change."""
     spec, before = obj.get("spec") or {}, old.get("spec") or {}
     errors: list[FieldError] = []
     for field in ("containers", "initContainers"):
@@ -82,6 +83,12 @@ def validate_pod_update(obj: Json, old: Json) -> list[FieldError]:
         text = "existing toleration can not be modified except its tolerationSeconds"
         errors.append(forbidden("spec.tolerations", text))
     errors += _validate_tolerations(spec.get("tolerations") or ())
+    gates, known = (_gate_names(part) for part in (spec, before))
+    errors += [
+        forbidden("spec.schedulingGates", f"only deletion is allowed, but found new scheduling gate '{name}'")
+        for name in gates
+        if name not in known
+    ]
     if _fixed_part(spec) != _fixed_part(before) and not _lifts_negative_grace(spec, before):
         errors.append(forbidden("spec", _FIXED_TEXT))
     return errors
@@ -102,9 +109,13 @@ def validate_pod_status(obj: Json, old: Json) -> list[FieldError]:
     return errors
 
 
+def _gate_names(spec: Json) -> list[str]:
+    return [gate.get("name") or "" for gate in spec.get("schedulingGates") or ()]
+
+
 def _fixed_part(spec: Json) -> Json:
     """The spec without what an update may change."""
-    fixed = {key: value for key, value in spec.items() if key not in ("tolerations", "activeDeadlineSeconds")}
+    fixed = {key: value for key, value in spec.items() if key not in _CHANGEABLE}
     for field in ("containers", "initContainers"):
         if field in fixed:
             fixed[field] = [{k: v for k, v in container.items() if k != "image"} for container in fixed[field]]

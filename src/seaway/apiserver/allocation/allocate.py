@@ -111,6 +111,11 @@ class _Draft:
     reserved: set[int] = field(default_factory=set)
     """Addresses and ports as numbers: of this plan, and of the keys that it releases."""
 
+    @property
+    def named_ports(self) -> set[int]:
+        """The node ports that the Service asks for by their numbers."""
+        return {port["nodePort"] for port in self.service["spec"].get("ports") or () if port.get("nodePort")}
+
 
 class ServiceAllocator:
     """Plans what Services get. Plans change nothing here; observing does.
@@ -396,7 +401,8 @@ class ServiceAllocator:
             if wanted:
                 number = self._ports.check(wanted, draft.reserved)
             else:
-                number = self._ports.choose(draft.reserved, self._pick)
+                # Not one that a later port of the same Service asks for by its number.
+                number = self._ports.choose(draft.reserved | draft.named_ports, self._pick)
         except (Full, OutOfRange, Taken):
             _count(self.port_refusals, scope)
             raise

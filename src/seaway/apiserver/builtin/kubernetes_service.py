@@ -29,6 +29,8 @@ class ObjectWrite:
     name: str
     obj: Json | None
     subresource: str = ""
+    applied_by: str = ""
+    """The field manager who applies `obj` as a configuration, by force, to an object that is there."""
 
 
 def plan_kubernetes_service(

@@ -1,6 +1,7 @@
 """Events that the server itself writes about objects: one per subject, reason and text, which counts its repetitions.
 
-Rule: spec "api-machinery" §12 (Event): of the newer style, all Warnings where the spec names no other type.
+Rule: spec "api-machinery" §12 (Event): of the newer style where no rule asks for the classic one, with a source and a
+count ("service-api" §5.5); all Warnings where the spec names no other type.
 """
 
 from __future__ import annotations
@@ -32,6 +33,8 @@ class Notice:
     action: str
     note: str
     type: str = "Warning"
+    is_classic: bool = False
+    """With a source and a count; such an Event has no action."""
 
     @property
     def event_namespace(self) -> str:
@@ -50,23 +53,26 @@ def make_event(notice: Notice, *, now: str) -> Json:
     about = {"kind": notice.resource.kind, "apiVersion": notice.resource.api_version, "name": notice.name}
     about |= {"namespace": notice.namespace} if notice.namespace else {}
     about |= {"uid": notice.uid} if notice.uid else {}
-    return {
+    event: Json = {
         "kind": "Event",
         "apiVersion": "v1",
         "metadata": {"name": notice.event_name, "namespace": notice.event_namespace},
         "involvedObject": about,
-        "eventTime": _micro(now),
         "reportingComponent": notice.reporter,
-        "reportingInstance": _INSTANCE,
-        "action": notice.action,
         "reason": notice.reason,
         "type": notice.type,
         "message": notice.note[:_MAX_NOTE],
     }
+    if notice.is_classic:
+        source = {"component": notice.reporter}
+        return {**event, "source": source, "count": 1, "firstTimestamp": now, "lastTimestamp": now}
+    return {**event, "eventTime": _micro(now), "reportingInstance": _INSTANCE, "action": notice.action}
 
 
 def repeat_event(event: Json, *, now: str) -> Json:
     """The Event after it has happened once more."""
+    if event.get("source", {}).get("component"):
+        return {**event, "count": (event.get("count") or 1) + 1, "lastTimestamp": now}
     count = (event.get("series") or {}).get("count") or 1
     return {**event, "series": {"count": count + 1, "lastObservedTime": _micro(now)}}
 

@@ -199,7 +199,7 @@ def _collect_allocators(state: ServerState) -> Iterator[Family]:
         name, text = f"apiserver_{loop}_repair_{noun}_errors_total", "What the repair loop found wrong."
         yield Family(name, "counter", text, ("type",), rows)
         name, text = f"apiserver_{loop}_repair_reconcile_errors_total", "Passes that could not be finished."
-        yield Family(name, "counter", text, (), [((), state.metrics.broken_repairs)])
+        yield Family(name, "counter", text, (), [((), state.metrics.broken_repairs[loop])])
 
 
 def _collect_server(state: ServerState) -> Iterator[Family]:

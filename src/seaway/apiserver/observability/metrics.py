@@ -175,7 +175,8 @@ class Metrics:
         """By group and resource: reads that named a revision, and how long memory took to have it."""
         self.repairs: dict[tuple[str, str], int] = {}
         """What the repair loops found: "clusterip" or "nodeport", and upstream's word for what it was."""
-        self.broken_repairs = 0
+        self.broken_repairs = {"clusterip": 0, "nodeport": 0}
+        """Passes of each repair loop that could not be finished."""
         self.address_seconds: dict[str, Distribution] = {}
         """By range: the commits that took an address; choosing it takes microseconds."""
         self.audit_events = self.audit_drops = self.access_log_drops = 0
@@ -247,9 +248,9 @@ class Metrics:
             self.address_seconds[cidr] = Distribution(STORE_BOUNDS)
         self.address_seconds[cidr].observe(seconds)
 
-    def count_broken_repair(self) -> None:
-        """A pass over everything that could not be finished."""
-        self.broken_repairs += 1
+    def count_broken_repair(self, loop: str) -> None:
+        """A pass of the loop "clusterip" or "nodeport" that could not be finished."""
+        self.broken_repairs[loop] += 1
 
     def count_authentication(self, identity: Identity | None, seconds: float) -> None:
         """One request with credentials, good or (None) bad; the anonymous one has none."""

@@ -13,7 +13,7 @@ import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
-from seaway.api.machinery.errors import BadRequest, InternalError, ServiceUnavailable, make_not_found
+from seaway.api.machinery.errors import BadRequest, ServiceUnavailable, make_not_found
 from seaway.api.registry import ENDPOINTS, NODES, PODS, SERVICES, Resource
 from seaway.apiserver.record import Json, Record, decode_object
 
@@ -83,7 +83,7 @@ def _choose_node(wanted: ProxyId, text: str, find: Find) -> Target:
     known = status.get("addresses") or []
     address = next((a["address"] for kind in NODE_ADDRESS_TYPES for a in known if a.get("type") == kind), None)
     if address is None:
-        raise InternalError(f"no preferred addresses found; known addresses: {[a.get('address') for a in known]}")
+        raise ServiceUnavailable(f'error trying to reach service: node "{wanted.name}" has no IP address')
     if not is_proxyable(address):
         raise BadRequest("address not allowed")
     kubelet = ((status.get("daemonEndpoints") or {}).get("kubeletEndpoint") or {}).get("Port") or KUBELET_PORT

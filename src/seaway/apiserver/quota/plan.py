@@ -64,10 +64,10 @@ def plan_status(quota: Json, recount: Callable[[], Mapping[str, Amount]]) -> dic
     status, limits = quota.get("status") or {}, dict(limits_of(quota))
     shown = status.get("hard") or {}
     if shown.keys() != limits.keys():
-        return {"hard": limits, "used": {}}
+        return _render_status(limits, {})
     if not _has_numbers(quota):
-        return {"hard": limits, "used": format_amounts(recount())}
-    return {"hard": limits, "used": status.get("used") or {}} if shown != limits else None
+        return _render_status(limits, format_amounts(recount()))
+    return _render_status(limits, status.get("used") or {}) if shown != limits else None
 
 
 def plan_recount(quota: Json, recount: Callable[[], Mapping[str, Amount]]) -> dict[str, Any] | None:
@@ -76,7 +76,12 @@ def plan_recount(quota: Json, recount: Callable[[], Mapping[str, Amount]]) -> di
     told = parse_amounts((quota.get("status") or {}).get("used"))
     if {name: amount.nanos for name, amount in found.items()} == {name: a.nanos for name, a in told.items()}:
         return None
-    return {"hard": dict(limits_of(quota)), "used": format_amounts(found)}
+    return _render_status(dict(limits_of(quota)), format_amounts(found))
+
+
+def _render_status(limits: Mapping[str, str], used: Mapping[str, str]) -> dict[str, Any]:
+    """An empty map is absent, as in every stored object."""
+    return {name: amounts for name, amounts in (("hard", limits), ("used", used)) if amounts}
 
 
 def count_usage(

@@ -26,7 +26,7 @@ from seaway.api.machinery.http import Identity
 from seaway.api.machinery.objectmeta import validate_create_meta, validate_update_meta
 from seaway.api.machinery.strategy import Context, Json
 from seaway.api.pod.ephemeral import validate_ephemeral_update
-from seaway.api.registry import ENDPOINTS, INGRESSES, NAMESPACES, PODS, RESOURCE_QUOTAS, SERVICES, Resource
+from seaway.api.registry import ENDPOINTS, INGRESSES, NAMESPACES, NODES, PODS, RESOURCE_QUOTAS, SERVICES, Resource
 from seaway.apiserver.access.escalation import GRANTING, check_escalation
 from seaway.apiserver.access.rbac import Attributes
 from seaway.apiserver.allocation.allocate import Claim
@@ -129,6 +129,8 @@ async def create(state: ServerState, target: Target, decoded: Decoded) -> Writte
         obj = state.admit_pod(obj, target.namespace)
     elif resource is INGRESSES:
         obj = state.admit_ingress(obj)
+    elif resource is NODES:
+        obj = state.admit_new_node(obj)
     meta = obj["metadata"]
     generates = not meta.get("name") and bool(meta.get("generateName"))
     names, races = 0, 0

@@ -23,7 +23,13 @@ from seaway.controllers.healthcheck.held import (
     parse_held,
     render_held,
 )
-from seaway.controllers.healthcheck.targets import MAX_ALL_TARGETS, MAX_TARGETS, TargetChoice
+from seaway.controllers.healthcheck.targets import (
+    MAX_ALL_RATE,
+    MAX_ALL_TARGETS,
+    MAX_RATE,
+    MAX_TARGETS,
+    TargetChoice,
+)
 
 COMPONENT = "seaway-healthcheck"
 MAX_NAMED = 5
@@ -101,7 +107,8 @@ def make_complaints(
         found.append(_complain("CheckRefused", f"never checked: {_list_some(named)}"))
     if choice.left_out:
         text = f"{len(choice.targets)} addresses and ports are checked, {choice.left_out} are not: "
-        text += f"{MAX_TARGETS} of a Service and {MAX_ALL_TARGETS} of all are allowed"
+        text += f"{MAX_TARGETS} of a Service and {MAX_ALL_TARGETS} of all are allowed, "
+        text += f"and {MAX_RATE:.0f} and {MAX_ALL_RATE:.0f} tries a second"
         found.append(_complain("TooManyToCheck", text))
     return tuple(found)
 

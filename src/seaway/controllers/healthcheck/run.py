@@ -37,11 +37,10 @@ from seaway.controllers.healthcheck.plan import (
 )
 from seaway.controllers.healthcheck.state import Outcome, TargetState, restart, start, step
 from seaway.controllers.healthcheck.targets import (
-    MAX_ALL_TARGETS,
-    MAX_TARGETS,
     Target,
     TargetChoice,
     choose_targets,
+    count_allowed,
     find_down,
     is_checkable,
     is_checked,
@@ -155,7 +154,11 @@ class HealthCheckController:
         service = self._services.objects.get(key)
         tracker = self._trackers.setdefault(key, SliceTracker())
         cached = (self._slices.objects[name] for name in self._slices_by_service.get(key))
-        slices = [s for s in tracker.overlay(cached) if s.metadata.deletion_timestamp is None]
+        slices = [
+            s
+            for s in tracker.overlay(cached, reached=self._slices.resource_version)
+            if s.metadata.deletion_timestamp is None
+        ]
         choice = TargetChoice()
         if service is not None and _asks(service) and is_checkable(service):
             reading = parse_check(service.metadata.annotations)
@@ -180,9 +183,9 @@ class HealthCheckController:
 
     def _follow(self, key: str, check: Check, slices: Collection[EndpointSlice]) -> TargetChoice:
         """Begin with targets that are new, and end with those that are gone."""
-        others = sum(len(checked.states) for name, checked in self._checked.items() if name != key)
+        others = ((other.check, len(other.states)) for name, other in self._checked.items() if name != key)
         choice = choose_targets(
-            check, slices, forbidden=self._list_api_targets(), max_targets=min(MAX_TARGETS, MAX_ALL_TARGETS - others)
+            check, slices, forbidden=self._list_api_targets(), max_targets=count_allowed(check, others)
         )
         checked = self._checked.setdefault(key, _Checked(check))
         now = asyncio.get_running_loop().time()

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from seaway.api.endpointslice.types import LABEL_MANAGED_BY, EndpointSlice
-from seaway.api.machinery.addresses import find_address
+from seaway.api.machinery.addresses import Address, find_address
 from seaway.api.service.types import Service
 from seaway.controllers.healthcheck.check import Check
 from seaway.controllers.healthcheck.held import find_own_conditions, parse_held
@@ -24,11 +24,17 @@ MAX_TARGETS = 1000
 """Of one Service: as many as a slice can hold."""
 MAX_ALL_TARGETS = 5000
 """Of all Services together."""
+MAX_RATE, MAX_ALL_RATE = 500.0, 1000.0
+"""Tries a second, of one Service and of all: a try costs 0.15 to 0.3 ms of a processor that other loops share."""
 
 METADATA_ADDRESSES = frozenset(
     ipaddress.ip_address(text) for text in ("fd00:ec2::254", "100.100.100.200", "168.63.129.16", "192.0.0.192")
 )
 """Where clouds tell machines their secrets, as far as that is not link-local: AWS, Alibaba, Azure, Oracle."""
+
+
+_NAT64 = ipaddress.IPv6Network("64:ff9b::/96")
+"""RFC 6052: a gateway makes the IPv4 address at the end of it."""
 
 
 class Target(NamedTuple):
@@ -92,6 +98,16 @@ def choose_targets(
     return TargetChoice(tuple(targets[:max_targets]), tuple(sorted(refused.items())), len(targets[max_targets:]))
 
 
+def count_allowed(check: Check, others: Iterable[tuple[Check, int]]) -> int:
+    """How many targets a Service may have that asks for this check. others: check and number of all other Services."""
+    count, rate = 0, 0.0
+    for other, number in others:
+        count += number
+        rate += number / other.interval_seconds
+    by_rate = min(MAX_RATE, MAX_ALL_RATE - rate) * check.interval_seconds
+    return max(0, min(MAX_TARGETS, MAX_ALL_TARGETS - count, int(by_rate)))
+
+
 def list_api_targets(service: Service | None, slices: Iterable[EndpointSlice]) -> frozenset[Target]:
     """Where the API server is: the Service `default/kubernetes` and its slices."""
     found = set()
@@ -116,8 +132,12 @@ def find_refusal(target: Target, forbidden: Collection[Target] = ()) -> str:
     parsed = find_address(target.address)
     if parsed is None:
         return "no IP address"
-    ip = parsed.address
-    if Target(str(ip), target.port) in forbidden:
+    reasons = (_find_refusal(ip, target.port, forbidden) for ip in (parsed.address, *_list_inner(parsed.address)))
+    return next((reason for reason in reasons if reason), "")
+
+
+def _find_refusal(ip: Address, port: int, forbidden: Collection[Target]) -> str:
+    if Target(str(ip), port) in forbidden:
         return "the API server"
     if ip in METADATA_ADDRESSES:
         return "an address of a cloud's metadata"
@@ -129,3 +149,12 @@ def find_refusal(target: Target, forbidden: Collection[Target] = ()) -> str:
         "a broadcast address": str(ip) == "255.255.255.255",
     }
     return next((kind for kind, is_so in kinds.items() if is_so), "")
+
+
+def _list_inner(ip: Address) -> list[Address]:
+    """The IPv4 addresses that a packet to this IPv6 address may end at: by NAT64, 6to4 or Teredo."""
+    if isinstance(ip, ipaddress.IPv4Address):
+        return []
+    found: list[Address] = [ipaddress.IPv4Address(int(ip) & 0xFFFFFFFF)] if ip in _NAT64 else []
+    found += [ip.sixtofour] if ip.sixtofour is not None else []
+    return found + ([ip.teredo[1]] if ip.teredo is not None else [])

@@ -42,6 +42,9 @@ WORKERS = 5
 BACK_OFF = BackOff(first_seconds=0.1, max_seconds=100.0)
 """Upstream begins with 1 s, because its caches may be stale; here the own writes are laid over them."""
 
+UNSEEN_SECONDS = 30.0
+"""After a write, before a look at whether the cache has seen it: one that is undone unseen tells nobody."""
+
 
 @dataclass(slots=True)
 class _State:
@@ -109,11 +112,15 @@ class MirroringController:
             return _State()
         return self._states.setdefault(key, _State())
 
-    async def _sync(self, key: str) -> None:
+    async def _sync(self, key: str) -> float | None:
         begun = asyncio.get_running_loop().time()
         state = self._state(key)
         cached = (self._slices.objects[name] for name in self._slices_by_service.get(key))
-        existing = [s for s in state.tracker.overlay(cached) if s.metadata.deletion_timestamp is None]
+        existing = [
+            s
+            for s in state.tracker.overlay(cached, reached=self._slices.resource_version)
+            if s.metadata.deletion_timestamp is None
+        ]
         service = self._services.objects.get(key)
         endpoints = self._endpoints.objects.get(key) if _project(service) is not None else None
         plan = plan_mirror(endpoints.unpack() if endpoints is not None else None, service, existing)
@@ -123,6 +130,7 @@ class MirroringController:
             await self._apply(key, state, plan, endpoints)
         if endpoints is not None or existing:
             self._metrics.observe_sync(key, existing, plan, asyncio.get_running_loop().time() - begun)
+        return UNSEEN_SECONDS if len(state.tracker) else None
 
     async def _tell(self, state: _State, plan: MirrorPlan, endpoints: PackedEndpoints) -> None:
         said = tuple(event.message for event in plan.events)

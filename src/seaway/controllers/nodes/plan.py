@@ -3,7 +3,7 @@
 A heartbeat is seen when the Lease's renew time or the Ready condition's heartbeat time changes; when that was is told
 by this controller's clock, so the clocks of the nodes do not matter.
 
-Rule: spec "controllers" §6.1, §6.2 (steps 1 to 3). Left out: taints and evictions; the binder reads Ready itself.
+Rule: spec "controllers" §6.1, §6.2 (steps 1 to 3).
 """
 
 from __future__ import annotations
@@ -71,6 +71,12 @@ def plan_lost_node(node: Mapping[str, Any], wall_now: str) -> Json | None:
             condition |= {"status": "Unknown", "reason": reason, "message": message, "lastTransitionTime": wall_now}
             is_changed = True
     return {**node.get("status", {}), "conditions": conditions} if is_changed else None
+
+
+def was_ready(node: Mapping[str, Any]) -> bool:
+    """The node said that it was ready."""
+    conditions = node.get("status", {}).get("conditions", ())
+    return any(c.get("type") == "Ready" and c.get("status") == "True" for c in conditions)
 
 
 def choose_lost_pods(pods: Iterable[Pod]) -> tuple[str, ...]:

@@ -172,6 +172,11 @@ class FlipMark:
 
 
 @dataclass(frozen=True, slots=True)
+class TurnOnTrace:
+    """From here on the kernel tells which rules the packet meets."""
+
+
+@dataclass(frozen=True, slots=True)
 class TranslateTo:
     """Replace destination address and port by what the map holds; go on when it holds nothing."""
 
@@ -240,8 +245,8 @@ class Reject:
 
 Statement = (
     InSet | Remember | Vmap | InNetwork | IsLocal | IsNew | IsReply | IsTranslated | ArrivesBy | LeavesBy | IsMarked
-    | SetMark | FlipMark | TranslateTo | MasqueradeSource | GotoRandom | GotoInTurn | GotoByHash | Jump | Goto | Return
-    | Drop | Reject
+    | SetMark | FlipMark | TurnOnTrace | TranslateTo | MasqueradeSource | GotoRandom | GotoInTurn | GotoByHash | Jump
+    | Goto | Return | Drop | Reject
 )  # fmt: skip
 Rule = tuple[Statement, ...]
 

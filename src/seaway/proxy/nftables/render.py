@@ -12,7 +12,7 @@ A Service with session affinity meets a pick that first asks who is remembered, 
 
     sticky-60-pick-2   ip saddr . ip daddr . meta l4proto . th dport @sticky-60-slot-0 goto sticky-60-slot-0
                        ... @sticky-60-slot-1 goto sticky-60-slot-1
-                       numgen random mod 2 vmap { 0 : goto sticky-60-slot-0, 1 : goto sticky-60-slot-1 }
+                       jhash ip saddr mod 2 seed 0x5ea3a1 vmap { 0 : goto sticky-60-slot-0, 1 : goto sticky-60-slot-1 }
     sticky-60-slot-0   update @sticky-60-slot-0 { ip saddr . ip daddr . meta l4proto . th dport }
                        goto slot-0
 

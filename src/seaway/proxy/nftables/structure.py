@@ -199,7 +199,8 @@ def _add_pick(pick: Pick, *, sets: dict[str, SetSpec], chains: dict[str, Chain])
 
     Session affinity: the sets of those who are remembered are asked in turn; who is in none draws. Each slot has a set
     of its own, whose key is the client and what it asked; a map from the client to its slot would need a place to put
-    the answer, and a packet has none that is not somebody else's. Rule: spec "proxy" §5.
+    the answer, and a packet has none that is not somebody else's. Who is not remembered draws by their address instead
+    of at random: so a client that asks by cluster IP, and then by node port, gets one endpoint. Rule: spec "proxy" §5.
     """
     lane, seconds = pick.lane, pick.sticky_seconds
     if seconds is None:
@@ -213,7 +214,8 @@ def _add_pick(pick: Pick, *, sets: dict[str, SetSpec], chains: dict[str, Chain])
             sets[name] = sticky_spec(lane, seconds)
             chains[name] = Chain(((Remember(key, name),), (Goto(lane.slot(index)),)))
     known: tuple[Rule, ...] = tuple((InSet(key, name), Goto(name)) for name in names)
-    chains[pick.chain] = Chain((*known, (_draw(names, pick.draw),)))
+    draw = HASH if pick.draw == RANDOM else pick.draw
+    chains[pick.chain] = Chain((*known, (_draw(names, draw),)))
 
 
 def _draw(chains: tuple[str, ...], draw: str) -> Draw | Goto:

@@ -48,6 +48,7 @@ from seaway.proxy.nftables.objects import (
     SetSpec,
     Statement,
     TranslateTo,
+    TurnOnTrace,
     Type,
     Value,
     Verdict,
@@ -231,6 +232,8 @@ def _format_statement(statement: Statement, family: Family) -> str:
             return f"meta mark set meta mark | 0x{mask:08x}"
         case FlipMark(mask):
             return f"meta mark set meta mark ^ 0x{mask:08x}"
+        case TurnOnTrace():
+            return "meta nftrace set 1"
         case GotoRandom(chains):
             return f"numgen random mod {_format_draw(chains)}"
         case GotoInTurn(chains):

@@ -65,8 +65,8 @@ class ServiceRanges:
 
     def prepare(self) -> None:
         """Decide by how the host is now. Raises OSError; what was decided before holds then."""
-        told = [cidr for cidrs in self._told.values() for cidr in cidrs]
-        taken = tuple(self._list_taken()) if told else ()
+        told = {cidr for cidrs in self._told.values() for cidr in cidrs} - set(self._config.service_cidrs)
+        taken = tuple(self._list_taken()) if told else ()  # a host may have a great many routes
         ranges = choose_ranges(self._config.service_cidrs, told, taken)
         self._log(ranges)
         self._ranges = ranges

@@ -1,0 +1,1 @@
+"""What disruption budgets allow now."""

@@ -1,0 +1,1 @@
+"""Each node gets its ranges of Pod addresses."""

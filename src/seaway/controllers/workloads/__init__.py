@@ -1,0 +1,1 @@
+"""Workloads: Pods made from templates, counted, replaced and removed."""

@@ -1,0 +1,1 @@
+"""DaemonSets: a Pod on each node that fits."""

@@ -1,0 +1,1 @@
+"""Jobs: Pods that end, until enough have ended well."""

@@ -1,0 +1,1 @@
+"""ReplicaSets and ReplicationControllers: as many Pods as were asked for."""
