@@ -50,6 +50,8 @@ class ProxyConfig:
     """Where `/metrics`, `/proxyMode` and `/configz` are; None: nowhere."""
     bind_address_hard_fail: bool = False
     """An address that is not free ends the proxy; else it is tried again and again."""
+    replaces: bool = False
+    """Remove the tables of stock kube-proxy once our rules are in place; else they are left alone."""
     shown: Mapping[str, Any] = field(default_factory=dict, hash=False)
     """The configuration in the form of KubeProxyConfiguration, for `/configz`."""
 

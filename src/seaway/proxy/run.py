@@ -38,6 +38,7 @@ from seaway.proxy.nftables.kernel import NftKernel
 from seaway.proxy.nftables.plane import NftablesPlane, NftError
 from seaway.proxy.proxier import Plane, Proxier, SyncReport
 from seaway.proxy.ranges.kernel import RouteError, ServiceRanges
+from seaway.proxy.replacing.run import take_over
 from seaway.proxy.telling.run import Teller
 from seaway.proxy.uplinks.kernel import Uplinks, restore
 
@@ -71,6 +72,11 @@ async def run(config: ProxyConfig, client: Client, *, on_ready: Callable[[], Non
         proxier = Proxier(
             planes, NodeView(config.node_name), service_cidrs=lambda: ranges.accepted, clock=time.perf_counter
         )
+
+        def on_synced() -> None:
+            take_over(kernel, families, replaces=config.replaces)
+            on_ready()
+
         teller = Teller(config, client, proxier, families, list_addresses=_InterfaceAddresses())
         loop = _Loop(proxier, uplinks, ranges, teller)
         informers = _make_informers(config, client, loop)
@@ -83,7 +89,7 @@ async def run(config: ProxyConfig, client: Client, *, on_ready: Callable[[], Non
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(cidrs.wait_synced(), SERVICE_CIDRS_SECONDS)
             try:
-                await loop.run(on_ready)
+                await loop.run(on_synced)
             finally:
                 await teller.close()
     except* OperationalError as errors:
