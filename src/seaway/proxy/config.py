@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import enum
 import ipaddress
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -19,6 +20,23 @@ class ServiceRoutes:
     sources: tuple[str, ...]
 
 
+class DetectLocal(enum.Enum):
+    """How Pods are told from other sources. Rule: spec "proxy" §3.5."""
+
+    CLUSTER_CIDR = "ClusterCIDR"
+    NODE_CIDR = "NodeCIDR"
+    BRIDGE_INTERFACE = "BridgeInterface"
+    INTERFACE_NAME_PREFIX = "InterfaceNamePrefix"
+
+
+@dataclass(frozen=True, slots=True)
+class PodLinks:
+    """The link that Pods come in by, or all whose names start so."""
+
+    name: str
+    is_prefix: bool = False
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ProxyConfig:
     """Immutable settings of one proxy. Rule: spec "proxy" §3.5, §4.1."""
@@ -27,6 +45,13 @@ class ProxyConfig:
     families: tuple[Family, ...] = (Family.IPV4, Family.IPV6)
     cluster_cidrs: tuple[str, ...] = ()
     """Pod ranges. A source inside is the cluster's own and keeps its address. Empty: no source is known to be."""
+    detect_local: DetectLocal = DetectLocal.CLUSTER_CIDR
+    """NODE_CIDR: `cluster_cidrs` are those of the Node object, which are followed."""
+    pod_link: str = ""
+    """The link, or the prefix of links, that Pods come in by, for the two modes that go by it."""
+    node_ip: str = ""
+    """The node's primary address of its family; "": as the Node object says."""
+    masquerade_bit: int = 14
     service_cidrs: tuple[str, ...] = ()
     """Service ranges, besides those of ServiceCIDR objects, which are followed. New connections to an address in them
     that no Service has are dropped."""
@@ -58,6 +83,23 @@ class ProxyConfig:
     def __post_init__(self) -> None:
         if self.serves_uplinks and self.uplink_state is None:
             raise ValueError("serves_uplinks without uplink_state: what was changed could not be restored")
+        if self.detect_local in _BY_LINK and not self.pod_link:
+            raise ValueError(f"{self.detect_local.value} without pod_link: no source would be a Pod")
+
+    @property
+    def pod_links(self) -> PodLinks | None:
+        """The links that Pods are known by; None: they are known by their addresses."""
+        if self.detect_local not in _BY_LINK:
+            return None
+        return PodLinks(self.pod_link, self.detect_local is DetectLocal.INTERFACE_NAME_PREFIX)
+
+    @property
+    def first_view(self) -> NodeView:
+        """What is known of the node before its object has been seen."""
+        return NodeView(self.node_name, "", (self.node_ip,) if self.node_ip else (), fixed_address=self.node_ip)
+
+
+_BY_LINK = (DetectLocal.BRIDGE_INTERFACE, DetectLocal.INTERFACE_NAME_PREFIX)
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +109,9 @@ class NodeView:
     name: str
     zone: str = ""
     addresses: tuple[str, ...] = ()
+    pod_cidrs: tuple[str, ...] = ()
+    fixed_address: str = ""
+    """One that stays, whatever the Node object says."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,6 +145,15 @@ def networks_of(cidrs: tuple[str, ...], family: Family) -> tuple[str, ...]:
     """The networks of `family` in canonical form, in the given order."""
     networks = (ipaddress.ip_network(cidr, strict=False) for cidr in cidrs)
     return tuple(str(n) for n in networks if n.version == _version(family))
+
+
+def is_network(text: str) -> bool:
+    """Whether it is a CIDR of either family."""
+    try:
+        ipaddress.ip_network(text, strict=False)
+    except ValueError:
+        return False
+    return "/" in text
 
 
 def _version(family: Family) -> int:

@@ -14,7 +14,7 @@ from seaway.net.family import Family, family_of
 from seaway.proxy.changes import Changes
 from seaway.proxy.claims import Claims
 from seaway.proxy.complaints import Complaint, find_complaints
-from seaway.proxy.config import NodeView, networks_of
+from seaway.proxy.config import NodeView, is_network, networks_of
 from seaway.proxy.flows.plan import FlowDuties, Resettable, collect_duties, collect_resettable
 from seaway.proxy.forwarding import Frontend, ServiceForwarding, Target, forward_service, parse_address
 
@@ -210,8 +210,13 @@ def view_node(node: Node, before: NodeView) -> NodeView:
             for family in Family:
                 if (address := parse_address(text, family)) is not None:
                     primary[family] = address
+    if before.fixed_address:
+        primary[family_of(before.fixed_address)] = before.fixed_address
     addresses = tuple(primary[family] for family in Family if family in primary)
-    return NodeView(before.name, node.metadata.labels.get(LABEL_ZONE, ""), addresses)
+    told = node.spec.pod_cidrs or tuple(filter(None, (node.spec.pod_cidr,)))
+    pod_cidrs = tuple(cidr for cidr in told if is_network(cidr))
+    zone = node.metadata.labels.get(LABEL_ZONE, "")
+    return NodeView(before.name, zone, addresses, pod_cidrs or before.pod_cidrs, before.fixed_address)
 
 
 def _put(forwardings: dict[str, ServiceForwarding], key: str, forwarding: ServiceForwarding | None) -> None:

@@ -26,7 +26,7 @@ from seaway.client.requests import Client
 from seaway.client.run import Change, Informer, run_all
 from seaway.net.errors import OperationalError
 from seaway.net.family import Family
-from seaway.proxy.config import NodeView, ProxyConfig
+from seaway.proxy.config import ProxyConfig
 from seaway.proxy.flows.run import FlowKeeper
 from seaway.proxy.forwarding import LABEL_PROXY_NAME
 from seaway.proxy.kernel import (
@@ -69,9 +69,7 @@ async def run(config: ProxyConfig, client: Client, *, on_ready: Callable[[], Non
         families = find_supported_families(config.families)
         ranges = ServiceRanges(config, families, is_complete=lambda: cidrs.is_synced)
         planes = _make_planes(config, kernel, uplinks, ranges)
-        proxier = Proxier(
-            planes, NodeView(config.node_name), service_cidrs=lambda: ranges.accepted, clock=time.perf_counter
-        )
+        proxier = Proxier(planes, config.first_view, service_cidrs=lambda: ranges.accepted, clock=time.perf_counter)
 
         def on_synced() -> None:
             take_over(kernel, families, replaces=config.replaces)
