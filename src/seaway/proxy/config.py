@@ -75,6 +75,14 @@ class ProxyConfig:
     """Where `/metrics`, `/proxyMode` and `/configz` are; None: nowhere."""
     bind_address_hard_fail: bool = False
     """An address that is not free ends the proxy; else it is tried again and again."""
+    oom_score: int | None = None
+    """How late the kernel ends this process when memory is short; None: as it was."""
+    sysctls: Mapping[str, int] | None = field(default=None, hash=False)
+    """What is written under /proc/sys once at the start; None: the defaults."""
+    sysctls_must_do: bool = False
+    """A sysctl that cannot be set ends the proxy; else it is a warning."""
+    configuration_file: Path | None = None
+    """When its content changes, the proxy ends, for its supervisor to start it anew."""
     replaces: bool = False
     """Remove the tables of stock kube-proxy once our rules are in place; else they are left alone."""
     shown: Mapping[str, Any] = field(default_factory=dict, hash=False)

@@ -30,6 +30,7 @@ from seaway.proxy.config import ProxyConfig
 from seaway.proxy.flows.run import FlowKeeper
 from seaway.proxy.forwarding import LABEL_PROXY_NAME
 from seaway.proxy.kernel import (
+    apply_oom_score,
     apply_sysctls,
     find_supported_families,
     list_interface_addresses,
@@ -48,6 +49,8 @@ log = logging.getLogger(__name__)
 
 VERIFY_SECONDS = 30.0  # how long a table that somebody else deleted may be missing (spec "proxy" §14)
 RETRY_SECONDS = (0.1, 1.0, 5.0, 30.0)
+FILE_SECONDS = 2.0
+"""How often the configuration's file is looked at."""
 SERVICE_CIDRS_SECONDS = 2.0
 """How long a start waits for the list of ServiceCIDRs: servers before 1.33 have none. It is followed when it comes."""
 _HOPELESS = frozenset((errno.EPERM, errno.EACCES, errno.EOPNOTSUPP))
@@ -60,8 +63,12 @@ async def run(config: ProxyConfig, client: Client, *, on_ready: Callable[[], Non
     when it is not known what an earlier proxy changed.
     Rule: spec "proxy" §11.2 (what is watched), §11.3 (what stays).
     """
-    for refused in apply_sysctls():
+    for refused in apply_sysctls(config.sysctls):
+        if config.sysctls_must_do:
+            raise OperationalError(f"could not set conntrack parameters from kube-proxy configuration: {refused}")
         log.warning("sysctl=%s", refused)
+    if config.oom_score is not None and (refused := apply_oom_score(config.oom_score)):
+        log.warning("oom_score_adj=%d error=%r", config.oom_score, refused)
     uplinks = _find_uplinks(config)
     kernel = NftKernel()
     try:
@@ -82,6 +89,8 @@ async def run(config: ProxyConfig, client: Client, *, on_ready: Callable[[], Non
         async with asyncio.TaskGroup() as group:
             group.create_task(run_all(*informers, cidrs))
             group.create_task(teller.run())
+            if config.configuration_file is not None:
+                group.create_task(_watch_file(config.configuration_file))
             for informer in informers:
                 await informer.wait_synced()
             with contextlib.suppress(TimeoutError):
@@ -94,6 +103,23 @@ async def run(config: ProxyConfig, client: Client, *, on_ready: Callable[[], Non
         raise errors.exceptions[0] from None
     finally:
         kernel.close()
+
+
+async def _watch_file(path: Path) -> None:
+    """Until its content changes. Raises OperationalError then. Rule: spec "proxy" §10.1."""
+
+    def look() -> bytes | None:
+        try:
+            return path.read_bytes()
+        except OSError:
+            return None  # while it is being replaced
+
+    before = look()
+    while True:
+        await asyncio.sleep(FILE_SECONDS)
+        if (now := await asyncio.to_thread(look)) is not None and now != before:
+            break
+    raise OperationalError("content of the proxy server's configuration file was updated")
 
 
 def cleanup(table: str = "seaway", *, uplink_state: Path | None = None) -> None:
