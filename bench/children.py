@@ -81,6 +81,16 @@ async def run_proxy(options: Options) -> None:
     await _run_client(options, lambda client, on_ready: run(config, client, on_ready=on_ready))
 
 
+async def run_controllers(options: Options) -> None:
+    """The control loops beside an API server, as `seaway controllers` runs them. Says when they are ready."""
+    from seaway.controllers.config import ControllersConfig
+    from seaway.controllers.run import run
+
+    # No agent renews its lease here: nodes are not to be lost meanwhile.
+    config = ControllersConfig(node_grace_seconds=86_400, ca_pem="CA", enabled=tuple(options["enabled"]))
+    await _run_client(options, lambda client, on_ready: run(config, client, on_ready=on_ready))
+
+
 async def _run_client(options: Options, start: Callable[[Any, Callable[[], None]], Awaitable[None]]) -> None:
     from bench.credentials import socket_connection
     from seaway.client.transport import open_client
@@ -162,13 +172,30 @@ async def run_watchers(options: Options) -> None:
     await input_ended()
 
 
+async def run_agents(options: Options) -> None:
+    """Changes Pods beside an API server. Says what was seen of it."""
+    from bench.agents import measure_rollout, measure_turns, wait_converged
+
+    folder, kind = Path(options["folder"]), options["measure"]
+    rest = {name: value for name, value in options.items() if name not in ("folder", "measure")}
+    if kind == "converge":
+        say(seconds=await wait_converged(folder, rest["endpoints"], rest["timeout_seconds"]))
+    elif kind == "turns":
+        await measure_turns(folder, say=say, **rest)
+    else:
+        await measure_rollout(folder, say=say, **rest)
+    await input_ended()
+
+
 async def input_ended() -> None:
     """Returns when the parent has closed this process's input."""
     await asyncio.get_running_loop().run_in_executor(None, sys.stdin.buffer.read)
 
 
 KINDS: Mapping[str, Callable[[Options], Awaitable[None]]] = {
+    "agents": run_agents,
     "apiserver": run_apiserver,
+    "controllers": run_controllers,
     "dns": run_dns,
     "proxy": run_proxy,
     "proxy-host": run_proxy_host,

@@ -35,13 +35,13 @@ class Child:
         self._said = b""
         self.pid = self._process.pid
 
-    def read(self) -> dict[str, float]:
+    def read(self, patience_seconds: float = PATIENCE_SECONDS) -> dict[str, float]:
         """The next line that it says. Raises RuntimeError when it has ended, or says nothing for too long."""
         assert self._process.stdout is not None
         descriptor = self._process.stdout.fileno()
         while b"\n" not in self._said:
-            if not select.select([descriptor], [], [], PATIENCE_SECONDS)[0]:
-                raise RuntimeError(f"{self._kind}: no answer within {PATIENCE_SECONDS} s")
+            if not select.select([descriptor], [], [], patience_seconds)[0]:
+                raise RuntimeError(f"{self._kind}: no answer within {patience_seconds:.0f} s")
             piece = os.read(descriptor, 1 << 16)
             if not piece:
                 raise RuntimeError(f"{self._kind}: ended with exit code {self._process.wait(10)} before it answered")

@@ -15,10 +15,10 @@ from seaway.client.run import Change, Informer
 from seaway.testing.builders import make_node
 from seaway.testing.clock import run_virtually
 from seaway.testing.cluster import Cluster, open_cluster
-from seaway.testing.kubelet import iterate_addresses, make_finished_status, make_running_status
+from seaway.testing.kubelet import iterate_addresses, make_finished_status, make_node_status, make_running_status
 
 Json = dict[str, Any]
-LOOPS = ("deployment", "replicaset", "replicationcontroller", "scheduler", "nodes", "garbage")
+LOOPS = ("deployment", "replicaset", "replicationcontroller", "scheduler", "garbage")
 TIMEOUT = 300.0
 """Virtual seconds."""
 
@@ -46,12 +46,22 @@ class World:
             await self.add_node(f"n{number}")
         self._pods.subscribe(self._on_pod)
         self.cluster.tasks.append(asyncio.create_task(self._pods.run()))
-        await self.cluster.start_controllers(enabled=enabled, node_grace_seconds=1e9)  # no agent beats
+        self.controllers = await self.cluster.start_controllers(enabled=enabled)
+
+    async def kill(self, after_rounds: int, *, enabled: tuple[str, ...]) -> None:
+        """End the loops after so many rounds of the event loop, wherever they are, and start others."""
+        for _ in range(after_rounds):
+            await asyncio.sleep(0)
+        self.controllers.cancel()
+        await asyncio.gather(self.controllers, return_exceptions=True)
+        self.controllers = await self.cluster.start_controllers(enabled=enabled)
 
     async def add_node(self, name: str, **spec: Any) -> Json:
-        node = make_node(name, **spec)
-        created = await self.client.create(NODES, node)
-        return await self.client.update(NODES, {**created, "status": make_node(name)["status"]}, subresource="status")
+        created = await self.client.create(NODES, make_node(name, **spec))
+        status = make_node_status(ip="192.0.2.1", ready=True, now=self.now())
+        live = await self.client.update(NODES, {**created, "status": status}, subresource="status")
+        taints = spec.get("taints", [])
+        return await self.client.update(NODES, {**live, "spec": {**live.get("spec", {}), "taints": taints}})
 
     def _on_pod(self, change: Change[Json]) -> None:
         pod = change.new

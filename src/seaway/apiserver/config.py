@@ -5,6 +5,8 @@ from __future__ import annotations
 import ipaddress
 from dataclasses import dataclass
 
+from seaway.apiserver.admission.plugins import DEFAULT_PLUGINS
+
 
 @dataclass(frozen=True, slots=True)
 class ServerConfig:
@@ -15,6 +17,8 @@ class ServerConfig:
     """Both ends included, as written in upstream's flag."""
     external_ip_cidrs: tuple[str, ...] = ()
     """Where Services may have external IPs. Empty: nowhere."""
+    admission_plugins: frozenset[str] = DEFAULT_PLUGINS
+    """What works of `admission/plugins.py`, by name."""
     cluster_domain: str = "cluster.local"
     advertise_address: str | None = None
     secure_port: int = 6443

@@ -35,7 +35,7 @@ from seaway.apiserver.builtin.default_cidr import describe_failure, find_trouble
 from seaway.apiserver.builtin.expiry import find_expired
 from seaway.apiserver.builtin.kubernetes_service import ObjectWrite, plan_kubernetes_service
 from seaway.apiserver.builtin.own import own_target
-from seaway.apiserver.builtin.repairs import Repairs, say
+from seaway.apiserver.builtin.repairs import AddressRepairs, PortRepairs, say
 from seaway.apiserver.config import ServerConfig
 from seaway.apiserver.effects import Cancellable, Effects, Wakeup, format_time
 from seaway.apiserver.handler import ApiServer
@@ -354,8 +354,24 @@ async def _every(seconds: float, act: Callable[[], Awaitable[None]]) -> None:
 
 
 async def _repair(state: ServerState) -> None:
-    """Look at everything now and from time to time, and at what lost its address at once, until cancelled."""
-    repairs = Repairs(state)
+    """Both loops until cancelled. Only a bug of one ends the other."""
+    async with asyncio.TaskGroup() as loops:
+        loops.create_task(_repair_addresses(AddressRepairs(state)))
+        loops.create_task(_repair_ports(PortRepairs(state)))
+
+
+async def _repair_ports(repairs: PortRepairs) -> None:
+    """Look at everything now and from time to time."""
+    while True:
+        try:
+            await asyncio.sleep(await repairs.repair_all(lambda: asyncio.sleep(0)))
+        except (ApiError, StoreError) as error:
+            _LOG.warning("loop=failed error=%s", error)
+            await asyncio.sleep(RETRY_SECONDS)
+
+
+async def _repair_addresses(repairs: AddressRepairs) -> None:
+    """The same, and at what lost its address at once."""
     while True:
         try:
             seconds = await repairs.repair_all(lambda: asyncio.sleep(0))

@@ -32,6 +32,7 @@ from seaway.apiserver.admission.newnodes import taint_new_node
 from seaway.apiserver.admission.noderestriction import READ_BY_USE, find_use_refusal, find_write_refusal, node_name_of
 from seaway.apiserver.admission.refusals import (
     IMMORTAL_NAMESPACES,
+    check_no_external_ips,
     find_external_ip_refusal,
     find_namespace_refusal,
     make_immortal_refusal,
@@ -141,7 +142,7 @@ class ServerState:
         Raises Forbidden.
         """
         node = node_name_of(identity)
-        if node is None:
+        if node is None or not self.has_plugin("NodeRestriction"):
             return
         with self.admission("NodeRestriction", _OPERATIONS[asked.verb]):
             refusal = find_write_refusal(node, asked, old, new)
@@ -167,8 +168,11 @@ class ServerState:
         if self._has_limits(namespace):
             with self.admission("LimitRanger", "CREATE", "admit"):
                 pod = fill_pod(pod, self._list_limits(namespace))
-        with self.admission("Priority", "CREATE", "admit"):
-            pod = admit_priority(pod, _decode_all(self.watch_cache.cache(PRIORITY_CLASSES)))
+        if self.has_plugin("Priority"):
+            with self.admission("Priority", "CREATE", "admit"):
+                pod = admit_priority(pod, _decode_all(self.watch_cache.cache(PRIORITY_CLASSES)))
+        if not self.has_plugin("ServiceAccount"):
+            return pod
         with self.admission("ServiceAccount", "CREATE", "admit"):
             record = self.find(SERVICE_ACCOUNTS, namespace, pod["spec"]["serviceAccountName"])
             account = None if record is None else decode_object(record.body)
@@ -176,17 +180,25 @@ class ServerState:
 
     def admit_ingress(self, ingress: Json) -> Json:
         """The Ingress with the default class, if it names none and there is one."""
+        if not self.has_plugin("DefaultIngressClass"):
+            return ingress
         with self.admission("DefaultIngressClass", "CREATE", "admit"):
             return choose_ingress_class(ingress, _decode_all(self.watch_cache.cache(INGRESS_CLASSES)))
 
     def admit_new_node(self, node: Json) -> Json:
         """The Node with the taint that all begin with."""
+        if not self.has_plugin("TaintNodesByCondition"):
+            return node
         with self.admission("TaintNodesByCondition", "CREATE", "admit"):
             return taint_new_node(node)
 
     def admit_external_ips(self, service: Json, old: Json | None) -> None:
         """A Service adds external IPs only where the configuration allows it. Raises Forbidden."""
-        with self.admission("DenyServiceExternalIPs", "CREATE" if old is None else "UPDATE"):
+        operation = "CREATE" if old is None else "UPDATE"
+        if self.has_plugin("DenyServiceExternalIPs"):
+            with self.admission("DenyServiceExternalIPs", operation):
+                check_no_external_ips(service, old)
+        with self.admission("ExternalIPRanges", operation):
             refusal = find_external_ip_refusal(service, old, self.config, self.watch_cache.cache(NODES).select())
             if refusal is not None:
                 raise refusal
@@ -202,7 +214,7 @@ class ServerState:
 
     def _has_limits(self, namespace: str) -> bool:
         cache = self.watch_cache.cache(LIMIT_RANGES)
-        return len(cache) > 0 and namespace != "" and cache.count(namespace) > 0
+        return self.has_plugin("LimitRanger") and len(cache) > 0 and namespace != "" and cache.count(namespace) > 0
 
     def _list_limits(self, namespace: str) -> list[Json]:
         return [decode_object(record.body) for record in self.watch_cache.cache(LIMIT_RANGES).select(namespace)]
@@ -212,12 +224,18 @@ class ServerState:
     ) -> Charge:
         """A write stays within the namespace's quotas; what its commit writes of them. Raises Forbidden.
 
-        judged: False for a subresource, which is only counted.
+        judged: False for a subresource, which is only counted. So is all without the plugin.
         """
         if not self.quotas.has_quotas(namespace):
             return NO_CHARGE
+        if not self.has_plugin("ResourceQuota"):
+            return self.quotas.charge(resource, namespace, old, new, judged=False)
         with self.admission("ResourceQuota", "CREATE" if old is None else "UPDATE"):
             return self.quotas.charge(resource, namespace, old, new, judged=judged)
+
+    def has_plugin(self, name: str) -> bool:
+        """Whether this plugin of admission works here."""
+        return name in self.config.admission_plugins
 
     @contextlib.contextmanager
     def admission(self, plugin: str, operation: str, kind: str = "validate") -> Iterator[None]:

@@ -41,6 +41,7 @@ async def run_apiserver(plan: Plan, listeners: Sequence[socket.socket], on_ready
     config = ServerConfig(
         service_cidrs=options.service_cidrs,
         external_ip_cidrs=options.external_ip_cidrs,
+        admission_plugins=options.api.admission_plugins,
         cluster_domain=options.cluster_domain,
         advertise_address=plan.node_ip or None,
         secure_port=options.secure_port,

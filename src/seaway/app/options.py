@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from seaway.apiserver.admission.plugins import DEFAULT_PLUGINS
 from seaway.net.errors import OperationalError
 
 # Private, and in no default range; only ever on a dummy link inside a sandbox.
@@ -27,6 +28,7 @@ class ApiOptions:
     audit_policy_file: Path | None = None
     audit_level: str = "Metadata"
     shutdown_delay_seconds: float = 0.0
+    admission_plugins: frozenset[str] = DEFAULT_PLUGINS
     grace_seconds: float = 3.0
 
 

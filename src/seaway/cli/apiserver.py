@@ -8,7 +8,14 @@ from typing import Any
 
 import click
 
-from seaway.cli.flags import data_dir_flag, external_ip_flag, parse_seconds, report_to_stderr, service_cidr_flag
+from seaway.cli.flags import (
+    data_dir_flag,
+    external_ip_flag,
+    parse_seconds,
+    report_to_stderr,
+    service_cidr_flag,
+    split_list,
+)
 
 GRACE_SECONDS = 60.0
 """For requests at work when it stops: what a request has at most (upstream's too)."""
@@ -68,6 +75,15 @@ GRACE_SECONDS = 60.0
     metavar="TEXT",
     help="Common names that such a proxy's certificate may have: a, or a,b.  [default: any]",
 )
+@click.option(
+    "--enable-admission-plugins",
+    default="",
+    metavar="NAMES",
+    help="Plugins of admission that work besides the usual ones: a, or a,b.",
+)
+@click.option(
+    "--disable-admission-plugins", default="", metavar="NAMES", help="Plugins of admission that do not work: a, or a,b."
+)
 def command(
     data_dir: Path,
     service_cidrs: tuple[str, ...],
@@ -79,12 +95,20 @@ def command(
     anonymous_auth: bool,
     requestheader_client_ca_file: Path | None,
     requestheader_allowed_names: str,
+    enable_admission_plugins: str,
+    disable_admission_plugins: str,
     **api: Any,
 ) -> None:
     """Serve the Kubernetes API from the data directory; admin.kubeconfig there is the way in."""
+    from seaway.apiserver.admission.plugins import choose_plugins
     from seaway.app.options import ApiOptions, UpOptions
     from seaway.app.up import run_apiserver_alone
+    from seaway.net.errors import OperationalError
 
+    try:
+        plugins = choose_plugins(split_list(enable_admission_plugins), split_list(disable_admission_plugins))
+    except OperationalError as error:
+        raise click.UsageError(str(error)) from None
     options = UpOptions(
         data_dir=data_dir,
         service_cidrs=service_cidrs,
@@ -92,7 +116,7 @@ def command(
         cluster_domain=cluster_domain,
         secure_port=secure_port,
         bind_address=bind_address,
-        api=ApiOptions(grace_seconds=GRACE_SECONDS, **api),
+        api=ApiOptions(grace_seconds=GRACE_SECONDS, admission_plugins=plugins, **api),
         token_auth_file=token_auth_file,
         anonymous_auth=anonymous_auth,
         requestheader_client_ca_file=requestheader_client_ca_file,

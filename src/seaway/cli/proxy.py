@@ -9,7 +9,7 @@ import click
 
 from seaway.app.files import default_data_dir
 from seaway.cli.flags import host_name_default, optional_kubeconfig_flag, report_to_stderr, split_list
-from seaway.cli.of_proxy import trace
+from seaway.cli.of_proxy import trace, view
 
 
 @click.group("proxy", invoke_without_command=True)
@@ -31,6 +31,7 @@ from seaway.cli.of_proxy import trace
     show_default="uplinks.json in the data directory",
     help="Where it is kept which links forward because of --serve-uplinks.",
 )
+@click.option("--replace", is_flag=True, help="Remove stock kube-proxy's nftables tables once the rules are in place.")
 @click.option("--cleanup", is_flag=True, help="Undo what a proxy did to the kernel, and end.")
 def command(
     context: click.Context,
@@ -43,6 +44,7 @@ def command(
     masquerade_outgoing: bool,
     serve_uplinks: bool,
     uplink_state: Path,
+    replace: bool,
     cleanup: bool,
 ) -> None:
     """Program this host's kernel for the Services of a kubeconfig's API server."""
@@ -65,6 +67,7 @@ def command(
         masquerade_outgoing=masquerade_outgoing,
         serves_uplinks=serve_uplinks,
         uplink_state=uplink_state,
+        replaces=replace,
     )
     sys.exit(
         run_with_client(
@@ -76,4 +79,16 @@ def command(
     )
 
 
+@command.command("cleanup")
+@click.pass_context
+def cleanup_command(context: click.Context) -> None:
+    """Undo what a proxy did to the kernel, and end."""
+    from seaway.proxy import run as proxy
+
+    assert context.parent is not None
+    proxy.cleanup(uplink_state=context.parent.params["uplink_state"])
+
+
 command.add_command(trace.command)
+command.add_command(view.render)
+command.add_command(view.diff)

@@ -19,6 +19,7 @@ from seaway.client.index import Change, diff_objects
 from seaway.client.queuefigures import QueueFigures
 from seaway.client.reflector import Failure, Reflector
 from seaway.client.requests import Client, TransportError
+from seaway.client.sharing import Pool, reuse
 from seaway.client.workqueue import BackOff, RetryLater, WorkQueue
 from seaway.telemetry.metrics import Metrics
 
@@ -49,6 +50,7 @@ class Informer(Generic[T]):
 
     Objects are decoded once, as `as_type`: a Reader with `metadata`, or dict for the whole object. Handlers are called
     on the loop's thread, in order, after the cache has changed; one that raises ends `run`: it is a bug.
+    page_size: how many are listed at once; 0: all. shares_parts: for caches of many; equal parts are kept once.
     """
 
     def __init__(
@@ -60,6 +62,8 @@ class Informer(Generic[T]):
         namespace: str = "",
         label_selector: str = "",
         field_selector: str = "",
+        page_size: int = 0,
+        shares_parts: bool = False,
     ) -> None:
         self._client = client
         self._resource = resource
@@ -68,6 +72,8 @@ class Informer(Generic[T]):
         self._field_selector = field_selector
         self._decode: Callable[[msgspec.Raw], T] = msgspec.json.Decoder(as_type).decode
         self._identify = _identify_dict if as_type is dict else _identify_reader
+        self._page_size = page_size
+        self._pool = Pool() if shares_parts else None
         self._objects: dict[str, T] = {}
         self._page: dict[str, T] = {}
         self._handlers: list[Callable[[Change[T]], None]] = []
@@ -151,8 +157,10 @@ class Informer(Generic[T]):
         page = await self._client.list(
             self._resource,
             self._namespace,
-            resource_version=action.resource_version,
+            # Revision 0 would give all that is at hand in one piece, whatever the page.
+            resource_version="" if self._page_size and action.resource_version == "0" else action.resource_version,
             continue_token=action.continue_token,
+            limit=self._page_size,
             label_selector=self._label_selector,
             field_selector=self._field_selector,
         )
@@ -160,7 +168,13 @@ class Informer(Generic[T]):
             self._page = {}
         for raw in page.items:
             obj = self._decode(raw)
-            self._page[self._identify(obj)[0]] = obj
+            key, version = self._identify(obj)
+            known = self._objects.get(key)
+            if known is not None and self._identify(known)[1] == version:
+                obj = known
+            elif self._pool is not None:
+                obj = self._pool.share(obj)
+            self._page[key] = obj
         if not page.continue_token:
             want, self._page = self._page, {}
             for change in diff_objects(self._objects, want, lambda obj: self._identify(obj)[1]):
@@ -201,6 +215,8 @@ class Informer(Generic[T]):
             obj = self._decode(event.object)
             key, version = self._identify(obj)
             old = self._objects.get(key)
+            if self._pool is not None:
+                obj = self._pool.share(obj) if old is None else reuse(old, obj)
             if event.type != "DELETED":
                 self._apply(Change(key, old, obj))
             elif old is not None:

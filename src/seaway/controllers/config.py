@@ -29,10 +29,10 @@ class ControllersConfig:
     enabled: tuple[str, ...] = ("*",)
     election: ElectionConfig | None = None
     metrics_address: tuple[str, int] | None = None
+    wall_now: Callable[[], datetime] | None = None
     scheduler_name: str = "default-scheduler"
     terminated_pod_threshold: int = 12_500
     ipam: IpamConfig | None = None
-    wall_now: Callable[[], datetime] | None = None
 
 
 def choose_loops(

@@ -30,7 +30,9 @@ from seaway.controllers.shared.run import Shared
 from seaway.controllers.tainteviction.run import TaintEvictionController
 from seaway.controllers.workloads.daemonset.run import DaemonSetController
 from seaway.controllers.workloads.deployment.run import DeploymentController
+from seaway.controllers.workloads.job.run import JobController
 from seaway.controllers.workloads.replicaset.run import ReplicaSetController, ReplicationController
+from seaway.controllers.workloads.statefulset.run import StatefulSetController
 from seaway.telemetry.metrics import Metrics
 from seaway.telemetry.serve import serve_telemetry
 
@@ -63,17 +65,19 @@ LOOPS: dict[str, Loop] = {
     "endpointslice": Loop(build=EndpointSliceController, upstream=("endpointslice-controller",)),
     "garbage": Loop(build=GarbageController, upstream=("garbage-collector-controller", "garbagecollector")),
     "healthcheck": Loop(build=HealthCheckController),
+    "job": Loop(build=JobController, upstream=("job-controller",)),
     "mirroring": Loop(
         build=MirroringController, upstream=("endpointslice-mirroring-controller", "endpointslicemirroring")
     ),
     "namespace": Loop(build=NamespaceController, upstream=("namespace-controller",)),
     "nodeipam": Loop(build=NodeIpamController, upstream=("node-ipam-controller",)),
     "nodes": Loop(build=NodeController, upstream=("node-lifecycle-controller", "nodelifecycle")),
-    "podgc": Loop(build=PodGCController, upstream=("pod-garbage-collector-controller",)),
-    "scheduler": Loop(build=SchedulerController),
     "replicaset": Loop(build=ReplicaSetController, upstream=("replicaset-controller",)),
     "replicationcontroller": Loop(build=ReplicationController, upstream=("replicationcontroller-controller",)),
+    "podgc": Loop(build=PodGCController, upstream=("pod-garbage-collector-controller",)),
+    "scheduler": Loop(build=SchedulerController),
     "servicecidr": Loop(build=ServiceCIDRController, upstream=("service-cidr-controller",)),
+    "statefulset": Loop(build=StatefulSetController, upstream=("statefulset-controller",)),
     "tainteviction": Loop(build=TaintEvictionController, upstream=("taint-eviction-controller",)),
 }
 """By the name in our `--controllers`. Rule: spec "controllers" §0.2 (upstream's names)."""

@@ -15,6 +15,8 @@ from seaway.controllers.endpointslice.endpoint import has_ended, is_selected, pr
 
 Label: TypeAlias = tuple[str, str, str]
 """Namespace, key, value."""
+LabelSet: TypeAlias = tuple[str, frozenset[tuple[str, str]]]
+"""Namespace, and all labels of a Pod."""
 
 
 class Selection:
@@ -23,7 +25,8 @@ class Selection:
     def __init__(self, services: Mapping[str, Service], pods: Mapping[str, Pod]) -> None:
         self._services, self._pods = services, pods
         self._services_by_label: Index[Service, Label] = Index(_first_selector_label)
-        self._pods_by_label: Index[Pod, Label] = Index(_pod_labels)
+        self._pods_by_labels: Index[Pod, LabelSet] = Index(lambda pod: (_label_set(pod),))
+        self._sets_by_label: dict[Label, dict[LabelSet, None]] = {}
 
     def apply_service(self, change: Change[Service]) -> None:
         """A Service of the cache has changed."""
@@ -31,7 +34,26 @@ class Selection:
 
     def apply_pod(self, change: Change[Pod]) -> None:
         """A Pod of the cache has changed."""
-        self._pods_by_label.apply(change)
+        old, new = change.old, change.new
+        if old is not None and new is not None and old.metadata.labels == new.metadata.labels:
+            return
+        self._pods_by_labels.apply(change)
+        for pod in (old, new):
+            if pod is not None:
+                self._note_labels(_label_set(pod))
+
+    def _note_labels(self, labels: LabelSet) -> None:
+        """The set is there while some Pod has it. Pods of one workload are alike, and cost one entry each."""
+        namespace, pairs = labels
+        is_there = bool(self._pods_by_labels.get(labels))
+        for key, value in pairs:
+            sets = self._sets_by_label.setdefault((namespace, key, value), {})
+            if is_there:
+                sets[labels] = None
+            else:
+                sets.pop(labels, None)
+            if not sets:
+                del self._sets_by_label[namespace, key, value]
 
     def find_services(self, pod: Pod | None) -> set[str]:
         """The keys of the Services that select the Pod; none for None."""
@@ -70,10 +92,12 @@ class Selection:
         return self._select(service.metadata.namespace, service.spec.selector)
 
     def _select(self, namespace: str, selector: Mapping[str, str]) -> list[Pod]:
-        sets = [self._pods_by_label.get((namespace, key, value)) for key, value in selector.items()]
-        rarest = min(sets, key=len, default=())
-        pods = (self._pods[key] for key in rarest)
-        return [pod for pod in pods if is_selected(selector, pod.metadata.labels)]
+        empty: dict[LabelSet, None] = {}
+        candidates = [self._sets_by_label.get((namespace, key, value), empty) for key, value in selector.items()]
+        rarest = min(candidates, key=len, default=empty)
+        wanted = selector.items()
+        matching = (labels for labels in rarest if wanted <= labels[1])
+        return [self._pods[key] for labels in matching for key in self._pods_by_labels.get(labels)]
 
 
 def _first_selector_label(service: Service) -> Iterable[Label]:
@@ -83,6 +107,10 @@ def _first_selector_label(service: Service) -> Iterable[Label]:
         return ()
     key = min(selector)
     return ((service.metadata.namespace, key, selector[key]),)
+
+
+def _label_set(pod: Pod) -> LabelSet:
+    return pod.metadata.namespace, frozenset(pod.metadata.labels.items())
 
 
 def _pod_labels(pod: Pod) -> Iterable[Label]:

@@ -11,6 +11,7 @@ import errno
 import gc
 import logging
 import math
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -23,8 +24,9 @@ from seaway.api.service.types import Service
 from seaway.api.servicecidr.types import ServiceCIDR
 from seaway.client.requests import Client
 from seaway.client.run import Change, Informer, run_all
+from seaway.net.errors import OperationalError
 from seaway.net.family import Family
-from seaway.proxy.config import NodeView, ProxyConfig
+from seaway.proxy.config import ProxyConfig
 from seaway.proxy.flows.run import FlowKeeper
 from seaway.proxy.forwarding import LABEL_PROXY_NAME
 from seaway.proxy.kernel import (
@@ -34,8 +36,10 @@ from seaway.proxy.kernel import (
 )
 from seaway.proxy.nftables.kernel import NftKernel
 from seaway.proxy.nftables.plane import NftablesPlane, NftError
-from seaway.proxy.proxier import Plane, PlaneError, Proxier, SyncReport
+from seaway.proxy.proxier import Plane, Proxier, SyncReport
 from seaway.proxy.ranges.kernel import RouteError, ServiceRanges
+from seaway.proxy.replacing.run import take_over
+from seaway.proxy.telling.run import Teller
 from seaway.proxy.uplinks.kernel import Uplinks, restore
 
 __all__ = ["ProxyConfig", "cleanup", "run"]
@@ -65,18 +69,28 @@ async def run(config: ProxyConfig, client: Client, *, on_ready: Callable[[], Non
         families = find_supported_families(config.families)
         ranges = ServiceRanges(config, families, is_complete=lambda: cidrs.is_synced)
         planes = _make_planes(config, kernel, uplinks, ranges)
-        proxier = Proxier(planes, NodeView(config.node_name), service_cidrs=lambda: ranges.accepted)
-        loop = _Loop(proxier, uplinks, ranges)
+        proxier = Proxier(planes, config.first_view, service_cidrs=lambda: ranges.accepted, clock=time.perf_counter)
+
+        def on_synced() -> None:
+            take_over(kernel, families, replaces=config.replaces)
+            on_ready()
+
+        teller = Teller(config, client, proxier, families, list_addresses=_InterfaceAddresses())
+        loop = _Loop(proxier, uplinks, ranges, teller)
         informers = _make_informers(config, client, loop)
         cidrs.subscribe(loop.on_service_cidr)
         async with asyncio.TaskGroup() as group:
             group.create_task(run_all(*informers, cidrs))
+            group.create_task(teller.run())
             for informer in informers:
                 await informer.wait_synced()
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(cidrs.wait_synced(), SERVICE_CIDRS_SECONDS)
-            await loop.run(on_ready)
-    except* PlaneError as errors:
+            try:
+                await loop.run(on_synced)
+            finally:
+                await teller.close()
+    except* OperationalError as errors:
         raise errors.exceptions[0] from None
     finally:
         kernel.close()
@@ -156,10 +170,11 @@ class _InterfaceAddresses:
 class _Loop:
     """One sync at a time; what arrives meanwhile is the next one's."""
 
-    def __init__(self, proxier: Proxier, uplinks: Uplinks | None, ranges: ServiceRanges) -> None:
+    def __init__(self, proxier: Proxier, uplinks: Uplinks | None, ranges: ServiceRanges, teller: Teller) -> None:
         self._proxier = proxier
         self._uplinks = uplinks
-        self._flows = FlowKeeper(proxier)
+        self._teller = teller
+        self._flows = FlowKeeper(proxier, teller.figures.observe_flows)
         self._ranges = ranges
         self._must_see_uplinks = True
         self._must_see_ranges = True
@@ -167,10 +182,12 @@ class _Loop:
 
     def on_service(self, change: Change[Service]) -> None:
         self._proxier.set_service(change.key, change.new)
+        self._teller.on_service()
         self._wake.set()
 
     def on_slice(self, change: Change[EndpointSlice]) -> None:
         self._proxier.set_slice(change.key, change.new)
+        self._teller.on_slice(change)
         self._wake.set()
 
     def on_service_cidr(self, change: Change[ServiceCIDR]) -> None:
@@ -179,12 +196,14 @@ class _Loop:
             self._wake.set()
 
     def on_node(self, change: Change[Node]) -> None:
+        self._teller.on_node(change.new)
         if self._proxier.set_node(change.new):
             self._must_see_uplinks = True
             self._wake.set()
 
     async def run(self, on_ready: Callable[[], None]) -> None:
         """Sync, and sync again when something came, when it failed, or to see whether the table is still there."""
+        self._teller.start()
         failures = await self._start()
         log.info("ready services=%d", self._proxier.service_count)
         on_ready()
@@ -226,6 +245,7 @@ class _Loop:
         self._prepare_uplinks()
         is_time_for_ranges = self._prepare_ranges()
         report = self._proxier.sync()
+        self._teller.note(report)
         if is_time_for_ranges:
             report = self._route(report)
         if self._uplinks is not None and not report.failures:
@@ -233,6 +253,7 @@ class _Loop:
         for error in report.failures:
             log.error("sync=failed error=%r", str(error))
         await self._flows.follow(report)
+        await self._teller.follow(report)
         return report
 
     def _prepare_uplinks(self) -> None:

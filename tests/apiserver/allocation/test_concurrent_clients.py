@@ -18,7 +18,7 @@ from seaway.api.machinery.addresses import canonical_address
 from seaway.api.registry import IP_ADDRESSES, SERVICE_CIDRS
 from seaway.apiserver.allocation.holdings import PORT_PREFIX
 from seaway.apiserver.allocation.repair import is_covered
-from seaway.apiserver.builtin.repairs import Repairs
+from seaway.apiserver.builtin.repairs import AddressRepairs, PortRepairs
 from seaway.apiserver.config import ServerConfig
 from seaway.store.contract import Precondition, Write
 from seaway.store.memory import MemoryStore
@@ -129,7 +129,8 @@ class Play:
         for cidr, pool in state.allocator.ranges.pools:
             inside = [a for a in addresses if is_covered(a["metadata"]["name"], [cidr])]
             assert pool.free + len(inside) == pool.size, cidr
-        await Repairs(state).repair_all(lambda: asyncio.sleep(0))
+        await AddressRepairs(state).repair_all(lambda: asyncio.sleep(0))
+        await PortRepairs(state).repair_all(lambda: asyncio.sleep(0))
         assert state.metrics.repairs == {}
         await self.fill(len(ports))
 

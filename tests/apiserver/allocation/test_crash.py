@@ -14,7 +14,7 @@ import pytest
 
 from seaway.api.registry import IP_ADDRESSES, SERVICES
 from seaway.apiserver.allocation.holdings import PORT_PREFIX, address_keys, port_keys
-from seaway.apiserver.builtin.repairs import Repairs
+from seaway.apiserver.builtin.repairs import AddressRepairs, PortRepairs
 from seaway.apiserver.config import ServerConfig
 from seaway.apiserver.record import decode_object
 from seaway.apiserver.run import open_server
@@ -98,7 +98,8 @@ async def _check(store: MemoryStore) -> None:
     entries = (await store.list(IP_ADDRESSES.store_prefix)).entries + (await store.list(PORT_PREFIX)).entries
     assert sorted(wanted) == sorted(entry.key for entry in entries)
     before = store.current_revision
-    await Repairs(state).repair_all(lambda: asyncio.sleep(0))
+    await AddressRepairs(state).repair_all(lambda: asyncio.sleep(0))
+    await PortRepairs(state).repair_all(lambda: asyncio.sleep(0))
     assert (state.metrics.repairs, store.current_revision) == ({}, before)
     for cidr, pool in state.allocator.ranges.pools:
         used = sum((":" in key) == (":" in cidr) for key in wanted if not key.startswith(PORT_PREFIX))

@@ -4,20 +4,21 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
 import msgspec
 import pytest
 
 from seaway.api.registry import EVENTS, IP_ADDRESSES, SERVICE_CIDRS, SERVICES
-from seaway.apiserver.allocation.holdings import Holder, address_key, encode_port, port_key
-from seaway.apiserver.builtin.repairs import REPAIR_SECONDS, Repairs
-from seaway.store.contract import StoreError, Write
+from seaway.apiserver.allocation.holdings import ADDRESS_PREFIX, PORT_PREFIX, Holder, address_key, encode_port, port_key
+from seaway.apiserver.builtin.repairs import REPAIR_SECONDS, AddressRepairs, PortRepairs
+from seaway.apiserver.run import ServerConfig, open_server
+from seaway.store.contract import Precondition, StoreError, Write
 from seaway.store.memory import MemoryStore
 from seaway.testing.builders import make_service
 from tests.apiserver.conversation import SERVICES as PATH
-from tests.apiserver.conversation import Conversation, Reply, talk
+from tests.apiserver.conversation import Conversation, ManualEffects, Reply, talk
 
 Json = dict[str, Any]
 
@@ -28,7 +29,8 @@ class Damaged:
     def __init__(self, ask: Conversation, store: MemoryStore) -> None:
         self.ask = ask
         self.store = store
-        self.repairs = Repairs(ask.server.state)
+        self.addresses = AddressRepairs(ask.server.state)
+        self.ports = PortRepairs(ask.server.state)
 
     async def make(self, name: str, **spec: Any) -> Json:
         reply = await self.ask("POST", PATH, make_service(name, **spec))
@@ -47,7 +49,8 @@ class Damaged:
         async def pause() -> None:
             await asyncio.sleep(0)
 
-        return await self.repairs.repair_all(pause)
+        seconds = await self.addresses.repair_all(pause)
+        return min(seconds, await self.ports.repair_all(pause))
 
     async def address(self, name: str) -> Reply:
         return await self.ask("GET", IP_ADDRESSES.path("", name))
@@ -113,8 +116,8 @@ def test_an_address_deleted_through_the_api_is_made_again_without_waiting_for_a_
     async def scenario(it: Damaged) -> None:
         await it.make("a", clusterIP="10.96.0.9")
         await it.ask("DELETE", IP_ADDRESSES.path("", "10.96.0.9"))
-        await it.repairs.wait_for_losses()
-        await it.repairs.repair_losses()
+        await it.addresses.wait_for_losses()
+        await it.addresses.repair_losses()
         assert (await it.address("10.96.0.9")).status == 200
 
     play(scenario)
@@ -302,10 +305,10 @@ def test_a_fix_that_rests_on_what_has_changed_is_not_made() -> None:
         async def pause() -> None:
             nonlocal calls
             calls += 1
-            if calls == 3:  # the Services were read for their ports
+            if calls == 1:  # the Services were read for their ports
                 await meanwhile()
 
-        await it.repairs.repair_all(pause)
+        await it.ports.repair_all(pause)
         assert await it.port(30020) == "a", "the Service has changed since it was read"
         await it.repair()
         yield None
@@ -325,22 +328,61 @@ def test_the_ranges_of_all_service_cidrs_count() -> None:
 
 
 @pytest.mark.parametrize(("loop", "other"), [("clusterip", "nodeport"), ("nodeport", "clusterip")])
-def test_a_pass_that_breaks_is_counted_for_the_half_that_broke(loop: str, other: str) -> None:
+def test_a_pass_that_breaks_is_counted_for_the_loop_that_broke(loop: str, other: str) -> None:
     async def scenario(it: Damaged) -> None:
-        looks = {"clusterip": 1, "nodeport": 3}
-        calls = 0
-
         async def break_off() -> None:
-            nonlocal calls
-            calls += 1
-            if calls == looks[loop]:
-                raise StoreError("the disk is gone")
+            raise StoreError("the disk is gone")
 
         await it.make("a")
+        loops = {"clusterip": it.addresses, "nodeport": it.ports}
         with pytest.raises(StoreError):
-            await it.repairs.repair_all(break_off)
+            await loops[loop].repair_all(break_off)
         page = (await it.ask("GET", "/metrics")).text.decode().splitlines()
         assert f"apiserver_{loop}_repair_reconcile_errors_total 1" in page
         assert f"apiserver_{other}_repair_reconcile_errors_total 0" in page
 
     play(scenario)
+
+
+PORTS = [{"port": 80, "nodePort": 30010}]
+
+
+class HalfBroken(MemoryStore):
+    """Refuses what repairs write under one prefix."""
+
+    broken = ""
+
+    async def commit(self, preconditions: Sequence[Precondition], writes: Sequence[Write]) -> tuple[int, ...]:
+        if self.broken and any(write.key.startswith(self.broken) for write in writes):
+            raise StoreError("the disk is gone")
+        return await super().commit(preconditions, writes)
+
+
+@pytest.mark.parametrize("broken", [ADDRESS_PREFIX, PORT_PREFIX], ids=["addresses", "node ports"])
+def test_what_one_loop_cannot_mend_does_not_keep_the_other_from_mending(broken: str) -> None:
+    """The server's own loops: what was damaged before its start is mended in their first pass."""
+
+    async def run() -> None:
+        store = HalfBroken()
+        server = await open_server(ServerConfig(), store, runs_loops=False)
+        await Conversation(server, ManualEffects())(
+            "POST", PATH, make_service("a", type="NodePort", clusterIP="10.96.0.9", ports=PORTS)
+        )
+        await server.close()
+        keys = {ADDRESS_PREFIX: address_key("10.96.0.9"), PORT_PREFIX: port_key(30010)}
+        for key in keys.values():
+            await store.commit([], [Write(key, None)])
+        store.broken = broken
+        healthy = PORT_PREFIX if broken == ADDRESS_PREFIX else ADDRESS_PREFIX
+        mended = asyncio.Event()
+        end_watch = store.watch(keys[healthy], store.current_revision, lambda _event: mended.set())
+        server = await open_server(ServerConfig(), store)
+        try:
+            await asyncio.wait_for(mended.wait(), 30)
+            assert await store.get(keys[broken]) is None
+            assert await store.get(keys[healthy]) is not None
+        finally:
+            end_watch()
+            await server.close()
+
+    asyncio.run(run())

@@ -168,7 +168,7 @@ INGRESS = {"metadata": {"name": "a"}, "spec": {"defaultBackend": {"service": {"n
          ("ServiceAccount", "CREATE", "true", "admit")),
         ("POST", "/apis/networking.k8s.io/v1/namespaces/default/ingresses", INGRESS,
          ("DefaultIngressClass", "CREATE", "false", "admit")),
-        ("POST", SERVICES, make_service(), ("DenyServiceExternalIPs", "CREATE", "false", "validate")),
+        ("POST", SERVICES, make_service(), ("ExternalIPRanges", "CREATE", "false", "validate")),
         ("POST", SERVICES, make_service(), ("NamespaceLifecycle", "CREATE", "false", "validate")),
         ("POST", "/api/v1/namespaces/none/configmaps", {"metadata": {"name": "a"}},
          ("NamespaceLifecycle", "CREATE", "true", "validate")),

@@ -71,3 +71,12 @@ def test_what_was_refused_is_forgotten() -> None:
     tracker.record_write(at(2), at(1))
     tracker.forget(at(2))
     assert tracker.overlay([at(1)]) == [at(1)]
+
+
+def test_an_own_write_is_not_believed_once_the_cache_has_passed_it_without_showing_it() -> None:
+    tracker = SliceTracker()
+    tracker.record_write(at(1), None)  # revision 7
+    assert tracker.overlay([], reached="6") == [at(1)]
+    assert tracker.overlay([], reached="unknown") == [at(1)]
+    assert tracker.overlay([], reached="7") == []
+    assert len(tracker) == 0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from seaway.api.pod.types import Pod
+from seaway.client.sharing import Pool
 from seaway.controllers.scheduler.pod import Waiting
 from tests.controllers.scheduler.boards import affinity, near, pod
 
@@ -12,8 +13,11 @@ def test_it_is_the_pod_of_everybody_else() -> None:
 
 
 def test_pods_that_ask_for_the_same_share_it() -> None:
+    pool = Pool()  # of the cache
     one, other = (
-        pod(name, labels={"app": "web"}, requests={"cpu": "1"}, affinity=affinity("podAntiAffinity", near("web")))
+        pool.share(
+            pod(name, labels={"app": "web"}, requests={"cpu": "1"}, affinity=affinity("podAntiAffinity", near("web")))
+        )
         for name in "ab"
     )
     assert one.wants is other.wants

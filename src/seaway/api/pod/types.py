@@ -22,30 +22,6 @@ class PodSchedulingGate(Reader, frozen=True):
     name: str = ""
 
 
-class FieldRequirement(Reader, frozen=True):
-    key: str = ""
-    operator: str = ""
-    values: tuple[str, ...] = ()
-
-
-class NodeSelectorTerm(Reader, frozen=True):
-    match_fields: tuple[FieldRequirement, ...] = ()
-
-
-class NodeSelector(Reader, frozen=True):
-    node_selector_terms: tuple[NodeSelectorTerm, ...] = ()
-
-
-class NodeAffinity(Reader, frozen=True):
-    required_during_scheduling_ignored_during_execution: NodeSelector | None = None
-
-
-class Affinity(Reader, frozen=True):
-    """Only what names a node; the rest is the scheduler's."""
-
-    node_affinity: NodeAffinity | None = None
-
-
 class PodSpec(Reader, frozen=True):
     node_name: str = ""
     node_selector: dict[str, str] = {}
@@ -57,7 +33,6 @@ class PodSpec(Reader, frozen=True):
     restart_policy: str = "Always"
     containers: tuple[Container, ...] = ()
     init_containers: tuple[Container, ...] = ()
-    affinity: Affinity | None = None
 
 
 class PodCondition(Reader, frozen=True):

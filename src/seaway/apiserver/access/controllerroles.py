@@ -113,9 +113,9 @@ CONTROLLER_RULES: dict[str, list[Json]] = {
         *_workload(APPS, "statefulsets"),
         rule(_OWNED, APPS, "controllerrevisions"),
         rule(_OWNED, CORE, "pods"),
-        rule(("create", "get", "list", "watch"), CORE, "persistentvolumeclaims"),
+        rule(("create", "get", "list", "update", "watch"), CORE, "persistentvolumeclaims"),
     ],
-    "job-controller": [*_workload(BATCH, "jobs"), _MADE_PODS],
+    "job-controller": [*_workload(BATCH, "jobs"), rule(("delete",), BATCH, "jobs"), _MADE_PODS],
     "disruption-controller": [
         rule(READ, APPS, "deployments", "replicasets", "statefulsets"),
         rule(READ, CORE, "pods", "replicationcontrollers"),

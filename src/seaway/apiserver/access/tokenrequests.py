@@ -49,7 +49,7 @@ def _check_names(request: Json, account: Record) -> None:
 
 def _admit_node(state: ServerState, identity: Identity, account: Record, request: Json) -> None:
     node = node_name_of(identity)
-    if node is None:
+    if node is None or not state.has_plugin("NodeRestriction"):
         return
     reference = (request.get("spec") or {}).get("boundObjectRef") or {}
     pod = state.find(PODS, account.namespace, reference.get("name") or "")

@@ -44,6 +44,15 @@ def make_immortal_refusal(name: str) -> Forbidden:
     return make_forbidden("", "namespaces", name, "this namespace may not be deleted")
 
 
+def check_no_external_ips(service: Json, old: Json | None) -> None:
+    """DenyServiceExternalIPs: those that the Service had may stay, whatever is set aside. Raises Forbidden.
+
+    Rule: spec "service-api" §3.6.
+    """
+    if _find_added(service, old):
+        raise make_forbidden("", "services", _name_of(service), _DENIED)
+
+
 def find_external_ip_refusal(
     service: Json, old: Json | None, config: ServerConfig, nodes: Iterable[Record]
 ) -> Forbidden | None:
@@ -54,8 +63,7 @@ def find_external_ip_refusal(
     service: valid. old: as stored, None when it is created. nodes: all Nodes, read only when a range allows an address.
     Rule: spec "service-api" §3.6; design §12. A gateway's address is not known here: no range should hold one.
     """
-    kept = set() if old is None else set(_external_ips(old))
-    added = [text for text in _external_ips(service) if text not in kept]
+    added = _find_added(service, old)
     if not added:
         return None
     allowed = [ipaddress.ip_network(cidr) for cidr in config.external_ip_cidrs]
@@ -67,6 +75,11 @@ def find_external_ip_refusal(
         ranges = ", ".join(config.external_ip_cidrs)
         why += f": {denied[0]} found; addresses in {ranges} are allowed that no node, API server or Service has"
     return make_forbidden("", "services", _name_of(service), why)
+
+
+def _find_added(service: Json, old: Json | None) -> list[str]:
+    kept = set() if old is None else set(_external_ips(old))
+    return [text for text in _external_ips(service) if text not in kept]
 
 
 def _find_taken(addresses: Iterable[str], config: ServerConfig, nodes: Iterable[Record]) -> list[str]:

@@ -1,7 +1,8 @@
 """Carries out what `allocation/repair.py` finds: Events for people, commits for what can be mended.
 
-Rule: spec "service-api" §5.9. Everything is looked at each three minutes; a Service whose IPAddress somebody deleted is
-looked at once, so that its address is nobody else's for as short as can be.
+Two loops, of addresses and of node ports. Each looks at everything each three minutes; a Service whose IPAddress
+somebody deleted is looked at once, so that its address is nobody else's for as short as can be.
+Rule: spec "service-api" §5.9.
 """
 
 from __future__ import annotations
@@ -47,14 +48,51 @@ _decode_address = msgspec.json.Decoder(IPAddress).decode
 _decode_range = msgspec.json.Decoder(ServiceCIDR).decode
 
 
-class Repairs:
-    """The repair loops of one server, and which Services have lost an address since they last looked."""
+class _Repairs:
+    """What the two loops have in common. Neither waits for the other, nor stops when the other fails."""
 
-    def __init__(self, state: ServerState) -> None:
+    def __init__(self, state: ServerState, name: str) -> None:
+        """name: of the loop in metrics."""
         self._state = state
-        self._lost: set[str] = set()
+        self._name = name
         self._told: set[Finding] = set()
         """In this pass, of what nothing mends: later rounds see it again."""
+
+    @contextmanager
+    def _passing(self) -> Iterator[None]:
+        """A pass is made inside, and counted when it fails."""
+        self._told.clear()
+        try:
+            yield
+        except (ApiError, StoreError):
+            self._state.metrics.count_broken_repair(self._name)
+            raise
+
+    async def _carry_out(self, findings: list[Finding]) -> int:
+        mended = 0
+        for finding in findings:
+            if finding in self._told:
+                continue
+            if finding.fix is None:
+                self._told.add(finding)
+            else:
+                try:
+                    await self._state.commit(finding.fix.preconditions, [finding.fix.write])
+                except PreconditionFailed:
+                    continue  # it is another case by now
+                mended += 1
+            self._state.metrics.count_repair(self._name, finding.kind)
+            if finding.notice is not None:
+                await say(self._state, finding.notice)
+        return mended
+
+
+class AddressRepairs(_Repairs):
+    """The loop of Services and IPAddresses, and which Services have lost an address since it last looked."""
+
+    def __init__(self, state: ServerState) -> None:
+        super().__init__(state, "clusterip")
+        self._lost: set[str] = set()
         self._wakeup: Wakeup | None = None
         state.watch_cache.listen(self._observe)
 
@@ -73,10 +111,9 @@ class Repairs:
             await self._wakeup
 
     async def repair_losses(self) -> None:
-        """Look at the Services that lost an address. Most of them are gone too. Raises ApiError."""
+        """Look at the Services that lost an address. Most of them are gone too. Raises ApiError, StoreError."""
         lost, self._lost = self._lost, set()
-        self._told.clear()
-        with self._counting_failures("clusterip"):
+        with self._passing():
             for key in sorted(lost):
                 seen = self._find_service(*key.split("/", 1))
                 if seen is not None:
@@ -85,35 +122,19 @@ class Repairs:
     async def repair_all(self, pause: Pause) -> float:
         """Look at everything until nothing is left to mend; after how many seconds to do so again.
 
-        pause: lets others have their turn. Raises ApiError.
+        pause: lets others have their turn. Raises ApiError, StoreError.
         """
         self._lost.clear()
-        self._told.clear()
         seconds = REPAIR_SECONDS
-        for _ in range(_ROUNDS):
-            mended, seconds = await self._look(pause)
-            if not mended:
-                break
+        with self._passing():
+            for _ in range(_ROUNDS):
+                mended, seconds = await self._look(pause)
+                if not mended:
+                    break
         return seconds
 
     async def _look(self, pause: Pause) -> tuple[int, float]:
         """How much was mended, and after how many seconds to look again."""
-        with self._counting_failures("clusterip"):
-            mended, seconds = await self._repair_addresses(pause)
-        with self._counting_failures("nodeport"):
-            return mended + await self._repair_ports(pause), seconds
-
-    @contextmanager
-    def _counting_failures(self, loop: str) -> Iterator[None]:
-        """Upstream has two loops with a counter each; what fails in one half is counted there."""
-        try:
-            yield
-        except (ApiError, StoreError):
-            self._state.metrics.count_broken_repair(loop)
-            raise
-
-    async def _repair_addresses(self, pause: Pause) -> tuple[int, float]:
-        """As `_look`, of Services and their IPAddresses."""
         mended, seconds, ranges = 0, REPAIR_SECONDS, self._list_ranges()
         for chunk in _chunks(self._state.watch_cache.cache(SERVICES).select()):
             for record in chunk:
@@ -128,37 +149,9 @@ class Repairs:
             await pause()
         return mended, seconds
 
-    async def _repair_ports(self, pause: Pause) -> int:
-        """Services are read one after the other; a fix that rests on one that has changed meanwhile is refused."""
-        services = []
-        for chunk in _chunks(self._state.watch_cache.cache(SERVICES).select()):
-            services += [_see_service(record) for record in chunk]
-            await pause()
-        allocator = self._state.allocator
-        findings = check_ports(services, allocator.held_ports(), self._state.config.node_port_range)
-        return await self._carry_out(findings, is_port=True)
-
     def _check_service(self, seen: SeenService, ranges: list[str]) -> list[Finding]:
         now = self._state.effects.wall_now()
         return check_service(seen, ranges, self._find_address, self._find_service, wall_now=now)
-
-    async def _carry_out(self, findings: list[Finding], *, is_port: bool = False) -> int:
-        mended = 0
-        for finding in findings:
-            if finding in self._told:
-                continue
-            if finding.fix is None:
-                self._told.add(finding)
-            else:
-                try:
-                    await self._state.commit(finding.fix.preconditions, [finding.fix.write])
-                except PreconditionFailed:
-                    continue  # it is another case by now
-                mended += 1
-            self._state.metrics.count_repair("nodeport" if is_port else "clusterip", finding.kind)
-            if finding.notice is not None:
-                await say(self._state, finding.notice)
-        return mended
 
     def _list_ranges(self) -> list[str]:
         records = self._state.watch_cache.cache(SERVICE_CIDRS).select()
@@ -171,6 +164,30 @@ class Repairs:
     def _find_address(self, address: str) -> SeenAddress | None:
         record = self._state.find(IP_ADDRESSES, "", address)
         return None if record is None else _see_address(record)
+
+
+class PortRepairs(_Repairs):
+    """The loop of node ports."""
+
+    def __init__(self, state: ServerState) -> None:
+        super().__init__(state, "nodeport")
+
+    async def repair_all(self, pause: Pause) -> float:
+        """As that of addresses."""
+        with self._passing():
+            for _ in range(_ROUNDS):
+                if not await self._look(pause):
+                    break
+        return REPAIR_SECONDS
+
+    async def _look(self, pause: Pause) -> int:
+        """Services are read one after the other; a fix that rests on one that has changed meanwhile is refused."""
+        services = []
+        for chunk in _chunks(self._state.watch_cache.cache(SERVICES).select()):
+            services += [_see_service(record) for record in chunk]
+            await pause()
+        allocator = self._state.allocator
+        return await self._carry_out(check_ports(services, allocator.held_ports(), self._state.config.node_port_range))
 
 
 async def say(state: ServerState, notice: Notice) -> None:

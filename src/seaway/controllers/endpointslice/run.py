@@ -38,7 +38,11 @@ from seaway.controllers.shared.run import Shared
 log = logging.getLogger(__name__)
 
 COALESCE_SECONDS = 0.005
-"""The least time between two syncs of a Service for Pod changes; a first change after quiet is not held up."""
+"""The least time between two syncs of a Service for Pod changes; a first change after quiet is not held up.
+
+A sync that took longer is followed by as long a rest: the slower the server, the more changes share a write.
+"""
+MAX_REST_SECONDS = 0.1
 FOREIGN_CHANGE_SECONDS = 1.0
 """Before a slice that somebody else changed is put right (upstream's minimum)."""
 WORKERS = 16
@@ -49,6 +53,8 @@ REMINDER_SECONDS = 600.0
 """Before the same words about hints are posted again. (Upstream posts them at each sync, and merges.)"""
 BACK_OFF = BackOff(first_seconds=0.1, max_seconds=30.0)
 
+MEMO_FROM = 50
+"""Pods of a Service from which on their endpoints are kept between syncs: a few are cheaper made anew than kept."""
 _MEMO_SLACK = 64
 _ALL_NODES = "nodes"
 
@@ -56,11 +62,11 @@ _ALL_NODES = "nodes"
 @dataclass(slots=True)
 class _ServiceState:
     tracker: SliceTracker = field(default_factory=SliceTracker)
-    memo: Memo = field(default_factory=dict)
+    memo: Memo | None = None
     trigger: TriggerState | None = None
     remembered: Remembered = NOTHING
-    told: dict[tuple[str, str], tuple[str, float]] = field(default_factory=dict)
-    synced_at: float = float("-inf")
+    told: dict[tuple[str, str], tuple[str, float]] | None = None
+    due_again: float = float("-inf")
 
 
 class EndpointSliceController:
@@ -143,8 +149,7 @@ class EndpointSliceController:
 
     def _add_soon(self, key: str) -> None:
         if self._is_started:
-            quiet_since = self._state(key).synced_at
-            self._queue.add_after(key, quiet_since + COALESCE_SECONDS - asyncio.get_running_loop().time())
+            self._queue.add_after(key, self._state(key).due_again - asyncio.get_running_loop().time())
 
     def _add_foreign(self, key: str) -> None:
         if self._is_started and key in self._services.objects:
@@ -166,30 +171,36 @@ class EndpointSliceController:
         if service.spec.type == "ExternalName" or not service.spec.selector:
             return None
         state = self._state(key)
+        now = asyncio.get_running_loop().time
+        begun = now()
+        state.due_again = begun + COALESCE_SECONDS
         try:
             await self._reconcile(key, service, state)
         except Exception as error:
             is_stale = isinstance(error, _WriteFailures) and error.is_stale
             self._metrics.observe_result("stale" if is_stale else "error")
             raise
+        finally:
+            state.due_again = max(state.due_again, now() + min(now() - begun, MAX_REST_SECONDS))
         self._metrics.observe_result("success")
         return ECHO_SECONDS if len(state.tracker) else None
 
     async def _reconcile(self, key: str, service: Service, state: _ServiceState) -> None:
-        state.synced_at = asyncio.get_running_loop().time()
         pods = self._selection.select_pods(service)
         cached = (self._slices.objects[name] for name in self._slices_by_service.get(key))
         mine = state.tracker.overlay((s for s in cached if is_managed(s)), reached=self._slices.resource_version)
         existing = [s for s in mine if s.metadata.deletion_timestamp is None]
         state.trigger, trigger_time = advance_trigger(state.trigger, service, pods)
+        if len(pods) < MEMO_FROM:
+            state.memo = None
+        elif state.memo is None or len(state.memo) > 2 * len(pods) + _MEMO_SLACK:
+            state.memo = {}
         plan = plan_slices(
             service, pods, self._nodes.objects, existing,
             topology=self._topology, remembered=state.remembered, max_endpoints=self._max_endpoints, memo=state.memo,
         )  # fmt: skip
         state.remembered = plan.remembered
         self._metrics.observe_sync(key, service, plan)
-        if len(state.memo) > 2 * len(pods) + _MEMO_SLACK:
-            state.memo.clear()
         failures = _WriteFailures()
         if not plan.is_empty:
             await self._apply(service, state, plan, trigger_time, failures)
@@ -235,6 +246,8 @@ class EndpointSliceController:
         """Post the Event, unless the last about this was the same and is not long ago."""
         subject = (happening.series, "" if happening.reason.startswith("TopologyAware") else happening.reason)
         now = asyncio.get_running_loop().time()
+        if state.told is None:
+            state.told = {}
         said, said_at = state.told.get(subject, ("", 0.0))
         if said != happening.message or now - said_at >= REMINDER_SECONDS:
             state.told[subject] = (happening.message, now)
@@ -260,7 +273,7 @@ class EndpointSliceController:
             await self._client.delete(
                 ENDPOINT_SLICES, meta.name, meta.namespace, options={"preconditions": {"uid": meta.uid}}
             )
-        except (NotFound, Conflict):  # gone, or another by now
+        except NotFound:
             state.tracker.forget(slice_)
             return
         state.tracker.record_deletion(slice_, self._slices.objects.get(object_key(meta)))
@@ -282,6 +295,9 @@ class _WriteFailures(RetryLater):
 
     def __str__(self) -> str:
         return "; ".join(self.texts)
+
+    def __repr__(self) -> str:
+        return f"RetryLater({str(self)!r})"
 
 
 def _find_service_key(slice_: EndpointSlice | None) -> str:

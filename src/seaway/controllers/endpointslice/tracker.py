@@ -20,6 +20,8 @@ from seaway.api.endpointslice.types import EndpointSlice
 class SliceTracker:
     """The last writes of one Service's slices, by UID; None stands for a deletion."""
 
+    __slots__ = ("_written",)
+
     def __init__(self) -> None:
         self._written: dict[str, EndpointSlice | None] = {}
 

@@ -10,14 +10,14 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 from seaway.api.machinery.errors import ApiError, Conflict, NotFound
 from seaway.api.machinery.meta import ObjectMeta, OwnerReference
 from seaway.api.registry import Resource
 from seaway.client.discovery import discover, select_with_verbs
 from seaway.client.index import Index
-from seaway.client.requests import Client, TransportError
+from seaway.client.requests import TransportError
 from seaway.client.run import Change, Informer, QueueLoop
 from seaway.client.workqueue import BackOff, RetryLater
 from seaway.controllers.events.plan import Happening
@@ -36,7 +36,7 @@ from seaway.controllers.garbage.plan import (
     judge_owner,
     judge_reference,
 )
-from seaway.controllers.shared.run import Shared
+from seaway.controllers.shared.run import PAGE_SIZE, Shared
 
 log = logging.getLogger(__name__)
 
@@ -50,11 +50,16 @@ COMPONENT = "garbage-collector-controller"
 
 
 class Kind:
-    """One kind of the server: its cache, and its objects by the UIDs of their owners."""
+    """One kind of the server: its cache, which may be another loop's, and its objects by the UIDs of their owners."""
 
-    def __init__(self, client: Client, resource: Resource) -> None:
+    def __init__(self, shared: Shared, resource: Resource) -> None:
         self.resource = resource
-        self.informer = Informer(client, resource, Owned)
+        found = shared.find_whole(resource)
+        self.is_shared = found is not None
+        self.informer: Informer[Owned] = found or Informer(
+            shared.client, resource, Owned, page_size=PAGE_SIZE, shares_parts=True
+        )
+        self.leave: Callable[[], None] = lambda: None
         self.dependents: Index[Owned, str] = Index(lambda obj: {ref.uid for ref in obj.metadata.owner_references})
         self.task: asyncio.Task[None] | None = None
 
@@ -68,7 +73,7 @@ class GarbageController:
     """Deletes what lost its owners, and lets go what waited for its dependents. Keys are `PLURAL.GROUP|NS/NAME`."""
 
     def __init__(self, shared: Shared) -> None:
-        self._client = shared.client
+        self._client, self._shared = shared.client, shared
         self._kinds: dict[str, Kind] = {}
         self._by_kind: dict[tuple[str, str], Kind] = {}
         self._queue = QueueLoop("garbage", self._sync, workers=WORKERS, back_off=BACK_OFF, metrics=shared.metrics)
@@ -110,7 +115,7 @@ class GarbageController:
         return True
 
     def _watch(self, name: str, resource: Resource, group: asyncio.TaskGroup) -> None:
-        kind = Kind(self._client, resource)
+        kind = Kind(self._shared, resource)
 
         def note(change: Change[Owned]) -> None:
             kind.dependents.apply(change)
@@ -123,16 +128,18 @@ class GarbageController:
             if change.new is None:
                 self._queue_owners(obj.metadata)
 
-        kind.informer.subscribe(note)
-        kind.task = group.create_task(kind.informer.run(), name=f"garbage {name}")
+        kind.leave = kind.informer.subscribe(note)
+        if not kind.is_shared:
+            kind.task = group.create_task(kind.informer.run(), name=f"garbage {name}")
         self._kinds[name] = self._by_kind[resource.api_version, resource.kind] = kind
 
     def _forget(self, name: str) -> None:
         """The kind is served no longer, or in another version."""
         kind = self._kinds.pop(name)
         self._by_kind.pop((kind.resource.api_version, kind.resource.kind), None)
-        assert kind.task is not None
-        kind.task.cancel()
+        kind.leave()
+        if kind.task is not None:
+            kind.task.cancel()
 
     def _find_unlisted(self) -> list[str]:
         return sorted(name for name, kind in self._kinds.items() if not kind.informer.is_synced)

@@ -1,7 +1,8 @@
 """A Pod as the scheduler keeps it: where it is, and what it asks for, in forms that are compared without reading again.
 
-Of a hundred thousand Pods few differ in what they ask for, so that part is a value of its own, and equal ones are one
-object. What only a Pod without a node needs is kept only while it has none. The rest is the Pod that all loops share.
+Of a hundred thousand Pods few differ in what they ask for, so that part is a value of its own, and the cache keeps
+equal ones once. What only a Pod without a node needs is kept only while it has none. The rest is the Pod that all loops
+share.
 Rule: spec "controllers" §7.7; what the fields mean is upstream's.
 """
 
@@ -17,7 +18,6 @@ from seaway.api.machinery.selectors import LabelSelector, Operator, Requirement,
 from seaway.api.pod import scheduling as wire
 from seaway.api.pod.scheduling import Toleration
 from seaway.api.pod.types import Pod
-from seaway.controllers.pods import decode_pod, keep_one
 from seaway.controllers.scheduler.resources import sum_requests
 
 _INTEGER = re.compile(r"[+-]?\d{1,18}").fullmatch
@@ -124,15 +124,16 @@ class PlacedPod(Pod, frozen=True):
         return next((owner.uid for owner in self.metadata.owner_references if owner.controller), "")
 
 
+_decode_pod = msgspec.json.Decoder(Pod).decode
 _decode_wishes = msgspec.json.Decoder(wire.SchedulingPod).decode
 
 
 def decode_placed_pod(body: bytes | msgspec.Raw) -> PlacedPod:
     """The Pod of the wire form. Raises msgspec.DecodeError."""
-    pod, wishes = decode_pod(body), _decode_wishes(body)
+    pod, wishes = _decode_pod(body), _decode_wishes(body)
     wants = read_wants(wishes.spec, pod.metadata.namespace, pod.metadata.labels)
     waiting = None if pod.spec.node_name else _read_waiting(wishes)
-    return PlacedPod(pod.metadata, pod.spec, pod.status, keep_one(wants, wants), waiting)
+    return PlacedPod(pod.metadata, pod.spec, pod.status, wants, waiting)
 
 
 def _read_waiting(pod: wire.SchedulingPod) -> Waiting:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from typing import cast
 
 from seaway.api.machinery.errors import ApiError
 from seaway.api.machinery.labelselectors import read_label_selector
@@ -10,7 +11,7 @@ from seaway.api.node.types import Node
 from seaway.api.pod.types import Pod
 from seaway.api.registry import DAEMON_SETS
 from seaway.client.requests import TransportError
-from seaway.client.run import Change
+from seaway.client.run import Change, Informer
 from seaway.controllers.shared.run import Shared
 from seaway.controllers.workloads.daemonset.plan import (
     DaemonPlan,
@@ -38,6 +39,7 @@ class DaemonSetController(PodOwnerLoop):
             shared, DAEMON_SETS, name="daemonset", component="daemonset-controller",
             read_selector=lambda owner: read_label_selector(owner["spec"].get("selector")),
         )  # fmt: skip
+        self.pods = cast("Informer[Pod]", shared.placed_pods)  # who is not on a node yet is known by what it asks for
         self._nodes = shared.nodes
         self._revisions = Revisions(shared, self)
         self._failures: dict[tuple[str, str], tuple[float, float]] = {}

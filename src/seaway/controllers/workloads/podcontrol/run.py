@@ -21,6 +21,11 @@ from seaway.controllers.workloads.run import Json, OwnerLoop
 class PodOwnerLoop(OwnerLoop):
     """A loop that is due for what its Pods do, too."""
 
+    created_text = "Created pod: {pod}"
+    create_failed_text = "Error creating: {error}"
+    deleted_text = "Deleted pod: {pod}"
+    delete_failed_text = "Error deleting: {error}"
+
     def __init__(
         self,
         shared: Shared,
@@ -46,11 +51,15 @@ class PodOwnerLoop(OwnerLoop):
         if change.old is None or change.old.metadata != new.metadata:
             self.queue_matching(new.metadata)
 
+    def is_member(self, owner: Json, pod: Pod) -> bool:
+        """The Pod may be the owner's at all."""
+        return True
+
     async def claim_pods(self, key: str, owner: Json) -> list[Pod]:
         """The owner's Pods, sorted by name, those adopted just now included. Raises ApiError, TransportError."""
         meta = read_meta(owner)
         keys = {*self.by_owner.owned(meta.uid), *self.by_owner.orphans(meta.namespace)}
-        pods = [self.pods.objects[pod_key] for pod_key in keys]
+        pods = [pod for pod in map(self.pods.objects.__getitem__, keys) if self.is_member(owner, pod)]
         candidates = {p.metadata.name: p for p in pods if find_controller(p.metadata) is not None or is_active(p)}
         names = await self.claim(key, owner, PODS, [pod.metadata for pod in candidates.values()])
         return [candidates[name] for name in names]
@@ -63,11 +72,12 @@ class PodOwnerLoop(OwnerLoop):
         except (ApiError, TransportError) as error:
             if isinstance(error, Forbidden) and error.is_namespace_terminating:
                 return
-            self.say(owner, "FailedCreate", f"Error creating: {error}", type_="Warning")
+            text = self.create_failed_text.format(pod=pod["metadata"].get("name", ""), owner=meta.name, error=error)
+            self.say(owner, "FailedCreate", text, type_="Warning")
             raise
         self.expect(key, PODS, made)
         name = made["metadata"]["name"]
-        self.say(owner, "SuccessfulCreate", f"Created pod: {name}", series=name)
+        self.say(owner, "SuccessfulCreate", self.created_text.format(pod=name, owner=meta.name), series=name)
 
     async def create_pods(self, key: str, owner: Json, pods: Sequence[Json]) -> None:
         """Create them in batches of 1, 2, 4 …, none after a batch with an error, which is raised."""
@@ -75,17 +85,19 @@ class PodOwnerLoop(OwnerLoop):
 
     async def delete_pod(self, key: str, owner: Json, pod: Pod) -> None:
         """Delete it and say so; one that is gone is fine. Raises what the server refused."""
-        meta = pod.metadata
+        meta, of = pod.metadata, owner["metadata"]["name"]
         options = {"preconditions": {"uid": meta.uid}}
         try:
             gone = await self.client.delete(PODS, meta.name, meta.namespace, options=options)
         except (NotFound, Conflict):
             return
         except (ApiError, TransportError) as error:
-            self.say(owner, "FailedDelete", f"Error deleting: {error}", type_="Warning")
+            text = self.delete_failed_text.format(pod=meta.name, owner=of, error=error)
+            self.say(owner, "FailedDelete", text, type_="Warning")
             raise
         self.expect(key, PODS, gone)
-        self.say(owner, "SuccessfulDelete", f"Deleted pod: {meta.name}", series=meta.name)
+        text = self.deleted_text.format(pod=meta.name, owner=of)
+        self.say(owner, "SuccessfulDelete", text, series=meta.name)
 
     async def delete_pods(self, key: str, owner: Json, pods: Sequence[Pod]) -> None:
         """Delete all of them at once; the first error is raised when all were tried."""
