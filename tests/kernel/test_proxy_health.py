@@ -96,7 +96,7 @@ def test_health_check_ports_follow_the_service_and_its_endpoints(node: Namespace
         asyncio.run(play())
 
 
-def test_the_proxys_own_pages(node: Namespace) -> None:
+def test_scenario_155_the_proxys_own_pages(node: Namespace) -> None:
     async def play() -> None:
         async with open_cluster() as cluster:
             admin = cluster.client()

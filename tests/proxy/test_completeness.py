@@ -20,8 +20,6 @@ MISSING = {
     "134": "a segment out of the window",
 }  # fmt: skip
 """Scenarios that are still to be written down as kernel tests; the list only shrinks."""
-OF_HEALTH = {str(number) for number in range(149, 156)}
-"""Health checks, probes and metrics: their tests are with the servers that answer."""
 _FUNCTION = re.compile(r"::test_scenarios?((?:_[0-9]+[a-z]?)+)_")
 _PARAMETER = re.compile(r"\[([0-9]+[a-z]?) [A-Za-z]")
 
@@ -29,7 +27,7 @@ _PARAMETER = re.compile(r"\[([0-9]+[a-z]?) [A-Za-z]")
 def test_every_scenario_has_a_test() -> None:
     found = collect()
     assert len(SCENARIOS) == 160
-    assert sorted(SCENARIOS - found - WITHOUT_TEST.keys() - MISSING.keys() - OF_HEALTH, key=_number) == []
+    assert sorted(SCENARIOS - found - WITHOUT_TEST.keys() - MISSING.keys(), key=_number) == []
     assert not (WITHOUT_TEST.keys() | MISSING.keys()) & found, "it has a test now"
     assert not found - SCENARIOS, "no such scenario"
 

@@ -38,10 +38,10 @@ def on_node(name: str, node: str, *addresses: str, **condition: Any) -> dict[str
 
 
 COUNTS = {
-    "endpoints of this node count, those of others do not": (
+    "149 endpoints of this node count, those of others do not": (
         [on_node("a", "node-1", "10.244.0.2", "10.244.0.3"), on_node("b", "node-2", "10.244.1.2")], 2,
     ),
-    "an address counts once over all ports": (
+    "151 an address counts once over all ports": (
         [
             {**on_node("a", "node-1", "10.244.0.2"), "ports": [
                 {"name": "a", "port": 80, "protocol": "TCP"}, {"name": "b", "port": 81, "protocol": "TCP"}]},
@@ -50,7 +50,7 @@ COUNTS = {
     "what is not ready does not count": (
         [on_node("a", "node-1", "10.244.0.2", conditions={"ready": False})], 0,
     ),
-    "what terminates does not count, though it may still serve": (
+    "150 what terminates does not count, though it may still serve": (
         [on_node("a", "node-1", "10.244.0.2", conditions={"ready": False, "serving": True, "terminating": True})], 0,
     ),
     "no endpoints": ([], 0),
@@ -64,7 +64,7 @@ def test_the_count(slices: list[dict[str, Any]], count: int) -> None:
 
 ASKED = {
     "a load balancer under the Local policy has one": (LOCAL, 31000),
-    "not under the Cluster policy": ({**LOCAL, "externalTrafficPolicy": "Cluster"}, 0),
+    "152 not under the Cluster policy": ({**LOCAL, "externalTrafficPolicy": "Cluster"}, 0),
     "not a Service of type NodePort": ({**LOCAL, "type": "NodePort"}, 0),
     "not without a number": ({**LOCAL, "healthCheckNodePort": 0}, 0),
     "not beyond 65535": ({**LOCAL, "healthCheckNodePort": 70000}, 0),
@@ -92,9 +92,9 @@ def test_where_it_listens(chosen: NodePortAddresses, family: Family, addresses: 
 
 
 STATUS = {
-    "200 with an endpoint and a healthy proxy": (1, True, 200),
-    "503 without an endpoint": (0, True, 503),
-    "503 when the proxy is ill": (1, False, 503),
+    "an endpoint and a healthy proxy": (1, True, 200),
+    "no endpoint": (0, True, 503),
+    "the proxy is ill": (1, False, 503),
 }
 
 

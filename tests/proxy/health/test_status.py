@@ -33,7 +33,7 @@ def update(seconds: float, *families: Family) -> Callable[[ProxyHealth], None]:
 CLOCK: dict[str, tuple[list[Callable[[ProxyHealth], None]], float, bool]] = {
     "nothing queued is healthy, at the start and for ever": ([], 9999, True),
     "a change may wait for less than the timeout": ([queue(0)], 59.9, True),
-    "a change that waits for the timeout is too late": ([queue(0)], 60, False),
+    "154 a change that waits for the timeout is too late": ([queue(0)], 60, False),
     "the first of several counts": ([queue(0, 50)], 60, False),
     "a success clears it": ([queue(0), update(30)], 9999, True),
     "one family that is late is enough": ([queue(0), update(30, Family.IPV4)], 60, False),
@@ -62,7 +62,7 @@ LEAVING = node(metadata={"name": "node-1", "deletionTimestamp": "2026-01-01T00:0
 ELIGIBILITY: dict[str, tuple[list[Node | None], int]] = {
     "an unknown Node is not eligible": ([], 503),
     "a Node that is known is": ([node()], 200),
-    "not with the taint of the autoscaler": ([TAINTED], 503),
+    "153 not with the taint of the autoscaler": ([TAINTED], 503),
     "another taint does not matter": ([node(spec={"taints": [{"key": "x", "effect": "NoSchedule"}]})], 200),
     "not while it is being deleted": ([LEAVING], 503),
     "one that is gone is as it was last seen": ([node(), None], 200),
