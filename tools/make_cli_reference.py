@@ -32,20 +32,36 @@ def find_command(verb: str) -> click.Command:
 
 
 def render_help(verb: str = "") -> str:
-    """What `seaway VERB --help` prints; of `seaway --help` without a verb."""
+    """What `seaway VERB --help` prints; of `seaway --help` without a verb. "a b" is the verb b of the verb a."""
     settings = {**group.context_settings, "terminal_width": WIDTH, "max_content_width": WIDTH}
     with click.Context(group, info_name="seaway", **settings) as parent:
         if not verb:
             return group.get_help(parent)
+        first, _, rest = verb.partition(" ")
+        command = find_command(first)
+        with click.Context(command, info_name=first, parent=parent, **command.context_settings) as context:
+            if not rest:
+                return command.get_help(context)
+            assert isinstance(command, click.Group)
+            inner = command.commands[rest]
+            with click.Context(inner, info_name=rest, parent=context, **inner.context_settings) as innermost:
+                return inner.get_help(innermost)
+
+
+def list_verbs() -> list[str]:
+    """Every verb, and after a verb those that it has of its own."""
+    verbs: list[str] = []
+    for verb in VERBS:
         command = find_command(verb)
-        with click.Context(command, info_name=verb, parent=parent, **command.context_settings) as context:
-            return command.get_help(context)
+        own = command.commands if isinstance(command, click.Group) else {}
+        verbs += [verb, *(f"{verb} {name}" for name in own)]
+    return verbs
 
 
 def render_reference() -> str:
     """The whole page."""
     sections = [f"## seaway\n\n```\n{render_help()}\n```\n"]
-    sections += [f"## seaway {verb}\n\n```\n{render_help(verb)}\n```\n" for verb in VERBS]
+    sections += [f"## seaway {verb}\n\n```\n{render_help(verb)}\n```\n" for verb in list_verbs()]
     return "\n".join((PREFACE, *sections))
 
 

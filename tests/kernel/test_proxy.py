@@ -274,7 +274,7 @@ def test_the_local_policy_keeps_the_source_and_the_node(proxy: Running, world: W
     assert ask(world.pods[CLIENT_POD], NODE, 30080)[0] == f"{REMOTE}:8080"
 
 
-def test_source_ranges_keep_others_out(proxy: Running, world: World) -> None:
+def test_scenarios_79_81_source_ranges_keep_others_out(proxy: Running, world: World) -> None:
     proxy.serve(
         type="LoadBalancer",
         loadBalancerSourceRanges=["192.0.2.2/32", "192.0.2.0/29"],
@@ -317,7 +317,7 @@ def test_removed_endpoints_get_no_new_connection(proxy: Running, world: World) -
     assert proxy.draw(world.pods[CLIENT_POD], VIP, 80).keys() == {f"{PODS[0]}:8080", f"{PODS[2]}:8080"}
 
 
-def test_a_busy_udp_client_moves_to_the_new_endpoint(proxy: Running, world: World) -> None:
+def test_scenario_126_a_busy_udp_client_moves_to_the_new_endpoint(proxy: Running, world: World) -> None:
     proxy.serve(ports=[{"name": "u", "port": 53, "protocol": "UDP"}])
     ports = [{"name": "u", "port": 8080, "protocol": "UDP"}]
     proxy.endpoints([PODS[0]], ports=ports)
@@ -503,7 +503,7 @@ def test_a_restart_mends_what_changed_meanwhile(proxy: Running, world: World) ->
     assert all(plane.table.verify() for plane in again.planes.values())
 
 
-def test_a_table_that_somebody_deleted_comes_back(proxy: Running, world: World) -> None:
+def test_scenario_145_a_table_that_somebody_deleted_comes_back(proxy: Running, world: World) -> None:
     proxy.serve()
     proxy.endpoints([PODS[0]])
     proxy.sync()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import socket
 from typing import Any
 
 import pytest
@@ -49,14 +51,14 @@ def find(proxy: Running, address: str = VIP, port: int = 80, *, times: int = 12,
     return found
 
 
-def test_a_client_keeps_its_endpoint(proxy: Running) -> None:
+def test_scenario_115_a_client_keeps_its_endpoint(proxy: Running) -> None:
     serve(proxy)
     assert find(proxy).endswith(":8080")
     assert find(proxy, port=53, udp=True).endswith(":9090")
     assert find(proxy, VIP6).endswith(":8080")
 
 
-def test_clients_are_still_spread(proxy: Running, world: World) -> None:
+def test_scenario_116_clients_are_independent_of_each_other(proxy: Running, world: World) -> None:
     """Each address of the client outside draws for itself."""
     serve(proxy)
     found = set()
@@ -70,7 +72,7 @@ def test_clients_are_still_spread(proxy: Running, world: World) -> None:
     assert found == {f"{pod}:8080" for pod in PODS}
 
 
-def test_a_node_port_keeps_its_client_too_under_either_policy(proxy: Running, world: World) -> None:
+def test_scenario_125_a_node_port_keeps_its_client_too_under_either_policy(proxy: Running, world: World) -> None:
     for policy in ("Cluster", "Local"):
         serve(proxy, type="NodePort", externalTrafficPolicy=policy)
         answers = {ask(world.outside, NODE, 30080) for _ in range(12)}
@@ -78,7 +80,7 @@ def test_a_node_port_keeps_its_client_too_under_either_policy(proxy: Running, wo
         assert {source == OUTSIDE for _, source in answers} == {policy == "Local"}
 
 
-def test_a_client_whose_endpoint_left_draws_anew_and_others_stay(proxy: Running, world: World) -> None:
+def test_scenario_122_a_client_whose_endpoint_left_draws_anew_and_others_stay(proxy: Running, world: World) -> None:
     serve(proxy)
     mine = find(proxy)
     on_node = {ask(world.node, VIP, 80)[0] for _ in range(12)}
@@ -107,24 +109,58 @@ def list_remembered(world: World, slot: int) -> list[bytes]:
     return [key for key, _ in entries if key[8] == 6]
 
 
-def test_affinity_ends_with_its_time(proxy: Running) -> None:
+def test_scenario_117_a_client_gets_the_same_endpoint_by_every_address_of_a_port(proxy: Running) -> None:
+    serve(proxy, type="NodePort")
+    mine = find(proxy)
+    assert find(proxy, NODE, 30080, times=3) == mine
+
+
+def test_scenario_118_two_ports_are_remembered_each_for_itself(proxy: Running, world: World) -> None:
+    """The kernel knows the client of one port, and nothing of the other."""
+    serve(proxy)
+    find(proxy)
+    held = [key for slot in range(3) for key, _ in entries_of(world, slot, 10800)]
+    assert len(held) == 1
+    find(proxy, port=53, udp=True)
+    held = [key for slot in range(3) for key, _ in entries_of(world, slot, 10800)]
+    assert sorted(key[8] for key in held) == [6, 17]
+
+
+def test_scenario_120_every_new_connection_starts_the_time_anew(proxy: Running, world: World) -> None:
+    serve(proxy, seconds=60)
+    mine = find(proxy, times=1)
+    (left,) = left_of(world)
+    while (left_of(world))[0] > left - 0.2:
+        pass
+    (before,) = left_of(world)
+    assert find(proxy, times=1) == mine
+    (after,) = left_of(world)
+    assert after > before
+
+
+def entries_of(world: World, slot: int, seconds: int) -> list[tuple[bytes, float]]:
+    return world.kernel.read_entries(Family.IPV4, TABLE, SERVICE.sticky(slot, seconds))
+
+
+def left_of(world: World) -> list[float]:
+    return [left for slot in range(3) for _, left in entries_of(world, slot, 60)]
+
+
+def test_scenarios_119_121_affinity_ends_with_its_time_whatever_goes_on_in_old_connections(
+    proxy: Running, world: World
+) -> None:
     serve(proxy, seconds=1)
-    client, found = proxy.world.pods[CLIENT_POD], set[str]()
-    proxy.world.kernel.read_entries(Family.IPV4, TABLE, SERVICE.sticky(0, 1))
-    for _ in range(400):  # each waits until what the one before left has ended
-        found.add(ask(client, VIP, 80)[0])
-        if len(found) > 1:
-            break
-        while any(
-            key[8] == 6
-            for slot in range(3)
-            for key, _ in proxy.world.kernel.read_entries(Family.IPV4, TABLE, SERVICE.sticky(slot, 1))
-        ):
-            pass
-    assert len(found) > 1
+    with world.pods[CLIENT_POD].entered():
+        old = socket.create_connection((VIP, 80), timeout=5)
+    with old:
+        assert sum(len(entries_of(world, slot, 1)) for slot in range(3)) == 1
+        while any(entries_of(world, slot, 1) for slot in range(3)):
+            with contextlib.suppress(OSError):
+                old.send(b"still there")
+    assert find(proxy, times=3).endswith(":8080")
 
 
-def test_another_time_keeps_the_client_and_none_ends_it(proxy: Running) -> None:
+def test_scenario_123_another_time_keeps_the_client_and_none_ends_it(proxy: Running) -> None:
     serve(proxy)
     mine = find(proxy)
     serve(proxy, seconds=5400)
@@ -134,7 +170,7 @@ def test_another_time_keeps_the_client_and_none_ends_it(proxy: Running) -> None:
     assert len(proxy.draw(proxy.world.pods[CLIENT_POD], VIP, 80)) == 3
 
 
-def test_affinity_survives_a_restart_of_the_proxy(proxy: Running, world: World) -> None:
+def test_scenario_124_affinity_survives_a_restart_of_the_proxy(proxy: Running, world: World) -> None:
     serve(proxy)
     mine = find(proxy)
     gone = next(pod for pod in PODS if f"{pod}:8080" != mine)

@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from seaway.api.endpointslice.types import EndpointSlice
+from seaway.api.endpointslice.weights import parse_weight
 from seaway.api.service.types import Service
 from seaway.net.family import Family
 from seaway.proxy.balance import (
@@ -19,7 +20,6 @@ from seaway.proxy.balance import (
     Balance,
     choose_places,
     parse_balance,
-    parse_weight,
     parse_weights,
     share_turns,
 )

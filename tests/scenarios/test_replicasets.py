@@ -172,13 +172,8 @@ def test_a_replication_controller_does_the_same_by_plain_labels() -> None:
 def test_a_loop_that_is_killed_between_any_two_writes_is_continued_by_the_next() -> None:
     async def scenario(world: World) -> None:
         await world.create(REPLICA_SETS, make_replica_set(replicas=6))
-        for _ in range(12):
-            task = world.cluster.tasks[-1]
-            for _ in range(7):
-                await asyncio.sleep(0)
-            task.cancel()
-            await asyncio.gather(task, return_exceptions=True)
-            await world.cluster.start_controllers(enabled=("replicaset", "scheduler"))
+        for rounds in range(3, 60, 3):
+            await world.kill(rounds, enabled=("replicaset", "scheduler"))
         await world.settles(REPLICA_SETS, "web", replicas=6, availableReplicas=6)
         assert len(await world.pods()) == 6
 

@@ -46,7 +46,15 @@ class World:
             await self.add_node(f"n{number}")
         self._pods.subscribe(self._on_pod)
         self.cluster.tasks.append(asyncio.create_task(self._pods.run()))
-        await self.cluster.start_controllers(enabled=enabled)
+        self.controllers = await self.cluster.start_controllers(enabled=enabled)
+
+    async def kill(self, after_rounds: int, *, enabled: tuple[str, ...]) -> None:
+        """End the loops after so many rounds of the event loop, wherever they are, and start others."""
+        for _ in range(after_rounds):
+            await asyncio.sleep(0)
+        self.controllers.cancel()
+        await asyncio.gather(self.controllers, return_exceptions=True)
+        self.controllers = await self.cluster.start_controllers(enabled=enabled)
 
     async def add_node(self, name: str, **spec: Any) -> Json:
         created = await self.client.create(NODES, make_node(name, **spec))

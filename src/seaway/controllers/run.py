@@ -30,6 +30,7 @@ from seaway.controllers.shared.run import Shared
 from seaway.controllers.tainteviction.run import TaintEvictionController
 from seaway.controllers.workloads.daemonset.run import DaemonSetController
 from seaway.controllers.workloads.deployment.run import DeploymentController
+from seaway.controllers.workloads.job.run import JobController
 from seaway.controllers.workloads.replicaset.run import ReplicaSetController, ReplicationController
 from seaway.controllers.workloads.statefulset.run import StatefulSetController
 from seaway.telemetry.metrics import Metrics
@@ -64,6 +65,7 @@ LOOPS: dict[str, Loop] = {
     "endpointslice": Loop(build=EndpointSliceController, upstream=("endpointslice-controller",)),
     "garbage": Loop(build=GarbageController, upstream=("garbage-collector-controller", "garbagecollector")),
     "healthcheck": Loop(build=HealthCheckController),
+    "job": Loop(build=JobController, upstream=("job-controller",)),
     "mirroring": Loop(
         build=MirroringController, upstream=("endpointslice-mirroring-controller", "endpointslicemirroring")
     ),

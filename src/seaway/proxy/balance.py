@@ -20,12 +20,9 @@ import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
 
+from seaway.api.endpointslice.weights import ANNOTATION_WEIGHT, ANNOTATION_WEIGHTS, MAX_WEIGHT, parse_weight
+
 ANNOTATION_BALANCE = "seaway.dev/balance"
-ANNOTATION_WEIGHT = "seaway.dev/weight"
-"""On a slice: of all its endpoints."""
-ANNOTATION_WEIGHTS = "seaway.dev/weights"
-"""On a slice: a JSON object of addresses and their weights, for those that have one of their own."""
-MAX_WEIGHT = 1000
 MAX_TURNS = 512
 """The longest list that weights make; larger sums are scaled down, and nobody's share below one turn."""
 TABLE_SIZES = (251, 1021, 4093)
@@ -45,13 +42,6 @@ def parse_balance(annotations: Mapping[str, str]) -> Balance | None:
     """What the Service asks for; None when it cannot be understood."""
     text = annotations.get(ANNOTATION_BALANCE, Balance.RANDOM.value)
     return next((balance for balance in Balance if balance.value == text), None)
-
-
-def parse_weight(text: str) -> int | None:
-    """A weight from 0 to MAX_WEIGHT; None when it is none."""
-    if not text.isascii() or not text.isdigit() or len(text) > 4:
-        return None
-    return int(text) if int(text) <= MAX_WEIGHT else None
 
 
 def parse_weights(annotations: Mapping[str, str]) -> tuple[int, dict[str, int], str]:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from seaway.proxy.forwarding import ServiceForwarding, TrafficClass
+from seaway.proxy.forwarding import Frontend, ServiceForwarding, TrafficClass
 
 Claim = tuple[str, str, int]
 Rank = tuple[int, tuple[str, str]]
@@ -46,6 +46,11 @@ class Claims:
         """The forwarding without what others own."""
         kept = tuple(f for f in forwarding.forwardings if self._owner(f.frontend.claim) == forwarding.service)
         return forwarding if len(kept) == len(forwarding.forwardings) else replace(forwarding, forwardings=kept)
+
+    def find_lost(self, forwarding: ServiceForwarding) -> list[tuple[Frontend, str]]:
+        """The frontends of the Service that another owns, and who does."""
+        owners = ((f.frontend, self._owner(f.frontend.claim)) for f in forwarding.forwardings)
+        return [(frontend, owner) for frontend, owner in owners if owner != forwarding.service]
 
     def _owner(self, claim: Claim) -> str:
         claimants = self._by_claim[claim]

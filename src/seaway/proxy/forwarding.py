@@ -32,6 +32,8 @@ ANNOTATION_RESET_AFTER = "seaway.dev/reset-after"
 MAX_RESET_SECONDS = 86400.0
 DEFAULT_AFFINITY_SECONDS = 10800  # the API's default; absent only in objects that no API server wrote
 MAX_PORT = 65535
+MAX_ENDPOINTS = 8192
+"""Of one port of a Service in one family: each takes a chain and a map. More are not served."""
 PROTOCOLS = frozenset(("TCP", "UDP", "SCTP"))
 
 
@@ -112,6 +114,10 @@ class ServiceForwarding:
     """(protocol, endpoint) on this node that may be asked by itself."""
     reset_after_seconds: float | None = None
     """TCP flows end this long after their endpoint has gone; None: they are left alone."""
+    health_port: int = 0
+    """Where load balancers ask whether this node has endpoints; 0: nowhere."""
+    local_ready: int = 0
+    """Distinct addresses of ready endpoints on this node, if there is a health port."""
 
     @property
     def is_sticky(self) -> bool:
@@ -142,6 +148,7 @@ def forward_service(
             (port.protocol, Target(e.address, e.port)) for e in choice.reachable if e.node_name == node.name
         )
     key = object_key(service.metadata)
+    health_port = find_health_port(service)
     return ServiceForwarding(
         service=key,
         family=family,
@@ -149,8 +156,23 @@ def forward_service(
         cluster_ip=cluster_ip,
         forwardings=tuple(forwardings),
         hairpins=tuple(sorted(hairpins)),
-        reset_after_seconds=_reset_after(service),
+        reset_after_seconds=parse_reset_after(service),
+        health_port=health_port,
+        local_ready=_count_local_ready(endpoints, node) if health_port else 0,
     )
+
+
+def find_health_port(service: Service) -> int:
+    """The health-check port; 0: none. Rule: spec "proxy" §1.4 (only load balancers under the Local policy)."""
+    spec = service.spec
+    is_asked = spec.type == "LoadBalancer" and spec.external_traffic_policy == "Local"
+    return spec.health_check_node_port if is_asked and 0 < spec.health_check_node_port <= MAX_PORT else 0
+
+
+def _count_local_ready(endpoints: Mapping[tuple[str, str], Mapping[Target, ServingEndpoint]], node: NodeView) -> int:
+    """Distinct addresses over all ports. Rule: spec "proxy" §7.1 (what terminates does not count)."""
+    found = (endpoint for of_port in endpoints.values() for endpoint in of_port.values())
+    return len({e.address for e in found if e.node_name == node.name and e.ready})
 
 
 def group_endpoints(
@@ -177,7 +199,10 @@ def group_endpoints(
                     if address is None:
                         continue
                     target = Target(address, port.port)
-                    if target not in found or not endpoint.is_terminating:
+                    is_new = target not in found
+                    if is_new and len(found) >= MAX_ENDPOINTS:
+                        continue
+                    if is_new or not endpoint.is_terminating:
                         found[target] = _resolve(endpoint, target, weights.get(text, weight))
     return grouped
 
@@ -209,18 +234,11 @@ def _forward_port(
 ) -> tuple[list[Forwarding], EndpointChoice]:
     spec = service.spec
     known = tuple(endpoints)
-    external = _external_frontends(service, port, cluster_ip, family)
-    is_external = spec.type in ("NodePort", "LoadBalancer") or bool(spec.external_ips)
-    internal_local = spec.internal_traffic_policy == "Local"
-    external_local = spec.external_traffic_policy == "Local" and is_external
-    choice = choose_endpoints(
-        [endpoint for endpoint in known if endpoint.weight],
-        node=node.name,
-        zone=node.zone,
-        uses_cluster=not internal_local or bool(external),
-        uses_local=internal_local or (external_local and bool(external)),
-    )
-    keeps_flows = port.protocol == "UDP" or (port.protocol == "TCP" and _reset_after(service) is not None)
+    external = list_external_frontends(service, port, cluster_ip, family)
+    policies = read_policies(service, has_external=bool(external))
+    internal_local, external_local = policies.internal_local, policies.external_local
+    choice = choose_for_port(known, policies, node)
+    keeps_flows = port.protocol == "UDP" or (port.protocol == "TCP" and parse_reset_after(service) is not None)
     served = tuple(Target(e.address, e.port) for e in known if e.serving) if keeps_flows else ()
     forwarding = functools.partial(
         Forwarding,
@@ -254,7 +272,37 @@ def _forward_port(
     return forwardings, choice
 
 
-def _external_frontends(service: Service, port: ServicePort, cluster_ip: str, family: Family) -> list[Frontend]:
+@dataclass(frozen=True, slots=True)
+class Policies:
+    """Which lists of endpoints a port of a Service uses. Rule: spec "proxy" §1.4 (derived booleans)."""
+
+    internal_local: bool
+    external_local: bool
+    uses_cluster: bool
+    uses_local: bool
+
+
+def read_policies(service: Service, *, has_external: bool) -> Policies:
+    """The traffic policies as they count; has_external: the port can be asked by something else than its cluster IP."""
+    spec = service.spec
+    is_external = spec.type in ("NodePort", "LoadBalancer") or bool(spec.external_ips)
+    internal = spec.internal_traffic_policy == "Local"
+    external = spec.external_traffic_policy == "Local" and is_external
+    return Policies(internal, external, not internal or has_external, internal or (external and has_external))
+
+
+def choose_for_port(endpoints: Iterable[ServingEndpoint], policies: Policies, node: NodeView) -> EndpointChoice:
+    """The endpoints that this node may use for the port; those of weight 0 are left out."""
+    return choose_endpoints(
+        [endpoint for endpoint in endpoints if endpoint.weight],
+        node=node.name,
+        zone=node.zone,
+        uses_cluster=policies.uses_cluster,
+        uses_local=policies.uses_local,
+    )
+
+
+def list_external_frontends(service: Service, port: ServicePort, cluster_ip: str, family: Family) -> list[Frontend]:
     """Node port, external IPs and load balancer IPs; none of them is gated on `spec.type`."""
     addresses: dict[str, TrafficClass] = {}
     for text in service.spec.external_ips:
@@ -310,7 +358,7 @@ def _targets(endpoints: tuple[ServingEndpoint, ...] | None) -> tuple[Target, ...
     return tuple(Target(e.address, e.port) for e, count in zip(endpoints, turns, strict=True) for _ in range(count))
 
 
-def _reset_after(service: Service) -> float | None:
+def parse_reset_after(service: Service) -> float | None:
     """The annotation's duration, at most a day; None without one, or when it cannot be read."""
     text = service.metadata.annotations.get(ANNOTATION_RESET_AFTER, "")
     if not text:

@@ -8,7 +8,7 @@ import ipaddress
 import os
 import socket
 import struct
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
 from seaway.net.family import Family
@@ -34,6 +34,7 @@ REPLY_TIMEOUT_SECONDS = 30  # a reply is there when send returns; only a kernel 
 
 CONNTRACK, CONNTRACK_GET, CONNTRACK_DELETE = 1, 1, 2
 RTM_GETADDR = 22
+_SOL_NETLINK, _ADD_MEMBERSHIP = 270, 1
 NLM_F_DUMP_INTR = 0x10
 DUMP_ATTEMPTS = 5
 _PROTOCOLS = {bytes((6,)): "TCP", bytes((17,)): "UDP"}
@@ -64,8 +65,22 @@ class NetlinkSocket:
             self._sequence, first = count, 1
         return first
 
+    def join(self, group: int) -> None:
+        """Receive what the kernel tells this group, too."""
+        self._socket.setsockopt(_SOL_NETLINK, _ADD_MEMBERSHIP, group)
+
     def send(self, packed: bytes) -> None:
         self._socket.send(packed)
+
+    def wait(self, timeout_seconds: float) -> list[Message]:
+        """The messages of the next datagram; none when none comes in time."""
+        self._socket.settimeout(timeout_seconds)
+        try:
+            return self.receive()
+        except TimeoutError:
+            return []
+        finally:
+            self._socket.settimeout(REPLY_TIMEOUT_SECONDS)
 
     def receive(self) -> list[Message]:
         """The messages of one datagram."""
@@ -209,11 +224,14 @@ SYSCTLS = {
 CONNTRACK_PER_CPU, CONNTRACK_MIN, CONNTRACK_MAX = 32768, 131072, 1048576
 
 
-def apply_sysctls() -> list[str]:
-    """Set what the proxy needs; what could not be set, each with its reason. A larger table of flows is left alone."""
+def apply_sysctls(asked: Mapping[str, int] | None = None) -> list[str]:
+    """Set what the proxy needs; what could not be set, each with its reason. A larger table of flows is left alone.
+
+    asked: what is wanted; None: the defaults.
+    """
     scaled = CONNTRACK_PER_CPU * (os.cpu_count() or 1)
     limit = "net/netfilter/nf_conntrack_max"
-    wanted = SYSCTLS | {limit: min(max(scaled, CONNTRACK_MIN), CONNTRACK_MAX)}
+    wanted = SYSCTLS | {limit: min(max(scaled, CONNTRACK_MIN), CONNTRACK_MAX)} if asked is None else asked
     refused: list[str] = []
     for name, value in wanted.items():
         path = Path("/proc/sys") / name
@@ -224,6 +242,15 @@ def apply_sysctls() -> list[str]:
         except (OSError, ValueError) as error:
             refused.append(f"{name.replace('/', '.')}={value}: {getattr(error, 'strerror', None) or error}")
     return refused
+
+
+def apply_oom_score(score: int) -> str:
+    """Tell the kernel how late to end this process; why it could not be told, or ""."""
+    try:
+        Path("/proc/self/oom_score_adj").write_text(str(score))
+    except OSError as error:
+        return error.strerror or str(error)
+    return ""
 
 
 def find_supported_families(families: Iterable[Family]) -> tuple[Family, ...]:

@@ -197,8 +197,9 @@ class _Walk:
                 return False
             case IsTranslated():
                 return state.is_translated
-            case ArrivesBy(link):
-                return packet.arrives_by == link
+            case ArrivesBy(link, negate, is_prefix):
+                found = packet.arrives_by.startswith(link) if is_prefix else packet.arrives_by == link
+                return found is not negate
             case LeavesBy(link, negate):
                 leaves_by = "lo" if packet.destination in self._host else packet.leaves_by
                 return (leaves_by == link) is not negate
@@ -220,13 +221,14 @@ class _Walk:
         packed = {
             Field.SADDR: lambda: pack_address(packet.source),
             Field.DADDR: lambda: pack_address(packet.destination),
-            Field.L4PROTO: lambda: bytes((PROTOCOL_NUMBERS[packet.protocol], 0, 0, 0)),
+            Field.L4PROTO: lambda: bytes((_PROTOCOLS[packet.protocol], 0, 0, 0)),
             Field.DPORT: lambda: packet.port.to_bytes(2, "big") + b"\0\0",
         }
         return b"".join(packed[field]() for field in fields)
 
 
 _MISSING = object()
+_PROTOCOLS = PROTOCOL_NUMBERS | {"ICMP": 1}
 
 
 def _is_between(first: bytes, key: bytes, last: bytes) -> bool:

@@ -73,6 +73,11 @@ def test_create(changes: Json, texts: list[str]) -> None:
     assert [str(error) for error in STRATEGY.validate_create(make(**changes))] == texts
 
 
+def test_a_port_without_a_protocol_is_tcp() -> None:
+    ports = make(ports=[{"port": 80}, {"port": 53, "protocol": "UDP"}, {"port": 81, "protocol": ""}])
+    assert [port["protocol"] for port in ports["subsets"][0]["ports"]] == ["TCP", "UDP", "TCP"]
+
+
 def test_subsets_that_stay_are_not_judged_again() -> None:
     bad = make(addresses=[{"ip": "127.0.0.1"}])
     assert STRATEGY.validate_update(copy.deepcopy(bad), bad) == []

@@ -8,7 +8,12 @@ from typing import Any
 import pytest
 
 from seaway.api.machinery.strategy import Context
-from seaway.api.service.defaults import default_service
+from seaway.api.service.defaults import (
+    default_service,
+    is_externally_accessible,
+    needs_health_check_port,
+    needs_node_ports,
+)
 from seaway.api.service.strategy import STRATEGY
 from seaway.api.service.transition import default_on_read, take_over_allocated
 from seaway.api.service.warnings import warn_of_service
@@ -71,6 +76,32 @@ def test_defaults(given: Json, expected: Json) -> None:
     service = make(given)
     assert {key: service["spec"].get(key) for key in expected} == expected
     assert default_service(copy.deepcopy(service)) == service
+
+
+NEEDS: list[tuple[str, Json, str]] = [
+    # what, spec; o: reached from outside, n: needs node ports, h: needs a port for health checks
+    ("ClusterIP", {}, ""),
+    ("headless", {"clusterIP": "None"}, ""),
+    ("ClusterIP with external IPs", {"externalIPs": ["1.2.3.4"]}, "o"),
+    ("a local ClusterIP with external IPs", {"externalIPs": ["1.2.3.4"], "externalTrafficPolicy": "Local"}, "o"),
+    ("NodePort", {"type": "NodePort"}, "on"),
+    ("a local NodePort", {"type": "NodePort", "externalTrafficPolicy": "Local"}, "on"),
+    ("LoadBalancer", {"type": "LoadBalancer"}, "on"),
+    ("a local LoadBalancer", {"type": "LoadBalancer", "externalTrafficPolicy": "Local"}, "onh"),
+    ("LoadBalancer without node ports", {"type": "LoadBalancer", "allocateLoadBalancerNodePorts": False}, "o"),
+    ("a local one without node ports", {"type": "LoadBalancer", "allocateLoadBalancerNodePorts": False,
+                                        "externalTrafficPolicy": "Local"}, "oh"),
+    ("ExternalName", {"type": "ExternalName"}, ""),
+    ("ExternalName with external IPs", {"type": "ExternalName", "externalIPs": ["1.2.3.4"]}, ""),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("spec", "needs"), [pytest.param(*case[1:], id=case[0]) for case in NEEDS])
+def test_what_a_service_needs(spec: Json, needs: str) -> None:
+    """§1.1, §4.1, §5.6."""
+    found = make(spec)["spec"]
+    rules = {"o": is_externally_accessible, "n": needs_node_ports, "h": needs_health_check_port}
+    assert "".join(letter for letter, rule in rules.items() if rule(found)) == needs
 
 
 def test_an_ingress_address_is_a_vip_by_the_type_that_was_submitted() -> None:
@@ -147,6 +178,10 @@ TAKEN_OVER: list[tuple[str, Json, Json]] = [
     ("§4.1 two new ports of one name get the number once", {"type": "NodePort", "ports": [
         {"name": "a", "port": 80}, {"name": "a", "port": 81}]},
      {"ports": [{"name": "a", "port": 80, "nodePort": 30001}, {"name": "a", "port": 81}]}),
+    ("§4.1 ports of several protocols keep the number that they shared", {"type": "NodePort", "ports": [
+        {"name": "a", "port": 53, "protocol": "TCP"}, {"name": "a", "port": 53, "protocol": "UDP"}]},
+     {"ports": [{"name": "a", "port": 53, "protocol": "TCP", "nodePort": 30001},
+                {"name": "a", "port": 53, "protocol": "UDP", "nodePort": 30001}]}),
     ("§4.1 a load balancer that allocates takes them over", {"type": "LoadBalancer",
      "ports": [{"name": "a", "port": 80}]}, {"ports": [{"name": "a", "port": 80, "nodePort": 30001}]}),
     ("§4.1 a new name has no number", {"type": "NodePort", "ports": [{"name": "z", "port": 80}]},
@@ -295,6 +330,32 @@ WARNINGS: list[tuple[str, Json, list[str]]] = [
     ("§14(77) a selector has Pods, whose ports may differ",
      {"clusterIP": "None", "ports": [{"port": 80, "targetPort": 8080}]}, []),
     ("§14(77) not headless: a port is translated", {"selector": {}, "ports": [{"port": 80, "targetPort": 8080}]}, []),
+    ("§3.5(2) each of two addresses", {"clusterIP": "FD::1", "clusterIPs": ["FD::1", "010.0.0.1"]},
+     ['spec.clusterIPs[0]: IPv6 address "FD::1" should be in RFC 5952 canonical format ("fd::1")',
+      'spec.clusterIPs[1]: non-standard IP address "010.0.0.1" is invalid: use "10.0.0.1"']),
+    ("§3.5(3) headless alone has nothing to ignore", {"clusterIP": "None"}, []),
+    ("§3.5(3) headless and an affinity of None", {"clusterIP": "None", "sessionAffinity": "None"}, []),
+    ("§3.5(3) a name that is ignored anyway", {"clusterIP": "None", "externalName": "a.b"},
+     ['spec.externalName is ignored when spec.type is not "ExternalName"']),
+    *((f"§3.5(3) headless and {field}", {"clusterIP": "None", field: value}, [f"spec.{named} {IGNORES}"])
+      for field, named, value in (("loadBalancerIP", "loadBalancerIP", "1.2.3.4"),
+                                  ("externalIPs", "externalIPs", ["1.2.3.4"]),
+                                  ("sessionAffinity", "SessionAffinity", "ClientIP"))),
+    ("§3.5(3) None of another type is not headless to the warnings",
+     {"type": "NodePort", "clusterIP": "None", "sessionAffinity": "ClientIP"}, []),
+    *((f"§3.5(5) external IPs of a {kind}", {"type": kind, "externalIPs": ["1.2.3.4"]},
+       ["spec.externalIPs is deprecated and may no longer be implemented in some clusters"])
+      for kind in ("ClusterIP", "NodePort", "LoadBalancer")),
+    ("§3.5(8) after what is odd about them", {"type": "ExternalName", "externalName": "a.b", "externalIPs": ["FD::1"]},
+     ['spec.externalIPs[0]: IPv6 address "FD::1" should be in RFC 5952 canonical format ("fd::1")',
+      'spec.externalIPs is ignored when spec.type is "ExternalName"']),
+    *((f"§3.5(9) a name of a {kind}", {"type": kind, "externalName": "a.b"},
+       ['spec.externalName is ignored when spec.type is not "ExternalName"']) for kind in ("NodePort", "LoadBalancer")),
+    *((f"§3.5(10) {value} has no better name", {"trafficDistribution": value}, [])
+      for value in ("PreferSameZone", "PreferSameNode")),
+    ("§3.5(10) of ExternalName too",
+     {"type": "ExternalName", "externalName": "a.b", "trafficDistribution": "PreferClose"},
+     ['spec.trafficDistribution: "PreferClose" is deprecated; use "PreferSameZone"']),
     ("none", {"clusterIP": "10.0.0.1", "clusterIPs": ["10.0.0.1"]}, []),
     ("an odd address", {"clusterIP": "FD::1", "clusterIPs": ["FD::1"]},
      ['spec.clusterIPs[0]: IPv6 address "FD::1" should be in RFC 5952 canonical format ("fd::1")']),

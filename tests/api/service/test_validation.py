@@ -252,6 +252,44 @@ def test_create(spec: Json, texts: list[str]) -> None:
     assert service == kept
 
 
+KINDS: dict[str, Json] = {"ClusterIP": {}, "headless": HEADLESS, "NodePort": {"type": "NodePort"},
+                          "LoadBalancer": BALANCER, "ExternalName": EXTERNAL}  # fmt: skip
+FIELDS: list[tuple[str, Any, str, tuple[str, ...]]] = [
+    # field, value, the refusal, and of which types
+    ("loadBalancerSourceRanges", ["10.0.0.0/8"], f"spec.LoadBalancerSourceRanges: {ONLY_BALANCER}",
+     ("ClusterIP", "headless", "NodePort", "ExternalName")),
+    ("loadBalancerClass", "a.b/c", f"spec.loadBalancerClass: {ONLY_BALANCER}",
+     ("ClusterIP", "headless", "NodePort", "ExternalName")),
+    ("allocateLoadBalancerNodePorts", True, f"spec.allocateLoadBalancerNodePorts: {ONLY_BALANCER}",
+     ("ClusterIP", "headless", "NodePort", "ExternalName")),
+    ("ports", [{"port": 80, "nodePort": 30000}],
+     "spec.ports[0].nodePort: Forbidden: may not be used when `type` is 'ClusterIP'", ("ClusterIP", "headless")),
+    ("ports", [], "spec.ports: Required value", ("ClusterIP", "NodePort", "LoadBalancer")),
+    ("selector", {}, "", ()),
+    ("externalIPs", ["198.51.100.32"], "", ()),
+    ("externalName", "example.com", "", ()),
+    ("loadBalancerIP", "192.0.2.1", "", ()),
+    ("publishNotReadyAddresses", True, "", ()),
+    ("sessionAffinity", "ClientIP", "", ()),
+    ("internalTrafficPolicy", "Local", "", ()),
+    ("trafficDistribution", "PreferSameNode", "", ()),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("kind", "field", "value", "text"),
+    [
+        pytest.param(kind, field, value, text if kind in refused else "", id=f"{kind}, {field} {value}")
+        for field, value, text, refused in FIELDS
+        for kind in KINDS
+    ],
+)
+def test_a_field_of_a_type(kind: str, field: str, value: Any, text: str) -> None:
+    """§1.1, the column of types; §3.2."""
+    found = validate_service(make({**KINDS[kind], field: value}))
+    assert [str(error) for error in found] == ([text] if text else [])
+
+
 ANNOTATIONS: list[tuple[str, Json, Json, list[str]]] = [
     ("R1 two spellings agree", {"service.kubernetes.io/topology-mode": "Auto",
                                 "service.kubernetes.io/topology-aware-hints": "Disabled"}, {},
@@ -344,6 +382,30 @@ def test_update(before: Json, after: Json, texts: list[str]) -> None:
     assert [str(error) for error in validate_service_update(make(after), make(before))] == texts
 
 
+CLASSES = (None, "a.b/c", "a.b/d")
+
+
+@pytest.mark.parametrize("after", CLASSES)
+@pytest.mark.parametrize("before", CLASSES)
+@pytest.mark.parametrize("kind", ["ClusterIP", "NodePort", "LoadBalancer", "ExternalName"])
+@pytest.mark.parametrize("was", ["ClusterIP", "NodePort", "LoadBalancer", "ExternalName"])
+def test_a_class_of_types(was: str, kind: str, before: str | None, after: str | None) -> None:
+    """R43, U9: it comes with the type, stays as long as the type, and no other type has one.
+
+    That no other type has one is said by both rounds of the rules.
+    """
+    old = make({**KINDS[was], **({"loadBalancerClass": before} if before and was == "LoadBalancer" else {})})
+    new = make({**KINDS[kind], **({"loadBalancerClass": after} if after else {})})
+    had = before if was == "LoadBalancer" else None
+    expected = []
+    if was == kind == "LoadBalancer" and after != had:
+        shown = f'"{after}"' if after else "null"
+        expected.append(f"spec.loadBalancerClass: Invalid value: {shown}: {FIXED}")
+    if kind != "LoadBalancer" and after:
+        expected += [f"spec.loadBalancerClass: {ONLY_BALANCER}"] * 2
+    assert [str(error) for error in validate_service_update(new, old)] == expected
+
+
 PATH = "status.loadBalancer.ingress"
 STATUS: list[tuple[str, str, Json, list[str]]] = [
     ("only for load balancers", "NodePort", {"ip": "x"},
@@ -360,6 +422,20 @@ STATUS: list[tuple[str, str, Json, list[str]]] = [
     ("a host name is a subdomain", "LoadBalancer", {"hostname": "A"},
      [f'{PATH}[0].hostname: Invalid value: "A": {SUBDOMAIN}']),
     ("ports are not judged", "LoadBalancer", {"hostname": "a.b", "ports": [{"port": 0, "error": "a b"}]}, []),
+    ("an address has no leading zeros", "LoadBalancer", {"ip": "10.0.0.01", "ipMode": "VIP"},
+     [f'{PATH}[0].ip: Invalid value: "10.0.0.01": must not have leading 0s']),
+    ("an IPv6 address has a mode too", "LoadBalancer", {"ip": "2001:db8::1"},
+     [f"{PATH}[0].ipMode: Required value: must be specified when `ip` is set"]),
+    ("an unknown mode without an address is wrong twice", "LoadBalancer", {"hostname": "a.b", "ipMode": "x"},
+     [f"{PATH}[0].ipMode: Forbidden: may not be specified when `ip` is not set",
+      f'{PATH}[0].ipMode: Unsupported value: "x": supported values: "Proxy", "VIP"']),
+    ("a mode without an address, of another type", "ClusterIP", {"ipMode": "VIP"},
+     [f"{PATH}: Forbidden: may only be used when `spec.type` is 'LoadBalancer'"]),
+    ("a name with a wild card is none", "LoadBalancer", {"hostname": "*.a.b"},
+     [f'{PATH}[0].hostname: Invalid value: "*.a.b": {SUBDOMAIN}']),
+    ("an IPv6 address is no name in two ways", "LoadBalancer", {"hostname": "fd00::1"},
+     [f'{PATH}[0].hostname: Invalid value: "fd00::1": {SUBDOMAIN}',
+      f'{PATH}[0].hostname: Invalid value: "fd00::1": must be a DNS name, not an IP address']),
     ("a host name is no address", "LoadBalancer", {"hostname": "1.2.3.4"},
      [f'{PATH}[0].hostname: Invalid value: "1.2.3.4": must be a DNS name, not an IP address']),
 ]  # fmt: skip

@@ -63,24 +63,24 @@ ONLY_TWO = forward("10.244.0.3")
 CASES: dict[str, tuple[ServiceForwarding | None, ServiceForwarding | None, Flow, bool]] = {
     "the endpoint has gone": (forward("10.244.0.2"), ONLY_TWO, flow(VIP, ONE), True),
     "the endpoint is still there": (forward("10.244.0.2", "10.244.0.3"), ONLY_TWO, flow(VIP, TWO), False),
-    "the endpoint terminates and still answers": (
+    "128 the endpoint terminates and still answers": (
         forward("10.244.0.2"), forward("10.244.0.3", serving=("10.244.0.2",)), flow(VIP, ONE), False,
     ),
-    "the endpoint has another port now": (
+    "129 the endpoint has another port now": (
         forward("10.244.0.2"), ONLY_TWO, flow(VIP, Target("10.244.0.3", 53)), True,
     ),
     "it was never translated, and there is an endpoint now": (forward(), ONLY_TWO, flow(VIP, VIP), True),
     "it was never translated, and there still is no endpoint": (ONLY_TWO, forward(), flow(VIP, VIP), False),
-    "the last endpoint has gone": (ONLY_TWO, forward(), flow(VIP, TWO), True),
+    "131 the last endpoint has gone": (ONLY_TWO, forward(), flow(VIP, TWO), True),
     "the Service has gone": (ONLY_TWO, None, flow(VIP, TWO), True),
     "the Service has gone, and its node port": (ONLY_TWO, None, flow(Target(HOST[1], 30053), TWO), True),
     "the Service has come": (None, ONLY_TWO, flow(VIP, VIP), True),
     "a node port of this host": (forward("10.244.0.2"), ONLY_TWO, flow(Target(HOST[0], 30053), ONE), True),
-    "the same number elsewhere": (
+    "132 the same number elsewhere": (
         forward("10.244.0.2"), ONLY_TWO, flow(Target("203.0.113.1", 30053), Target("203.0.113.1", 30053)), False,
     ),
     "another port of the Service": (forward("10.244.0.2"), ONLY_TWO, flow(Target(VIP.address, 54), ONE), False),
-    "TCP": (forward("10.244.0.2"), ONLY_TWO, flow(VIP, ONE, "TCP"), False),
+    "133 TCP": (forward("10.244.0.2"), ONLY_TWO, flow(VIP, ONE, "TCP"), False),
     "nothing has changed": (ONLY_TWO, ONLY_TWO, flow(VIP, ONE), False),
 }  # fmt: skip
 

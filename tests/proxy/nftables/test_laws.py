@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from seaway.net.family import Family
-from seaway.proxy.config import NodePortAddresses
+from seaway.proxy.config import NodePortAddresses, PodLinks
 from seaway.proxy.forwarding import (
     Forwarding,
     Frontend,
@@ -23,13 +23,15 @@ from seaway.proxy.forwarding import (
 from seaway.proxy.nftables.diff import (
     AddElements,
     DeleteElements,
+    DeleteTable,
     ReplaceElements,
+    SetRules,
     Transaction,
     diff,
 )
 from seaway.proxy.nftables.fake import FakeKernel
 from seaway.proxy.nftables.netlink import encode_transaction
-from seaway.proxy.nftables.objects import Ruleset
+from seaway.proxy.nftables.objects import Chain, Drop, Ruleset
 from seaway.proxy.nftables.plane import NftablesTable, NftError
 from seaway.proxy.nftables.render import order_slots, render
 from seaway.proxy.nftables.structure import RenderConfig
@@ -42,6 +44,7 @@ CONFIGS = (
     RenderConfig(FAMILY, cluster_cidrs=("10.0.0.0/8",), node_ports=NodePortAddresses(addresses=("192.0.2.1",))),
     RenderConfig(FAMILY, masquerade_all=True, node_ports=NodePortAddresses(is_all=True)),
     RenderConfig(FAMILY, cluster_cidrs=("10.0.0.0/8",), masquerade_outgoing=True, guarded_links=("eth0", "eth1")),
+    RenderConfig(FAMILY, pod_links=PodLinks("veth", is_prefix=True), mark=1 << 3),
 )
 
 targets = st.lists(
@@ -247,3 +250,40 @@ def test_a_restart_that_wants_what_it_finds_writes_nothing() -> None:
 def test_chains_follow_the_largest_service_not_their_number() -> None:
     few, many = (render([make(10, n) for n in range(1, count)], PLAIN).structure for count in (2, 200))
     assert few == many
+
+
+EDIT = st.sampled_from(("delete element", "add element", "flush chain", "add rule", "delete table"))
+
+
+@settings(max_examples=60)
+@given(st.data())
+def test_an_edit_by_others_is_seen_by_the_next_look_and_mended(data: st.DataObject) -> None:
+    """Whatever it is; and nothing is read while nobody else has changed anything."""
+    kernel = FakeKernel()
+    table = NftablesTable(kernel, CONFIGS[1])
+    chosen = {f"s{number}": data.draw(services(number)) for number in range(1, 4)}
+    table.sync(chosen, CONFIGS[1])
+    assert table.verify()
+    kernel.edit(FAMILY, TABLE, draw_edit(data.draw, kernel.read_whole(FAMILY, TABLE)))
+    assert not table.verify()
+    table.sync({}, CONFIGS[1])
+    assert kernel.read_whole(FAMILY, TABLE) == table.want()
+    assert table.verify()
+
+
+def draw_edit(draw: st.DrawFn, have: Ruleset) -> Transaction:
+    match draw(EDIT):
+        case "delete element":
+            name = draw(st.sampled_from(sorted(have.elements)))
+            pair = draw(st.sampled_from(sorted(have.elements[name].items(), key=lambda item: item[0])))
+            return Transaction(switch=(DeleteElements(name, have.structure.sets[name], (pair,)),))
+        case "add element":
+            spec = have.structure.sets["cluster-ips"]
+            return Transaction(switch=(AddElements("cluster-ips", spec, ((b"\1\2\3\4", None),)),))
+        case "flush chain":
+            filled = sorted(name for name, chain in have.structure.chains.items() if chain.rules)
+            return Transaction(switch=(SetRules(draw(st.sampled_from(filled)), Chain(()), True),))
+        case "add rule":
+            return Transaction(switch=(SetRules("translate", Chain(((Drop(),),)), False),))
+        case _:
+            return Transaction(switch=(DeleteTable(),))

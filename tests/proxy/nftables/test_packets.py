@@ -7,87 +7,29 @@ from typing import Any
 import msgspec
 import pytest
 
-from seaway.api.endpointslice.types import EndpointSlice
-from seaway.api.service.types import Service
-from seaway.net.family import Family
-from seaway.proxy.config import NodeView, ProxyConfig
-from seaway.proxy.nftables.fake import FakeKernel
+from seaway.api.node.types import Node
+from seaway.proxy.config import DetectLocal
 from seaway.proxy.nftables.objects import Ruleset
-from seaway.proxy.nftables.plane import NftablesPlane
-from seaway.proxy.proxier import Proxier
-from seaway.testing.builders import make_service, make_slice
+from seaway.proxy.nftables.text import render_text
 from seaway.testing.packets import DROPPED, REJECTED, Fate, Packet, trace
-
-NODE, OTHER = "192.168.0.2", "192.168.1.2"
-HOST = {NODE, OTHER}
-SOURCES = {"P": "10.0.0.2", "N": NODE, "C": "203.0.113.2", "B": "203.0.113.130", "L": "10.0.0.11", "R": "10.0.1.21"}
-VIP, EXTERNAL, BALANCED = "172.30.0.10", "198.51.100.1", "198.51.100.2"
-PLACES = {
-    "cluster": (VIP, 80),
-    "node": (NODE, 3001),
-    "other": (OTHER, 3001),
-    "external": (EXTERNAL, 80),
-    "lb": (BALANCED, 80),
-}
-CONDITIONS = {
-    "+": {"ready": True},
-    "t": {"ready": False, "serving": True, "terminating": True},
-    "-": {"ready": False, "serving": False},
-}
+from tests.proxy.scene import HOST, LOCAL_IN, LOCAL_OUT, NODE, RANGES, VIP, Scene, describe
 
 
 def build(endpoints: str, spec: dict[str, Any], config: dict[str, Any], guarded_links: tuple[str, ...] = ()) -> Ruleset:
-    """The ruleset of a node with one Service of every class. Endpoints as in §2.4, `L` 10.0.0.1N, `R` 10.0.1.2N."""
-    settings: dict[str, Any] = {"cluster_cidrs": ("10.0.0.0/8",), "service_cidrs": ("172.30.0.0/16",)} | config
-    kernel = FakeKernel()
-    plane = NftablesPlane(
-        kernel, ProxyConfig(node_name="N", **settings), Family.IPV4, guarded_links=lambda: guarded_links
-    )
-    proxier = Proxier({Family.IPV4: plane}, NodeView("N", "", (NODE,)))
-    wire = make_service(
-        "web",
-        **{
-            "type": "LoadBalancer",
-            "clusterIP": VIP,
-            "externalIPs": [EXTERNAL],
-            "ports": [{"port": 80, "protocol": "TCP", "nodePort": 3001}],
-            **spec,
-        },
-    ) | {"status": {"loadBalancer": {"ingress": [{"ip": BALANCED}]}}}
-    proxier.set_service("default/web", msgspec.convert(wire, Service))
-    for number, word in enumerate(endpoints.split(), 1):
-        local = word[0] == "L"
-        piece = make_slice(f"web-{number}", "web", [], ports=[{"name": "", "port": 8080, "protocol": "TCP"}])
-        address = f"10.0.0.1{number}" if local else f"10.0.1.2{number}"
-        piece["endpoints"] = [
-            {"addresses": [address], "conditions": CONDITIONS[word[1]], "nodeName": "N" if local else "M"}
-        ]
-        proxier.set_slice(f"default/web-{number}", msgspec.convert(piece, EndpointSlice))
-    assert not proxier.sync().failures
-    return kernel.read_whole(Family.IPV4, "seaway")
+    """The ruleset of a node with one Service of every class."""
+    scene = make(endpoints, spec, config, guarded_links)
+    scene.sync()
+    return scene.ruleset()
 
 
-def describe(fates: frozenset[Fate]) -> str:
-    """`L1 p R2 m`, `DROP`, `REJECT`, or the untouched destination."""
-    words = []
-    for fate in sorted(fates, key=lambda f: (f.arrives, f.masqueraded, f.verdict)):
-        assert fate.mark == 0 or fate.verdict != "accept"
-        if fate == DROPPED:
-            words.append("DROP")
-        elif fate == REJECTED:
-            words.append("REJECT")
-        else:
-            address, port = fate.arrives.split(":")
-            names = {"10.0.0.1": "L", "10.0.1.2": "R"}
-            place = names.get(address[:-1])
-            assert place is None or port == "8080"
-            words.append(f"{place}{address[-1]} {'m' if fate.masqueraded else 'p'}" if place else "untouched")
-    return " ".join(words)
+def make(endpoints: str, spec: dict[str, Any], config: dict[str, Any], guarded_links: tuple[str, ...] = ()) -> Scene:
+    scene = Scene(guarded_links=guarded_links, **config)
+    scene.serve(**spec)
+    scene.endpoints(endpoints)
+    return scene
 
 
-LOCAL_OUT, LOCAL_IN = {"externalTrafficPolicy": "Local"}, {"internalTrafficPolicy": "Local"}
 NO_DETECTOR, ALL = {"cluster_cidrs": ()}, {"masquerade_all": True}
-RANGES = {"loadBalancerSourceRanges": ["192.168.0.0/24", " 203.0.113.0/25 "]}
 
 TABLE: list[tuple[str, str, str, str, dict[str, Any], dict[str, Any], str]] = [
     ("1 pod to cluster IP", "P", "cluster", "L+", {}, {}, "L1 p"),
@@ -164,9 +106,7 @@ TABLE: list[tuple[str, str, str, str, dict[str, Any], dict[str, Any], str]] = [
 def test_fate(
     source: str, place: str, endpoints: str, spec: dict[str, Any], config: dict[str, Any], expected: str
 ) -> None:
-    address, port = PLACES[place]
-    fates = trace(build(endpoints, spec, config), Packet(SOURCES[source], address, port), host=HOST)
-    assert describe(fates) == expected
+    assert make(endpoints, spec, config).ask(source, place) == expected
 
 
 @pytest.mark.parametrize(
@@ -197,7 +137,7 @@ def test_fate(
     ],
 )
 def test_the_neighbourhood(packet: Packet, expected: Fate) -> None:
-    assert trace(build("L+", {}, {}), packet, host=HOST | {"127.0.0.1"}) == {expected}
+    assert trace(build("L+", {}, {}), packet, host=HOST) == {expected}
 
 
 POD, OUTSIDER, ELSEWHERE = "10.0.0.2", "203.0.113.2", "198.51.100.77"
@@ -279,3 +219,53 @@ def test_an_endpoint_outside_the_cluster_sees_the_node() -> None:
 def test_a_guarded_link_forwards_for_the_cluster_only(packet: Packet, expected: Fate) -> None:
     """Rule: design.md §12."""
     assert trace(build("L+", {}, {}, ("up0", "up1")), packet, host=HOST) == {expected}
+
+
+BRIDGE = {"detect_local": DetectLocal.BRIDGE_INTERFACE, "pod_link": "cbr0", "cluster_cidrs": ()}
+PREFIX = {"detect_local": DetectLocal.INTERFACE_NAME_PREFIX, "pod_link": "veth", "cluster_cidrs": ()}
+BY_LINK: dict[str, tuple[dict[str, Any], str, str, dict[str, Any], str]] = {
+    "what comes in by the bridge is a Pod": (BRIDGE, "cbr0", "cluster", {}, "L1 p R2 p"),
+    "what comes in by another link is none": (BRIDGE, "eth0", "cluster", {}, "L1 m R2 m"),
+    "a bridge's name is no prefix": (BRIDGE, "cbr01", "cluster", {}, "L1 m R2 m"),
+    "what the node sends comes in by none": (BRIDGE, "", "cluster", {}, "L1 m R2 m"),
+    "a link whose name starts so": (PREFIX, "veth7a", "cluster", {}, "L1 p R2 p"),
+    "a link whose name does not": (PREFIX, "eth0", "cluster", {}, "L1 m R2 m"),
+    "a Pod is short-circuited under the external Local policy": (PREFIX, "veth1", "node", LOCAL_OUT, "L1 p R2 p"),
+    "others are not": (PREFIX, "eth0", "node", LOCAL_OUT, "L1 p"),
+}
+
+
+@pytest.mark.parametrize(("config", "link", "target", "spec", "fates"), BY_LINK.values(), ids=BY_LINK.keys())
+def test_pods_are_known_by_their_link(
+    config: dict[str, Any], link: str, target: str, spec: dict[str, Any], fates: str
+) -> None:
+    """Rule: spec "proxy" §3.5. The source is no Pod's by its address."""
+    address, port = (VIP, 80) if target == "cluster" else (NODE, 3001)
+    packet = Packet("198.51.100.7", address, port, arrives_by=link)
+    found = trace(build("L+ R+", spec, config), packet, host=HOST)
+    assert describe(frozenset(found)) == fates
+
+
+def test_pods_of_this_node_are_known_by_what_the_node_object_says() -> None:
+    scene = make("L+ R+", {}, {"detect_local": DetectLocal.NODE_CIDR})
+    scene.sync()
+    packet = Packet("198.51.100.7", VIP, 80)
+
+    def fates() -> str:
+        return describe(frozenset(trace(scene.ruleset(), packet, host=HOST)))
+
+    assert fates() == "L1 p R2 p", "nobody is known to be from outside yet"
+    wire = {"metadata": {"name": "N"}, "spec": {"podCIDRs": ["203.0.113.0/24", "nonsense"]}}
+    scene.proxier.set_node(msgspec.convert(wire, Node))
+    scene.sync()
+    assert fates() == "L1 m R2 m"
+    wire["spec"] = {"podCIDR": "198.51.100.0/24"}
+    scene.proxier.set_node(msgspec.convert(wire, Node))
+    scene.sync()
+    assert fates() == "L1 p R2 p"
+
+
+def test_the_mark_is_the_configured_bit() -> None:
+    text = render_text(build("L+", {}, {"masquerade_bit": 4}))
+    assert "meta mark | 0x00000010" in text
+    assert "0x00004000" not in text

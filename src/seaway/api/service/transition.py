@@ -71,13 +71,18 @@ def take_over_allocated(spec: Json, old: Json) -> None:
 
 
 def _take_over_node_ports(spec: Json, old: Json) -> None:
-    taken = {port.get("nodePort") for port in spec.get("ports") or ()}
+    """By name; ports of several protocols (DNS over TCP and UDP) keep the number that they share."""
+    named = {port.get("nodePort") for port in spec.get("ports") or ()}
     had = {port.get("name") or "": port.get("nodePort") for port in old.get("ports") or ()}
+    taken: set[tuple[str, int]] = set()
     for port in spec.get("ports") or ():
         number = had.get(port.get("name") or "")
-        if not port.get("nodePort") and number and number not in taken:
+        if port.get("nodePort") or not number or number in named:
+            continue
+        key = (port.get("protocol") or "TCP", number)
+        if key not in taken:  # two ports of one name are wrong, and validation says so
             port["nodePort"] = number
-            taken.add(number)  # two ports of one name are wrong, and validation says so
+            taken.add(key)
 
 
 def _sync_cluster_ips(spec: Json, old: Json) -> None:

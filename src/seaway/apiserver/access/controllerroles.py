@@ -115,7 +115,7 @@ CONTROLLER_RULES: dict[str, list[Json]] = {
         rule(_OWNED, CORE, "pods"),
         rule(("create", "get", "list", "update", "watch"), CORE, "persistentvolumeclaims"),
     ],
-    "job-controller": [*_workload(BATCH, "jobs"), _MADE_PODS],
+    "job-controller": [*_workload(BATCH, "jobs"), rule(("delete",), BATCH, "jobs"), _MADE_PODS],
     "disruption-controller": [
         rule(READ, APPS, "deployments", "replicasets", "statefulsets"),
         rule(READ, CORE, "pods", "replicationcontrollers"),

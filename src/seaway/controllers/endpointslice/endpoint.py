@@ -11,6 +11,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from seaway.api.endpointslice.types import Endpoint, EndpointConditions, EndpointPort
+from seaway.api.endpointslice.weights import ANNOTATION_WEIGHT
 from seaway.api.machinery.meta import ObjectReference
 from seaway.api.node.types import LABEL_ZONE, Node
 from seaway.api.pod.types import Container, Pod
@@ -49,6 +50,7 @@ def project_pod(pod: Pod | None) -> tuple[Any, ...] | None:
     return (
         pod.metadata.uid, pod.metadata.deletion_timestamp is None, pod.is_ready, status.pod_ips, spec.node_name,
         spec.hostname, spec.subdomain, spec.containers, spec.init_containers,
+        pod.metadata.annotations.get(ANNOTATION_WEIGHT),
     )  # fmt: skip
 
 

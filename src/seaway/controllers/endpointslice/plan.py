@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, replace
 from typing import TypeAlias
 
 from seaway.api.endpointslice.types import LABEL_MANAGED_BY, Endpoint, EndpointPort, EndpointSlice
+from seaway.api.endpointslice.weights import ANNOTATION_WEIGHTS
 from seaway.api.node.types import Node
 from seaway.api.pod.types import Pod
 from seaway.api.service.types import Service
@@ -26,6 +27,7 @@ from seaway.controllers.endpointslice.hints import (
 from seaway.controllers.endpointslice.pack import EndpointKey, identify_endpoint, pack_endpoints
 from seaway.controllers.endpointslice.render import MANAGED_BY, SliceWrite, list_free_labels, render_labels
 from seaway.controllers.endpointslice.topology import NOTHING, Remembered, Topology
+from seaway.controllers.endpointslice.weights import list_weights, render_weights
 from seaway.controllers.events.plan import Happening
 from seaway.net.family import Family
 
@@ -100,6 +102,7 @@ def plan_slices(
     memo = {} if memo is None else memo
     slices = sorted(existing, key=lambda s: s.metadata.name)
     eligible, skipped = _choose_pods(service, pods, nodes)
+    weights = list_weights(eligible)
     families = choose_families(service)
     served = [family.value for family in families]
     total = _Draft(delete=[s for s in slices if s.address_type not in served])
@@ -111,6 +114,7 @@ def plan_slices(
         draft = _plan_family(service, family, groups, ours, max_endpoints)
         told, remembered = _hint_family(service, family, draft, topology or Topology(), remembered)
         events += told
+        _weigh(service, draft, weights)
         total.add(draft)
     create, recycled, delete = _recycle(service, total.create, total.delete)
     if service.metadata.deletion_timestamp is not None:
@@ -294,6 +298,22 @@ def _apply_hints(service: Service, draft: _Draft, hinted: Hinted) -> None:
     draft.unchanged = [s for position, s in enumerate(draft.unchanged) if position not in hinted.taken_up]
 
 
+def _weigh(service: Service, draft: _Draft, weights: Mapping[str, int]) -> None:
+    """Gives the draft its weights. weights: by the uid of the Pod."""
+    if weights:
+        draft.create = [replace(w, weights=render_weights(w.endpoints, weights)) for w in draft.create]
+        draft.update = [replace(w, weights=render_weights(w.endpoints, weights)) for w in draft.update]
+    kept: list[EndpointSlice] = []
+    for slice_ in draft.unchanged:
+        wanted = render_weights(slice_.endpoints or (), weights) if weights else None
+        if slice_.metadata.annotations.get(ANNOTATION_WEIGHTS) == wanted:
+            kept.append(slice_)
+            continue
+        endpoints, labels = slice_.endpoints or (), render_labels(service)
+        draft.update.append(SliceWrite(slice_.address_type, slice_.ports or (), endpoints, labels, slice_, wanted))
+    draft.unchanged = kept
+
+
 def _tell(family: Family, reason: str, text: str, *, type_: str = "Warning") -> Happening:
     """An Event about the hints of one address type, each of which has Events of its own."""
     return Happening(COMPONENT, reason, f"{text}, addressType: {family.value}", type_, series=family.value)
@@ -315,9 +335,7 @@ def _recycle(
     for slice_ in delete:
         if creating and creating[-1].address_type == slice_.address_type and _is_owned(service, slice_):
             new = creating.pop()
-            recycled.append(
-                SliceWrite(new.address_type, new.ports, new.endpoints, new.labels, replaces=slice_, is_recycled=True)
-            )
+            recycled.append(replace(new, replaces=slice_, is_recycled=True))
         else:
             deleting.append(slice_)
     return creating, recycled, deleting

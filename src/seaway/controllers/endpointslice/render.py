@@ -15,6 +15,7 @@ from seaway.api.endpointslice.types import (
     EndpointPort,
     EndpointSlice,
 )
+from seaway.api.endpointslice.weights import ANNOTATION_WEIGHTS
 from seaway.api.machinery.meta import ObjectMeta
 from seaway.api.service.types import Service
 
@@ -39,6 +40,8 @@ class SliceWrite:
     endpoints: tuple[Endpoint, ...]
     labels: Mapping[str, str]
     replaces: EndpointSlice | None = None
+    weights: str | None = None
+    """The annotation of weights; None: there is none."""
     is_recycled: bool = False
 
 
@@ -74,6 +77,9 @@ def render_slice(service: Service, write: SliceWrite, trigger_time: str | None) 
             annotations = {k: v for k, v in old.annotations.items() if k != ANNOTATION_TRIGGER_TIME}
             if old.finalizers:
                 meta["finalizers"] = list(old.finalizers)
+    annotations.pop(ANNOTATION_WEIGHTS, None)
+    if write.weights is not None:
+        annotations[ANNOTATION_WEIGHTS] = write.weights
     if trigger_time is not None:
         annotations[ANNOTATION_TRIGGER_TIME] = trigger_time
     if annotations:

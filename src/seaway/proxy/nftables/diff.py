@@ -19,7 +19,9 @@ from seaway.proxy.nftables.objects import Chain, Hook, Ruleset, SetSpec, Structu
 
 @dataclass(frozen=True, slots=True)
 class AddTable:
-    """Make the table; it may exist."""
+    """Make the table; it may exist. `owned`: it ends with the socket that makes it, and must be new."""
+
+    owned: bool = False
 
 
 @dataclass(frozen=True, slots=True)

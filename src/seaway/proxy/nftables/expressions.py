@@ -55,6 +55,7 @@ from seaway.proxy.nftables.objects import (
     SetMark,
     Statement,
     TranslateTo,
+    TurnOnTrace,
     Verdict,
     Vmap,
 )
@@ -62,7 +63,7 @@ from seaway.proxy.nftables.objects import (
 NEWRULE, NEWSET, NEWSETELEM = 6, 9, 12
 TYPE_INTEGER = 4  # nft's number for a plain number
 _NETWORK, _TRANSPORT = 1, 2
-_META_MARK, _META_IIFNAME, _META_OIFNAME, _META_L4PROTO = 3, 6, 7, 16
+_META_MARK, _META_IIFNAME, _META_OIFNAME, _META_TRACE, _META_L4PROTO = 3, 6, 7, 12, 16
 _LINK_NAME_BYTES = 16  # IFNAMSIZ
 _DYNSET_UPDATE = 1
 _NUMBER_INCREMENT, _NUMBER_RANDOM = 0, 1
@@ -167,8 +168,8 @@ class RuleEncoder:
                 return _test_bit(_expression("ct", pack_u32(2, _CT_STATE), pack_u32(1, 1)), _CT_STATE_REPLY)
             case IsTranslated():
                 return _test_bit(_expression("ct", pack_u32(2, _CT_STATUS), pack_u32(1, 1)), _CT_STATUS_DNAT)
-            case ArrivesBy(link):
-                return _compare_link(_META_IIFNAME, link, equal=True)
+            case ArrivesBy(link, negate, is_prefix):
+                return _compare_link(_META_IIFNAME, link, equal=not negate, is_prefix=is_prefix)
             case LeavesBy(link, negate):
                 return _compare_link(_META_OIFNAME, link, equal=not negate)
             case IsMarked(mask):
@@ -177,6 +178,9 @@ class RuleEncoder:
                 return _change_mark(~mask & 0xFFFFFFFF, mask)
             case FlipMark(mask):
                 return _change_mark(0xFFFFFFFF, mask)
+            case TurnOnTrace():
+                one = _expression("immediate", pack_u32(1, 1), _data(2, b"\1"))
+                return [one, _expression("meta", pack_u32(2, _META_TRACE), pack_u32(3, 1))]
             case Reject():
                 # ICMP port unreachable has another code in each family.
                 code = b"\x03" if self._family is Family.IPV4 else b"\x04"
@@ -241,8 +245,9 @@ def _compare(value: bytes, *, equal: bool) -> bytes:
     return _expression("cmp", pack_u32(1, 1), pack_u32(2, 0 if equal else 1), _data(3, value))
 
 
-def _compare_link(key: int, link: str, *, equal: bool) -> list[bytes]:
-    name = link.encode().ljust(_LINK_NAME_BYTES, b"\0")
+def _compare_link(key: int, link: str, *, equal: bool, is_prefix: bool = False) -> list[bytes]:
+    """Of a prefix only its own bytes are compared."""
+    name = link.encode() if is_prefix else link.encode().ljust(_LINK_NAME_BYTES, b"\0")
     return [_expression("meta", pack_u32(2, key), pack_u32(1, 1)), _compare(name, equal=equal)]
 
 

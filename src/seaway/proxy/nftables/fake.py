@@ -44,6 +44,7 @@ class FakeKernel:
         self.tables: dict[tuple[Family, str], Ruleset] = {}
         self.remembered: dict[tuple[Family, str], dict[str, dict[bytes, float]]] = {}
         self.applied: list[Transaction] = []
+        self.foreign = 0
 
     def apply(self, family: Family, table: str, transaction: Transaction) -> None:
         """All of it, or nothing."""
@@ -81,6 +82,22 @@ class FakeKernel:
 
     def _remembered(self, family: Family, table: str) -> dict[str, dict[bytes, float]]:
         return self.remembered.setdefault((family, table), {})
+
+    def count_foreign(self) -> int:
+        """How often `edit` was called."""
+        return self.foreign
+
+    def edit(self, family: Family, table: str, transaction: Transaction) -> None:
+        """Change a table as somebody else would."""
+        self.apply(family, table, transaction)
+        self.applied.pop()
+        self.foreign += 1
+
+    def find_altered(self, want: Ruleset) -> frozenset[str]:
+        """The chains whose rules are not the wanted ones."""
+        have = self.read_whole(want.family, want.table).structure.chains
+        wanted = want.structure.chains
+        return frozenset(name for name in wanted if name not in have or have[name].rules != wanted[name].rules)
 
     def read_state(self, family: Family, table: str) -> Comment | None:
         """The comment of the set `state`."""

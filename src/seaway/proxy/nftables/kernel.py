@@ -21,17 +21,23 @@ from seaway.proxy.nftables.elements import (
 )
 from seaway.proxy.nftables.netlink import (
     GETCHAIN,
+    GETGEN,
+    GETRULE,
     GETSET,
     GETSETELEM,
+    GETTABLE,
     SEND_LIMIT,
     SUBSYSTEM,
     Batch,
     decode_chain,
+    decode_generation,
     encode_reference,
     encode_transaction,
+    generic_header,
 )
 from seaway.proxy.nftables.objects import Chain, Comment, Ruleset, SetSpec, Structure, Value
 from seaway.proxy.nftables.plane import NftError
+from seaway.proxy.nftables.rules import are_same_rules, decode_rule, encode_rules
 from seaway.proxy.nftables.structure import find_spec
 
 _MENDS = {
@@ -48,6 +54,7 @@ class NftKernel:
     def __init__(self, *, send_limit: int = SEND_LIMIT) -> None:
         self._link = NetlinkSocket(NETLINK_NETFILTER)
         self._send_limit = send_limit
+        self._own_commits = 0
 
     def close(self) -> None:
         self._link.close()
@@ -80,6 +87,7 @@ class NftKernel:
                 raise NftError(table, subject, code, _reason(code))
         if not answers:
             raise NftError(table, "batch", errno.EPROTO, "the kernel did not acknowledge the batch")
+        self._own_commits += 1
 
     def read(self, family: Family, table: str) -> Ruleset:
         """The table as it is. A set that cannot be ours has a spec that equals none. Raises NftError."""
@@ -136,6 +144,43 @@ class NftKernel:
             raise NftError(_name(family, table), "listing", error.errno or 0, _reason(error.errno or 0)) from error
         values = [value for reply in replies for _, value in decode_elements(reply.payload)]
         return next((value for value in values if isinstance(value, Comment)), None)
+
+    def count_foreign(self) -> int:
+        """The kernel counts the batches that it took, of all tables; ours are left out. Raises NftError."""
+        try:
+            (reply,) = self._link.request(SUBSYSTEM << 8 | GETGEN, generic_header(None))
+        except OSError as error:
+            raise NftError("all", "generation", error.errno or 0, _reason(error.errno or 0)) from error
+        return decode_generation(reply.payload) - self._own_commits & 0xFFFFFFFF
+
+    def find_altered(self, want: Ruleset) -> frozenset[str]:
+        """The chains whose rules are not the wanted ones. Raises NftError."""
+        family, table = want.family, want.table
+        found: dict[str, list[bytes]] = {}
+        try:
+            for message in self._link.dump(SUBSYSTEM << 8 | GETRULE, encode_reference(family, table)):
+                owner, chain, expressions = decode_rule(message.payload)
+                if owner == table:
+                    found.setdefault(chain, []).append(expressions)
+        except OSError as error:
+            raise NftError(_name(family, table), "listing", error.errno or 0, _reason(error.errno or 0)) from error
+        wanted = encode_rules(want.structure, family=family, table=table)
+        return frozenset(name for name, rules in wanted.items() if not are_same_rules(found.get(name, []), rules))
+
+    def has_table(self, family: Family, table: str) -> bool:
+        """Whether anybody made such a table. Raises NftError."""
+        try:
+            self._link.request(SUBSYSTEM << 8 | GETTABLE, encode_reference(family, table))
+        except FileNotFoundError:
+            return False
+        except OSError as error:
+            raise NftError(_name(family, table), "listing", error.errno or 0, _reason(error.errno or 0)) from error
+        return True
+
+    def list_chains(self, family: Family) -> list[tuple[str, str]]:
+        """(table, name) of every chain of the family, whosever it is. Raises OSError."""
+        messages = self._link.dump(SUBSYSTEM << 8 | GETCHAIN, encode_reference(family, "")[:4])
+        return [decode_chain(message.payload)[:2] for message in messages]
 
     def delete(self, family: Family, table: str) -> None:
         """Remove the table; it may be absent. Raises NftError."""

@@ -34,6 +34,7 @@ from seaway.proxy.nftables.diff import (
     SetRules,
     Transaction,
 )
+from seaway.proxy.nftables.digest import STATE
 from seaway.proxy.nftables.elements import (
     ELEMENTS_PER_MESSAGE,
     PROTOCOL_FAMILY,
@@ -50,7 +51,8 @@ from seaway.proxy.nftables.objects import Chain, Hook, SetSpec, Value
 SUBSYSTEM = 10
 NEWTABLE, DELTABLE, NEWCHAIN, DELCHAIN, NEWRULE, DELRULE = 0, 2, 3, 5, 6, 8
 NEWSET, DELSET, NEWSETELEM, DELSETELEM = 9, 11, 12, 14
-GETTABLE, GETCHAIN, GETSET, GETSETELEM, GETGEN = 1, 4, 10, 13, 16
+GETTABLE, GETCHAIN, GETRULE, GETSET, GETSETELEM, GETGEN, TRACE = 1, 4, 7, 10, 13, 16, 17
+_OWNED = 2
 BATCH_BEGIN, BATCH_END = 0x10, 0x11
 
 HOOKS = {"prerouting": 0, "input": 1, "forward": 2, "output": 3, "postrouting": 4}
@@ -86,20 +88,43 @@ def encode_transaction(
     """The batches to send, in order; one, if everything fits.
 
     Removed chains go in a batch of their own: kernels before 6.2 notice late that a map no longer names a chain.
+    Of several batches the first takes the digest away and the last writes it: what was interrupted has none.
     """
     encoder = _Encoder(family, table)
-    phases = [encoder.units(commands) for commands in (transaction.prepare, transaction.switch, transaction.clean)]
-    parts = [[u for phase in phases for u in phase]]
-    if any(isinstance(command, DeleteChain) for command in transaction.clean):
-        parts = [phases[0] + phases[1], phases[2]]
-    if any(sum(u.size for u in part) > limit for part in parts):
-        parts = list(phases)
+    digest = tuple(command for command in transaction.switch if _writes_digest(command))
+    switch = tuple(command for command in transaction.switch if not _writes_digest(command))
+    phases = [encoder.units(commands) for commands in (transaction.prepare, switch, transaction.clean)]
+    parts = [[*phases[0], *phases[1], *encoder.units(digest), *phases[2]]]
+    deletes_chains = any(isinstance(command, DeleteChain) for command in transaction.clean)
+    if deletes_chains or sum(u.size for u in parts[0]) > limit:
+        taken, written = _part_digest(digest)
+        phases = [encoder.units(taken) + phases[0], phases[1], phases[2] + encoder.units(written)]
+        parts = [phases[0] + phases[1], phases[2]] if deletes_chains else []
+        if not parts or any(sum(u.size for u in part) > limit for part in parts):
+            parts = phases
     sequence = first_sequence
     for part in parts:
         for units in _cut(part, limit):
             batch = _pack_batch(units, sequence)
             sequence += len(batch.subjects)
             yield batch
+
+
+def _part_digest(commands: tuple[Command, ...]) -> tuple[tuple[Command, ...], tuple[Command, ...]]:
+    """What takes the old digest away, and what writes the new one."""
+    taken: list[Command] = []
+    written: list[Command] = []
+    for command in commands:
+        if isinstance(command, ReplaceElements):
+            taken.append(DeleteElements(command.set, command.spec, command.before))
+            written.append(AddElements(command.set, command.spec, command.after))
+        else:
+            written.append(command)
+    return tuple(taken), tuple(written)
+
+
+def _writes_digest(command: Command) -> bool:
+    return isinstance(command, ReplaceElements | AddElements) and command.set == STATE
 
 
 def _cut(units: list[_Unit], limit: int) -> Iterator[list[_Unit]]:
@@ -142,8 +167,9 @@ class _Encoder:
 
     def _encode(self, command: Command) -> Iterator[_Unit]:
         match command:
-            case AddTable():
-                yield self._one("table", NEWTABLE, NLM_F_CREATE, pack_string(1, self._table) + pack_u32(2, 0))
+            case AddTable(owned):
+                flags = pack_u32(2, _OWNED if owned else 0)
+                yield self._one("table", NEWTABLE, NLM_F_CREATE, pack_string(1, self._table) + flags)
             case DeleteTable():
                 yield self._one("table", DELTABLE, 0, pack_string(1, self._table))
             case AddSet(name, spec):
@@ -234,6 +260,11 @@ def decode_chain(payload: bytes) -> tuple[str, str, Hook | None]:
     priority = int.from_bytes(place[2], "big", signed=True)
     hook = next((h for h, n in HOOKS.items() if n == number), str(number))
     return table, name, Hook(decode_text(attributes[7]), hook, priority)
+
+
+def decode_generation(payload: bytes) -> int:
+    """The number of the ruleset, of a NEWGEN message."""
+    return int.from_bytes(parse_attributes(payload[4:])[1], "big")
 
 
 def encode_reference(family: Family, table: str, *, set_name: str = "", elements: bytes = b"") -> bytes:

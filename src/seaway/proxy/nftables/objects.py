@@ -137,9 +137,14 @@ class IsTranslated:
 
 @dataclass(frozen=True, slots=True)
 class ArrivesBy:
-    """The packet came in by the link of this name."""
+    """The packet came in by the link of this name, or by another when negated.
+
+    is_prefix: by one whose name starts so. A packet that the node itself sends came in by none.
+    """
 
     link: str
+    negate: bool = False
+    is_prefix: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,6 +174,11 @@ class FlipMark:
     """Invert the bits of the mask."""
 
     mask: int
+
+
+@dataclass(frozen=True, slots=True)
+class TurnOnTrace:
+    """From here on the kernel tells which rules the packet meets."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -240,8 +250,8 @@ class Reject:
 
 Statement = (
     InSet | Remember | Vmap | InNetwork | IsLocal | IsNew | IsReply | IsTranslated | ArrivesBy | LeavesBy | IsMarked
-    | SetMark | FlipMark | TranslateTo | MasqueradeSource | GotoRandom | GotoInTurn | GotoByHash | Jump | Goto | Return
-    | Drop | Reject
+    | SetMark | FlipMark | TurnOnTrace | TranslateTo | MasqueradeSource | GotoRandom | GotoInTurn | GotoByHash | Jump
+    | Goto | Return | Drop | Reject
 )  # fmt: skip
 Rule = tuple[Statement, ...]
 

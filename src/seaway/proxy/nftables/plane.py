@@ -12,7 +12,14 @@ from dataclasses import replace
 from typing import Protocol
 
 from seaway.net.family import Family
-from seaway.proxy.config import NodePortAddresses, NodeView, ProxyConfig, choose_node_port_addresses, networks_of
+from seaway.proxy.config import (
+    DetectLocal,
+    NodePortAddresses,
+    NodeView,
+    ProxyConfig,
+    choose_node_port_addresses,
+    networks_of,
+)
 from seaway.proxy.forwarding import ServiceForwarding
 from seaway.proxy.nftables.affinity import Entry as Remembered
 from seaway.proxy.nftables.affinity import Moves, Place, Sticky, choose_entries, find_sticky, plan_moves
@@ -21,6 +28,7 @@ from seaway.proxy.nftables.diff import (
     Absent,
     AddSet,
     Command,
+    DeleteElements,
     DeleteSet,
     ElementChange,
     Forget,
@@ -71,6 +79,12 @@ class Kernel(Protocol):
     def read_state(self, family: Family, table: str) -> Comment | None:
         """The digest that stands in the table; None when there is none."""
 
+    def count_foreign(self) -> int:
+        """A number that differs from an earlier one when somebody else has changed rules since, of whatever table."""
+
+    def find_altered(self, want: Ruleset) -> frozenset[str]:
+        """The chains of the wanted table whose rules in the kernel are not the wanted ones."""
+
 
 class NftablesTable:
     """One table of one family, kept in step with forwardings."""
@@ -86,6 +100,8 @@ class NftablesTable:
         self._structure_digest = digest_structure(self._structure)
         self._digest = sum(digest_element(*entry, value) for entry, value in _node_entries(config).items())
         self._in_step = False
+        self._is_suspect = False
+        self._foreign: int | None = None
 
     @property
     def is_in_step(self) -> bool:
@@ -119,14 +135,19 @@ class NftablesTable:
         """Compare the kernel's table with the wanted one, and mend what differs. Raises NftError.
 
         Endpoints keep the slots in which they are found, and with them the clients that the kernel remembers.
+        The digest tells what a proxy wrote; it is not believed of a table that somebody else was seen to have edited.
         """
         family, table = self._config.family, self._config.table
         state = self._kernel.read_state(family, table)
-        if state != self._state():
+        if state != self._state() or self._is_suspect:
+            self._foreign = self._kernel.count_foreign()
             have = self._kernel.read(family, table)
+            if self._is_suspect:
+                have = self._take_digest(have)
             self._adopt(have)
             want = self.want()
-            if state == self._state() and _is_same(have, want):  # only the order of slots was not known
+            if state == self._state() and _is_same(have, want) and not self._is_suspect:
+                # Only the order of slots was not known.
                 self._in_step = True
                 return
             transaction = diff(have, want)
@@ -134,7 +155,16 @@ class NftablesTable:
             if not transaction.replaces_table and any(s.timeout_seconds for s in have.structure.sets.values()):
                 moves = plan_moves(find_sticky(_flatten(have)), find_sticky(_flatten(want)))
             self._kernel.apply(family, table, self._with_moves(transaction, moves, have.structure))
-        self._in_step = True
+        self._in_step, self._is_suspect = True, False
+
+    def _take_digest(self, have: Ruleset) -> Ruleset:
+        """The table without its digest, which nobody is to believe before it is mended."""
+        digest = have.elements.get(STATE)
+        if not digest:
+            return have
+        taken = DeleteElements(STATE, have.structure.sets[STATE], tuple(digest.items()))
+        self._kernel.apply(have.family, have.table, Transaction(switch=(taken,)))
+        return replace(have, elements={name: pairs for name, pairs in have.elements.items() if name != STATE})
 
     def _adopt(self, have: Ruleset) -> None:
         """Arrange the Services anew, after what stands in the slots of the kernel's table."""
@@ -147,13 +177,27 @@ class NftablesTable:
             self._plan(moved, self._config)
 
     def verify(self) -> bool:
-        """The kernel's digest is the wanted one; if not, or if it cannot be read, the next sync reads the table."""
+        """The kernel's table is the wanted one; if not, or if it cannot be read, the next sync reads and mends it.
+
+        One number tells whether anybody else has changed any rules since the last look. Only then, and the first time,
+        the whole table is compared: what others delete, or add, leaves the digest as it was.
+        """
         try:
             state = self._kernel.read_state(self._config.family, self._config.table)
+            foreign = self._kernel.count_foreign()
+            is_same = state == self._state() and (foreign == self._foreign or self._is_as_wanted())
         except NftError:
-            state = None
-        self._in_step = self._in_step and state == self._state()
+            self._in_step = False
+            return False
+        self._foreign = foreign
+        self._is_suspect = self._is_suspect or not is_same
+        self._in_step = self._in_step and is_same
         return self._in_step
+
+    def _is_as_wanted(self) -> bool:
+        want = self.want()
+        have = self._kernel.read(want.family, want.table)
+        return _is_same(have, want) and not self._kernel.find_altered(want)
 
     def _apply(self, transaction: Transaction, moves: Moves) -> None:
         self._in_step = False
@@ -305,9 +349,14 @@ class NftablesPlane:
         self._guarded_links = guarded_links
         self.table = NftablesTable(kernel, render_config(config, family))
 
-    def sync(self, changed: Mapping[str, ServiceForwarding | None], node: NodeView) -> None:
-        """Bring the table in step. Raises NftError; what was given is not lost by it."""
+    def sync(self, changed: Mapping[str, ServiceForwarding | None], node: NodeView) -> bool:
+        """Bring the table in step. Raises NftError; what was given is not lost by it.
+
+        Returns whether the kernel's table was not believed to be in step before.
+        """
+        was_in_step = self.table.is_in_step
         self.table.sync(changed, self._render_config(node))
+        return not was_in_step
 
     def verify(self) -> None:
         """Compare digests; what differs, or cannot be read, is read whole by the next sync."""
@@ -319,6 +368,8 @@ class NftablesPlane:
         config = self._config
         if self._service_cidrs is not None:
             config = replace(config, service_cidrs=self._service_cidrs())
+        if config.detect_local is DetectLocal.NODE_CIDR:
+            config = replace(config, cluster_cidrs=node.pod_cidrs)
         return render_config(config, self._family, ports, self._guarded_links())
 
 
@@ -335,6 +386,8 @@ def render_config(
         cluster_cidrs=networks_of(config.cluster_cidrs, family),
         service_cidrs=networks_of(config.service_cidrs, family),
         masquerade_all=config.masquerade_all,
+        pod_links=config.pod_links,
+        mark=1 << config.masquerade_bit,
         masquerade_outgoing=config.masquerade_outgoing,
         node_ports=node_ports,
         guarded_links=guarded_links,

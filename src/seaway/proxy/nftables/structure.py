@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 
 from seaway.net.family import Family
-from seaway.proxy.config import NodePortAddresses
+from seaway.proxy.config import NodePortAddresses, PodLinks
 from seaway.proxy.nftables.digest import STATE
 from seaway.proxy.nftables.objects import (
     ArrivesBy,
@@ -164,6 +164,10 @@ class RenderConfig:
     masquerade_all: bool = False
     masquerade_outgoing: bool = False
     node_ports: NodePortAddresses = NO_ADDRESSES
+    pod_links: PodLinks | None = None
+    """Pods are known by the links that they come in by; None: by their addresses."""
+    mark: int = MARK
+    """The bit that says that the source is to be replaced."""
     guarded_links: tuple[str, ...] = ()
     """Links that forward because of us: what comes in by them is forwarded only if it is the cluster's."""
 
@@ -190,7 +194,7 @@ def render_structure(picks: Iterable[Pick], config: RenderConfig) -> Structure:
                 _add_pick(replace(pick, masquerade=False), sets=sets, chains=chains)
     for pick in used:
         if pick.masquerade:
-            chains[pick.chain] = Chain(((SetMark(MARK), Goto(replace(pick, masquerade=False).chain)),))
+            chains[pick.chain] = Chain(((SetMark(config.mark), Goto(replace(pick, masquerade=False).chain)),))
     return Structure(sets, chains)
 
 
@@ -199,7 +203,8 @@ def _add_pick(pick: Pick, *, sets: dict[str, SetSpec], chains: dict[str, Chain])
 
     Session affinity: the sets of those who are remembered are asked in turn; who is in none draws. Each slot has a set
     of its own, whose key is the client and what it asked; a map from the client to its slot would need a place to put
-    the answer, and a packet has none that is not somebody else's. Rule: spec "proxy" §5.
+    the answer, and a packet has none that is not somebody else's. Who is not remembered draws by their address instead
+    of at random: so a client that asks by cluster IP, and then by node port, gets one endpoint. Rule: spec "proxy" §5.
     """
     lane, seconds = pick.lane, pick.sticky_seconds
     if seconds is None:
@@ -213,7 +218,8 @@ def _add_pick(pick: Pick, *, sets: dict[str, SetSpec], chains: dict[str, Chain])
             sets[name] = sticky_spec(lane, seconds)
             chains[name] = Chain(((Remember(key, name),), (Goto(lane.slot(index)),)))
     known: tuple[Rule, ...] = tuple((InSet(key, name), Goto(name)) for name in names)
-    chains[pick.chain] = Chain((*known, (_draw(names, pick.draw),)))
+    draw = HASH if pick.draw == RANDOM else pick.draw
+    chains[pick.chain] = Chain((*known, (_draw(names, draw),)))
 
 
 def _draw(chains: tuple[str, ...], draw: str) -> Draw | Goto:
@@ -275,15 +281,28 @@ def _static_chains(config: RenderConfig) -> dict[str, Chain]:
 def _translate(config: RenderConfig) -> Chain:
     """Service addresses before node ports. Rule: spec "proxy" §3.1."""
     rules: list[Rule] = []
-    to_cluster_ip: tuple[Statement, ...] = (InSet((Field.DADDR,), CLUSTER_IPS), SetMark(MARK))
+    to_cluster_ip: tuple[Statement, ...] = (InSet((Field.DADDR,), CLUSTER_IPS), SetMark(config.mark))
     if config.masquerade_all:
         rules.append(to_cluster_ip)
-    elif config.cluster_cidrs:
-        outside = tuple(InNetwork(Field.SADDR, cidr, negate=True) for cidr in config.cluster_cidrs)
+    elif outside := _from_elsewhere(config):
         rules.append((*outside, *to_cluster_ip))
     rules.append((Vmap(SERVICE_KEY, BY_ADDRESS.verdicts),))
     rules.append((*_to_node(config), Vmap(NODE_PORT_KEY, BY_NODE_PORT.verdicts)))
     return Chain(tuple(rules))
+
+
+def _from_pods(config: RenderConfig) -> tuple[Statement, ...]:
+    """Each of them holds for some of the Pods' packets; together for all. Rule: spec "proxy" §3.5."""
+    if config.pod_links is not None:
+        return (ArrivesBy(config.pod_links.name, is_prefix=config.pod_links.is_prefix),)
+    return tuple(InNetwork(Field.SADDR, cidr) for cidr in config.cluster_cidrs)
+
+
+def _from_elsewhere(config: RenderConfig) -> tuple[Statement, ...]:
+    """All of them hold for what comes from no Pod; none: nobody is known to be one."""
+    if config.pod_links is not None:
+        return (ArrivesBy(config.pod_links.name, negate=True, is_prefix=config.pod_links.is_prefix),)
+    return tuple(InNetwork(Field.SADDR, cidr, negate=True) for cidr in config.cluster_cidrs)
 
 
 def _to_node(config: RenderConfig) -> tuple[Statement, ...]:
@@ -299,13 +318,11 @@ def _not_loopback(family: Family) -> InNetwork:
 def _local_policy(entrance: Entrance, config: RenderConfig) -> Chain:
     """The cluster's own sources reach every endpoint, others those of this node. Rule: spec "proxy" §3.2, §8.4."""
     fields = entrance.lane.fields
-    from_pods: list[Rule] = [
-        (InNetwork(Field.SADDR, cidr), Vmap(fields, entrance.short_circuit)) for cidr in config.cluster_cidrs
-    ]
+    from_pods: list[Rule] = [(test, Vmap(fields, entrance.short_circuit)) for test in _from_pods(config)]
     return Chain(
         (
             *from_pods,
-            (IsLocal(Field.SADDR), SetMark(MARK), Vmap(fields, entrance.short_circuit)),
+            (IsLocal(Field.SADDR), SetMark(config.mark), Vmap(fields, entrance.short_circuit)),
             (Vmap(fields, entrance.local),),
         )
     )
@@ -331,7 +348,7 @@ def _base_chains(config: RenderConfig) -> dict[str, Chain]:
         "filter-output": Chain((refuse, *unclaimed), Hook("filter", "output", 0)),
         "nat-postrouting": Chain(
             (
-                (IsMarked(MARK), FlipMark(MARK), MasqueradeSource()),
+                (IsMarked(config.mark), FlipMark(config.mark), MasqueradeSource()),
                 (IsTranslated(), InSet((Field.SADDR, *SERVICE_KEY), HAIRPINS), MasqueradeSource()),
                 *_masquerade_outgoing(config),
             ),

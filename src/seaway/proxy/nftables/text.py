@@ -48,6 +48,7 @@ from seaway.proxy.nftables.objects import (
     SetSpec,
     Statement,
     TranslateTo,
+    TurnOnTrace,
     Type,
     Value,
     Verdict,
@@ -221,8 +222,8 @@ def _format_statement(statement: Statement, family: Family) -> str:
             return f"{_format_fields((field,), family)} {'!= ' if negate else ''}{_format_network(network)}"
         case IsLocal(field):
             return f"fib {field.value} type local"
-        case ArrivesBy(link):
-            return f'iifname "{link}"'
+        case ArrivesBy(link, negate, is_prefix):
+            return f'iifname {"!= " if negate else ""}"{link}{"*" if is_prefix else ""}"'
         case LeavesBy(link, negate):
             return f'oifname {"!= " if negate else ""}"{link}"'
         case IsMarked(mask):
@@ -231,6 +232,8 @@ def _format_statement(statement: Statement, family: Family) -> str:
             return f"meta mark set meta mark | 0x{mask:08x}"
         case FlipMark(mask):
             return f"meta mark set meta mark ^ 0x{mask:08x}"
+        case TurnOnTrace():
+            return "meta nftrace set 1"
         case GotoRandom(chains):
             return f"numgen random mod {_format_draw(chains)}"
         case GotoInTurn(chains):
