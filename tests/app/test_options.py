@@ -7,7 +7,15 @@ from typing import Any
 
 import pytest
 
-from seaway.app.options import UpOptions, apiserver_ip, check_families, check_options, dns_ip, pod_cidrs
+from seaway.app.options import (
+    UpOptions,
+    apiserver_ip,
+    check_families,
+    check_node_ports,
+    check_options,
+    dns_ip,
+    pod_cidrs,
+)
 from seaway.net.errors import OperationalError
 
 
@@ -81,3 +89,12 @@ def test_external_ranges_are_of_either_family() -> None:
 def test_a_bad_flag_is_named(flags: dict[str, Any], words: str) -> None:
     with pytest.raises(OperationalError, match=words):
         check_options(make_options(**flags))
+
+
+def test_the_range_of_node_ports_holds_the_one_of_the_api_server() -> None:
+    assert check_node_ports("30000+99", 30099) == (30000, 30099)
+    assert check_node_ports("30000-32767", 0) == (30000, 32767)
+    with pytest.raises(OperationalError, match=r"kubernetes service node port range 30000-32767 doesn't contain 99"):
+        check_node_ports("30000-32767", 99)
+    with pytest.raises(OperationalError, match=r"--service-node-port-range: end port .*; give one like 30000-32767"):
+        check_node_ports("5-3", 0)

@@ -15,6 +15,8 @@ class ServerConfig:
     service_cidrs: tuple[str, ...] = ("10.96.0.0/16",)
     node_port_range: tuple[int, int] = (30000, 32767)
     """Both ends included, as written in upstream's flag."""
+    kubernetes_node_port: int = 0
+    """The node port of `default/kubernetes`; 0: it has none."""
     external_ip_cidrs: tuple[str, ...] = ()
     """Where Services may have external IPs. Empty: nowhere."""
     admission_plugins: frozenset[str] = DEFAULT_PLUGINS

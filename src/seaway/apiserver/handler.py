@@ -329,7 +329,10 @@ class ApiServer:
             "log": None,
             "etcd": store_failure,
             "informer-sync": "memory is behind the store" if is_behind else None,
-            **{f"poststarthook/{name}": None if holds() else "it has ended" for name, holds in self._hooks.items()},
+            **{
+                f"poststarthook/{name}": None if holds() else "not yet, or it has ended"
+                for name, holds in self._hooks.items()
+            },
             "shutdown": SHUTTING_DOWN if self._is_stopping else None,
         }
 

@@ -8,7 +8,7 @@ import random
 import time
 import uuid
 from collections.abc import Awaitable, Callable, Coroutine
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import TypeVar
 
@@ -58,6 +58,7 @@ KUBERNETES_SERVICE_SECONDS = 10.0
 DEFAULT_CIDR_WRITES = 3
 """At most: made, given its second range, called ready."""
 EVENT_EXPIRY_SECONDS = 60.0
+FIRST_LOOKS_SECONDS = 60.0
 QUOTA_RECOUNT_SECONDS = 300.0
 """Upstream's resync of quotas: it finds only what somebody wrote into their status."""
 RETRY_SECONDS = 1.0
@@ -135,10 +136,10 @@ async def open_server(
 
     hooks: dict[str, Callable[[], bool]] = {"rbac/bootstrap-roles": lambda: True}
 
-    def run_loop(name: str, loop: Coroutine[None, None, None]) -> None:
+    def run_loop(name: str, loop: Coroutine[None, None, None], *, also: Callable[[], bool] = lambda: True) -> None:
         task = asyncio.create_task(loop)
         tasks.append(task)
-        hooks[name] = lambda: not task.done()
+        hooks[name] = lambda: not task.done() and also()
 
     server = ApiServer(state, on_close=close, hooks=hooks)
     await _bootstrap(state)
@@ -148,7 +149,8 @@ async def open_server(
         run_loop("start-kubernetes-service", keep_service)
         keep_cidr = _every(KUBERNETES_SERVICE_SECONDS, lambda: _keep_default_cidr(state))
         run_loop("start-service-cidr", keep_cidr)
-        run_loop("start-service-ip-repair-controllers", _repair(state))
+        first_looks = FirstLooks()
+        run_loop("start-service-ip-repair-controllers", _repair(state, first_looks), also=first_looks.are_done)
         warnings, prefixes = CrowdingWarnings(state), (ADDRESS_PREFIX, PORT_PREFIX, SERVICE_CIDRS.store_prefix)
         run_loop("start-range-warnings", _after_changes_under(state, prefixes, warnings.look))
         run_loop("start-event-expiry", _every(EVENT_EXPIRY_SECONDS, lambda: _expire_events(state)))
@@ -353,28 +355,49 @@ async def _every(seconds: float, act: Callable[[], Awaitable[None]]) -> None:
             _LOG.warning("loop=failed error=%s", error)
 
 
-async def _repair(state: ServerState) -> None:
+@dataclass(slots=True)
+class FirstLooks:
+    """Which loops of the repair have looked at everything once: before that the server is not ready.
+
+    Rule: spec "service-api" §5.9; upstream's server ends when this takes a minute, ours says so and goes on trying.
+    """
+
+    addresses: bool = False
+    ports: bool = False
+
+    def are_done(self) -> bool:
+        """Both have."""
+        return self.addresses and self.ports
+
+
+async def _repair(state: ServerState, looks: FirstLooks) -> None:
     """Both loops until cancelled. Only a bug of one ends the other."""
     async with asyncio.TaskGroup() as loops:
-        loops.create_task(_repair_addresses(AddressRepairs(state)))
-        loops.create_task(_repair_ports(PortRepairs(state)))
+        loops.create_task(_repair_addresses(AddressRepairs(state), looks))
+        loops.create_task(_repair_ports(PortRepairs(state), looks))
+        await asyncio.sleep(FIRST_LOOKS_SECONDS)
+        if not looks.are_done():
+            _LOG.error("unable to perform initial IP and Port allocation check; not ready until it is done")
 
 
-async def _repair_ports(repairs: PortRepairs) -> None:
+async def _repair_ports(repairs: PortRepairs, looks: FirstLooks) -> None:
     """Look at everything now and from time to time."""
     while True:
         try:
-            await asyncio.sleep(await repairs.repair_all(lambda: asyncio.sleep(0)))
+            seconds = await repairs.repair_all(lambda: asyncio.sleep(0))
+            looks.ports = True
+            await asyncio.sleep(seconds)
         except (ApiError, StoreError) as error:
             _LOG.warning("loop=failed error=%s", error)
             await asyncio.sleep(RETRY_SECONDS)
 
 
-async def _repair_addresses(repairs: AddressRepairs) -> None:
+async def _repair_addresses(repairs: AddressRepairs, looks: FirstLooks) -> None:
     """The same, and at what lost its address at once."""
     while True:
         try:
             seconds = await repairs.repair_all(lambda: asyncio.sleep(0))
+            looks.addresses = True
             while await _happens(repairs.wait_for_losses(), within_seconds=seconds):
                 await repairs.repair_losses()
         except (ApiError, StoreError) as error:

@@ -42,6 +42,8 @@ async def run_apiserver(plan: Plan, listeners: Sequence[socket.socket], on_ready
         service_cidrs=options.service_cidrs,
         external_ip_cidrs=options.external_ip_cidrs,
         admission_plugins=options.api.admission_plugins,
+        node_port_range=options.api.node_port_range,
+        kubernetes_node_port=options.api.kubernetes_node_port,
         cluster_domain=options.cluster_domain,
         advertise_address=plan.node_ip or None,
         secure_port=options.secure_port,

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from seaway.api.machinery.ports import parse_port_range
 from seaway.apiserver.admission.plugins import DEFAULT_PLUGINS
 from seaway.net.errors import OperationalError
 
@@ -29,6 +30,8 @@ class ApiOptions:
     audit_level: str = "Metadata"
     shutdown_delay_seconds: float = 0.0
     admission_plugins: frozenset[str] = DEFAULT_PLUGINS
+    node_port_range: tuple[int, int] = (30000, 32767)
+    kubernetes_node_port: int = 0
     grace_seconds: float = 3.0
 
 
@@ -55,6 +58,20 @@ class UpOptions:
     anonymous_auth: bool = True
     requestheader_client_ca_file: Path | None = None
     requestheader_allowed_names: tuple[str, ...] = ()
+
+
+def check_node_ports(text: str, kubernetes: int) -> tuple[int, int]:
+    """The range of node ports, which the one of `default/kubernetes` is in, if it has one. Raises OperationalError.
+
+    Rule: spec "service-api" §5.1 (texts).
+    """
+    try:
+        first, last = parse_port_range(text)
+    except ValueError as error:
+        raise OperationalError(f"--service-node-port-range: {error}; give one like 30000-32767") from None
+    if kubernetes and not first <= kubernetes <= last:
+        raise OperationalError(f"kubernetes service node port range {first}-{last} doesn't contain {kubernetes}")
+    return first, last
 
 
 def check_options(options: UpOptions) -> None:

@@ -76,6 +76,19 @@ GRACE_SECONDS = 60.0
     help="Common names that such a proxy's certificate may have: a, or a,b.  [default: any]",
 )
 @click.option(
+    "--service-node-port-range",
+    default="30000-32767",
+    show_default=True,
+    metavar="RANGE",
+    help="Where node ports are: FIRST-LAST, FIRST+OFFSET, or one port.",
+)
+@click.option(
+    "--kubernetes-service-node-port",
+    type=click.IntRange(0, 65535),
+    default=0,
+    help="The node port of the Service default/kubernetes.  [default: none]",
+)
+@click.option(
     "--enable-admission-plugins",
     default="",
     metavar="NAMES",
@@ -95,18 +108,21 @@ def command(
     anonymous_auth: bool,
     requestheader_client_ca_file: Path | None,
     requestheader_allowed_names: str,
+    service_node_port_range: str,
+    kubernetes_service_node_port: int,
     enable_admission_plugins: str,
     disable_admission_plugins: str,
     **api: Any,
 ) -> None:
     """Serve the Kubernetes API from the data directory; admin.kubeconfig there is the way in."""
     from seaway.apiserver.admission.plugins import choose_plugins
-    from seaway.app.options import ApiOptions, UpOptions
+    from seaway.app.options import ApiOptions, UpOptions, check_node_ports
     from seaway.app.up import run_apiserver_alone
     from seaway.net.errors import OperationalError
 
     try:
         plugins = choose_plugins(split_list(enable_admission_plugins), split_list(disable_admission_plugins))
+        node_ports = check_node_ports(service_node_port_range, kubernetes_service_node_port)
     except OperationalError as error:
         raise click.UsageError(str(error)) from None
     options = UpOptions(
@@ -116,7 +132,13 @@ def command(
         cluster_domain=cluster_domain,
         secure_port=secure_port,
         bind_address=bind_address,
-        api=ApiOptions(grace_seconds=GRACE_SECONDS, admission_plugins=plugins, **api),
+        api=ApiOptions(
+            grace_seconds=GRACE_SECONDS,
+            admission_plugins=plugins,
+            node_port_range=node_ports,
+            kubernetes_node_port=kubernetes_service_node_port,
+            **api,
+        ),
         token_auth_file=token_auth_file,
         anonymous_auth=anonymous_auth,
         requestheader_client_ca_file=requestheader_client_ca_file,

@@ -181,3 +181,11 @@ def test_a_taken_address_keeps_no_server_from_starting() -> None:
         await store.close()
 
     run_virtually(main())
+
+
+def test_with_a_node_port_it_is_of_that_type() -> None:
+    async def conversation(ask: Conversation) -> None:
+        spec = (await read(ask, SERVICE))["spec"]
+        assert (spec["type"], [port["nodePort"] for port in spec["ports"]]) == ("NodePort", [30443])
+
+    talk(conversation, config=dataclasses.replace(CONFIG, kubernetes_node_port=30443))

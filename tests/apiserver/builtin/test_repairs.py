@@ -13,6 +13,7 @@ import pytest
 from seaway.api.registry import EVENTS, IP_ADDRESSES, SERVICE_CIDRS, SERVICES
 from seaway.apiserver.allocation.holdings import ADDRESS_PREFIX, PORT_PREFIX, Holder, address_key, encode_port, port_key
 from seaway.apiserver.builtin.repairs import REPAIR_SECONDS, AddressRepairs, PortRepairs
+from seaway.apiserver.handler import ApiServer
 from seaway.apiserver.run import ServerConfig, open_server
 from seaway.store.contract import Precondition, StoreError, Write
 from seaway.store.memory import MemoryStore
@@ -358,6 +359,28 @@ class HalfBroken(MemoryStore):
         return await super().commit(preconditions, writes)
 
 
+async def is_ready(server: ApiServer) -> bool:
+    """As the hook of the repair says."""
+    reply = await Conversation(server, ManualEffects())(
+        "GET", "/readyz/poststarthook/start-service-ip-repair-controllers"
+    )
+    return reply.status == 200
+
+
+def test_a_server_is_ready_when_both_loops_have_looked_at_everything() -> None:
+    async def run() -> None:
+        server = await open_server(ServerConfig(), MemoryStore())
+        try:
+            turns = 0
+            while not await is_ready(server):
+                turns += 1
+                assert turns < 1000
+        finally:
+            await server.close()
+
+    asyncio.run(run())
+
+
 @pytest.mark.parametrize("broken", [ADDRESS_PREFIX, PORT_PREFIX], ids=["addresses", "node ports"])
 def test_what_one_loop_cannot_mend_does_not_keep_the_other_from_mending(broken: str) -> None:
     """The server's own loops: what was damaged before its start is mended in their first pass."""
@@ -381,6 +404,7 @@ def test_what_one_loop_cannot_mend_does_not_keep_the_other_from_mending(broken: 
             await asyncio.wait_for(mended.wait(), 30)
             assert await store.get(keys[broken]) is None
             assert await store.get(keys[healthy]) is not None
+            assert not await is_ready(server), "both must have looked at everything"
         finally:
             end_watch()
             await server.close()

@@ -27,6 +27,14 @@ _HTML = "tests/apiserver/proxying/test_html.py::"
 _EXTERNAL = "tests/apiserver/admission/test_external_ips.py::"
 
 TESTS: dict[str, tuple[str, ...]] = {
+    "net TestPortRange": (
+        "tests/api/machinery/test_port_range.py::test_a_range_of_ports",
+        "tests/api/machinery/test_port_range.py::test_what_is_no_range_of_ports",
+    ),
+    "options TestValidateServiceNodePort": (
+        "tests/app/test_options.py::test_the_range_of_node_ports_holds_the_one_of_the_api_server",
+        "tests/apiserver/builtin/test_kubernetes_service.py::test_with_a_node_port_it_is_of_that_type",
+    ),
     "ipallocator/bitmap_test Test_calculateRangeOffset": (_POOL + "test_address_bands",),
     "ipallocator/bitmap_test TestAllocate": (
         _ALLOCATE + "test_explicit_addresses_may_use_either_band", _POOL + "test_the_static_band_comes_last",
@@ -213,8 +221,6 @@ WITHOUT: dict[str, str] = {
     "networking TestAllowRelaxedServiceNameValidation": "the gate is on and cannot be turned off",
     "reconcilers/lease_test": "one server writes the endpoints; there are no leases of several",
     "reconcilers/instancecount_test": "deprecated upstream, and there is one server",
-    "net TestPortRange": "the range of node ports is a field of the server's configuration, no flag is parsed",
     "options TestValidatePublicIPServiceClusterIPRangeIPFamilies": "the address is the node's own; no flag gives one",
-    "options TestValidateServiceNodePort": "the Service of the API server has no node port",
 }
 """Upstream's tables that have no counterpart here, and why."""

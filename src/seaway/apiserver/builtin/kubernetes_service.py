@@ -72,6 +72,8 @@ def _holds(record: Record | None, wanted: Json, keys: tuple[str, ...]) -> bool:
 
 def _make_service(config: ServerConfig) -> Json:
     port = {"name": PORT_NAME, "protocol": "TCP", "port": PORT, "targetPort": config.secure_port}
+    if config.kubernetes_node_port:
+        port["nodePort"] = config.kubernetes_node_port
     return {
         "kind": "Service",
         "apiVersion": "v1",
@@ -81,7 +83,7 @@ def _make_service(config: ServerConfig) -> Json:
             "labels": {"component": "apiserver", "provider": "kubernetes"},
         },
         "spec": {
-            "type": "ClusterIP",
+            "type": "NodePort" if config.kubernetes_node_port else "ClusterIP",
             "clusterIP": first_address(config.service_cidrs[0]),
             "ipFamilyPolicy": "SingleStack",
             "ports": [port],
