@@ -14,8 +14,8 @@ from seaway.net.family import Family, family_of
 from seaway.proxy.changes import Changes
 from seaway.proxy.claims import Claims
 from seaway.proxy.config import NodeView, networks_of
-from seaway.proxy.flows.plan import FlowDuties, Resettable, collect_duties, collect_resettable
-from seaway.proxy.forwarding import ServiceForwarding, Target, forward_service, parse_address
+from seaway.proxy.flows.plan import Destination, FlowDuties, Resettable, collect_duties, collect_resettable
+from seaway.proxy.forwarding import ServiceForwarding, forward_service, parse_address
 
 
 class PlaneError(OperationalError):
@@ -54,7 +54,7 @@ class Proxier:
         """service_cidrs: the ranges at the first sync, when flows to what no Service has in them are stale."""
         self._planes = planes
         self._unclaimed: Callable[[], tuple[str, ...]] = service_cidrs
-        self._resettable: dict[Family, dict[str, dict[Target, Resettable]]] = {family: {} for family in planes}
+        self._resettable: dict[Family, dict[str, dict[Destination, Resettable]]] = {family: {} for family in planes}
         self._node = node
         self._changes = Changes()
         self._claims = {family: Claims() for family in planes}
@@ -93,7 +93,7 @@ class Proxier:
         settled = self._settled[family]
         return tuple(settled[key] for key in sorted(settled))
 
-    def resettable(self, family: Family) -> dict[Target, Resettable]:
+    def resettable(self, family: Family) -> dict[Destination, Resettable]:
         """The TCP destinations whose flows are to end when their endpoint has gone."""
         return {target: found for table in self._resettable.get(family, {}).values() for target, found in table.items()}
 
