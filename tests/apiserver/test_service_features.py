@@ -228,6 +228,33 @@ def test_an_external_name_is_exchanged_and_one_trailing_dot_is_kept() -> None:
     play(scene)
 
 
+def test_a_service_is_warned_of_at_every_write_that_is_taken_and_at_no_other() -> None:
+    """§0.4, §3.5: also when nothing of it is new, and when the write is only rehearsed."""
+    text = '299 - "spec.externalName is ignored when spec.type is not \\"ExternalName\\""'
+
+    async def scene(ask: Conversation) -> None:
+        manifest = make_service("web", externalName="a.b")
+        wrong = make_service("web", externalName="a.b", sessionAffinity="Foo")
+        replies = [
+            await ask("POST", f"{SERVICES}?dryRun=All", manifest),
+            await ask("POST", SERVICES, manifest),
+            await ask("PUT", WEB, manifest),
+            await ask.patch(WEB, {"metadata": {"labels": {"a": "b"}}}),
+        ]
+        assert [reply.headers.get("Warning") for reply in replies] == [text] * 4
+        others = [
+            await ask("POST", SERVICES, make_service("other", externalName="a.b", sessionAffinity="Foo")),
+            await ask("PUT", WEB, wrong),
+            await ask.patch(f"{WEB}/status", {"metadata": {"labels": {"a": "c"}}}),
+            await ask("GET", WEB),
+            await ask("DELETE", WEB),
+        ]
+        assert [reply.status for reply in others] == [422, 422, 200, 200, 200]
+        assert not any("Warning" in reply.headers for reply in others)
+
+    play(scene)
+
+
 # What is given back can be had again, and what is only tried is not had.
 
 SHAPES: dict[str, Json] = {

@@ -89,6 +89,8 @@ def _proxy(plan: Plan) -> Start:
         service_cidrs=plan.options.service_cidrs,
         service_routes=ServiceRoutes(NODE_LINK, plan.node_ips) if plan.way == SANDBOX else None,
         masquerade_outgoing=plan.way == HOST,
+        healthz_address=("127.0.0.1", 10256),  # on a host nobody outside needs it
+        metrics_address=("127.0.0.1", 10249),
         serves_uplinks=plan.way == HOST,
         uplink_state=plan.data.uplink_state if plan.way == HOST else None,
     )

@@ -91,6 +91,10 @@ class DataDir:
         return self.root / "kubeconfig" / f"{piece}.kubeconfig"
 
 
+IN_CLUSTER_TOKEN = Path("/var/run/secrets/kubernetes.io/serviceaccount/token")
+"""Where a Pod finds its token; the certificate of its API server's authority lies beside it."""
+
+
 def default_data_dir() -> Path:
     """`/var/lib/seaway` for root, `$XDG_STATE_HOME/seaway` for others."""
     if os.geteuid() == 0:

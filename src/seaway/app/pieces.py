@@ -7,13 +7,15 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import signal
 import sys
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 from seaway.api.machinery.errors import ApiError
-from seaway.client.kubeconfig import parse_kubeconfig
+from seaway.app.files import IN_CLUSTER_TOKEN
+from seaway.client.kubeconfig import Connection, parse_kubeconfig
 from seaway.client.requests import Client, TransportError
 from seaway.client.transport import open_client
 from seaway.net.errors import OperationalError
@@ -108,13 +110,27 @@ async def wait_for_api(client: Client) -> None:
             return
 
 
+def connect_in_cluster(*, user_agent: str) -> Client:
+    """A client of the cluster whose Pod this process is in. Raises OperationalError."""
+    host, port = os.environ.get("KUBERNETES_SERVICE_HOST", ""), os.environ.get("KUBERNETES_SERVICE_PORT", "")
+    try:
+        ca_pem, token = (IN_CLUSTER_TOKEN.parent / "ca.crt").read_text(), IN_CLUSTER_TOKEN.read_text().strip()
+    except OSError as error:
+        raise OperationalError(f"service account {IN_CLUSTER_TOKEN}: {error.strerror}; give --kubeconfig") from error
+    if not host or not port:
+        raise OperationalError("KUBERNETES_SERVICE_HOST and KUBERNETES_SERVICE_PORT are not set; give --kubeconfig")
+    server = f"https://[{host}]:{port}" if ":" in host else f"https://{host}:{port}"
+    return open_client(Connection(server=server, ca_pem=ca_pem, token=token), user_agent=user_agent)
+
+
 def run_with_client(
-    kubeconfig: Path, name: str, start: Callable[[Client, Ready], Awaitable[None]], report: Report
+    kubeconfig: Path | None, name: str, start: Callable[[Client, Ready], Awaitable[None]], report: Report
 ) -> int:
-    """A daemon that is an ordinary API client: connect, wait for the server, run."""
+    """A daemon that is an ordinary API client: connect, wait for the server, run. None: as the Pod that it is in."""
 
     async def run(on_ready: Ready) -> None:
-        client = connect(kubeconfig, user_agent=f"seaway-{name}")
+        agent = f"seaway-{name}"
+        client = connect(kubeconfig, user_agent=agent) if kubeconfig else connect_in_cluster(user_agent=agent)
         try:
             await wait_for_api(client)
             await start(client, on_ready)

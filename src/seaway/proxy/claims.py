@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from seaway.proxy.forwarding import Forwarding, ServiceForwarding, TrafficClass
+from seaway.proxy.forwarding import Forwarding, Frontend, ServiceForwarding, TrafficClass
 
 Claim = tuple[str, str, int]
 Rank = tuple[int, tuple[str, str]]
@@ -80,6 +80,11 @@ class Claims:
             inside = sorted(p for p in ports if f.frontend.port <= p <= f.frontend.last_port and p != own)
             found.append(replace(f, except_ports=tuple(inside)))
         return (*(f for f in kept if not f.frontend.last_port and f not in covered), *found)
+
+    def find_lost(self, forwarding: ServiceForwarding) -> list[tuple[Frontend, str]]:
+        """The frontends of the Service that another owns, and who does."""
+        owners = ((f.frontend, self._owner(f.frontend.claim)) for f in forwarding.forwardings)
+        return [(frontend, owner) for frontend, owner in owners if owner != forwarding.service]
 
     def _owner(self, claim: Claim) -> str:
         claimants = self._by_claim[claim]

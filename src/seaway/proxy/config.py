@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import enum
 import ipaddress
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from seaway.net.family import Family
 
@@ -17,6 +20,23 @@ class ServiceRoutes:
     sources: tuple[str, ...]
 
 
+class DetectLocal(enum.Enum):
+    """How Pods are told from other sources. Rule: spec "proxy" §3.5."""
+
+    CLUSTER_CIDR = "ClusterCIDR"
+    NODE_CIDR = "NodeCIDR"
+    BRIDGE_INTERFACE = "BridgeInterface"
+    INTERFACE_NAME_PREFIX = "InterfaceNamePrefix"
+
+
+@dataclass(frozen=True, slots=True)
+class PodLinks:
+    """The link that Pods come in by, or all whose names start so."""
+
+    name: str
+    is_prefix: bool = False
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ProxyConfig:
     """Immutable settings of one proxy. Rule: spec "proxy" §3.5, §4.1."""
@@ -25,6 +45,13 @@ class ProxyConfig:
     families: tuple[Family, ...] = (Family.IPV4, Family.IPV6)
     cluster_cidrs: tuple[str, ...] = ()
     """Pod ranges. A source inside is the cluster's own and keeps its address. Empty: no source is known to be."""
+    detect_local: DetectLocal = DetectLocal.CLUSTER_CIDR
+    """NODE_CIDR: `cluster_cidrs` are those of the Node object, which are followed."""
+    pod_link: str = ""
+    """The link, or the prefix of links, that Pods come in by, for the two modes that go by it."""
+    node_ip: str = ""
+    """The node's primary address of its family; "": as the Node object says."""
+    masquerade_bit: int = 14
     service_cidrs: tuple[str, ...] = ()
     """Service ranges, besides those of ServiceCIDR objects, which are followed. New connections to an address in them
     that no Service has are dropped."""
@@ -40,10 +67,47 @@ class ProxyConfig:
     uplink_state: Path | None = None
     """Where it is kept which links forward because of us; needed to serve uplinks, and to stop serving them."""
     table: str = "seaway"
+    host_name: str = ""
+    """The host's own name, for Events; "": that of the Node."""
+    healthz_address: tuple[str, int] | None = None
+    """Where `/healthz` and `/livez` are; None: nowhere."""
+    metrics_address: tuple[str, int] | None = None
+    """Where `/metrics`, `/proxyMode` and `/configz` are; None: nowhere."""
+    bind_address_hard_fail: bool = False
+    """An address that is not free ends the proxy; else it is tried again and again."""
+    oom_score: int | None = None
+    """How late the kernel ends this process when memory is short; None: as it was."""
+    sysctls: Mapping[str, int] | None = field(default=None, hash=False)
+    """What is written under /proc/sys once at the start; None: the defaults."""
+    sysctls_must_do: bool = False
+    """A sysctl that cannot be set ends the proxy; else it is a warning."""
+    configuration_file: Path | None = None
+    """When its content changes, the proxy ends, for its supervisor to start it anew."""
+    replaces: bool = False
+    """Remove the tables of stock kube-proxy once our rules are in place; else they are left alone."""
+    shown: Mapping[str, Any] = field(default_factory=dict, hash=False)
+    """The configuration in the form of KubeProxyConfiguration, for `/configz`."""
 
     def __post_init__(self) -> None:
         if self.serves_uplinks and self.uplink_state is None:
             raise ValueError("serves_uplinks without uplink_state: what was changed could not be restored")
+        if self.detect_local in _BY_LINK and not self.pod_link:
+            raise ValueError(f"{self.detect_local.value} without pod_link: no source would be a Pod")
+
+    @property
+    def pod_links(self) -> PodLinks | None:
+        """The links that Pods are known by; None: they are known by their addresses."""
+        if self.detect_local not in _BY_LINK:
+            return None
+        return PodLinks(self.pod_link, self.detect_local is DetectLocal.INTERFACE_NAME_PREFIX)
+
+    @property
+    def first_view(self) -> NodeView:
+        """What is known of the node before its object has been seen."""
+        return NodeView(self.node_name, "", (self.node_ip,) if self.node_ip else (), fixed_address=self.node_ip)
+
+
+_BY_LINK = (DetectLocal.BRIDGE_INTERFACE, DetectLocal.INTERFACE_NAME_PREFIX)
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +117,9 @@ class NodeView:
     name: str
     zone: str = ""
     addresses: tuple[str, ...] = ()
+    pod_cidrs: tuple[str, ...] = ()
+    fixed_address: str = ""
+    """One that stays, whatever the Node object says."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +153,15 @@ def networks_of(cidrs: tuple[str, ...], family: Family) -> tuple[str, ...]:
     """The networks of `family` in canonical form, in the given order."""
     networks = (ipaddress.ip_network(cidr, strict=False) for cidr in cidrs)
     return tuple(str(n) for n in networks if n.version == _version(family))
+
+
+def is_network(text: str) -> bool:
+    """Whether it is a CIDR of either family."""
+    try:
+        ipaddress.ip_network(text, strict=False)
+    except ValueError:
+        return False
+    return "/" in text
 
 
 def _version(family: Family) -> int:

@@ -33,6 +33,8 @@ ANNOTATION_RESET_AFTER = "seaway.dev/reset-after"
 MAX_RESET_SECONDS = 86400.0
 DEFAULT_AFFINITY_SECONDS = 10800  # the API's default; absent only in objects that no API server wrote
 MAX_PORT = 65535
+MAX_ENDPOINTS = 8192
+"""Of one port of a Service in one family: each takes a chain and a map. More are not served."""
 PROTOCOLS = frozenset(("TCP", "UDP", "SCTP"))
 
 
@@ -136,6 +138,10 @@ class ServiceForwarding:
     """Why ranges of ports that the Service asks for are not served."""
     range_hairpins: tuple[tuple[str, str], ...] = ()
     """(protocol, address) of endpoints on this node that serve a range, and may be asked by themselves."""
+    health_port: int = 0
+    """Where load balancers ask whether this node has endpoints; 0: nowhere."""
+    local_ready: int = 0
+    """Distinct addresses of ready endpoints on this node, if there is a health port."""
 
     @property
     def is_sticky(self) -> bool:
@@ -178,6 +184,7 @@ def forward_service(
             forwardings.extend(served)
             range_hairpins.update((port.protocol, e.address) for e in choice.reachable if e.node_name == node.name)
     key = object_key(service.metadata)
+    health_port = find_health_port(service)
     return ServiceForwarding(
         service=key,
         family=family,
@@ -185,10 +192,25 @@ def forward_service(
         cluster_ip=cluster_ip,
         forwardings=tuple(forwardings),
         hairpins=tuple(sorted(hairpins)),
-        reset_after_seconds=_reset_after(service),
         range_refusals=refusals,
         range_hairpins=tuple(sorted(range_hairpins)),
+        reset_after_seconds=parse_reset_after(service),
+        health_port=health_port,
+        local_ready=_count_local_ready(endpoints, node) if health_port else 0,
     )
+
+
+def find_health_port(service: Service) -> int:
+    """The health-check port; 0: none. Rule: spec "proxy" §1.4 (only load balancers under the Local policy)."""
+    spec = service.spec
+    is_asked = spec.type == "LoadBalancer" and spec.external_traffic_policy == "Local"
+    return spec.health_check_node_port if is_asked and 0 < spec.health_check_node_port <= MAX_PORT else 0
+
+
+def _count_local_ready(endpoints: Mapping[tuple[str, str], Mapping[Target, ServingEndpoint]], node: NodeView) -> int:
+    """Distinct addresses over all ports. Rule: spec "proxy" §7.1 (what terminates does not count)."""
+    found = (endpoint for of_port in endpoints.values() for endpoint in of_port.values())
+    return len({e.address for e in found if e.node_name == node.name and e.ready})
 
 
 def group_endpoints(
@@ -215,7 +237,10 @@ def group_endpoints(
                     if address is None:
                         continue
                     target = Target(address, port.port)
-                    if target not in found or not endpoint.is_terminating:
+                    is_new = target not in found
+                    if is_new and len(found) >= MAX_ENDPOINTS:
+                        continue
+                    if is_new or not endpoint.is_terminating:
                         found[target] = _resolve(endpoint, target, weights.get(text, weight))
     return grouped
 
@@ -256,7 +281,7 @@ def _forward_port(
     policies = read_policies(service, has_external=bool(external))
     internal_local, external_local = policies.internal_local, policies.external_local
     choice = choose_for_port(known, policies, node)
-    keeps_flows = port.protocol == "UDP" or (port.protocol == "TCP" and _reset_after(service) is not None)
+    keeps_flows = port.protocol == "UDP" or (port.protocol == "TCP" and parse_reset_after(service) is not None)
     served = tuple(Target(e.address, e.port) for e in known if e.serving) if keeps_flows else ()
     forwarding = functools.partial(
         Forwarding,
@@ -376,7 +401,7 @@ def _targets(endpoints: tuple[ServingEndpoint, ...] | None) -> tuple[Target, ...
     return tuple(Target(e.address, e.port) for e, count in zip(endpoints, turns, strict=True) for _ in range(count))
 
 
-def _reset_after(service: Service) -> float | None:
+def parse_reset_after(service: Service) -> float | None:
     """The annotation's duration, at most a day; None without one, or when it cannot be read."""
     text = service.metadata.annotations.get(ANNOTATION_RESET_AFTER, "")
     if not text:

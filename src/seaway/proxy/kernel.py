@@ -8,7 +8,7 @@ import ipaddress
 import os
 import socket
 import struct
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
 from seaway.net.family import Family
@@ -224,11 +224,14 @@ SYSCTLS = {
 CONNTRACK_PER_CPU, CONNTRACK_MIN, CONNTRACK_MAX = 32768, 131072, 1048576
 
 
-def apply_sysctls() -> list[str]:
-    """Set what the proxy needs; what could not be set, each with its reason. A larger table of flows is left alone."""
+def apply_sysctls(asked: Mapping[str, int] | None = None) -> list[str]:
+    """Set what the proxy needs; what could not be set, each with its reason. A larger table of flows is left alone.
+
+    asked: what is wanted; None: the defaults.
+    """
     scaled = CONNTRACK_PER_CPU * (os.cpu_count() or 1)
     limit = "net/netfilter/nf_conntrack_max"
-    wanted = SYSCTLS | {limit: min(max(scaled, CONNTRACK_MIN), CONNTRACK_MAX)}
+    wanted = SYSCTLS | {limit: min(max(scaled, CONNTRACK_MIN), CONNTRACK_MAX)} if asked is None else asked
     refused: list[str] = []
     for name, value in wanted.items():
         path = Path("/proc/sys") / name
@@ -239,6 +242,15 @@ def apply_sysctls() -> list[str]:
         except (OSError, ValueError) as error:
             refused.append(f"{name.replace('/', '.')}={value}: {getattr(error, 'strerror', None) or error}")
     return refused
+
+
+def apply_oom_score(score: int) -> str:
+    """Tell the kernel how late to end this process; why it could not be told, or ""."""
+    try:
+        Path("/proc/self/oom_score_adj").write_text(str(score))
+    except OSError as error:
+        return error.strerror or str(error)
+    return ""
 
 
 def find_supported_families(families: Iterable[Family]) -> tuple[Family, ...]:

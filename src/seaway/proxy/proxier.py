@@ -13,9 +13,10 @@ from seaway.net.errors import OperationalError
 from seaway.net.family import Family, family_of
 from seaway.proxy.changes import Changes
 from seaway.proxy.claims import Claims
-from seaway.proxy.config import NodeView, networks_of
+from seaway.proxy.complaints import Complaint, find_complaints
+from seaway.proxy.config import NodeView, is_network, networks_of
 from seaway.proxy.flows.plan import Destination, FlowDuties, Resettable, collect_duties, collect_resettable
-from seaway.proxy.forwarding import ServiceForwarding, forward_service, parse_address
+from seaway.proxy.forwarding import Frontend, ServiceForwarding, forward_service, parse_address
 
 
 class PlaneError(OperationalError):
@@ -25,8 +26,11 @@ class PlaneError(OperationalError):
 class Plane(Protocol):
     """One family of one data plane."""
 
-    def sync(self, changed: Mapping[str, ServiceForwarding | None], node: NodeView) -> None:
-        """Take these Services (None: gone) and this view of the node. Raises PlaneError."""
+    def sync(self, changed: Mapping[str, ServiceForwarding | None], node: NodeView) -> bool:
+        """Take these Services (None: gone) and this view of the node. Raises PlaneError.
+
+        Returns whether all was compared, not only what changed.
+        """
 
     def verify(self) -> None:
         """See whether somebody else changed what is ours; the next sync mends it. Never raises."""
@@ -37,6 +41,12 @@ class SyncReport:
     """What a sync did. `flows`: families whose UDP flows are to be looked at."""
 
     services: int = 0
+    touched: tuple[str, ...] = ()
+    """The Services that changed, and those that won or lose a claim by them."""
+    seconds: Mapping[Family, float] = field(default_factory=dict)
+    failed: frozenset[Family] = frozenset()
+    full: frozenset[Family] = frozenset()
+    """Families in which all was compared, not only what changed."""
     flows: Mapping[Family, FlowDuties] = field(default_factory=dict)
     failures: tuple[PlaneError, ...] = ()
 
@@ -50,9 +60,14 @@ class Proxier:
         node: NodeView,
         *,
         service_cidrs: Callable[[], tuple[str, ...]] = tuple,
+        clock: Callable[[], float] = lambda: 0.0,
     ) -> None:
-        """service_cidrs: the ranges at the first sync, when flows to what no Service has in them are stale."""
+        """service_cidrs: the ranges at the first sync, when flows to what no Service has in them are stale.
+
+        clock: what syncs are timed with.
+        """
         self._planes = planes
+        self._clock = clock
         self._unclaimed: Callable[[], tuple[str, ...]] = service_cidrs
         self._resettable: dict[Family, dict[str, dict[Destination, Resettable]]] = {family: {} for family in planes}
         self._node = node
@@ -93,6 +108,25 @@ class Proxier:
         settled = self._settled[family]
         return tuple(settled[key] for key in sorted(settled))
 
+    def complaints(self, key: str) -> tuple[Complaint, ...]:
+        """What of the Service cannot be served, and why."""
+        service = self._changes.services.get(key)
+        if service is None:
+            return ()
+        lost: list[tuple[Frontend, str]] = []
+        for family, claims in self._claims.items():
+            if (claimed := self._claimed[family].get(key)) is not None:
+                lost.extend(claims.find_lost(claimed))
+        return find_complaints(service, self._changes.slices_of(key), lost)
+
+    def forwarding(self, family: Family, key: str) -> ServiceForwarding | None:
+        """What the Service is given; None: nothing, or there is none."""
+        return self._settled[family].get(key)
+
+    def service(self, key: str) -> Service | None:
+        """The Service as it is known."""
+        return self._changes.services.get(key)
+
     def resettable(self, family: Family) -> dict[Destination, Resettable]:
         """The TCP destinations whose flows are to end when their endpoint has gone."""
         return {target: found for table in self._resettable.get(family, {}).values() for target, found in table.items()}
@@ -108,8 +142,14 @@ class Proxier:
         failures: list[PlaneError] = []
         duties: dict[Family, FlowDuties] = {}
         unclaimed, self._unclaimed = self._unclaimed(), tuple
+        touched = set(taken)
+        seconds: dict[Family, float] = {}
+        failed: set[Family] = set()
+        full: set[Family] = set()
         for family, plane in self._planes.items():
+            begun = self._clock()
             changed = self._forward(taken, family)
+            touched.update(changed)
             before = {key: self._settled[family].get(key) for key in changed}
             for key, forwarding in changed.items():
                 _put(self._settled[family], key, forwarding)
@@ -117,14 +157,25 @@ class Proxier:
                 if forwarding is not None and (table := collect_resettable(forwarding)):
                     self._resettable[family][key] = table
             try:
-                plane.sync(changed, self._node)
+                if plane.sync(changed, self._node):
+                    full.add(family)
             except PlaneError as error:
                 failures.append(error)
+                failed.add(family)
+            seconds[family] = self._clock() - begun
             pairs = ((before[key], new) for key, new in changed.items())
             found = collect_duties(pairs, unclaimed=networks_of(unclaimed, family))
             if not found.is_empty:
                 duties[family] = found
-        return SyncReport(len(taken), duties, tuple(failures))
+        return SyncReport(
+            services=len(taken),
+            touched=tuple(sorted(touched)),
+            seconds=seconds,
+            failed=frozenset(failed),
+            full=frozenset(full),
+            flows=duties,
+            failures=tuple(failures),
+        )
 
     def _forward(self, keys: tuple[str, ...], family: Family) -> dict[str, ServiceForwarding | None]:
         """What these Services, and those that win or lose a claim by them, are given; only what differs."""
@@ -159,8 +210,13 @@ def view_node(node: Node, before: NodeView) -> NodeView:
             for family in Family:
                 if (address := parse_address(text, family)) is not None:
                     primary[family] = address
+    if before.fixed_address:
+        primary[family_of(before.fixed_address)] = before.fixed_address
     addresses = tuple(primary[family] for family in Family if family in primary)
-    return NodeView(before.name, node.metadata.labels.get(LABEL_ZONE, ""), addresses)
+    told = node.spec.pod_cidrs or tuple(filter(None, (node.spec.pod_cidr,)))
+    pod_cidrs = tuple(cidr for cidr in told if is_network(cidr))
+    zone = node.metadata.labels.get(LABEL_ZONE, "")
+    return NodeView(before.name, zone, addresses, pod_cidrs or before.pod_cidrs, before.fixed_address)
 
 
 def _put(forwardings: dict[str, ServiceForwarding], key: str, forwarding: ServiceForwarding | None) -> None:

@@ -11,6 +11,7 @@ import errno
 import gc
 import logging
 import math
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -23,19 +24,23 @@ from seaway.api.service.types import Service
 from seaway.api.servicecidr.types import ServiceCIDR
 from seaway.client.requests import Client
 from seaway.client.run import Change, Informer, run_all
+from seaway.net.errors import OperationalError
 from seaway.net.family import Family
-from seaway.proxy.config import NodeView, ProxyConfig
+from seaway.proxy.config import ProxyConfig
 from seaway.proxy.flows.run import FlowKeeper
 from seaway.proxy.forwarding import LABEL_PROXY_NAME
 from seaway.proxy.kernel import (
+    apply_oom_score,
     apply_sysctls,
     find_supported_families,
     list_interface_addresses,
 )
 from seaway.proxy.nftables.kernel import NftKernel
 from seaway.proxy.nftables.plane import NftablesPlane, NftError
-from seaway.proxy.proxier import Plane, PlaneError, Proxier, SyncReport
+from seaway.proxy.proxier import Plane, Proxier, SyncReport
 from seaway.proxy.ranges.kernel import RouteError, ServiceRanges
+from seaway.proxy.replacing.run import take_over
+from seaway.proxy.telling.run import Teller
 from seaway.proxy.uplinks.kernel import Uplinks, restore
 
 __all__ = ["ProxyConfig", "cleanup", "run"]
@@ -44,6 +49,8 @@ log = logging.getLogger(__name__)
 
 VERIFY_SECONDS = 30.0  # how long a table that somebody else deleted may be missing (spec "proxy" §14)
 RETRY_SECONDS = (0.1, 1.0, 5.0, 30.0)
+FILE_SECONDS = 2.0
+"""How often the configuration's file is looked at."""
 SERVICE_CIDRS_SECONDS = 2.0
 """How long a start waits for the list of ServiceCIDRs: servers before 1.33 have none. It is followed when it comes."""
 _HOPELESS = frozenset((errno.EPERM, errno.EACCES, errno.EOPNOTSUPP))
@@ -56,8 +63,12 @@ async def run(config: ProxyConfig, client: Client, *, on_ready: Callable[[], Non
     when it is not known what an earlier proxy changed.
     Rule: spec "proxy" §11.2 (what is watched), §11.3 (what stays).
     """
-    for refused in apply_sysctls():
+    for refused in apply_sysctls(config.sysctls):
+        if config.sysctls_must_do:
+            raise OperationalError(f"could not set conntrack parameters from kube-proxy configuration: {refused}")
         log.warning("sysctl=%s", refused)
+    if config.oom_score is not None and (refused := apply_oom_score(config.oom_score)):
+        log.warning("oom_score_adj=%d error=%r", config.oom_score, refused)
     uplinks = _find_uplinks(config)
     kernel = NftKernel()
     try:
@@ -65,21 +76,50 @@ async def run(config: ProxyConfig, client: Client, *, on_ready: Callable[[], Non
         families = find_supported_families(config.families)
         ranges = ServiceRanges(config, families, is_complete=lambda: cidrs.is_synced)
         planes = _make_planes(config, kernel, uplinks, ranges)
-        proxier = Proxier(planes, NodeView(config.node_name), service_cidrs=lambda: ranges.accepted)
-        loop = _Loop(proxier, uplinks, ranges)
+        proxier = Proxier(planes, config.first_view, service_cidrs=lambda: ranges.accepted, clock=time.perf_counter)
+
+        def on_synced() -> None:
+            take_over(kernel, families, replaces=config.replaces)
+            on_ready()
+
+        teller = Teller(config, client, proxier, families, list_addresses=_InterfaceAddresses())
+        loop = _Loop(proxier, uplinks, ranges, teller)
         informers = _make_informers(config, client, loop)
         cidrs.subscribe(loop.on_service_cidr)
         async with asyncio.TaskGroup() as group:
             group.create_task(run_all(*informers, cidrs))
+            group.create_task(teller.run())
+            if config.configuration_file is not None:
+                group.create_task(_watch_file(config.configuration_file))
             for informer in informers:
                 await informer.wait_synced()
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(cidrs.wait_synced(), SERVICE_CIDRS_SECONDS)
-            await loop.run(on_ready)
-    except* PlaneError as errors:
+            try:
+                await loop.run(on_synced)
+            finally:
+                await teller.close()
+    except* OperationalError as errors:
         raise errors.exceptions[0] from None
     finally:
         kernel.close()
+
+
+async def _watch_file(path: Path) -> None:
+    """Until its content changes. Raises OperationalError then. Rule: spec "proxy" §10.1."""
+
+    def look() -> bytes | None:
+        try:
+            return path.read_bytes()
+        except OSError:
+            return None  # while it is being replaced
+
+    before = look()
+    while True:
+        await asyncio.sleep(FILE_SECONDS)
+        if (now := await asyncio.to_thread(look)) is not None and now != before:
+            break
+    raise OperationalError("content of the proxy server's configuration file was updated")
 
 
 def cleanup(table: str = "seaway", *, uplink_state: Path | None = None) -> None:
@@ -156,10 +196,11 @@ class _InterfaceAddresses:
 class _Loop:
     """One sync at a time; what arrives meanwhile is the next one's."""
 
-    def __init__(self, proxier: Proxier, uplinks: Uplinks | None, ranges: ServiceRanges) -> None:
+    def __init__(self, proxier: Proxier, uplinks: Uplinks | None, ranges: ServiceRanges, teller: Teller) -> None:
         self._proxier = proxier
         self._uplinks = uplinks
-        self._flows = FlowKeeper(proxier)
+        self._teller = teller
+        self._flows = FlowKeeper(proxier, teller.figures.observe_flows)
         self._ranges = ranges
         self._must_see_uplinks = True
         self._must_see_ranges = True
@@ -167,10 +208,12 @@ class _Loop:
 
     def on_service(self, change: Change[Service]) -> None:
         self._proxier.set_service(change.key, change.new)
+        self._teller.on_service()
         self._wake.set()
 
     def on_slice(self, change: Change[EndpointSlice]) -> None:
         self._proxier.set_slice(change.key, change.new)
+        self._teller.on_slice(change)
         self._wake.set()
 
     def on_service_cidr(self, change: Change[ServiceCIDR]) -> None:
@@ -179,12 +222,14 @@ class _Loop:
             self._wake.set()
 
     def on_node(self, change: Change[Node]) -> None:
+        self._teller.on_node(change.new)
         if self._proxier.set_node(change.new):
             self._must_see_uplinks = True
             self._wake.set()
 
     async def run(self, on_ready: Callable[[], None]) -> None:
         """Sync, and sync again when something came, when it failed, or to see whether the table is still there."""
+        self._teller.start()
         failures = await self._start()
         log.info("ready services=%d", self._proxier.service_count)
         on_ready()
@@ -226,6 +271,7 @@ class _Loop:
         self._prepare_uplinks()
         is_time_for_ranges = self._prepare_ranges()
         report = self._proxier.sync()
+        self._teller.note(report)
         if is_time_for_ranges:
             report = self._route(report)
         if self._uplinks is not None and not report.failures:
@@ -233,6 +279,7 @@ class _Loop:
         for error in report.failures:
             log.error("sync=failed error=%r", str(error))
         await self._flows.follow(report)
+        await self._teller.follow(report)
         return report
 
     def _prepare_uplinks(self) -> None:

@@ -199,8 +199,9 @@ class _Walk:
                 return False
             case IsTranslated():
                 return state.is_translated
-            case ArrivesBy(link):
-                return packet.arrives_by == link
+            case ArrivesBy(link, negate, is_prefix):
+                found = packet.arrives_by.startswith(link) if is_prefix else packet.arrives_by == link
+                return found is not negate
             case LeavesBy(link, negate):
                 leaves_by = "lo" if packet.destination in self._host else packet.leaves_by
                 return (leaves_by == link) is not negate

@@ -139,5 +139,6 @@ def test_any_path_is_one_line_of_a_request_to_the_target(path: str) -> None:
         assert "#" in path
         return
     first, host, *rest = render_request(HTTPTarget("http", "192.0.2.1", 80, reading.check.rest), "me").split(b"\r\n")
-    assert (first, host) == (f"GET /{path} HTTP/1.1".encode().replace(b"? ", b" "), b"Host: 192.0.2.1:80")
+    asked = path.removesuffix("?") if path.count("?") == 1 else path  # a query without a word is none
+    assert (first, host) == (f"GET /{asked} HTTP/1.1".encode(), b"Host: 192.0.2.1:80")
     assert len(rest) == 5

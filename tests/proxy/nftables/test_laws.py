@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from seaway.net.family import Family
-from seaway.proxy.config import NodePortAddresses
+from seaway.proxy.config import NodePortAddresses, PodLinks
 from seaway.proxy.forwarding import (
     Forwarding,
     Frontend,
@@ -44,6 +44,7 @@ CONFIGS = (
     RenderConfig(FAMILY, cluster_cidrs=("10.0.0.0/8",), node_ports=NodePortAddresses(addresses=("192.0.2.1",))),
     RenderConfig(FAMILY, masquerade_all=True, node_ports=NodePortAddresses(is_all=True)),
     RenderConfig(FAMILY, cluster_cidrs=("10.0.0.0/8",), masquerade_outgoing=True, guarded_links=("eth0", "eth1")),
+    RenderConfig(FAMILY, pod_links=PodLinks("veth", is_prefix=True), mark=1 << 3),
 )
 
 targets = st.lists(

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
+import msgspec
 import pytest
 
+from seaway.api.node.types import Node
+from seaway.proxy.config import DetectLocal
 from seaway.proxy.nftables.objects import Ruleset
+from seaway.proxy.nftables.text import render_text
 from seaway.testing.packets import DROPPED, REJECTED, Fate, Packet, trace
 from tests.proxy.scene import HOST, LOCAL_IN, LOCAL_OUT, NODE, RANGES, VIP, Scene, describe
 
@@ -215,3 +219,53 @@ def test_an_endpoint_outside_the_cluster_sees_the_node() -> None:
 def test_a_guarded_link_forwards_for_the_cluster_only(packet: Packet, expected: Fate) -> None:
     """Rule: design.md §12."""
     assert trace(build("L+", {}, {}, ("up0", "up1")), packet, host=HOST) == {expected}
+
+
+BRIDGE = {"detect_local": DetectLocal.BRIDGE_INTERFACE, "pod_link": "cbr0", "cluster_cidrs": ()}
+PREFIX = {"detect_local": DetectLocal.INTERFACE_NAME_PREFIX, "pod_link": "veth", "cluster_cidrs": ()}
+BY_LINK: dict[str, tuple[dict[str, Any], str, str, dict[str, Any], str]] = {
+    "what comes in by the bridge is a Pod": (BRIDGE, "cbr0", "cluster", {}, "L1 p R2 p"),
+    "what comes in by another link is none": (BRIDGE, "eth0", "cluster", {}, "L1 m R2 m"),
+    "a bridge's name is no prefix": (BRIDGE, "cbr01", "cluster", {}, "L1 m R2 m"),
+    "what the node sends comes in by none": (BRIDGE, "", "cluster", {}, "L1 m R2 m"),
+    "a link whose name starts so": (PREFIX, "veth7a", "cluster", {}, "L1 p R2 p"),
+    "a link whose name does not": (PREFIX, "eth0", "cluster", {}, "L1 m R2 m"),
+    "a Pod is short-circuited under the external Local policy": (PREFIX, "veth1", "node", LOCAL_OUT, "L1 p R2 p"),
+    "others are not": (PREFIX, "eth0", "node", LOCAL_OUT, "L1 p"),
+}
+
+
+@pytest.mark.parametrize(("config", "link", "target", "spec", "fates"), BY_LINK.values(), ids=BY_LINK.keys())
+def test_pods_are_known_by_their_link(
+    config: dict[str, Any], link: str, target: str, spec: dict[str, Any], fates: str
+) -> None:
+    """Rule: spec "proxy" §3.5. The source is no Pod's by its address."""
+    address, port = (VIP, 80) if target == "cluster" else (NODE, 3001)
+    packet = Packet("198.51.100.7", address, port, arrives_by=link)
+    found = trace(build("L+ R+", spec, config), packet, host=HOST)
+    assert describe(frozenset(found)) == fates
+
+
+def test_pods_of_this_node_are_known_by_what_the_node_object_says() -> None:
+    scene = make("L+ R+", {}, {"detect_local": DetectLocal.NODE_CIDR})
+    scene.sync()
+    packet = Packet("198.51.100.7", VIP, 80)
+
+    def fates() -> str:
+        return describe(frozenset(trace(scene.ruleset(), packet, host=HOST)))
+
+    assert fates() == "L1 p R2 p", "nobody is known to be from outside yet"
+    wire = {"metadata": {"name": "N"}, "spec": {"podCIDRs": ["203.0.113.0/24", "nonsense"]}}
+    scene.proxier.set_node(msgspec.convert(wire, Node))
+    scene.sync()
+    assert fates() == "L1 m R2 m"
+    wire["spec"] = {"podCIDR": "198.51.100.0/24"}
+    scene.proxier.set_node(msgspec.convert(wire, Node))
+    scene.sync()
+    assert fates() == "L1 p R2 p"
+
+
+def test_the_mark_is_the_configured_bit() -> None:
+    text = render_text(build("L+", {}, {"masquerade_bit": 4}))
+    assert "meta mark | 0x00000010" in text
+    assert "0x00004000" not in text

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Callable
 
 from seaway.net.family import Family
 from seaway.proxy.flows.plan import Flow, FlowDuties, choose_stale, merge_duties, plan_resets
@@ -16,8 +17,10 @@ log = logging.getLogger(__name__)
 class FlowKeeper:
     """What is to be looked at, until it has been: neither a failed sync nor an unreadable kernel loses any of it."""
 
-    def __init__(self, proxier: Proxier) -> None:
+    def __init__(self, proxier: Proxier, on_looked: Callable[[Family, float, int], None] | None = None) -> None:
+        """on_looked: told of each look: the family, its seconds, and how many flows were forgotten."""
         self._proxier = proxier
+        self._on_looked = on_looked
         self._duties: dict[Family, FlowDuties] = {}
         self._waiting: dict[Family, dict[Flow, float]] = {}
         self.wakes_at: float | None = None
@@ -56,6 +59,8 @@ class FlowKeeper:
             return
         self._duties.pop(family, None)
         self._waiting[family] = waiting
+        if self._on_looked is not None:
+            self._on_looked(family, asyncio.get_running_loop().time() - now, count)
         if count:
             log.info(
                 "conntrack family=%s forgotten_udp_flows=%d reset_tcp_flows=%d", family.value, len(stale), len(ended)

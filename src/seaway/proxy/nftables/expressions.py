@@ -168,8 +168,8 @@ class RuleEncoder:
                 return _test_bit(_expression("ct", pack_u32(2, _CT_STATE), pack_u32(1, 1)), _CT_STATE_REPLY)
             case IsTranslated():
                 return _test_bit(_expression("ct", pack_u32(2, _CT_STATUS), pack_u32(1, 1)), _CT_STATUS_DNAT)
-            case ArrivesBy(link):
-                return _compare_link(_META_IIFNAME, link, equal=True)
+            case ArrivesBy(link, negate, is_prefix):
+                return _compare_link(_META_IIFNAME, link, equal=not negate, is_prefix=is_prefix)
             case LeavesBy(link, negate):
                 return _compare_link(_META_OIFNAME, link, equal=not negate)
             case IsMarked(mask):
@@ -245,8 +245,9 @@ def _compare(value: bytes, *, equal: bool) -> bytes:
     return _expression("cmp", pack_u32(1, 1), pack_u32(2, 0 if equal else 1), _data(3, value))
 
 
-def _compare_link(key: int, link: str, *, equal: bool) -> list[bytes]:
-    name = link.encode().ljust(_LINK_NAME_BYTES, b"\0")
+def _compare_link(key: int, link: str, *, equal: bool, is_prefix: bool = False) -> list[bytes]:
+    """Of a prefix only its own bytes are compared."""
+    name = link.encode() if is_prefix else link.encode().ljust(_LINK_NAME_BYTES, b"\0")
     return [_expression("meta", pack_u32(2, key), pack_u32(1, 1)), _compare(name, equal=equal)]
 
 

@@ -25,6 +25,7 @@ from seaway.proxy.nftables.netlink import (
     GETRULE,
     GETSET,
     GETSETELEM,
+    GETTABLE,
     SEND_LIMIT,
     SUBSYSTEM,
     Batch,
@@ -165,6 +166,21 @@ class NftKernel:
             raise NftError(_name(family, table), "listing", error.errno or 0, _reason(error.errno or 0)) from error
         wanted = encode_rules(want.structure, family=family, table=table)
         return frozenset(name for name, rules in wanted.items() if not are_same_rules(found.get(name, []), rules))
+
+    def has_table(self, family: Family, table: str) -> bool:
+        """Whether anybody made such a table. Raises NftError."""
+        try:
+            self._link.request(SUBSYSTEM << 8 | GETTABLE, encode_reference(family, table))
+        except FileNotFoundError:
+            return False
+        except OSError as error:
+            raise NftError(_name(family, table), "listing", error.errno or 0, _reason(error.errno or 0)) from error
+        return True
+
+    def list_chains(self, family: Family) -> list[tuple[str, str]]:
+        """(table, name) of every chain of the family, whosever it is. Raises OSError."""
+        messages = self._link.dump(SUBSYSTEM << 8 | GETCHAIN, encode_reference(family, "")[:4])
+        return [decode_chain(message.payload)[:2] for message in messages]
 
     def delete(self, family: Family, table: str) -> None:
         """Remove the table; it may be absent. Raises NftError."""

@@ -137,9 +137,14 @@ class IsTranslated:
 
 @dataclass(frozen=True, slots=True)
 class ArrivesBy:
-    """The packet came in by the link of this name."""
+    """The packet came in by the link of this name, or by another when negated.
+
+    is_prefix: by one whose name starts so. A packet that the node itself sends came in by none.
+    """
 
     link: str
+    negate: bool = False
+    is_prefix: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,14 @@ from dataclasses import replace
 from typing import Protocol
 
 from seaway.net.family import Family
-from seaway.proxy.config import NodePortAddresses, NodeView, ProxyConfig, choose_node_port_addresses, networks_of
+from seaway.proxy.config import (
+    DetectLocal,
+    NodePortAddresses,
+    NodeView,
+    ProxyConfig,
+    choose_node_port_addresses,
+    networks_of,
+)
 from seaway.proxy.forwarding import ServiceForwarding
 from seaway.proxy.nftables.affinity import Entry as Remembered
 from seaway.proxy.nftables.affinity import Moves, Place, Sticky, choose_entries, find_sticky, plan_moves
@@ -347,9 +354,14 @@ class NftablesPlane:
         self._guarded_links = guarded_links
         self.table = NftablesTable(kernel, render_config(config, family))
 
-    def sync(self, changed: Mapping[str, ServiceForwarding | None], node: NodeView) -> None:
-        """Bring the table in step. Raises NftError; what was given is not lost by it."""
+    def sync(self, changed: Mapping[str, ServiceForwarding | None], node: NodeView) -> bool:
+        """Bring the table in step. Raises NftError; what was given is not lost by it.
+
+        Returns whether the kernel's table was not believed to be in step before.
+        """
+        was_in_step = self.table.is_in_step
         self.table.sync(changed, self._render_config(node))
+        return not was_in_step
 
     def verify(self) -> None:
         """Compare digests; what differs, or cannot be read, is read whole by the next sync."""
@@ -361,6 +373,8 @@ class NftablesPlane:
         config = self._config
         if self._service_cidrs is not None:
             config = replace(config, service_cidrs=self._service_cidrs())
+        if config.detect_local is DetectLocal.NODE_CIDR:
+            config = replace(config, cluster_cidrs=node.pod_cidrs)
         return render_config(config, self._family, ports, self._guarded_links())
 
 
@@ -377,6 +391,8 @@ def render_config(
         cluster_cidrs=networks_of(config.cluster_cidrs, family),
         service_cidrs=networks_of(config.service_cidrs, family),
         masquerade_all=config.masquerade_all,
+        pod_links=config.pod_links,
+        mark=1 << config.masquerade_bit,
         masquerade_outgoing=config.masquerade_outgoing,
         node_ports=node_ports,
         guarded_links=guarded_links,

@@ -20,7 +20,8 @@ There are four lanes of picks and slots: addresses and node ports, each for ever
 the Local policy. Invariants:
 1. A verdict `goto pick-N` for a key implies an element for that key in each of the slots 0 to N-1.
 2. A key that can be asked (`services`, `node-ports`) has a verdict, or is refused, or both (Local policy).
-3. Mark bit 0x4000 is ours: set before translation, cleared where the source is replaced; all others are left alone.
+3. One bit of the mark, 0x4000 unless configured, is ours: set before translation, cleared where the source is replaced;
+   all others are left alone.
 4. What a slot remembers is of the endpoint that stands in it: `affinity.py` moves it when endpoints move.
 5. Every rule reads back: `nft list ruleset | nft -c -f -` accepts it, from nft 1.0.6 on.
 

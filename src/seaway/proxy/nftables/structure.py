@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 
 from seaway.net.family import Family
-from seaway.proxy.config import NodePortAddresses
+from seaway.proxy.config import NodePortAddresses, PodLinks
 from seaway.proxy.nftables.digest import STATE
 from seaway.proxy.nftables.objects import (
     ArrivesBy,
@@ -193,6 +193,10 @@ class RenderConfig:
     masquerade_all: bool = False
     masquerade_outgoing: bool = False
     node_ports: NodePortAddresses = NO_ADDRESSES
+    pod_links: PodLinks | None = None
+    """Pods are known by the links that they come in by; None: by their addresses."""
+    mark: int = MARK
+    """The bit that says that the source is to be replaced."""
     guarded_links: tuple[str, ...] = ()
     """Links that forward because of us: what comes in by them is forwarded only if it is the cluster's."""
 
@@ -221,7 +225,7 @@ def render_structure(picks: Iterable[Pick], config: RenderConfig, *, has_ranges:
                 _add_pick(replace(pick, masquerade=False), sets=sets, chains=chains)
     for pick in used:
         if pick.masquerade:
-            chains[pick.chain] = Chain(((SetMark(MARK), Goto(replace(pick, masquerade=False).chain)),))
+            chains[pick.chain] = Chain(((SetMark(config.mark), Goto(replace(pick, masquerade=False).chain)),))
     return Structure(sets, chains)
 
 
@@ -313,17 +317,30 @@ def _static_chains(config: RenderConfig, *, has_ranges: bool) -> dict[str, Chain
 def _translate(config: RenderConfig, *, has_ranges: bool) -> Chain:
     """Service addresses before node ports; single ports before ranges. Rule: spec "proxy" §3.1."""
     rules: list[Rule] = []
-    to_cluster_ip: tuple[Statement, ...] = (InSet((Field.DADDR,), CLUSTER_IPS), SetMark(MARK))
+    to_cluster_ip: tuple[Statement, ...] = (InSet((Field.DADDR,), CLUSTER_IPS), SetMark(config.mark))
     if config.masquerade_all:
         rules.append(to_cluster_ip)
-    elif config.cluster_cidrs:
-        outside = tuple(InNetwork(Field.SADDR, cidr, negate=True) for cidr in config.cluster_cidrs)
+    elif outside := _from_elsewhere(config):
         rules.append((*outside, *to_cluster_ip))
     rules.append((Vmap(SERVICE_KEY, BY_ADDRESS.verdicts),))
     if has_ranges:
         rules.append((Vmap(SERVICE_KEY, BY_RANGE.verdicts),))
     rules.append((*_to_node(config), Vmap(NODE_PORT_KEY, BY_NODE_PORT.verdicts)))
     return Chain(tuple(rules))
+
+
+def _from_pods(config: RenderConfig) -> tuple[Statement, ...]:
+    """Each of them holds for some of the Pods' packets; together for all. Rule: spec "proxy" §3.5."""
+    if config.pod_links is not None:
+        return (ArrivesBy(config.pod_links.name, is_prefix=config.pod_links.is_prefix),)
+    return tuple(InNetwork(Field.SADDR, cidr) for cidr in config.cluster_cidrs)
+
+
+def _from_elsewhere(config: RenderConfig) -> tuple[Statement, ...]:
+    """All of them hold for what comes from no Pod; none: nobody is known to be one."""
+    if config.pod_links is not None:
+        return (ArrivesBy(config.pod_links.name, negate=True, is_prefix=config.pod_links.is_prefix),)
+    return tuple(InNetwork(Field.SADDR, cidr, negate=True) for cidr in config.cluster_cidrs)
 
 
 def _to_node(config: RenderConfig) -> tuple[Statement, ...]:
@@ -339,13 +356,11 @@ def _not_loopback(family: Family) -> InNetwork:
 def _local_policy(entrance: Entrance, config: RenderConfig) -> Chain:
     """The cluster's own sources reach every endpoint, others those of this node. Rule: spec "proxy" §3.2, §8.4."""
     fields = entrance.lane.fields
-    from_pods: list[Rule] = [
-        (InNetwork(Field.SADDR, cidr), Vmap(fields, entrance.short_circuit)) for cidr in config.cluster_cidrs
-    ]
+    from_pods: list[Rule] = [(test, Vmap(fields, entrance.short_circuit)) for test in _from_pods(config)]
     return Chain(
         (
             *from_pods,
-            (IsLocal(Field.SADDR), SetMark(MARK), Vmap(fields, entrance.short_circuit)),
+            (IsLocal(Field.SADDR), SetMark(config.mark), Vmap(fields, entrance.short_circuit)),
             (Vmap(fields, entrance.local),),
         )
     )
@@ -375,7 +390,7 @@ def _base_chains(config: RenderConfig, *, has_ranges: bool) -> dict[str, Chain]:
         "filter-output": Chain((*refuse, *unclaimed), Hook("filter", "output", 0)),
         "nat-postrouting": Chain(
             (
-                (IsMarked(MARK), FlipMark(MARK), MasqueradeSource()),
+                (IsMarked(config.mark), FlipMark(config.mark), MasqueradeSource()),
                 *hairpins,
                 *_masquerade_outgoing(config),
             ),

@@ -225,8 +225,8 @@ def _format_statement(statement: Statement, family: Family) -> str:
             return f"{_format_fields((field,), family)} {'!= ' if negate else ''}{_format_network(network)}"
         case IsLocal(field):
             return f"fib {field.value} type local"
-        case ArrivesBy(link):
-            return f'iifname "{link}"'
+        case ArrivesBy(link, negate, is_prefix):
+            return f'iifname {"!= " if negate else ""}"{link}{"*" if is_prefix else ""}"'
         case LeavesBy(link, negate):
             return f'oifname {"!= " if negate else ""}"{link}"'
         case IsMarked(mask):
