@@ -108,3 +108,12 @@ def test_a_table_without_ranges_has_nothing_of_them() -> None:
     scene.sync()
     structure = scene.ruleset().structure
     assert not [name for name in (*structure.sets, *structure.chains) if "range" in name and name != "source-ranges"]
+
+
+def test_a_refused_range_is_a_complaint_and_the_rest_of_the_service_is_served() -> None:
+    scene = make("L+", last=8000)
+    scene.sync()
+    (complaint,) = scene.proxier.complaints("default/web")
+    assert complaint.reason == "InvalidAnnotation"
+    assert "the last port must be from 8080 to 65535" in complaint.text
+    assert scene.send(POD, VIP, 8080) == "L1 p"

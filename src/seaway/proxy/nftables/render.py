@@ -16,8 +16,8 @@ A Service with session affinity meets a pick that first asks who is remembered, 
     sticky-60-slot-0   update @sticky-60-slot-0 { ip saddr . ip daddr . meta l4proto . th dport }
                        goto slot-0
 
-There are four lanes of picks and slots: addresses and node ports, each for everybody and for traffic from outside under
-the Local policy. Invariants:
+There are six lanes of picks and slots: addresses, node ports and ranges of ports, each for everybody and for traffic
+from outside under the Local policy. Invariants:
 1. A verdict `goto pick-N` for a key implies an element for that key in each of the slots 0 to N-1.
 2. A key that can be asked (`services`, `node-ports`) has a verdict, or is refused, or both (Local policy).
 3. One bit of the mark, 0x4000 unless configured, is ours: set before translation, cleared where the source is replaced;
