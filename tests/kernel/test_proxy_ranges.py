@@ -48,7 +48,7 @@ def test_both_ends_of_a_range_reach_the_same_port_and_what_is_outside_is_refused
         assert ask(client, vip, port, udp=udp)[0].endswith(f":{port}")
     serve(proxy, last=9089)
     error = refused(client, vip, 9090, udp=udp)
-    assert error == errno.ECONNREFUSED or vip == VIP6  # ICMPv6 errors are rate-limited
+    assert error == errno.ECONNREFUSED or (vip == VIP6 and not udp and error == errno.ETIMEDOUT)
 
 
 def test_a_single_port_wins_inside_a_range(proxy: Running, world: World) -> None:
