@@ -427,6 +427,21 @@ def fill(proxy: Running) -> None:
         proxy.serve(name, meta=meta, clusterIP=vips[0], clusterIPs=vips, sessionAffinity="ClientIP")
         proxy.endpoints(list(PODS), name)
         proxy.endpoints(list(PODS6), name)
+    proxy.serve(
+        "ranged",
+        meta={"annotations": {"seaway.dev/port-range": "8080-8100"}},
+        clusterIP="10.96.0.16",
+        clusterIPs=["10.96.0.16", "fd10:96::16"],
+        type="LoadBalancer",
+        externalTrafficPolicy="Local",
+        externalIPs=["203.0.113.16"],
+        loadBalancerSourceRanges=["192.0.2.0/24", "2001:db8::/32"],
+        sessionAffinity="ClientIP",
+        ports=[{"port": 8080, "protocol": "TCP"}],
+        status={"loadBalancer": {"ingress": [{"ip": "203.0.113.17"}, {"ip": "2001:db8:1::17"}]}},
+    )
+    proxy.endpoints(list(PODS), "ranged")
+    proxy.endpoints(list(PODS6), "ranged")
     udp = [{"name": "", "port": 8080, "protocol": "UDP"}]
     proxy.endpoints([PODS[0]], "balanced", ports=udp)
     proxy.endpoints([PODS6[0]], "balanced", ports=udp)

@@ -1,5 +1,7 @@
 """Which Service owns an address and port that several claim. The answer depends on the Services alone, never on order.
 
+A port that is claimed by itself is cut out of the range that it is inside of, whosever that is.
+
 Rule: spec "proxy" §1.7 and §14: a cluster IP beats other classes, then the oldest Service wins, then the name.
 """
 
@@ -7,7 +9,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from seaway.proxy.forwarding import Frontend, ServiceForwarding, TrafficClass
+from seaway.proxy.forwarding import Forwarding, Frontend, ServiceForwarding, TrafficClass
 
 Claim = tuple[str, str, int]
 Rank = tuple[int, tuple[str, str]]
@@ -18,6 +20,7 @@ class Claims:
 
     def __init__(self) -> None:
         self._by_claim: dict[Claim, dict[str, Rank]] = {}
+        self._ports: dict[tuple[str, str], set[int]] = {}
         self._by_service: dict[str, frozenset[Claim]] = {}
 
     def update(self, service: str, forwarding: ServiceForwarding | None) -> set[str]:
@@ -30,12 +33,19 @@ class Claims:
             if ranks.get(claim) == claimants.get(service):
                 continue
             others.update(claimants)
+            address, protocol, port = claim
+            others.update(self._by_claim.get((address, protocol, 0), ()))
             if claim in ranks:
                 claimants[service] = ranks[claim]
+                self._ports.setdefault((address, protocol), set()).add(port)
             else:
                 del claimants[service]
             if not claimants:
                 del self._by_claim[claim]
+                ports = self._ports[address, protocol]
+                ports.discard(port)
+                if not ports:
+                    del self._ports[address, protocol]
         if ranks:
             self._by_service[service] = frozenset(ranks)
         else:
@@ -45,7 +55,31 @@ class Claims:
     def settle(self, forwarding: ServiceForwarding) -> ServiceForwarding:
         """The forwarding without what others own."""
         kept = tuple(f for f in forwarding.forwardings if self._owner(f.frontend.claim) == forwarding.service)
+        if any(f.frontend.last_port for f in kept):
+            return replace(forwarding, forwardings=self._cut(kept))
         return forwarding if len(kept) == len(forwarding.forwardings) else replace(forwarding, forwardings=kept)
+
+    def _cut(self, kept: tuple[Forwarding, ...]) -> tuple[Forwarding, ...]:
+        """Ranges without the ports that are forwarded by themselves; their own first port is theirs.
+
+        So a client keeps its endpoint on that port too. Where other endpoints serve the first port it stays by itself.
+        """
+        singles = {f.frontend: f for f in kept if not f.frontend.last_port}
+        covered: set[Forwarding] = set()
+        found: list[Forwarding] = []
+        for f in kept:
+            if not f.frontend.last_port:
+                continue
+            single = singles.get(replace(f.frontend, last_port=0))
+            if single is not None and (single.endpoints, single.outside) == (f.endpoints, f.outside):
+                covered.add(single)
+                own = f.frontend.port
+            else:
+                own = 0
+            ports = self._ports[f.frontend.address, f.frontend.protocol]
+            inside = sorted(p for p in ports if f.frontend.port <= p <= f.frontend.last_port and p != own)
+            found.append(replace(f, except_ports=tuple(inside)))
+        return (*(f for f in kept if not f.frontend.last_port and f not in covered), *found)
 
     def find_lost(self, forwarding: ServiceForwarding) -> list[tuple[Frontend, str]]:
         """The frontends of the Service that another owns, and who does."""

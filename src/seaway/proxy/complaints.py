@@ -23,6 +23,7 @@ from seaway.proxy.forwarding import (
     parse_address,
     parse_reset_after,
 )
+from seaway.proxy.portranges import parse_port_ranges
 
 MAX_COMPLAINTS = 10
 """Of one Service; the first tell what kind of nonsense it is."""
@@ -64,7 +65,8 @@ def _all_complaints(
         if port.protocol not in PROTOCOLS or not 0 < port.port <= MAX_PORT:
             yield Complaint("InvalidPort", f"port {port.port}/{_short(port.protocol)} is not served: no such port")
     for frontend, owner in lost:
-        where = f"{frontend.address or 'node port'} {frontend.port}/{frontend.protocol}"
+        ports = f"{frontend.port}-{frontend.last_port}" if frontend.last_port else str(frontend.port)
+        where = f"{frontend.address or 'node port'} {ports}/{frontend.protocol}"
         yield Complaint("AddressConflict", f"{where} is not served: Service {owner} has it")
     for piece in slices:
         yield from _of_slice(piece)
@@ -83,6 +85,8 @@ def _of_annotations(service: Service) -> Iterator[Complaint]:
     if annotations.get(ANNOTATION_RESET_AFTER) and parse_reset_after(service) is None:
         found = _short(annotations[ANNOTATION_RESET_AFTER])
         yield Complaint("InvalidAnnotation", f"{ANNOTATION_RESET_AFTER}: {found} found, a duration such as 30s allowed")
+    for refusal in parse_port_ranges(annotations, service.spec.ports)[1]:
+        yield Complaint("InvalidAnnotation", refusal)
 
 
 def _of_slice(piece: EndpointSlice) -> Iterator[Complaint]:

@@ -15,7 +15,7 @@ import functools
 import ipaddress
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 from seaway.api.endpointslice.types import Endpoint, EndpointSlice
@@ -25,6 +25,7 @@ from seaway.api.service.types import Service, ServicePort
 from seaway.net.family import Family
 from seaway.proxy.balance import Balance, parse_balance, parse_weights, share_turns
 from seaway.proxy.config import NodeView
+from seaway.proxy.portranges import parse_port_ranges
 from seaway.proxy.topology import EndpointChoice, ServingEndpoint, choose_endpoints
 
 LABEL_PROXY_NAME = "service.kubernetes.io/service-proxy-name"
@@ -76,11 +77,17 @@ class Frontend:
     address: str
     protocol: str
     port: int
+    last_port: int = 0
+    """Of a range that starts at `port`; 0: a single port."""
 
     @property
     def claim(self) -> tuple[str, str, int]:
-        """What can be forwarded only once."""
-        return (self.address, self.protocol, self.port)
+        """What can be forwarded only once. An address has one range for each protocol: it is claimed as the port 0."""
+        return (self.address, self.protocol, 0 if self.last_port else self.port)
+
+    def covers(self, address: str, protocol: str, port: int) -> bool:
+        """It is a range with this port."""
+        return (self.address, self.protocol) == (address, protocol) and self.port <= port <= self.last_port
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -99,6 +106,19 @@ class Forwarding:
     """Only these sources may connect; empty: all."""
     serving: tuple[Target, ...] = ()
     """Endpoints that may keep the flows they have; of UDP, and of TCP if the Service resets flows."""
+    except_ports: tuple[int, ...] = ()
+    """Ports inside a range that are forwarded by themselves, in order."""
+
+    @property
+    def spans(self) -> tuple[tuple[int, int], ...]:
+        """(first, last) of what is left of the range, in order; a single port is a span of one."""
+        first, last = self.frontend.port, self.frontend.last_port or self.frontend.port
+        found: list[tuple[int, int]] = []
+        for port in (*self.except_ports, last + 1):
+            if first < port:
+                found.append((first, port - 1))
+            first = port + 1
+        return tuple(found)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -114,6 +134,10 @@ class ServiceForwarding:
     """(protocol, endpoint) on this node that may be asked by itself."""
     reset_after_seconds: float | None = None
     """TCP flows end this long after their endpoint has gone; None: they are left alone."""
+    range_refusals: tuple[str, ...] = ()
+    """Why ranges of ports that the Service asks for are not served."""
+    range_hairpins: tuple[tuple[str, str], ...] = ()
+    """(protocol, address) of endpoints on this node that serve a range, and may be asked by themselves."""
     health_port: int = 0
     """Where load balancers ask whether this node has endpoints; 0: nowhere."""
     local_ready: int = 0
@@ -138,6 +162,8 @@ def forward_service(
     endpoints = group_endpoints(slices, family)
     forwardings: list[Forwarding] = []
     hairpins: set[tuple[str, Target]] = set()
+    ranges, refusals = parse_port_ranges(service.metadata.annotations, service.spec.ports)
+    range_hairpins: set[tuple[str, str]] = set()
     for port in service.spec.ports:
         if port.protocol not in PROTOCOLS or not 0 < port.port <= MAX_PORT:
             continue
@@ -147,6 +173,16 @@ def forward_service(
         hairpins.update(
             (port.protocol, Target(e.address, e.port)) for e in choice.reachable if e.node_name == node.name
         )
+        if (last := ranges.get(port.name)) is not None:
+            # An endpoint that listens elsewhere cannot serve a range, whose ports are kept.
+            fitting = tuple(e for e in of_port.values() if e.port == port.port)
+            if of_port and not fitting:
+                refusals += (f"{port.port}-{last}: no endpoint listens on port {port.port} itself",)
+            served, choice = _forward_port(
+                service, port, fitting, cluster_ip=cluster_ip, family=family, node=node, last_port=last
+            )
+            forwardings.extend(served)
+            range_hairpins.update((port.protocol, e.address) for e in choice.reachable if e.node_name == node.name)
     key = object_key(service.metadata)
     health_port = find_health_port(service)
     return ServiceForwarding(
@@ -156,6 +192,8 @@ def forward_service(
         cluster_ip=cluster_ip,
         forwardings=tuple(forwardings),
         hairpins=tuple(sorted(hairpins)),
+        range_refusals=refusals,
+        range_hairpins=tuple(sorted(range_hairpins)),
         reset_after_seconds=parse_reset_after(service),
         health_port=health_port,
         local_ready=_count_local_ready(endpoints, node) if health_port else 0,
@@ -231,10 +269,15 @@ def _forward_port(
     cluster_ip: str,
     family: Family,
     node: NodeView,
+    last_port: int = 0,
 ) -> tuple[list[Forwarding], EndpointChoice]:
+    """The port, or the range that starts at it, which no node port has."""
     spec = service.spec
     known = tuple(endpoints)
     external = list_external_frontends(service, port, cluster_ip, family)
+    if last_port:
+        ranged = (f for f in external if f.traffic_class is not TrafficClass.NODE_PORT)
+        external = [replace(f, last_port=last_port) for f in ranged]
     policies = read_policies(service, has_external=bool(external))
     internal_local, external_local = policies.internal_local, policies.external_local
     choice = choose_for_port(known, policies, node)
@@ -250,7 +293,7 @@ def _forward_port(
     cluster, local = _targets(choice.cluster), _targets(choice.local)
     forwardings = [
         forwarding(
-            frontend=Frontend(TrafficClass.CLUSTER_IP, cluster_ip, port.protocol, port.port),
+            frontend=Frontend(TrafficClass.CLUSTER_IP, cluster_ip, port.protocol, port.port, last_port),
             endpoints=local if internal_local else cluster,
             masquerade=Masquerade.OFF_CLUSTER,
             refusal=_refuse(choice, local if internal_local else cluster),

@@ -15,8 +15,8 @@ from seaway.proxy.changes import Changes
 from seaway.proxy.claims import Claims
 from seaway.proxy.complaints import Complaint, find_complaints
 from seaway.proxy.config import NodeView, is_network, networks_of
-from seaway.proxy.flows.plan import FlowDuties, Resettable, collect_duties, collect_resettable
-from seaway.proxy.forwarding import Frontend, ServiceForwarding, Target, forward_service, parse_address
+from seaway.proxy.flows.plan import Destination, FlowDuties, Resettable, collect_duties, collect_resettable
+from seaway.proxy.forwarding import Frontend, ServiceForwarding, forward_service, parse_address
 
 
 class PlaneError(OperationalError):
@@ -69,7 +69,7 @@ class Proxier:
         self._planes = planes
         self._clock = clock
         self._unclaimed: Callable[[], tuple[str, ...]] = service_cidrs
-        self._resettable: dict[Family, dict[str, dict[Target, Resettable]]] = {family: {} for family in planes}
+        self._resettable: dict[Family, dict[str, dict[Destination, Resettable]]] = {family: {} for family in planes}
         self._node = node
         self._changes = Changes()
         self._claims = {family: Claims() for family in planes}
@@ -127,7 +127,7 @@ class Proxier:
         """The Service as it is known."""
         return self._changes.services.get(key)
 
-    def resettable(self, family: Family) -> dict[Target, Resettable]:
+    def resettable(self, family: Family) -> dict[Destination, Resettable]:
         """The TCP destinations whose flows are to end when their endpoint has gone."""
         return {target: found for table in self._resettable.get(family, {}).values() for target, found in table.items()}
 

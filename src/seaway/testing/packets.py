@@ -12,6 +12,7 @@ import ipaddress
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass, replace
 
+from seaway.proxy.nftables.elements import key_length
 from seaway.proxy.nftables.objects import (
     ArrivesBy,
     Drop,
@@ -37,6 +38,7 @@ from seaway.proxy.nftables.objects import (
     Rule,
     Ruleset,
     SetMark,
+    SetSpec,
     TranslateTo,
     Verdict,
     Vmap,
@@ -158,7 +160,7 @@ class _Walk:
                     if not isinstance(value, Verdict):
                         return [(state, _NEXT)]
                     return self._chain(value.chain, state) if value.chain else [(state, "drop")]
-                case TranslateTo(fields, name):
+                case TranslateTo(fields, name, _):
                     value = self._find(name, self._key(fields, state))
                     return [(_translate(state, value), _ACCEPT) if isinstance(value, bytes) else (state, _NEXT)]
                 case Drop():
@@ -214,7 +216,17 @@ class _Walk:
         if not spec.is_interval:
             return elements.get(key, _MISSING)
         half = len(key)
-        return next((v for k, v in elements.items() if _is_between(k[:half], key, k[half:])), _MISSING)
+        return next((v for k, v in elements.items() if self._is_between(spec, k[:half], key, k[half:])), _MISSING)
+
+    def _is_between(self, spec: SetSpec, first: bytes, key: bytes, last: bytes) -> bool:
+        """Field by field."""
+        offset = 0
+        for kind in spec.key:
+            end = offset + key_length((kind, kind), self._ruleset.family) // 2
+            if not first[offset:end] <= key[offset:end] <= last[offset:end]:
+                return False
+            offset = end
+        return True
 
     def _key(self, fields: tuple[Field, ...], state: _State) -> bytes:
         packet = state.packet
@@ -231,12 +243,10 @@ _MISSING = object()
 _PROTOCOLS = PROTOCOL_NUMBERS | {"ICMP": 1}
 
 
-def _is_between(first: bytes, key: bytes, last: bytes) -> bool:
-    """Field by field would be exact; our intervals differ only in their last field."""
-    return first <= key <= last
-
-
 def _translate(state: _State, target: bytes) -> _State:
+    if len(target) in (4, 16):  # of a range: the port is kept
+        packet = replace(state.packet, destination=str(ipaddress.ip_address(target)))
+        return replace(state, packet=packet, is_translated=True)
     address, port = str(ipaddress.ip_address(target[:-4])), int.from_bytes(target[-4:-2], "big")
     return replace(state, packet=replace(state.packet, destination=address, port=port), is_translated=True)
 

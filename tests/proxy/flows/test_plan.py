@@ -10,6 +10,7 @@ import pytest
 from seaway.api.endpointslice.types import EndpointSlice
 from seaway.api.service.types import Service
 from seaway.net.family import Family
+from seaway.proxy.claims import Claims
 from seaway.proxy.config import NodeView
 from seaway.proxy.flows.plan import (
     Flow,
@@ -162,3 +163,42 @@ def test_flows_to_a_node_port_are_reset_too() -> None:
     table = {NODE_PORT: Resettable(frozenset(), 0.0)}
     assert plan_resets([one], table, {}, now=0, local_addresses=HOST) == ((one,), {})
     assert plan_resets([one], table, {}, now=0) == ((), {})
+
+
+def forward_range(*ready: str, last: int = 60, protocol: str = "UDP") -> ServiceForwarding:
+    """The ports 53 to `last` of VIP, without what Claims takes away."""
+    meta = {"annotations": {"seaway.dev/port-range": f"53-{last}", "seaway.dev/reset-after": "5s"}}
+    wire = make_service("r", meta=meta, clusterIP=VIP.address, ports=[{"port": 53, "protocol": protocol}])
+    piece = make_slice("r-1", "r", list(ready), ports=[{"name": "", "port": 53, "protocol": protocol}])
+    slices = [msgspec.convert(piece, EndpointSlice)]
+    found = forward_service(msgspec.convert(wire, Service), slices, family=Family.IPV4, node=NodeView("n"))
+    assert found is not None
+    claims = Claims()
+    claims.update(found.service, found)
+    return claims.settle(found)
+
+
+def test_stale_flows_to_any_port_of_a_range_are_found_and_no_others() -> None:
+    def to(port: int, address: str, answering: int = 0) -> Flow:
+        return flow(Target(VIP.address, port), Target(address, answering or port))
+
+    before, after = forward_range(ONE.address, TWO.address), forward_range(TWO.address)
+    flows = [
+        to(53, ONE.address),
+        to(60, ONE.address),
+        to(60, TWO.address),
+        to(61, ONE.address),
+        to(55, TWO.address, 56),
+    ]
+    assert stale(before, after, *flows) == [flows[0], flows[1], flows[4]]
+    assert stale(after, None, to(60, TWO.address)) == [to(60, TWO.address)]
+    shorter = forward_range(TWO.address, last=55)
+    assert stale(after, shorter, to(55, TWO.address), to(60, TWO.address)) == [to(60, TWO.address)]
+
+
+def test_tcp_flows_to_any_port_of_a_range_are_reset() -> None:
+    table = collect_resettable(forward_range(TWO.address, protocol="TCP"))
+    gone = flow(Target(VIP.address, 60), Target(ONE.address, 60), "TCP")
+    stays = flow(Target(VIP.address, 60), Target(TWO.address, 60), "TCP")
+    assert plan_resets([gone, stays], table, {}, now=10.0) == ((), {gone: 15.0})
+    assert plan_resets([gone, stays], table, {gone: 15.0}, now=15.0) == ((gone,), {})

@@ -61,6 +61,11 @@ def services(draw: st.DrawFn, number: int) -> ServiceForwarding:
         forwardings.append(draw(forwarding(Frontend(TrafficClass.NODE_PORT, "", "TCP", 3000 + number))))
     if draw(st.booleans()):
         forwardings.append(draw(forwarding(Frontend(TrafficClass.LOAD_BALANCER_IP, f"198.51.100.{number}", "UDP", 53))))
+    if draw(st.booleans()):
+        ranged = draw(forwarding(Frontend(TrafficClass.CLUSTER_IP, address, "TCP", 81, draw(st.integers(81, 99)))))
+        except_ports = tuple(sorted(draw(st.sets(st.integers(81, ranged.frontend.last_port), max_size=2))))
+        if except_ports != (81,) or ranged.frontend.last_port > 81:
+            forwardings.append(replace(ranged, except_ports=except_ports))
     return ServiceForwarding(
         service=f"default/s{number}",
         family=FAMILY,
@@ -68,7 +73,12 @@ def services(draw: st.DrawFn, number: int) -> ServiceForwarding:
         cluster_ip=address,
         forwardings=tuple(forwardings),
         hairpins=tuple(("TCP", t) for t in draw(targets)),
+        range_hairpins=tuple(sorted({("TCP", t.address) for t in draw(targets)})) if has_range(forwardings) else (),
     )
+
+
+def has_range(forwardings: list[Forwarding]) -> bool:
+    return any(f.spans for f in forwardings if f.frontend.last_port)
 
 
 @st.composite

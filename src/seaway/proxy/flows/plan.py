@@ -16,11 +16,27 @@ from __future__ import annotations
 import ipaddress
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
-from seaway.proxy.forwarding import ServiceForwarding, Target, TrafficClass
+from seaway.proxy.forwarding import Forwarding, ServiceForwarding, Target, TrafficClass
 
 T = TypeVar("T")
+
+
+class Span(NamedTuple):
+    """Destinations of a range: the ports from first to last, which are kept when they are translated."""
+
+    address: str
+    first: int
+    last: int
+    except_ports: tuple[int, ...] = ()
+
+    def contains(self, destination: Target) -> bool:
+        return (
+            destination.address == self.address
+            and self.first <= destination.port <= self.last
+            and destination.port not in self.except_ports
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,8 +55,10 @@ class Flow:
         return self.answering != self.destination
 
 
-Served = Mapping[Target, frozenset[Target]]
-"""Destination → who may answer; nobody, when the set is empty. A node port stands under no address."""
+Destination = Target | Span
+Served = Mapping[Destination, frozenset[Target]]
+"""Destination → who may answer; nobody, when the set is empty. A node port stands under no address.
+Who answers for a span stands there with the span's first port."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,10 +85,10 @@ def collect_duties(
     changed: Iterable[tuple[ServiceForwarding | None, ServiceForwarding | None]], *, unclaimed: tuple[str, ...] = ()
 ) -> FlowDuties:
     """What these changes (before, after) mean for UDP flows; destinations whose endpoints are the same are left out."""
-    duties: dict[Target, frozenset[Target]] = {}
+    duties: dict[Destination, frozenset[Target]] = {}
     for before, after in changed:
         had, has = _served(before, "UDP"), _served(after, "UDP")
-        for destination in had.keys() | has.keys():
+        for destination in (*(had.keys() - has.keys()), *has):
             if had.get(destination) != has.get(destination):
                 duties[destination] = has.get(destination, frozenset())
     return FlowDuties(duties, unclaimed)
@@ -80,10 +98,13 @@ def merge_duties(before: FlowDuties | None, after: FlowDuties) -> FlowDuties:
     """Both; where both speak of a destination, the later one is right."""
     if before is None:
         return after
-    return FlowDuties({**before.udp, **after.udp}, before.unclaimed or after.unclaimed)
+    return FlowDuties(
+        {**{k: v for k, v in before.udp.items() if k not in after.udp}, **after.udp},
+        before.unclaimed or after.unclaimed,
+    )
 
 
-def collect_resettable(service: ServiceForwarding) -> dict[Target, Resettable]:
+def collect_resettable(service: ServiceForwarding) -> dict[Destination, Resettable]:
     """The TCP destinations of a Service that wants its flows reset; none for others."""
     after = service.reset_after_seconds
     if after is None:
@@ -98,12 +119,13 @@ def choose_stale(flows: Iterable[Flow], duties: FlowDuties, local_addresses: Col
     """
     networks = tuple(map(ipaddress.ip_network, duties.unclaimed))
     local = frozenset(local_addresses)
-    return tuple(f for f in flows if f.protocol == "UDP" and _is_stale(f, duties.udp, networks, local))
+    spans = _list_spans(duties.udp)
+    return tuple(f for f in flows if f.protocol == "UDP" and _is_stale(f, duties.udp, spans, networks, local))
 
 
 def plan_resets(
     flows: Iterable[Flow],
-    resettable: Mapping[Target, Resettable],
+    resettable: Mapping[Destination, Resettable],
     waiting: Mapping[Flow, float],
     *,
     now: float,
@@ -114,14 +136,16 @@ def plan_resets(
     waiting: what the call before returned; a flow whose endpoint came back waits no longer. now: monotonic seconds.
     """
     local = frozenset(local_addresses)
+    spans = _list_spans(resettable)
     due: list[Flow] = []
     later: dict[Flow, float] = {}
     for flow in flows:
         if flow.protocol != "TCP" or not flow.is_translated:
             continue
-        found = _find(resettable, flow.destination, local)
-        if found is None or flow.answering in found.answers:
+        key = _find(resettable, spans, flow.destination, local)
+        if key is None or _answers(flow, key) in resettable[key].answers:
             continue
+        found = resettable[key]
         ends_at = min(waiting.get(flow, now + found.after_seconds), now + found.after_seconds)
         if ends_at <= now:
             due.append(flow)
@@ -133,29 +157,53 @@ def plan_resets(
 def _is_stale(
     flow: Flow,
     served: Served,
+    spans: tuple[Span, ...],
     networks: tuple[ipaddress.IPv4Network | ipaddress.IPv6Network, ...],
     local: frozenset[str],
 ) -> bool:
-    answers = _find(served, flow.destination, local)
-    if answers is not None:
-        return flow.answering not in answers and (flow.is_translated or bool(answers))
+    key = _find(served, spans, flow.destination, local)
+    if key is not None:
+        answers = served[key]
+        return _answers(flow, key) not in answers and (flow.is_translated or bool(answers))
     if not flow.is_translated or not networks:
         return False
     address = ipaddress.ip_address(flow.destination.address)
     return any(address in network for network in networks)
 
 
-def _find(table: Mapping[Target, T], destination: Target, local: frozenset[str]) -> T | None:
-    found = table.get(destination)
-    if found is None and destination.address in local:
-        found = table.get(Target("", destination.port))
-    return found
+def _list_spans(table: Mapping[Destination, T]) -> tuple[Span, ...]:
+    return tuple(key for key in table if isinstance(key, Span))
 
 
-def _served(service: ServiceForwarding | None, protocol: str) -> dict[Target, frozenset[Target]]:
+def _find(
+    table: Mapping[Destination, T], spans: tuple[Span, ...], destination: Target, local: frozenset[str]
+) -> Destination | None:
+    """What the destination stands under. Of two spans, the one that was and the one that is, the latter counts."""
+    if destination in table:
+        return destination
+    if destination.address in local and (node_port := Target("", destination.port)) in table:
+        return node_port
+    return next((span for span in reversed(spans) if span.contains(destination)), None)
+
+
+def _answers(flow: Flow, key: Destination) -> Target:
+    """Who answers, as it stands in a table: what a span translates keeps its port."""
+    if not isinstance(key, Span):
+        return flow.answering
+    keeps_port = flow.answering.port == flow.destination.port
+    return Target(flow.answering.address, key.first) if keeps_port else Target(flow.answering.address, 0)
+
+
+def _served(service: ServiceForwarding | None, protocol: str) -> dict[Destination, frozenset[Target]]:
     return {
-        Target("" if f.frontend.traffic_class is TrafficClass.NODE_PORT else f.frontend.address, f.frontend.port):
-        frozenset(f.serving)
+        _name_destination(f): frozenset(f.serving)
         for f in (service.forwardings if service is not None else ())
         if f.frontend.protocol == protocol
-    }  # fmt: skip
+    }
+
+
+def _name_destination(f: Forwarding) -> Destination:
+    frontend = f.frontend
+    if frontend.last_port:
+        return Span(frontend.address, frontend.port, frontend.last_port, f.except_ports)
+    return Target("" if frontend.traffic_class is TrafficClass.NODE_PORT else frontend.address, frontend.port)

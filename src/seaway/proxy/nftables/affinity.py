@@ -44,7 +44,7 @@ def find_sticky(rendered: Mapping[tuple[str, bytes], Value]) -> dict[Place, Stic
             if pick.sticky_seconds is not None:
                 slots = (rendered.get((pick.lane.slot(index), key)) for index in range(pick.count))
                 targets = tuple(t if isinstance(t, bytes) else None for t in slots)
-                found[pick.lane, key] = Sticky(pick.sticky_seconds, targets)
+                found[pick.lane, pick.lane.remembered_key(key)] = Sticky(pick.sticky_seconds, targets)
     return found
 
 

@@ -166,7 +166,7 @@ def diff_parts(
     changes: Iterable[ElementChange],
 ) -> Transaction:
     """The commands for a change of structure and of elements. The cost follows the changes, if `have is want`."""
-    elements = _sort_elements(changes)
+    elements = _sort_elements(changes, {**have.sets, **want.sets})
     if have is want:
         return Transaction(*(_element_commands(phase, have.sets) for phase in elements))
     specs = {**have.sets, **want.sets}
@@ -175,8 +175,9 @@ def diff_parts(
     base = [name for name in new_chains if want.chains[name].hook is not None]
     gone_chains = sorted(have.chains.keys() - want.chains.keys())
     gone_sets = sorted(have.sets.keys() - want.sets.keys())
+    emptied = [name for name in gone_sets if not have.sets[name].is_verdict_map]  # with the set; verdicts hold chains
     changed = [n for n in sorted(want.chains.keys() & have.chains.keys()) if want.chains[n] != have.chains[n]]
-    early, switched, late = (_element_commands(phase, specs, without=gone_sets) for phase in elements)
+    early, switched, late = (_element_commands(phase, specs, without=emptied) for phase in elements)
     return Transaction(
         prepare=(
             *(AddSet(name, want.sets[name]) for name in sorted(want.sets.keys() - have.sets.keys())),
@@ -208,19 +209,24 @@ class _Phase:
     added: dict[str, list[tuple[bytes, Value]]] = field(default_factory=dict)
 
 
-def _sort_elements(changes: Iterable[ElementChange]) -> tuple[_Phase, _Phase, _Phase]:
+def _sort_elements(changes: Iterable[ElementChange], specs: Mapping[str, SetSpec]) -> tuple[_Phase, _Phase, _Phase]:
     """The changes of each phase.
 
     A slot's new key is reached by no verdict yet, and a removed one by none any more (render, invariant 1): an element
-    whose data are bytes is a slot's.
+    whose data are bytes is a slot's. A slot of intervals holds no two that overlap: what leaves goes before what comes.
     """
     early, switched, late = _Phase(), _Phase(), _Phase()
     for name, key, before, after in changes:
+        is_slot = not specs[name].is_interval
         if isinstance(before, Absent):
             if not isinstance(after, Absent):
-                (early if isinstance(after, bytes) else switched).added.setdefault(name, []).append((key, after))
+                (early if is_slot and isinstance(after, bytes) else switched).added.setdefault(name, []).append(
+                    (key, after)
+                )
         elif isinstance(after, Absent):
-            (late if isinstance(before, bytes) else switched).deleted.setdefault(name, []).append((key, before))
+            (late if is_slot and isinstance(before, bytes) else switched).deleted.setdefault(name, []).append(
+                (key, before)
+            )
         else:
             switched.replaced.setdefault(name, []).append((key, before, after))
     return early, switched, late

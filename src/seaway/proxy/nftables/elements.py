@@ -109,9 +109,8 @@ def _pack_milliseconds(kind: int, seconds: float) -> bytes:
 def encode_interval(key: bytes, value: Value) -> bytes:
     """An element of an interval set: first and last key."""
     half = len(key) // 2
-    return pack_nested(
-        1, pack_nested(1, pack_attribute(1, key[:half])), pack_nested(10, pack_attribute(1, key[half:]))
-    )  # fmt: skip
+    ends = pack_nested(1, pack_attribute(1, key[:half])) + pack_nested(10, pack_attribute(1, key[half:]))
+    return pack_nested(1, ends, _encode_value(value))
 
 
 _KEY = struct.Struct("=HHHH")

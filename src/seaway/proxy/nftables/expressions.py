@@ -139,8 +139,8 @@ class RuleEncoder:
                     *self._load(fields),
                     _expression("lookup", pack_string(1, name), pack_u32(2, 1), pack_u32(3, 0)),
                 ]
-            case TranslateTo(fields, name):
-                return [*self._load(fields), *self._translate(name)]
+            case TranslateTo(fields, name, keeps_port):
+                return [*self._load(fields), *self._translate(name, keeps_port)]
             case GotoRandom(chains):
                 return [_number(len(chains), _NUMBER_RANDOM), self._find_chain()]
             case GotoInTurn(chains):
@@ -211,7 +211,7 @@ class RuleEncoder:
         source = 12 if self._family is Family.IPV4 else 8
         return source if field is Field.SADDR else source + self._family.bits // 8
 
-    def _translate(self, name: str) -> Iterator[bytes]:
+    def _translate(self, name: str, keeps_port: bool) -> Iterator[bytes]:
         port_register = _register(self._family.bits // 32)
         yield _expression("lookup", pack_string(1, name), pack_u32(2, 1), pack_u32(3, 1))
         yield _expression(
@@ -219,7 +219,7 @@ class RuleEncoder:
             pack_u32(1, 1),
             pack_u32(2, PROTOCOL_FAMILY[self._family]),
             pack_u32(3, 1),
-            pack_u32(5, port_register),
+            *(() if keeps_port else (pack_u32(5, port_register),)),
         )
 
     def _in_network(self, field: Field, network: str, negate: bool) -> list[bytes]:

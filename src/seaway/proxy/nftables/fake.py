@@ -180,6 +180,8 @@ class _Draft:
         held = self._elements.setdefault(name, {})
         for key, value in elements:
             self._require(key not in held, f"elements of {name}", errno.EEXIST)
+            if spec.is_interval:
+                self._require(not any(_overlap(key, other) for other in held), f"elements of {name}", errno.ENOTEMPTY)
             if isinstance(value, Verdict) and value.chain:
                 self._require(value.chain in self._chains, f"elements of {name}", errno.ENOENT)
             held[key] = value
@@ -201,3 +203,13 @@ class _Draft:
     def _require(self, holds: bool, subject: str, code: int) -> None:
         if not holds:
             raise NftError(self._name, subject, code, errno.errorcode[code])
+
+
+def _overlap(one: bytes, other: bytes) -> bool:
+    """Two intervals have a key in common: in every field. Fields are compared in their words of four bytes."""
+    half = len(one) // 2
+    words = range(0, half, 4)
+    return all(
+        one[i : i + 4] <= other[half + i : half + i + 4] and other[i : i + 4] <= one[half + i : half + i + 4]
+        for i in words
+    )

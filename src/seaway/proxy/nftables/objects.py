@@ -183,10 +183,14 @@ class TurnOnTrace:
 
 @dataclass(frozen=True, slots=True)
 class TranslateTo:
-    """Replace destination address and port by what the map holds; go on when it holds nothing."""
+    """Replace destination address and port by what the map holds; go on when it holds nothing.
+
+    keeps_port: the map holds addresses alone.
+    """
 
     fields: tuple[Field, ...]
     map: str
+    keeps_port: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -44,6 +44,8 @@ from seaway.proxy.nftables.structure import (
     CLUSTER_IPS,
     HAIRPINS,
     NO_ADDRESSES,
+    RANGE_HAIRPINS,
+    RANGE_SETS,
     Pick,
     RenderConfig,
     find_picks,
@@ -51,7 +53,7 @@ from seaway.proxy.nftables.structure import (
 )
 from seaway.proxy.proxier import PlaneError
 
-SHARED_SETS = frozenset((CLUSTER_IPS, HAIRPINS))
+SHARED_SETS = frozenset((CLUSTER_IPS, HAIRPINS, RANGE_HAIRPINS))
 Entry = tuple[str, bytes]
 
 
@@ -96,6 +98,7 @@ class NftablesTable:
         self._rendered: dict[str, RenderedService] = {}
         self._shared: Counter[Entry] = Counter()
         self._picks: Counter[Pick] = Counter()
+        self._ranges = 0
         self._structure = render_structure((), config)
         self._structure_digest = digest_structure(self._structure)
         self._digest = sum(digest_element(*entry, value) for entry, value in _node_entries(config).items())
@@ -237,7 +240,7 @@ class NftablesTable:
         before = self._state()
         has_other_picks = self._count(changes)
         if has_other_picks or config != self._config:
-            self._structure = render_structure(self._picks, config)
+            self._structure = render_structure(self._picks, config, has_ranges=self._ranges > 0)
             self._structure_digest = digest_structure(self._structure)
         self._config = config
         if self._state() != before:
@@ -282,17 +285,19 @@ class NftablesTable:
                 self._shared[entry] += by
 
     def _count(self, changes: list[ElementChange]) -> bool:
-        """Follow the changes in the digest and in the draws; whether other draws are in use now."""
-        used = set(self._picks)
+        """Follow the changes in the digest and in the draws; whether other draws, or ranges, are in use now."""
+        used, had_ranges = set(self._picks), self._ranges > 0
         for name, key, old, new in changes:
             if not isinstance(old, Absent):
                 self._digest -= digest_element(name, key, old)
                 self._picks.subtract(find_picks(old))
+                self._ranges -= name in RANGE_SETS
             if not isinstance(new, Absent):
                 self._digest += digest_element(name, key, new)
                 self._picks.update(find_picks(new))
+                self._ranges += name in RANGE_SETS
         self._picks = +self._picks
-        return set(self._picks) != used
+        return set(self._picks) != used or (self._ranges > 0) != had_ranges
 
     def _state(self) -> Comment:
         return write_digest(self._digest + self._structure_digest)

@@ -16,8 +16,8 @@ A Service with session affinity meets a pick that first asks who is remembered, 
     sticky-60-slot-0   update @sticky-60-slot-0 { ip saddr . ip daddr . meta l4proto . th dport }
                        goto slot-0
 
-There are four lanes of picks and slots: addresses and node ports, each for everybody and for traffic from outside under
-the Local policy. Invariants:
+There are six lanes of picks and slots: addresses, node ports and ranges of ports, each for everybody and for traffic
+from outside under the Local policy. Invariants:
 1. A verdict `goto pick-N` for a key implies an element for that key in each of the slots 0 to N-1.
 2. A key that can be asked (`services`, `node-ports`) has a verdict, or is refused, or both (Local policy).
 3. One bit of the mark, 0x4000 unless configured, is ours: set before translation, cleared where the source is replaced;
@@ -46,14 +46,19 @@ from seaway.proxy.nftables.objects import DROP, Elements, Ruleset, Value, Verdic
 from seaway.proxy.nftables.structure import (
     BY_ADDRESS,
     BY_NODE_PORT,
+    BY_RANGE,
     CLUSTER_IPS,
     HAIRPINS,
     HASH,
     NODE_PORT_ADDRESSES,
     RANDOM,
+    RANGE_HAIRPINS,
+    RANGE_RESTRICTED,
+    RANGE_SETS,
     REJECT,
     RESTRICTED,
     SOURCE_RANGES,
+    Entrance,
     Lane,
     Pick,
     RenderConfig,
@@ -77,7 +82,7 @@ def render(services: Iterable[ServiceForwarding], config: RenderConfig) -> Rules
             picks.update(find_picks(value))
     for name, addresses in render_node(config).items():
         elements.setdefault(name, {}).update(addresses)
-    structure = render_structure(picks, config)
+    structure = render_structure(picks, config, has_ranges=not RANGE_SETS.isdisjoint(elements))
     total = sum(digest_element(name, key, value) for name, pairs in elements.items() for key, value in pairs.items())
     elements[STATE] = {STATE_KEY: write_digest(total + digest_structure(structure))}
     return Ruleset(config.family, config.table, structure, elements)
@@ -104,11 +109,13 @@ def arrange_as_found(service: ServiceForwarding, found: Elements) -> ServiceForw
 def _arrange_as_found(f: Forwarding, found: Elements) -> Forwarding:
     if f.balance is Balance.HASH:
         return f
-    entrance = BY_NODE_PORT if f.frontend.traffic_class is TrafficClass.NODE_PORT else BY_ADDRESS
-    key = pack_key(f.frontend.address, f.frontend.protocol, f.frontend.port)
+    entrance, keys = _find_entrance(f), _list_keys(f)
+    if not keys:
+        return f
+    key = keys[0]
 
     def order(lane: Lane, wanted: tuple[Target, ...]) -> tuple[Target, ...]:
-        packed = {pack_target(target): target for target in wanted}
+        packed = {_pack_data(lane, target): target for target in wanted}
         slots = (found.get(lane.slot(index), {}).get(key) for index in range(len(wanted)))
         return order_slots_by_place(tuple(packed.get(v) if isinstance(v, bytes) else None for v in slots), wanted)
 
@@ -154,6 +161,9 @@ def render_service(service: ServiceForwarding) -> RenderedService:
     for protocol, target in service.hairpins:
         address = pack_address(target.address)
         elements[HAIRPINS, address + address + _pack_proto_port(protocol, target.port)] = None
+    for protocol, text in service.range_hairpins:
+        address = pack_address(text)
+        elements[RANGE_HAIRPINS, address + address + bytes((PROTOCOL_NUMBERS[protocol], 0, 0, 0))] = None
     for forwarding in service.forwardings:
         _render_forwarding(forwarding, _choose_draw(service.service, forwarding), elements)
     return elements
@@ -170,8 +180,28 @@ def _choose_draw(service: str, f: Forwarding) -> str:
 
 
 def _render_forwarding(f: Forwarding, draw: str, elements: RenderedService) -> None:
-    entrance = BY_NODE_PORT if f.frontend.traffic_class is TrafficClass.NODE_PORT else BY_ADDRESS
-    key = pack_key(f.frontend.address, f.frontend.protocol, f.frontend.port)
+    for key in _list_keys(f):
+        _render_key(f, _find_entrance(f), key, draw, elements)
+
+
+def _find_entrance(f: Forwarding) -> Entrance:
+    if f.frontend.last_port:
+        return BY_RANGE
+    return BY_NODE_PORT if f.frontend.traffic_class is TrafficClass.NODE_PORT else BY_ADDRESS
+
+
+def _list_keys(f: Forwarding) -> list[bytes]:
+    """The keys of a frontend's elements: one, or one for each piece of a range."""
+    frontend = f.frontend
+    if not frontend.last_port:
+        return [pack_key(frontend.address, frontend.protocol, frontend.port)]
+    return [
+        pack_key(frontend.address, frontend.protocol, first) + pack_key(frontend.address, frontend.protocol, last)
+        for first, last in f.spans
+    ]
+
+
+def _render_key(f: Forwarding, entrance: Entrance, key: bytes, draw: str, elements: RenderedService) -> None:
     if f.refusal is not None:
         elements[entrance.refused, key] = REJECT if f.refusal is Refusal.REJECT else DROP
     # A client's hash is its affinity: what would be remembered is what is drawn anyway.
@@ -188,11 +218,12 @@ def _render_forwarding(f: Forwarding, draw: str, elements: RenderedService) -> N
         count = _fill_slots(entrance.local_lane, key, f.outside, draw, elements)
         elements[entrance.local, key] = _pick(entrance.local_lane, count, False, sticky_seconds, draw)
     if f.source_ranges:
-        elements[RESTRICTED, key] = None
+        elements[RANGE_RESTRICTED if entrance is BY_RANGE else RESTRICTED, key] = None
+        low, high = (key[: len(key) // 2], key[len(key) // 2 :]) if entrance is BY_RANGE else (key, key)
         for text in f.source_ranges:
             network = ipaddress.ip_network(text)
             first, last = network.network_address.packed, network.broadcast_address.packed
-            elements[SOURCE_RANGES, key + first + key + last] = None
+            elements[SOURCE_RANGES, low + first + high + last] = None
 
 
 def _fill_slots(lane: Lane, key: bytes, targets: tuple[Target, ...], draw: str, elements: RenderedService) -> int:
@@ -200,7 +231,7 @@ def _fill_slots(lane: Lane, key: bytes, targets: tuple[Target, ...], draw: str, 
     if draw == HASH and len(targets) > 1:
         targets = tuple(targets[index] for index in choose_places(targets))
     for index, target in enumerate(targets):
-        elements[lane.slot(index), key] = pack_target(target)
+        elements[lane.slot(index), key] = _pack_data(lane, target)
     return len(targets)
 
 
@@ -224,6 +255,10 @@ def pack_address(text: str) -> bytes:
 def pack_target(target: Target) -> bytes:
     """Address and port as a slot's map holds them."""
     return pack_address(target.address) + target.port.to_bytes(2, "big") + b"\0\0"
+
+
+def _pack_data(lane: Lane, target: Target) -> bytes:
+    return pack_address(target.address) if lane.is_range else pack_target(target)
 
 
 def pack_key(address: str, protocol: str, port: int) -> bytes:

@@ -85,6 +85,25 @@ class Lane:
 
     prefix: str
     is_node_port: bool
+    is_range: bool = False
+
+    @property
+    def types(self) -> tuple[Type, ...]:
+        return NODE_PORT_TYPES if self.is_node_port else SERVICE_TYPES
+
+    @property
+    def slot_spec(self) -> SetSpec:
+        """A range's endpoint has no port: the packet keeps its own."""
+        return SetSpec(self.types, (Type.ADDRESS,) if self.is_range else TARGET_TYPES, is_interval=self.is_range)
+
+    @property
+    def remembered_fields(self) -> tuple[Field, ...]:
+        """What a client is remembered for; in a range that is not the port."""
+        return self.fields[:-1] if self.is_range else self.fields
+
+    def remembered_key(self, key: bytes) -> bytes:
+        """The part of an element's key that a client is remembered for."""
+        return key[: len(key) // 2 - 4] if self.is_range else key
 
     @property
     def fields(self) -> tuple[Field, ...]:
@@ -103,7 +122,9 @@ SERVICE = Lane("", False)
 LOCAL = Lane("local-", False)
 NODE_PORT = Lane("node-port-", True)
 LOCAL_NODE_PORT = Lane("local-node-port-", True)
-LANES = (SERVICE, LOCAL, NODE_PORT, LOCAL_NODE_PORT)
+RANGE = Lane("range-", False, True)
+LOCAL_RANGE = Lane("local-range-", False, True)
+LANES = (SERVICE, LOCAL, NODE_PORT, LOCAL_NODE_PORT, RANGE, LOCAL_RANGE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,7 +168,15 @@ BY_NODE_PORT = Entrance(
     "node-ports", "node-port-short-circuit", "local-node-ports", "no-endpoint-node-ports", "local-node-port-policy",
     NODE_PORT, LOCAL_NODE_PORT,
 )  # fmt: skip
-ENTRANCES = (BY_ADDRESS, BY_NODE_PORT)
+BY_RANGE = Entrance(
+    "range-services", "range-short-circuit", "local-range-services", "no-endpoint-ranges", "local-range-policy",
+    RANGE, LOCAL_RANGE,
+)  # fmt: skip
+ENTRANCES = (BY_ADDRESS, BY_NODE_PORT, BY_RANGE)
+RANGE_HAIRPINS = "range-hairpins"
+RANGE_RESTRICTED = "range-restricted"
+RANGE_SETS = frozenset((BY_RANGE.verdicts, BY_RANGE.refused))
+"""Every range has an element in one of these."""
 
 
 NO_ADDRESSES = NodePortAddresses()
@@ -177,18 +206,20 @@ def find_picks(value: Value) -> tuple[Pick, ...]:
     return _parse_pick(value.chain) if isinstance(value, Verdict) else ()
 
 
-def render_structure(picks: Iterable[Pick], config: RenderConfig) -> Structure:
-    """Sets and chains for the draws in use; nothing else makes their number grow."""
+def render_structure(picks: Iterable[Pick], config: RenderConfig, *, has_ranges: bool = False) -> Structure:
+    """Sets and chains for the draws in use; nothing else makes their number grow.
+
+    has_ranges: some Service has a range of ports; what serves ranges is there only then.
+    """
     used = sorted(set(picks), key=lambda p: (p.lane.prefix, p.count, p.masquerade, p.sticky_seconds or 0, p.draw))
-    sets = _static_sets()
-    chains = _static_chains(config)
+    sets = _static_sets(has_ranges=has_ranges)
+    chains = _static_chains(config, has_ranges=has_ranges)
     for lane in LANES:
         counts = {p.count for p in used if p.lane == lane}
-        types = NODE_PORT_TYPES if lane.is_node_port else SERVICE_TYPES
         for index in range(max(counts, default=0)):
             name = lane.slot(index)
-            sets[name] = SetSpec(types, TARGET_TYPES)
-            chains[name] = Chain(((TranslateTo(lane.fields, name),),))
+            sets[name] = lane.slot_spec
+            chains[name] = Chain(((TranslateTo(lane.fields, name, lane.is_range),),))
         for pick in used:
             if pick.lane == lane:
                 _add_pick(replace(pick, masquerade=False), sets=sets, chains=chains)
@@ -211,7 +242,7 @@ def _add_pick(pick: Pick, *, sets: dict[str, SetSpec], chains: dict[str, Chain])
         names = tuple(lane.slot(index) for index in range(pick.count))
         chains[pick.chain] = Chain(((_draw(names, pick.draw),),))
         return
-    key = (Field.SADDR, *lane.fields)
+    key = (Field.SADDR, *lane.remembered_fields)
     names = tuple(lane.sticky(index, seconds) for index in range(pick.count))
     for index, name in enumerate(names):
         if name not in sets:
@@ -232,10 +263,10 @@ def _draw(chains: tuple[str, ...], draw: str) -> Draw | Goto:
 
 def sticky_spec(lane: Lane, seconds: int) -> SetSpec:
     """The set of the clients that one slot remembers."""
-    return SetSpec((Type.ADDRESS, *(NODE_PORT_TYPES if lane.is_node_port else SERVICE_TYPES)), timeout_seconds=seconds)
+    return SetSpec((Type.ADDRESS, *lane.types[: len(lane.remembered_fields)]), timeout_seconds=seconds)
 
 
-def _static_sets() -> dict[str, SetSpec]:
+def _static_sets(*, has_ranges: bool) -> dict[str, SetSpec]:
     sets = {
         STATE: SetSpec((Type.MARK,)),
         CLUSTER_IPS: SetSpec((Type.ADDRESS,)),
@@ -244,10 +275,14 @@ def _static_sets() -> dict[str, SetSpec]:
         RESTRICTED: SetSpec(SERVICE_TYPES),
         SOURCE_RANGES: SetSpec((*SERVICE_TYPES, Type.ADDRESS), is_interval=True),
     }
+    if has_ranges:
+        sets[RANGE_HAIRPINS] = SetSpec((Type.ADDRESS, Type.ADDRESS, Type.PROTOCOL))
+        sets[RANGE_RESTRICTED] = SetSpec(SERVICE_TYPES, is_interval=True)
     for entrance in ENTRANCES:
-        types = NODE_PORT_TYPES if entrance.lane.is_node_port else SERVICE_TYPES
+        if entrance.lane.is_range and not has_ranges:
+            continue
         for name in (entrance.verdicts, entrance.short_circuit, entrance.local, entrance.refused):
-            sets[name] = SetSpec(types, is_verdict_map=True)
+            sets[name] = SetSpec(entrance.lane.types, is_verdict_map=True, is_interval=entrance.lane.is_range)
     return sets
 
 
@@ -255,31 +290,32 @@ def find_spec(name: str) -> SetSpec | None:
     """The type of a set by its name; None when no table of ours has one of that name."""
     found = _SLOT_NAME.fullmatch(name)
     if found is None:
-        return _static_sets().get(name)
+        return _static_sets(has_ranges=True).get(name)
     seconds, lane = found[1], _LANE_OF_PREFIX[found[2]]
     if seconds is not None:
         return sticky_spec(lane, int(seconds))
-    return SetSpec(NODE_PORT_TYPES if lane.is_node_port else SERVICE_TYPES, TARGET_TYPES)
+    return lane.slot_spec
 
 
-_SLOT_NAME = re.compile(r"(?:sticky-([0-9]+)-)?((?:local-)?(?:node-port-)?)slot-[0-9]+")
+_SLOT_NAME = re.compile(r"(?:sticky-([0-9]+)-)?((?:local-)?(?:node-port-|range-)?)slot-[0-9]+")
 _LANE_OF_PREFIX = {lane.prefix: lane for lane in LANES}
 
 
-def _static_chains(config: RenderConfig) -> dict[str, Chain]:
+def _static_chains(config: RenderConfig, *, has_ranges: bool) -> dict[str, Chain]:
     return {
         REJECT.chain: Chain(((Reject(),),)),
         BY_ADDRESS.policy_chain: _local_policy(BY_ADDRESS, config),
         BY_NODE_PORT.policy_chain: _local_policy(BY_NODE_PORT, config),
+        **({BY_RANGE.policy_chain: _local_policy(BY_RANGE, config)} if has_ranges else {}),
         "check-source": Chain(((InSet((*SERVICE_KEY, Field.SADDR), SOURCE_RANGES), Return()), (Drop(),))),
-        "translate": _translate(config),
+        "translate": _translate(config, has_ranges=has_ranges),
         **({GUARD: _guard(config)} if config.guarded_links else {}),
-        **_base_chains(config),
+        **_base_chains(config, has_ranges=has_ranges),
     }
 
 
-def _translate(config: RenderConfig) -> Chain:
-    """Service addresses before node ports. Rule: spec "proxy" §3.1."""
+def _translate(config: RenderConfig, *, has_ranges: bool) -> Chain:
+    """Service addresses before node ports; single ports before ranges. Rule: spec "proxy" §3.1."""
     rules: list[Rule] = []
     to_cluster_ip: tuple[Statement, ...] = (InSet((Field.DADDR,), CLUSTER_IPS), SetMark(config.mark))
     if config.masquerade_all:
@@ -287,6 +323,8 @@ def _translate(config: RenderConfig) -> Chain:
     elif outside := _from_elsewhere(config):
         rules.append((*outside, *to_cluster_ip))
     rules.append((Vmap(SERVICE_KEY, BY_ADDRESS.verdicts),))
+    if has_ranges:
+        rules.append((Vmap(SERVICE_KEY, BY_RANGE.verdicts),))
     rules.append((*_to_node(config), Vmap(NODE_PORT_KEY, BY_NODE_PORT.verdicts)))
     return Chain(tuple(rules))
 
@@ -328,9 +366,13 @@ def _local_policy(entrance: Entrance, config: RenderConfig) -> Chain:
     )
 
 
-def _base_chains(config: RenderConfig) -> dict[str, Chain]:
+def _base_chains(config: RenderConfig, *, has_ranges: bool) -> dict[str, Chain]:
     firewall: Rule = (IsNew(), InSet(SERVICE_KEY, RESTRICTED), Jump("check-source"))
-    refuse: Rule = (IsNew(), Vmap(SERVICE_KEY, BY_ADDRESS.refused))
+    firewalls, refuse, hairpins = [firewall], _REFUSE, _HAIRPINS
+    if has_ranges:
+        firewalls.append((IsNew(), InSet(SERVICE_KEY, RANGE_RESTRICTED), Jump("check-source")))
+        refuse += _REFUSE_RANGES
+        hairpins += _RANGE_HAIRPINS
     loopback = (_not_loopback(config.family),) if config.node_ports.is_all else _to_node(config)
     refuse_node_port: Rule = (IsNew(), *loopback, Vmap(NODE_PORT_KEY, BY_NODE_PORT.refused))
     unclaimed: tuple[Rule, ...] = (
@@ -338,18 +380,18 @@ def _base_chains(config: RenderConfig) -> dict[str, Chain]:
         *((IsNew(), InNetwork(Field.DADDR, cidr), Drop()) for cidr in config.service_cidrs),
     )
     return {
-        "filter-prerouting-pre-dnat": Chain((firewall,), Hook("filter", "prerouting", -110)),
-        "filter-output-pre-dnat": Chain((firewall,), Hook("filter", "output", -110)),
-        "filter-input": Chain((refuse_node_port, refuse), Hook("filter", "input", 0)),
+        "filter-prerouting-pre-dnat": Chain(tuple(firewalls), Hook("filter", "prerouting", -110)),
+        "filter-output-pre-dnat": Chain(tuple(firewalls), Hook("filter", "output", -110)),
+        "filter-input": Chain((refuse_node_port, *refuse), Hook("filter", "input", 0)),
         "filter-forward": Chain(
-            (refuse, *unclaimed, *((ArrivesBy(link), Jump(GUARD)) for link in config.guarded_links)),
+            (*refuse, *unclaimed, *((ArrivesBy(link), Jump(GUARD)) for link in config.guarded_links)),
             Hook("filter", "forward", 0),
         ),
-        "filter-output": Chain((refuse, *unclaimed), Hook("filter", "output", 0)),
+        "filter-output": Chain((*refuse, *unclaimed), Hook("filter", "output", 0)),
         "nat-postrouting": Chain(
             (
                 (IsMarked(config.mark), FlipMark(config.mark), MasqueradeSource()),
-                (IsTranslated(), InSet((Field.SADDR, *SERVICE_KEY), HAIRPINS), MasqueradeSource()),
+                *hairpins,
                 *_masquerade_outgoing(config),
             ),
             Hook("nat", "postrouting", 100),
@@ -357,6 +399,14 @@ def _base_chains(config: RenderConfig) -> dict[str, Chain]:
         "nat-prerouting": Chain(((Jump("translate"),),), Hook("nat", "prerouting", -100)),
         "nat-output": Chain(((Jump("translate"),),), Hook("nat", "output", -100)),
     }
+
+
+_REFUSE: tuple[Rule, ...] = ((IsNew(), Vmap(SERVICE_KEY, BY_ADDRESS.refused)),)
+_REFUSE_RANGES: tuple[Rule, ...] = ((IsNew(), Vmap(SERVICE_KEY, BY_RANGE.refused)),)
+_HAIRPINS: tuple[Rule, ...] = ((IsTranslated(), InSet((Field.SADDR, *SERVICE_KEY), HAIRPINS), MasqueradeSource()),)
+_RANGE_HAIRPINS: tuple[Rule, ...] = (
+    (IsTranslated(), InSet((Field.SADDR, Field.DADDR, Field.L4PROTO), RANGE_HAIRPINS), MasqueradeSource()),
+)
 
 
 def _guard(config: RenderConfig) -> Chain:
@@ -383,7 +433,7 @@ def _masquerade_outgoing(config: RenderConfig) -> Iterator[Rule]:
 
 
 _PICK_NAME = re.compile(
-    r"(masquerade-)?(?:sticky-([0-9]+)-)?(?:(hash|turn-[0-9]+)-)?((?:local-)?(?:node-port-)?)pick-([0-9]+)"
+    r"(masquerade-)?(?:sticky-([0-9]+)-)?(?:(hash|turn-[0-9]+)-)?((?:local-)?(?:node-port-|range-)?)pick-([0-9]+)"
 )
 
 

@@ -176,6 +176,8 @@ def _format_interval(key: bytes, spec: SetSpec, family: Family) -> str:
     for low, high, kind in zip(first, last, spec.key, strict=True):
         if low == high:
             shown.append(_format_value(low, kind))
+        elif kind is Type.SERVICE:
+            shown.append(f"{_format_value(low, kind)}-{_format_value(high, kind)}")
         else:
             ends = ipaddress.ip_address(low), ipaddress.ip_address(high)
             shown += (str(n) for n in ipaddress.summarize_address_range(*ends))
@@ -216,8 +218,9 @@ def _format_statement(statement: Statement, family: Family) -> str:
             return f"update @{name} {{ {_format_fields(fields, family)} }}"
         case Vmap(fields, name):
             return f"{_format_fields(fields, family)} vmap @{name}"
-        case TranslateTo(fields, name):
-            return f"dnat {_family_name(family)} to {_format_fields(fields, family)} map @{name}"
+        case TranslateTo(fields, name, keeps_port):
+            kind = "" if keeps_port else f"{_family_name(family)} "
+            return f"dnat {kind}to {_format_fields(fields, family)} map @{name}"
         case InNetwork(field, network, negate):
             return f"{_format_fields((field,), family)} {'!= ' if negate else ''}{_format_network(network)}"
         case IsLocal(field):

@@ -179,7 +179,8 @@ def _find(
     is_loopback = ipaddress.ip_address(question.destination).is_loopback
     serves_node_ports = question.destination in (own if ports.is_all else ports.addresses) and not is_loopback
     by_claim = {f.frontend.claim: (f, owner) for owner in settled for f in owner.forwardings}
-    found = by_claim.get((question.destination, question.protocol, question.port))
+    asked = (question.destination, question.protocol, question.port)
+    found = by_claim.get(asked) or next((pair for pair in by_claim.values() if pair[0].frontend.covers(*asked)), None)
     if found is None and serves_node_ports:
         found = by_claim.get(("", question.protocol, question.port))
     return found
@@ -254,6 +255,9 @@ def _explain_frontend(
     endpoints, is_local, policy = _choose_list(walk.source, f, policies)
     steps.append(policy)
     known = tuple(group_endpoints(slices, question.family).get((f.port_name, f.frontend.protocol), {}).values())
+    if f.frontend.last_port:
+        known = tuple(replace(e, port=question.port) for e in known if e.port == f.frontend.port)
+        endpoints = tuple(target._replace(port=question.port) for target in endpoints)
     choice = choose_for_port(known, policies, cluster.node)
     walk = replace(walk, endpoints=_judge(known, endpoints, choice, is_local=is_local, node=cluster.node))
     if choice.reason and not is_local:
