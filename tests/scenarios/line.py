@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from dataclasses import dataclass
 
 from seaway.api.machinery.errors import ApiError, ServiceUnavailable, TooManyRequests, make_conflict
@@ -31,6 +32,8 @@ class Trouble:
         self.has_killed = False
         self._kill = kill
         self._failures: list[str] = []
+        self.forbidden: set[str] = set()
+        """What roles did not allow: the server's texts."""
 
     def fail(self, count: int, code: str) -> None:
         """The next writes end so. `lost`: not carried out; `answer lost`: carried out, and nobody hears of it."""
@@ -60,7 +63,7 @@ class Line:
         if self.is_dead:
             raise TransportError("killed")
         if request.method not in _VERBS or any(part in request.path for part in _UNTOLD):
-            return await self._inner.send(request)
+            return await self._pass(request)
         trouble, what = self._trouble, _tell(request)
         trouble.count += 1
         if trouble.is_due(after=False):
@@ -69,17 +72,24 @@ class Line:
         if failure and failure != "answer lost":
             trouble.log.append(f"{what}: {failure}")
             raise _make_error(failure)
-        try:
-            answer = await self._inner.send(request)
-        except ApiError as error:
-            trouble.log.append(f"{what}: {error.code}")
-            raise
+        answer = await self._pass(request)
+        if answer.status >= 400:
+            trouble.log.append(f"{what}: {answer.status}")
+            return answer
         if failure:
             trouble.log.append(f"{what}: {failure}")
             raise TransportError("the answer was lost")
         trouble.log.append(what)
         if trouble.is_due(after=True):
             await self._die()
+        return answer
+
+    async def _pass(self, request: Request) -> Response:
+        answer = await self._inner.send(request)
+        if answer.status == 403 and isinstance(answer.body, bytes):
+            text = json.loads(answer.body)["message"]
+            if " cannot " in text:  # a namespace that ends says 403, too
+                self._trouble.forbidden.add(f"{request.method} {text}")
         return answer
 
     async def _die(self) -> None:

@@ -19,13 +19,23 @@ import msgspec
 import yaml
 
 from seaway.api.endpointslice.types import EndpointSlice
-from seaway.api.machinery.errors import ApiError, NotFound
-from seaway.api.registry import ENDPOINT_SLICES, ENDPOINTS, EVENTS, NODES, PODS, SERVICES, Resource
+from seaway.api.machinery.errors import AlreadyExists, ApiError, NotFound
+from seaway.api.registry import (
+    CLUSTER_ROLE_BINDINGS,
+    ENDPOINT_SLICES,
+    ENDPOINTS,
+    EVENTS,
+    NODES,
+    PODS,
+    SERVICES,
+    Resource,
+)
 from seaway.apiserver.config import ServerConfig
 from seaway.apiserver.run import open_server
 from seaway.client.election.lease import ElectionConfig
 from seaway.client.requests import MERGE_PATCH, Client
 from seaway.client.run import Change, Informer
+from seaway.controllers.run import LOOPS
 from seaway.store.memory import MemoryStore
 from seaway.testing.builders import make_node, make_pod, make_service, merge
 from seaway.testing.clock import run_virtually
@@ -43,10 +53,13 @@ from tests.scenarios.workloads import World
 Json = dict[str, Any]
 NODE_GRACE_SECONDS = 50.0
 """Upstream's."""
+KIND_OF_BINDING = {"apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRoleBinding"}
 DUAL = ServerConfig(service_cidrs=("10.96.0.0/16", "fd10:96::/112"))
 DUAL_STACK = "a cluster of both families"
 ACTING_SECONDS = 1.0
 """For the loops, after each change."""
+START_SECONDS = 30.0
+"""For the first lists: a loop that may not read waits for ever."""
 SETTLING_SECONDS = 150.0
 """Past the longest back-off and the look for lost echoes."""
 
@@ -56,17 +69,29 @@ def hold(parts: Sequence[Prose | Command]) -> list[Prose | Command]:
     return run_virtually(_hold(parts))
 
 
-async def _hold(parts: Sequence[Prose | Command], kill: Killed | None = None) -> list[Prose | Command]:
+def find_forbidden(parts: Sequence[Prose | Command]) -> set[str]:
+    """What is refused when each loop runs on its own, and has no more than its roles."""
+    refused: set[str] = set()
+    run_virtually(_hold(parts, refused=refused))
+    return refused
+
+
+async def _hold(
+    parts: Sequence[Prose | Command], kill: Killed | None = None, *, refused: set[str] | None = None
+) -> list[Prose | Command]:
+    """refused: gathers what roles do not allow, and lets each loop run on its own."""
     told: list[Prose | Command] = []
     async with contextlib.AsyncExitStack() as stack:
         store = MemoryStore()
         stack.push_async_callback(store.close)
         config = DUAL if any(isinstance(p, Command) and p.text == DUAL_STACK for p in parts) else ServerConfig()
         cluster = await stack.enter_async_context(open_cluster(store=store, config=config))
-        stage = Stage(cluster, config, store, stack, kill)
+        stage = Stage(cluster, config, store, stack, kill, is_apart=refused is not None)
         for part in parts:
             if isinstance(part, Prose):
                 told.append(part)
+                continue
+            if part.text.startswith("again") and refused is not None:
                 continue
             if part.text.startswith("again"):
                 told.append(replace(part, outcome=tuple(await _repeat(told, stage.trouble.count))))
@@ -80,6 +105,8 @@ async def _hold(parts: Sequence[Prose | Command], kill: Killed | None = None) ->
             if stage.emptied:
                 told.append(Command(last.line, last.text, outcome=(f"emptied: {', '.join(stage.emptied)}",)))
         await stage.close()
+        if refused is not None:
+            refused |= stage.trouble.forbidden
     return told
 
 
@@ -116,7 +143,10 @@ class Stage:
         store: MemoryStore,
         stack: contextlib.AsyncExitStack,
         kill: Killed | None,
+        *,
+        is_apart: bool,
     ) -> None:
+        self._is_apart = is_apart
         self._cluster, self._config, self._store, self._stack = cluster, config, store, stack
         self._client: Client = Client(_Direct(cluster))
         self.names, self.trouble = Names(), Trouble(kill)
@@ -246,20 +276,44 @@ class Stage:
     # Who acts.
 
     async def start(self, loops: str, name: str = "") -> None:
-        enabled = tuple(loops.split())
-        line = Line(self._cluster.client(user=CONTROLLER_MANAGER, groups=()).transport, self.trouble)
+        if self._is_apart:
+            for loop in loops.split():
+                await self._start(loop, f"{name}{loop}", user=await self._let_in(loop))
+            return
         election = ElectionConfig(identity=name, name="seaway-controllers") if name else None
-        task = await self._cluster.start_controllers(
-            enabled=enabled, election=election, client=Client(line), node_grace_seconds=NODE_GRACE_SECONDS
-        )
+        await self._start(loops, name, user=CONTROLLER_MANAGER, election=election)
+
+    async def _let_in(self, loop: str) -> str:
+        """A user of that loop's roles and no others."""
+        user = f"only-{loop}"
+        for role in LOOPS[loop].roles:
+            reference = {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": role}
+            subject = {"apiGroup": "rbac.authorization.k8s.io", "kind": "User", "name": user}
+            binding = {"metadata": {"name": f"{user}-{role}"}, "roleRef": reference, "subjects": [subject]}
+            with contextlib.suppress(AlreadyExists):
+                await self._client.create(CLUSTER_ROLE_BINDINGS, {**KIND_OF_BINDING, **binding})
+        return user
+
+    async def _start(self, loops: str, name: str, *, user: str, election: ElectionConfig | None = None) -> None:
+        enabled = tuple(loops.split())
+        line = Line(self._cluster.client(user=user, groups=()).transport, self.trouble)
+        try:
+            async with asyncio.timeout(START_SECONDS):
+                task = await self._cluster.start_controllers(
+                    enabled=enabled, election=election, client=Client(line), node_grace_seconds=NODE_GRACE_SECONDS
+                )
+        except TimeoutError:
+            assert self.trouble.forbidden, "only refusals may keep a loop from starting"
+            task = self._cluster.tasks[-1]
         self._lines[name] = (task, line, enabled)
 
     async def stop(self, how: str, name: str = "") -> None:
-        task, line, _ = self._lines.pop(name)
-        line.is_dead = how == "kill"
-        task.cancel()
-        await asyncio.gather(task, return_exceptions=True)
-        self._cluster.tasks.remove(task)
+        names = [key for key in self._lines if key.startswith(name)] if self._is_apart else [name]
+        for task, line, _ in [self._lines.pop(key) for key in names]:
+            line.is_dead = how == "kill"
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+            self._cluster.tasks.remove(task)
 
     async def _kill_if_due(self) -> None:
         if not self.trouble.has_killed:

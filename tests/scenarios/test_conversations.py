@@ -5,10 +5,12 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
 
+from seaway.controllers.run import LOOPS
 from tests.scenarios.conversation import (
     Command,
     Prose,
@@ -18,7 +20,7 @@ from tests.scenarios.conversation import (
     squeeze,
 )
 from tests.scenarios.naming import Names
-from tests.scenarios.stage import hold
+from tests.scenarios.stage import find_forbidden, hold
 
 FILES = sorted(Path(__file__).parent.glob("*.txt"))
 
@@ -31,6 +33,20 @@ def test_the_conversation_goes_as_written(path: Path, request: pytest.FixtureReq
         path.write_text(after, "utf-8")
         return
     assert after.splitlines() == before.splitlines()
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem.replace("-", " "))
+def test_a_loop_on_its_own_needs_no_more_than_its_roles(path: Path) -> None:
+    """Rule: spec "controllers" §0.5."""
+    assert sorted(find_forbidden(parse_conversation(path.read_text("utf-8")))) == []
+
+
+def test_the_roles_of_each_loop_are_tried() -> None:
+    texts = "\n".join(path.read_text("utf-8") for path in FILES)
+    tried = {
+        loop for line in re.findall(r"^> start controllers.*: (.+)$", texts, re.MULTILINE) for loop in line.split()
+    }
+    assert set(LOOPS) - tried == {"healthcheck", "nodeipam"}, "the first has a stage of its own, the second one role"
 
 
 def test_there_are_conversations() -> None:
