@@ -58,7 +58,7 @@ def walk(obj: Any, path: str) -> str:
             obj = obj.get(part.replace("~1", "."))
     if obj is None:
         return "none"
-    return obj if isinstance(obj, str) else json.dumps(obj, sort_keys=True)
+    return obj if obj and isinstance(obj, str) else json.dumps(obj, sort_keys=True)
 
 
 def _pick(items: Any, wanted: str) -> Any:
