@@ -13,6 +13,7 @@ from typing import cast
 from urllib.parse import parse_qsl
 
 from aiohttp import web
+from multidict import CIMultiDict
 
 from seaway.net.tunnels.transport import LeavesHttp, Taken, TunnelPeer
 from seaway.node.logs.run import read_log
@@ -69,7 +70,7 @@ class Streamer:
                 return await self._forward(wire, asked, query)
             return await self._converse(wire, asked, query)
         except Refusal as refusal:
-            return web.Response(status=refusal.status, text=refusal.text, headers=dict(refusal.headers))
+            return web.Response(status=refusal.status, text=refusal.text, headers=CIMultiDict(refusal.headers))
         except LogRefused as refused:
             return web.Response(status=refused.status, text=refused.text)
 
