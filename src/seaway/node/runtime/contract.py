@@ -153,8 +153,8 @@ class Runtime(Protocol):
     def find_log(self, uid: str, name: str, attempt: int) -> Path:
         """The log file of a run; whether it exists is not said."""
 
-    async def remove_container(self, container_id: str) -> None:
-        """Forget a run that has ended."""
+    async def remove_container(self, run: ContainerRun) -> None:
+        """Forget a run that has ended, and its log."""
 
     async def close(self) -> None:
         """Leave; what runs goes on."""

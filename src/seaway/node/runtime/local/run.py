@@ -341,9 +341,12 @@ class LocalRuntime:
         """The log file of a run."""
         return self._config.state_dir / "logs" / uid / name / f"{attempt}.log"
 
-    async def remove_container(self, container_id: str) -> None:
-        """Forget an ended run."""
-        await self._shim.ask("forget", id=container_id)
+    async def remove_container(self, run: ContainerRun) -> None:
+        """Forget an ended run, and its log."""
+        await self._shim.ask("forget", id=run.container_id)
+        log_file = self.find_log(run.uid, run.name, run.attempt)
+        for path in (log_file, log_file.with_name(f"{log_file.name}.1")):
+            path.unlink(missing_ok=True)
 
     async def end(self) -> None:
         """Kill every Pod and the shim."""
