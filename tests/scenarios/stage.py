@@ -60,7 +60,7 @@ ACTING_SECONDS = 1.0
 """For the loops, after each change."""
 START_SECONDS = 30.0
 """For the first lists: a loop that may not read waits for ever."""
-SETTLING_SECONDS = 150.0
+SETTLING_SECONDS = 70.0
 """Past the longest back-off and the look for lost echoes."""
 
 
