@@ -62,6 +62,8 @@ class ProxyConfig:
     masquerade_all: bool = False
     masquerade_outgoing: bool = False
     """Hide Pods behind the node towards addresses that are neither Pods nor Services."""
+    counts_connections: bool = True
+    """Count the new connections to each port of each Service, for `/metrics`."""
     serves_uplinks: bool = False
     """Forward for the cluster, and only for it, on links to other machines that do not forward yet."""
     uplink_state: Path | None = None

@@ -14,6 +14,7 @@ import math
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,7 @@ from seaway.client.run import Change, Informer, run_all
 from seaway.net.errors import OperationalError
 from seaway.net.family import Family
 from seaway.proxy.config import ProxyConfig
+from seaway.proxy.counting.run import read_connections
 from seaway.proxy.flows.run import FlowKeeper
 from seaway.proxy.forwarding import LABEL_PROXY_NAME
 from seaway.proxy.kernel import (
@@ -82,7 +84,14 @@ async def run(config: ProxyConfig, client: Client, *, on_ready: Callable[[], Non
             take_over(kernel, families, replaces=config.replaces)
             on_ready()
 
-        teller = Teller(config, client, proxier, families, list_addresses=_InterfaceAddresses())
+        teller = Teller(
+            config,
+            client,
+            proxier,
+            families,
+            list_addresses=_InterfaceAddresses(),
+            read_connections=partial(read_connections, families if config.counts_connections else (), config.table),
+        )
         loop = _Loop(proxier, uplinks, ranges, teller)
         informers = _make_informers(config, client, loop)
         cidrs.subscribe(loop.on_service_cidr)

@@ -13,7 +13,7 @@ from seaway.net.family import Family
 from seaway.proxy.config import NodeView
 from seaway.proxy.forwarding import ServiceForwarding, forward_service
 from seaway.proxy.proxier import SyncReport
-from seaway.proxy.telling.figures import PROGRAMMING_BOUNDS, Figures
+from seaway.proxy.telling.figures import CONNECTIONS, PROGRAMMING_BOUNDS, Figures
 from seaway.proxy.telling.page import answer_page
 from seaway.telemetry.metrics import Metrics
 from seaway.telemetry.page import Request
@@ -44,7 +44,9 @@ NAMES = [
 
 def test_every_metric_of_the_nftables_mode_is_there() -> None:
     figures = Figures(Metrics(), BOTH)
-    assert {family.name for family in figures.metrics.collect()} == {"kubeproxy_" + name for name in NAMES}
+    assert {family.name for family in figures.metrics.collect()} == {"kubeproxy_" + name for name in NAMES} | {
+        CONNECTIONS
+    }
 
 
 def test_a_sync_is_counted_by_family_and_kind() -> None:
