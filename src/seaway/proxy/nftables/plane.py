@@ -13,11 +13,11 @@ from typing import Protocol
 
 from seaway.net.family import Family
 from seaway.proxy.config import (
-    DetectLocal,
     NodePortAddresses,
     NodeView,
     ProxyConfig,
     choose_node_port_addresses,
+    config_at,
     networks_of,
 )
 from seaway.proxy.forwarding import ServiceForwarding
@@ -374,9 +374,7 @@ class NftablesPlane:
         config = self._config
         if self._service_cidrs is not None:
             config = replace(config, service_cidrs=self._service_cidrs())
-        if config.detect_local is DetectLocal.NODE_CIDR:
-            config = replace(config, cluster_cidrs=node.pod_cidrs)
-        return render_config(config, self._family, ports, self._guarded_links())
+        return render_config(config_at(config, node), self._family, ports, self._guarded_links())
 
 
 def render_config(

@@ -51,7 +51,7 @@ class Teller:
         self._config, self._client, self._proxier, self._families = config, client, proxier, families
         self._list_addresses = list_addresses
         self._read_connections, self._tally = read_connections, Tally()
-        self.health = ProxyHealth(families)
+        self.health = ProxyHealth(families, timeout_seconds=config.health_timeout_seconds)
         self.figures = Figures(Metrics(), families)
         self.figures.read_forwardings(proxier.forwardings)
         self._triggers = Triggers(started_at=time.time())
