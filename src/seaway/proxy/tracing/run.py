@@ -20,6 +20,7 @@ from seaway.proxy.config import ProxyConfig, config_at
 from seaway.proxy.kernel import list_interface_addresses
 from seaway.proxy.proxier import view_node
 from seaway.proxy.ranges.kernel import ServiceRanges
+from seaway.proxy.ranges.plan import choose_ranges
 from seaway.proxy.tracing.kernel import TraceError
 from seaway.proxy.tracing.walk import Cluster
 
@@ -70,7 +71,9 @@ async def _list_ranges(client: Client) -> tuple[ServiceCIDR, ...]:
 def _choose_ranges(config: ProxyConfig, objects: Iterable[ServiceCIDR], *, is_here: bool) -> tuple[str, ...]:
     """What the proxy takes of them; of another host it is not known what it would refuse. Raises TraceError."""
     if not is_here:
-        return (*config.service_cidrs, *(cidr for found in objects for cidr in found.spec.cidrs))
+        return choose_ranges(
+            config.service_cidrs, (cidr for found in objects for cidr in found.spec.cidrs), ()
+        ).accepted
     ranges = ServiceRanges(config, config.families)
     for found in objects:
         ranges.set_object(found.metadata.name, found)
