@@ -23,7 +23,7 @@ from seaway.proxy.health.status import Moment, ProxyHealth
 from seaway.proxy.proxier import PlaneError, Proxier, SyncReport
 from seaway.proxy.telling.events import Occurrence, Told, format_event_time, make_event, not_listening, starting
 from seaway.proxy.telling.figures import Figures
-from seaway.proxy.telling.page import answer_page, without_body
+from seaway.proxy.telling.page import Checks, answer_page, without_body
 from seaway.proxy.telling.triggers import Triggers
 from seaway.telemetry.metrics import Metrics
 from seaway.telemetry.page import Answer, Request
@@ -54,6 +54,7 @@ class Teller:
         self.health = ProxyHealth(families, timeout_seconds=config.health_timeout_seconds)
         self.figures = Figures(Metrics(), families)
         self.figures.read_forwardings(proxier.forwardings)
+        self._checks = Checks()
         self._triggers = Triggers(started_at=time.time())
         self._ports = HealthPortServers(lambda: self.health.is_healthy(_now()), self._on_port_refused)
         self._asked: dict[Key, ServiceForwarding] = {}
@@ -157,7 +158,7 @@ class Teller:
     async def _answer_metrics(self, request: Request) -> Answer:
         if request.path == "/metrics":
             await self._count_connections()
-        return answer_page(request, self.figures.metrics, self._config.shown)
+        return answer_page(request, self.figures.metrics, self._config.shown, self._checks)
 
     async def _count_connections(self) -> None:
         """Ask the kernel, beside the loop; what it cannot tell stays as it was."""
