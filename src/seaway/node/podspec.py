@@ -152,6 +152,9 @@ class Container(Reader, frozen=True):
     termination_message_path: str = "/dev/termination-log"
     termination_message_policy: str = "File"
     security_context: SecurityContext | None = None
+    stdin: bool = False
+    stdin_once: bool = False
+    tty: bool = False
 
     @property
     def is_sidecar(self) -> bool:

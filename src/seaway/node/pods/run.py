@@ -266,7 +266,7 @@ class PodWorker:
             if hook is not None:
                 self._spawn(self._run_post_start(container, run, hook))
         if forgotten is not None and forgotten.container_id:
-            await self._context.runtime.remove_container(forgotten.container_id)
+            await self._context.runtime.remove_container(forgotten)
 
     async def _run_post_start(self, container: Container, run: ContainerRun, hook: LifecycleHandler) -> None:
         if not await self._stopper.run_hook(container, run, hook, timeout_seconds=POST_START_SECONDS):

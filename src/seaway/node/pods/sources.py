@@ -154,6 +154,9 @@ def make_container_spec(
         files=make_files(config, pod, state, names, host),
         termination_message_path=container.termination_message_path,
         message_from_log=container.termination_message_policy == "FallbackToLogsOnError",
+        stdin=container.stdin,
+        stdin_once=container.stdin_once,
+        tty=container.tty,
     )
 
 

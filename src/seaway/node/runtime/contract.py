@@ -5,8 +5,10 @@ The runtime outlives the agent: `read_inventory` tells a new agent what runs, wi
 
 from __future__ import annotations
 
+import socket
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Protocol
 
 from seaway.node.state import ContainerRun, Sandbox
@@ -64,6 +66,9 @@ class ContainerSpec:
     files: tuple[tuple[str, str], ...] = ()
     termination_message_path: str = ""
     message_from_log: bool = False
+    stdin: bool = False
+    stdin_once: bool = False
+    tty: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +85,10 @@ class ExecResult:
 
     exit_code: int | None
     output: str = ""
+
+
+STREAMS = ("stdin", "stdout", "stderr")
+"""The names under which descriptors are handed over."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,8 +134,27 @@ class Runtime(Protocol):
     async def exec(self, container_id: str, argv: tuple[str, ...], *, timeout_seconds: float) -> ExecResult:
         """Run a program in the namespaces and with the environment of a container."""
 
-    async def remove_container(self, container_id: str) -> None:
-        """Forget a run that has ended."""
+    async def exec_on(self, container_id: str, argv: tuple[str, ...], streams: Mapping[str, int]) -> int:
+        """Run a program on descriptors of ours, by STREAMS, and return its exit code when it has ended.
+
+        Or on `console`: a unix socket, which gets the master of a terminal. Descriptors stay the caller's.
+        Raises ContainerError when it could not begin.
+        """
+
+    async def attach(self, container_id: str, streams: Mapping[str, int]) -> bool:
+        """Join descriptors, by STREAMS, to the program of a container. True: it has a terminal."""
+
+    async def resize(self, container_id: str, rows: int, columns: int) -> None:
+        """The size of the terminal of a container's program."""
+
+    async def open_sockets(self, uid: str) -> tuple[socket.socket, socket.socket]:
+        """Unconnected TCP sockets in the Pod's network, IPv4 and IPv6: its loopback is theirs. The caller closes."""
+
+    def find_log(self, uid: str, name: str, attempt: int) -> Path:
+        """The log file of a run; whether it exists is not said."""
+
+    async def remove_container(self, run: ContainerRun) -> None:
+        """Forget a run that has ended, and its log."""
 
     async def close(self) -> None:
         """Leave; what runs goes on."""

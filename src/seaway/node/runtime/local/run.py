@@ -11,16 +11,18 @@ import pwd
 import secrets
 import shutil
 import signal
+import socket
 import sys
-from collections.abc import AsyncIterator, Callable, Collection
+from collections.abc import AsyncIterator, Callable, Collection, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, TypeVar
 
+from seaway.net.kernel import CLONE_NEWNET, setns
 from seaway.node.network import plan as network_plan
-from seaway.node.runtime import files
+from seaway.node.runtime import files, pipes
 from seaway.node.runtime.contract import (
     ContainerError,
     ContainerSpec,
@@ -42,10 +44,16 @@ log = logging.getLogger(__name__)
 DEFAULT_USER = 65534
 """`nobody`: owns nothing on the host."""
 START_ERROR_CODE = 128
+MAX_EXEC_OUTPUT_BYTES = 10 * 1024
+"""What a probe's message may hold. Rule: spec "node" §2.8."""
 MAX_MESSAGE_BYTES = 4096
 MAX_LOG_MESSAGE_BYTES, MAX_LOG_MESSAGE_LINES = 2048, 80
 _POD_SYSCTLS = {"net/ipv4/ip_unprivileged_port_start": "0"}
 """A program that is not root may bind port 80. Rule: spec "node" §4.2."""
+
+
+class StartError(ContainerError):
+    """A program could not be begun in a container; the text is the kernel's, with the program's name."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -218,9 +226,10 @@ class LocalRuntime:
             raise ContainerError(capabilities)
         python_bin = f"{sys.base_prefix}/bin"
         steps = rootfs.plan_root(self._host, files=self._write_files(spec), volumes=self._find_bindings(spec))
-        log = str(self._config.state_dir / "logs" / spec.uid / spec.name / f"{spec.attempt}.log")
+        log = str(self.find_log(spec.uid, spec.name, spec.attempt))
         answer = await self._shim.ask(
             "start", id=secrets.token_hex(32), uid=spec.uid, log=log,
+            stdin=spec.stdin, stdin_once=spec.stdin_once, tty=spec.tty,
             labels={"uid": spec.uid, "namespace": spec.namespace, "pod": spec.pod, "name": spec.name,
                     "attempt": spec.attempt, "message_file": str(self._message_file(spec)),
                     "message_log": log if spec.message_from_log else ""},
@@ -269,15 +278,75 @@ class LocalRuntime:
         await self._shim.ask("signal", id=stop.container_id, signal=int(number))
 
     async def exec(self, container_id: str, argv: tuple[str, ...], *, timeout_seconds: float) -> ExecResult:
-        """Run a program in the container."""
-        answer = await self._shim.ask("exec", id=container_id, argv=argv, timeout_seconds=timeout_seconds)
-        if answer["error"]:
-            return ExecResult(START_ERROR_CODE, answer["error"])
-        return ExecResult(None if answer["timed_out"] else answer["exit_code"], answer["output"])
+        """Run a program in the container; it is killed when its time is over, or when nobody waits any more."""
+        output = bytearray()
 
-    async def remove_container(self, container_id: str) -> None:
-        """Forget an ended run."""
-        await self._shim.ask("forget", id=container_id)
+        async def keep(piece: bytes) -> None:
+            output.extend(piece[: MAX_EXEC_OUTPUT_BYTES - len(output)])
+
+        ended = asyncio.Event()
+        with pipes.open_pipe() as (reading, writing):
+            copying = asyncio.ensure_future(pipes.pump(reading, keep, ended))
+            try:
+                streams = {"stdout": writing, "stderr": writing}
+                async with asyncio.timeout(timeout_seconds):
+                    code: int | None = await self._exec(container_id, argv, streams, ends_with_asker=True)
+            except TimeoutError:
+                code = None
+            except StartError as error:
+                return ExecResult(START_ERROR_CODE, str(error))
+            finally:
+                ended.set()
+                await copying
+        return ExecResult(code, output.decode(errors="replace"))
+
+    async def exec_on(self, container_id: str, argv: tuple[str, ...], streams: Mapping[str, int]) -> int:
+        """Run a program on our descriptors, or on a terminal of its own."""
+        return await self._exec(container_id, argv, streams, ends_with_asker=False)
+
+    async def _exec(
+        self, container_id: str, argv: tuple[str, ...], streams: Mapping[str, int], *, ends_with_asker: bool
+    ) -> int:
+        answer = await self._shim.ask(
+            "exec", id=container_id, argv=argv, ends_with_asker=ends_with_asker,
+            tty="console" in streams, streams=list(streams), handles=list(streams.values()),
+        )  # fmt: skip
+        if answer["error"]:
+            raise StartError(answer["error"])
+        code: int = answer["exit_code"]
+        return code
+
+    async def attach(self, container_id: str, streams: Mapping[str, int]) -> bool:
+        """Join descriptors to the program of a container."""
+        answer = await self._shim.ask(
+            "attach", id=container_id, streams=list(streams), handles=list(streams.values())
+        )  # fmt: skip
+        return bool(answer["tty"])
+
+    async def resize(self, container_id: str, rows: int, columns: int) -> None:
+        """The size of a terminal."""
+        await self._shim.ask("resize", id=container_id, rows=rows, columns=columns)
+
+    async def open_sockets(self, uid: str) -> tuple[socket.socket, socket.socket]:
+        """TCP sockets in the Pod's network. A thread of their own enters it, and ends there."""
+        answer = await self._shim.ask("list")
+        handle = next((s["net"] for s in answer["sandboxes"] if s["uid"] == uid), -1)
+        if handle == -1:
+            raise ContainerError("the pod has no sandbox")
+        path = None if handle is None else f"/proc/{answer['pid']}/fd/{handle}"
+        with ThreadPoolExecutor(1, thread_name_prefix="inside") as thread:
+            return await asyncio.get_running_loop().run_in_executor(thread, open_sockets_inside, path)
+
+    def find_log(self, uid: str, name: str, attempt: int) -> Path:
+        """The log file of a run."""
+        return self._config.state_dir / "logs" / uid / name / f"{attempt}.log"
+
+    async def remove_container(self, run: ContainerRun) -> None:
+        """Forget an ended run, and its log."""
+        await self._shim.ask("forget", id=run.container_id)
+        log_file = self.find_log(run.uid, run.name, run.attempt)
+        for path in (log_file, log_file.with_name(f"{log_file.name}.1")):
+            path.unlink(missing_ok=True)
 
     async def end(self) -> None:
         """Kill every Pod and the shim."""
@@ -303,6 +372,24 @@ class LocalRuntime:
             reason="StartError" if error and ended is not None else "",
             message=error or ("" if ended is None else _read_message(labels, described["exit_code"])),
         )
+
+
+def open_sockets_inside(path: str | None) -> tuple[socket.socket, socket.socket]:
+    """Sockets of the network namespace at the path, None for this one. The calling thread stays in it."""
+    if path is not None:
+        handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            setns(handle, CLONE_NEWNET)
+        finally:
+            os.close(handle)
+    first = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+    try:
+        second = socket.socket(socket.AF_INET6, socket.SOCK_STREAM)
+    except OSError:
+        second = first.dup()  # a host without IPv6
+    for each in (first, second):
+        each.setblocking(False)
+    return first, second
 
 
 def _read_message(labels: Json, exit_code: int) -> str:
