@@ -29,7 +29,7 @@ def test_a_packet_of_the_node_is_sent_and_followed_to_its_endpoint(proxy: Runnin
         is_sent, lines = trace_packet(Question(NODE, VIP, 80), timeout_seconds=5)
     assert is_sent
     assert lines[0] == f"{NODE} to {VIP}:80:"
-    assert "  ip seaway translate, rule 2: goto pick-1" in lines
+    assert "  ip seaway translate, rule 3: goto pick-1" in lines, "the second counts"
     assert f"{NODE} to {PODS[0]}:8080:" in lines
     assert lines[-1] == "  ip seaway nat-postrouting, rule 1: accept"  # masqueraded
     assert world.node.run("nft", "list", "ruleset") == before

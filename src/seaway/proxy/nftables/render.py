@@ -166,10 +166,8 @@ def render_service(service: ServiceForwarding, *, counts_connections: bool = Fal
         address = pack_address(text)
         elements[RANGE_HAIRPINS, address + address + bytes((PROTOCOL_NUMBERS[protocol], 0, 0, 0))] = None
     for forwarding in service.forwardings:
-        _render_forwarding(forwarding, _choose_draw(service.service, forwarding), elements)
-        if counts_connections:
-            label = Comment(write_label(service.service, forwarding.port_name))
-            elements.update(((_find_entrance(forwarding).connections, key), label) for key in _list_keys(forwarding))
+        label = Comment(write_label(service.service, forwarding.port_name)) if counts_connections else None
+        _render_forwarding(forwarding, _choose_draw(service.service, forwarding), label, elements)
     return elements
 
 
@@ -183,9 +181,12 @@ def _choose_draw(service: str, f: Forwarding) -> str:
             return turn(zlib.crc32(f"{service} {f.port_name} {f.frontend.protocol}".encode()))
 
 
-def _render_forwarding(f: Forwarding, draw: str, elements: RenderedService) -> None:
+def _render_forwarding(f: Forwarding, draw: str, label: Comment | None, elements: RenderedService) -> None:
+    entrance = _find_entrance(f)
     for key in _list_keys(f):
-        _render_key(f, _find_entrance(f), key, draw, elements)
+        _render_key(f, entrance, key, draw, elements)
+        if label is not None:
+            elements[entrance.connections, key] = label
 
 
 def _find_entrance(f: Forwarding) -> Entrance:
