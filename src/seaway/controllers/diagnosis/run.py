@@ -15,7 +15,6 @@ from seaway.api.machinery.errors import Conflict, NotFound
 from seaway.api.pod.types import Pod
 from seaway.api.registry import SERVICES
 from seaway.api.service.types import Service
-from seaway.client.index import Index
 from seaway.client.requests import STRATEGIC_PATCH
 from seaway.client.run import Change, QueueLoop
 from seaway.client.workqueue import BackOff
@@ -56,7 +55,7 @@ class DiagnosisController:
         self._client = shared.client
         self._selection = shared.selection
         self._services, self._pods = shared.services, shared.pods
-        self._pods_by_namespace: Index[Pod, str] = Index(lambda pod: (pod.metadata.namespace,))
+        self._pods_by_namespace = shared.pods_by_namespace
         self._served: Counter[str] = Counter()
         self._since: dict[str, dict[str, tuple[str, float]]] = {}
         self._standing: dict[str, dict[str, None]] = {}
@@ -85,7 +84,6 @@ class DiagnosisController:
             self._queue.add_after(change.key, SETTLE_SECONDS)
 
     def _on_pod(self, change: Change[Pod]) -> None:
-        self._pods_by_namespace.apply(change)
         for key in sorted(self._selection.find_selecting(change)):
             self._queue.add_after(key, SETTLE_SECONDS)
         if change.old is None or change.new is None or change.old.metadata.labels != change.new.metadata.labels:

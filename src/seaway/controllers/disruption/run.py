@@ -42,7 +42,7 @@ class DisruptionController:
         self._pods = shared.pods
         self._budgets = shared.cache(POD_DISRUPTION_BUDGETS, PodDisruptionBudget)
         self._scaled = {(r.api_version, r.kind): shared.cache(r, Scaled) for r in _SCALED}
-        self._pods_by_namespace: Index[Pod, str] = Index(lambda pod: (pod.metadata.namespace,))
+        self._pods_by_namespace = shared.pods_by_namespace
         self._by_namespace: Index[PodDisruptionBudget, str] = Index(lambda budget: (budget.metadata.namespace,))
         self._told: dict[str, frozenset[str]] = {}
         self._queue = QueueLoop("disruption", self._sync, workers=WORKERS, back_off=BACK_OFF, metrics=shared.metrics)
@@ -63,7 +63,6 @@ class DisruptionController:
             self._queue.add(change.key)
 
     def _on_pod(self, change: Change[Pod]) -> None:
-        self._pods_by_namespace.apply(change)
         old, new = change.old, change.new
         if old is not None and new is not None and _show(old) == _show(new):
             return

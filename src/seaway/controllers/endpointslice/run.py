@@ -53,7 +53,7 @@ REMINDER_SECONDS = 600.0
 """Before the same words about hints are posted again. (Upstream posts them at each sync, and merges.)"""
 BACK_OFF = BackOff(first_seconds=0.1, max_seconds=30.0)
 
-MEMO_FROM = 50
+MEMO_FROM = 200
 """Pods of a Service from which on their endpoints are kept between syncs: a few are cheaper made anew than kept."""
 _MEMO_SLACK = 64
 _ALL_NODES = "nodes"
@@ -75,12 +75,12 @@ class EndpointSliceController:
     def __init__(self, shared: Shared) -> None:
         self._client = shared.client
         self._selection = shared.selection
+        self._pods_by_node = shared.pods_by_node
         self._services, self._pods, self._nodes, self._slices = (
             shared.services, shared.pods, shared.nodes, shared.slices
         )  # fmt: skip
         self._max_endpoints = MAX_ENDPOINTS
         self._states: dict[str, _ServiceState] = {}
-        self._pods_by_node: Index[Pod, str] = Index(lambda pod: (pod.spec.node_name,) if pod.spec.node_name else ())
         self._slices_by_service: Index[EndpointSlice, str] = Index(_service_keys)
         self._topology = Topology()
         self._metrics = SliceMetrics(shared.metrics)
@@ -109,7 +109,6 @@ class EndpointSliceController:
             self._queue.add(change.key)
 
     def _on_pod(self, change: Change[Pod]) -> None:
-        self._pods_by_node.apply(change)
         for key in sorted(self._selection.find_affected(change)):
             self._add_soon(key)
 

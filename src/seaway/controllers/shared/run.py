@@ -14,6 +14,7 @@ from seaway.api.node.types import Node
 from seaway.api.pod.types import Pod
 from seaway.api.registry import ENDPOINT_SLICES, NAMESPACES, NODES, PODS, SERVICES, Resource
 from seaway.api.service.types import Service
+from seaway.client.index import Index
 from seaway.client.requests import Client
 from seaway.client.run import Informer
 from seaway.controllers.config import ControllersConfig
@@ -47,7 +48,7 @@ class Shared:
         key = (resource.store_prefix, as_type, tuple(sorted(narrowed.items())))
         if key not in self._informers:
             self._informers[key] = Informer(
-                self.client, resource, as_type, page_size=PAGE_SIZE, shares_parts=True, **narrowed
+                self.client, resource, as_type, page_size=PAGE_SIZE, is_packed=True, **narrowed
             )
         return self._informers[key]
 
@@ -104,6 +105,20 @@ class Shared:
         pods_by_owner = PodsByOwner()
         self.pods.subscribe(pods_by_owner.apply)
         return pods_by_owner
+
+    @cached_property
+    def pods_by_node(self) -> Index[Pod, str]:
+        """The keys of the Pods that lie on a node. Hears of each change before loops that asked for it."""
+        pods_by_node: Index[Pod, str] = Index(lambda pod: (pod.spec.node_name,) if pod.spec.node_name else ())
+        self.pods.subscribe(pods_by_node.apply)
+        return pods_by_node
+
+    @cached_property
+    def pods_by_namespace(self) -> Index[Pod, str]:
+        """The keys of the Pods of a namespace. Hears of each change before loops that asked for it."""
+        pods_by_namespace: Index[Pod, str] = Index(lambda pod: (pod.metadata.namespace,))
+        self.pods.subscribe(pods_by_namespace.apply)
+        return pods_by_namespace
 
     def wall_now(self) -> datetime:
         """The time as Pods and conditions have it."""
