@@ -23,8 +23,10 @@ import msgspec
 
 T = TypeVar("T")
 
-HOT_BYTES = 1 << 20
-"""Of encoded objects that are at hand: about a thousand Pods, which take three times as much memory."""
+HOT_BYTES = 1 << 18
+"""Of encoded objects that are at hand: about 250 Pods, which take three times as much memory. More are seldom read
+again before others take their place, and leave the processor's caches meanwhile.
+"""
 _WINDOW_BITS, _MEMORY_LEVEL, _LEVEL = -12, 4, 1
 """Raw deflate. Larger windows and more effort find little more in objects of this size, and cost more to set up."""
 _DICTIONARY_BYTES = (1 << 12) - 262

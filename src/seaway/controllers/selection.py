@@ -5,7 +5,7 @@ One for all loops that follow Pods: it must hear of a change before they do.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from typing import TypeAlias
 
 from seaway.api.pod.types import Pod
@@ -27,6 +27,7 @@ class Selection:
         self._services_by_label: Index[Service, Label] = Index(_first_selector_label)
         self._pods_by_labels: Index[Pod, LabelSet] = Index(lambda pod: (_label_set(pod),))
         self._sets_by_label: Index[LabelSet, Label] = Index(_split_labels)
+        self._sets_by_namespace: Index[LabelSet, str] = Index(lambda labels: (_namespace_of(labels),))
 
     def apply_service(self, change: Change[Service]) -> None:
         """A Service of the cache has changed."""
@@ -42,11 +43,15 @@ class Selection:
             return
         added = _label_set(new) if new is not None else None
         if added is not None and not self._pods_by_labels.get(added):
-            self._sets_by_label.apply(Change(added, None, added))
+            self._apply_set(Change(added, None, added))
         self._pods_by_labels.apply(change)
         removed = _label_set(old) if old is not None else None
         if removed is not None and not self._pods_by_labels.get(removed):
-            self._sets_by_label.apply(Change(removed, removed, None))
+            self._apply_set(Change(removed, removed, None))
+
+    def _apply_set(self, change: Change[LabelSet]) -> None:
+        self._sets_by_label.apply(change)
+        self._sets_by_namespace.apply(change)
 
     def find_services(self, pod: Pod | None) -> set[str]:
         """The keys of the Services that select the Pod; none for None."""
@@ -76,19 +81,31 @@ class Selection:
                 return set()
         return self.find_services(old) | self.find_services(new)
 
+    @property
+    def namespaces(self) -> Collection[str]:
+        """Those that have Pods."""
+        return self._sets_by_namespace.values()
+
+    def find_pods(self, namespace: str, matches: Callable[[Mapping[str, str]], bool]) -> Iterator[Pod]:
+        """The Pods of the namespace whose labels match. Labels that many have are looked at once."""
+        for labels in self._sets_by_namespace.get(namespace):
+            if matches(_parse_labels(labels)):
+                for key in self._pods_by_labels.get(labels):
+                    yield self._pods[key]
+
     def count_pods(self, namespace: str, selector: Mapping[str, str]) -> int:
         """How many Pods of the namespace have the labels."""
-        return len(self._select(namespace, selector))
+        return sum(len(self._pods_by_labels.get(labels)) for labels in self._find_sets(namespace, selector))
 
     def select_pods(self, service: Service) -> list[Pod]:
         """The Pods that the Service selects, found through its rarest label."""
-        return self._select(service.metadata.namespace, service.spec.selector)
+        found = self._find_sets(service.metadata.namespace, service.spec.selector)
+        return [self._pods[key] for labels in found for key in self._pods_by_labels.get(labels)]
 
-    def _select(self, namespace: str, selector: Mapping[str, str]) -> list[Pod]:
+    def _find_sets(self, namespace: str, selector: Mapping[str, str]) -> list[LabelSet]:
         wanted = {_label(namespace, key, value) for key, value in selector.items()}
         rarest = min((self._sets_by_label.get(label) for label in wanted), key=len, default=())
-        matching = (labels for labels in rarest if wanted.issubset(_split_labels(labels)))
-        return [self._pods[key] for labels in matching for key in self._pods_by_labels.get(labels)]
+        return [labels for labels in rarest if wanted.issubset(_split_labels(labels))]
 
 
 def _first_selector_label(service: Service) -> Iterable[Label]:
@@ -108,6 +125,15 @@ def _label(namespace: str, key: str, value: str) -> Label:
 def _label_set(pod: Pod) -> LabelSet:
     pairs = sorted(pod.metadata.labels.items())
     return "\n".join((pod.metadata.namespace, *(f"{key}={value}" for key, value in pairs)))
+
+
+def _namespace_of(labels: LabelSet) -> str:
+    return labels.partition("\n")[0]
+
+
+def _parse_labels(labels: LabelSet) -> dict[str, str]:
+    pairs = (pair.partition("=") for pair in labels.split("\n")[1:])
+    return {key: value for key, _, value in pairs}
 
 
 def _split_labels(labels: LabelSet) -> list[Label]:

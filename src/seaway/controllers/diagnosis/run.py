@@ -55,7 +55,6 @@ class DiagnosisController:
         self._client = shared.client
         self._selection = shared.selection
         self._services, self._pods = shared.services, shared.pods
-        self._pods_by_namespace = shared.pods_by_namespace
         self._served: Counter[str] = Counter()
         self._since: dict[str, dict[str, tuple[str, float]]] = {}
         self._standing: dict[str, dict[str, None]] = {}
@@ -120,16 +119,16 @@ class DiagnosisController:
         is_well = not needs_endpoints(service) or has_endpoints(service, selected)
         if is_well and (not needs_class(service) or is_class_served(service)):
             return ()
-        keys = islice(self._pods_by_namespace.get(service.metadata.namespace), MAX_NEIGHBOURS)
+        neighbours = self._selection.find_pods(service.metadata.namespace, lambda labels: True)
         around = Surroundings(
-            [self._pods.objects[key] for key in keys] if not selected else (),
+            list(islice(neighbours, MAX_NEIGHBOURS)) if not selected else (),
             dict(self._look_elsewhere(service)) if not selected and service.spec.selector else None,
             {name: count for name, count in self._served.items() if count},
         )
         return diagnose(service, selected, around)
 
     def _look_elsewhere(self, service: Service) -> Iterator[tuple[str, int]]:
-        for namespace in islice(self._pods_by_namespace.values(), MAX_NAMESPACES):
+        for namespace in islice(self._selection.namespaces, MAX_NAMESPACES):
             count = self._selection.count_pods(namespace, service.spec.selector)
             if count and namespace != service.metadata.namespace:
                 yield namespace, count

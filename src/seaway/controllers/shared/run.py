@@ -113,13 +113,6 @@ class Shared:
         self.pods.subscribe(pods_by_node.apply)
         return pods_by_node
 
-    @cached_property
-    def pods_by_namespace(self) -> Index[Pod, str]:
-        """The keys of the Pods of a namespace. Hears of each change before loops that asked for it."""
-        pods_by_namespace: Index[Pod, str] = Index(lambda pod: (pod.metadata.namespace,))
-        self.pods.subscribe(pods_by_namespace.apply)
-        return pods_by_namespace
-
     def wall_now(self) -> datetime:
         """The time as Pods and conditions have it."""
         return self.config.wall_now() if self.config.wall_now is not None else datetime.now(UTC)
