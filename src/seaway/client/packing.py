@@ -45,12 +45,15 @@ class Packer(Generic[T]):
         self._recent = b""
         self._count, self._next_lesson = 0, 1
 
-    def pack(self, obj: T) -> bytes | T:
-        """The row; the object itself when it holds what MessagePack cannot say, such as numbers beyond 64 bits."""
+    def pack(self, obj: T) -> tuple[bytes | T, int]:
+        """The row, and the encoded size.
+
+        The row is the object itself when it holds what MessagePack cannot say, such as numbers beyond 64 bits.
+        """
         try:
             body = self._encode(obj)
         except (OverflowError, UnicodeEncodeError):
-            return obj
+            return obj, 0
         if self._decode is None:
             self._decode = msgspec.msgpack.Decoder(type(obj))
         self._learn(body)
@@ -58,7 +61,7 @@ class Packer(Generic[T]):
         deflate = zlib.compressobj(
             _LEVEL, zlib.DEFLATED, _WINDOW_BITS, _MEMORY_LEVEL, zlib.Z_DEFAULT_STRATEGY, self._dictionaries[number]
         )
-        return b"".join((number.to_bytes(), deflate.compress(body), deflate.flush()))
+        return b"".join((number.to_bytes(), deflate.compress(body), deflate.flush())), len(body)
 
     def unpack(self, row: bytes | T) -> tuple[T, int]:
         """The object, and its encoded size."""
@@ -96,8 +99,9 @@ class PackedObjects(MutableMapping[str, T]):
         return obj
 
     def __setitem__(self, key: str, obj: T) -> None:
-        self._rows[key] = self._packer.pack(obj)
         self._cool(key)
+        self._rows[key], size = self._packer.pack(obj)
+        self._warm(key, obj, size)
 
     def __delitem__(self, key: str) -> None:
         del self._rows[key]

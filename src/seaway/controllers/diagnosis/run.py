@@ -58,12 +58,14 @@ class DiagnosisController:
         self._served: Counter[str] = Counter()
         self._since: dict[str, dict[str, tuple[str, float]]] = {}
         self._standing: dict[str, dict[str, None]] = {}
+        self._is_started = False
         self._queue = QueueLoop("diagnosis", self._sync, workers=1, back_off=BACK_OFF, metrics=shared.metrics)
         self._services.subscribe(self._on_service)
         self._pods.subscribe(self._on_pod)
 
     async def run(self) -> None:
         """Work until cancelled."""
+        self._is_started = True
         for key in sorted(self._services.objects):
             self._queue.add_after(key, SETTLE_SECONDS)
         await self._queue.run()
@@ -83,6 +85,8 @@ class DiagnosisController:
             self._queue.add_after(change.key, SETTLE_SECONDS)
 
     def _on_pod(self, change: Change[Pod]) -> None:
+        if not self._is_started:  # all Services are looked at when it begins
+            return
         for key in sorted(self._selection.find_selecting(change)):
             self._queue.add_after(key, SETTLE_SECONDS)
         if change.old is None or change.new is None or change.old.metadata.labels != change.new.metadata.labels:

@@ -89,6 +89,8 @@ class EndpointsController:
             self._add_soon(change.key)
 
     def _on_pod(self, change: Change[Pod]) -> None:
+        if not self._is_started:  # all Services are looked at when it begins
+            return
         for key in sorted(self._selection.find_affected(change)):
             self._add_soon(key)
 

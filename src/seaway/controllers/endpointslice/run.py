@@ -83,6 +83,7 @@ class EndpointSliceController:
         self._states: dict[str, _ServiceState] = {}
         self._slices_by_service: Index[EndpointSlice, str] = Index(_service_keys)
         self._topology = Topology()
+        self._is_running = False
         self._metrics = SliceMetrics(shared.metrics)
         self._queue = QueueLoop(
             "endpoint_slice", self._sync, workers=WORKERS, back_off=BACK_OFF, metrics=shared.metrics
@@ -97,6 +98,7 @@ class EndpointSliceController:
 
     async def run(self) -> None:
         """Keep slices until cancelled, from the moment when all caches are filled."""
+        self._is_running = True
         self._topology = compute_topology(self._nodes.objects.values())
         for key in sorted(self._services.objects):
             self._queue.add(key)
@@ -109,6 +111,8 @@ class EndpointSliceController:
             self._queue.add(change.key)
 
     def _on_pod(self, change: Change[Pod]) -> None:
+        if not self._is_running:  # all Services are looked at when it begins
+            return
         for key in sorted(self._selection.find_affected(change)):
             self._add_soon(key)
 
