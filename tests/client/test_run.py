@@ -161,24 +161,6 @@ def test_pages_are_followed(play: Play) -> None:
     assert server.requests[:3] == ["list 0", "list 1", "list 2"]
 
 
-def test_a_page_that_was_asked_for_ahead_and_failed_starts_the_list_anew(play: Play) -> None:
-    async def scenario(server: ListWatchServer, informer: Informer[Pod], seen: list[str]) -> None:
-        assert len(informer.objects) == 3
-
-    class Failing(ListWatchServer):
-        async def send(self, request: Request) -> Response:
-            if request.find_parameter("continue") == "2" and "list 2" not in self.requests:
-                self.requests.append("list 2")
-                raise TransportError("gone")
-            return await super().send(request)
-
-    server = Failing(page_size=1)
-    for name in "cab":
-        server.put(name)
-    assert play(server, scenario) == ["+a", "+b", "+c"]
-    assert server.requests[:6] == ["list 0", "list 1", "list 2", "list 0", "list 1", "list 2"]
-
-
 def test_a_cut_watch_resumes_after_the_last_bookmark_without_a_list(play: Play) -> None:
     async def scenario(server: ListWatchServer, informer: Informer[Pod], seen: list[str]) -> None:
         await until(lambda: bool(server.watchers))

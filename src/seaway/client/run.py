@@ -19,7 +19,7 @@ from seaway.client.index import Change, diff_objects
 from seaway.client.packing import PackedObjects, PlainObjects
 from seaway.client.queuefigures import QueueFigures
 from seaway.client.reflector import Failure, Reflector
-from seaway.client.requests import Client, ListPage, TransportError
+from seaway.client.requests import Client, TransportError
 from seaway.client.workqueue import BackOff, RetryLater, WorkQueue
 from seaway.telemetry.metrics import Metrics
 
@@ -76,7 +76,6 @@ class Informer(Generic[T]):
         self._page_size = page_size
         self._objects: Any = PackedObjects[T]() if is_packed else PlainObjects[T]()
         self._page = self._objects.begin()
-        self._ahead: asyncio.Future[ListPage] | None = None
         self._handlers: list[Callable[[Change[T]], None]] = []
         self._synced = asyncio.Event()
         self._state = Reflector()
@@ -128,16 +127,13 @@ class Informer(Generic[T]):
         loop = asyncio.get_running_loop()
         self._state = Reflector(is_relist=self.is_synced)
         event: reflector.Event = reflector.Started()
-        try:
-            while True:
-                self._state, action = reflector.step(self._state, event, loop.time())
-                if action is None:
-                    await asyncio.sleep((reflector.next_deadline(self._state) or 0.0) - loop.time())
-                    event = reflector.Woken(random.random())
-                else:
-                    event = await self._perform(action)
-        finally:
-            self._forget_ahead()
+        while True:
+            self._state, action = reflector.step(self._state, event, loop.time())
+            if action is None:
+                await asyncio.sleep((reflector.next_deadline(self._state) or 0.0) - loop.time())
+                event = reflector.Woken(random.random())
+            else:
+                event = await self._perform(action)
 
     async def _perform(self, action: reflector.Action) -> reflector.Event:
         """What became of the action; changes the cache on the way."""
@@ -158,14 +154,18 @@ class Informer(Generic[T]):
             return failed
 
     async def _list(self, action: reflector.List) -> reflector.Event:
+        page = await self._client.list(
+            self._resource,
+            self._namespace,
+            # Revision 0 would give all that is at hand in one piece, whatever the page.
+            resource_version="" if self._page_size and action.resource_version == "0" else action.resource_version,
+            continue_token=action.continue_token,
+            limit=self._page_size,
+            label_selector=self._label_selector,
+            field_selector=self._field_selector,
+        )
         if not action.continue_token:
             self._page = self._objects.begin()
-            self._forget_ahead()
-        ahead, self._ahead = self._ahead, None
-        page = await (ahead or self._fetch(action.resource_version, action.continue_token))
-        if page.continue_token:
-            self._ahead = asyncio.ensure_future(self._fetch("", page.continue_token))
-            await asyncio.sleep(0)  # it leaves now: the server gathers the next page while this one is decoded
         for raw in page.items:
             obj = self._decode(raw)
             key, version = self._identify(obj)
@@ -184,25 +184,6 @@ class Informer(Generic[T]):
                 self._tell(change)
             self._synced.set()
         return reflector.Listed(page.resource_version, page.continue_token, random.random())
-
-    async def _fetch(self, resource_version: str, continue_token: str) -> ListPage:
-        return await self._client.list(
-            self._resource,
-            self._namespace,
-            # Revision 0 would give all that is at hand in one piece, whatever the page.
-            resource_version="" if self._page_size and resource_version == "0" else resource_version,
-            continue_token=continue_token,
-            limit=self._page_size,
-            label_selector=self._label_selector,
-            field_selector=self._field_selector,
-        )
-
-    def _forget_ahead(self) -> None:
-        """Nobody waits for the page that was asked for ahead: the list has failed, or the informer ends."""
-        ahead, self._ahead = self._ahead, None
-        if ahead is not None:
-            ahead.add_done_callback(lambda done: done.cancelled() or done.exception())
-            ahead.cancel()
 
     async def _watch(self, action: reflector.Watch) -> None:
         query = {
