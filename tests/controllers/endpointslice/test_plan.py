@@ -48,6 +48,14 @@ def test_the_placeholder_becomes_the_first_slice_in_one_write() -> None:
     assert addresses(after) == ["10.244.0.1"]
 
 
+def test_each_familys_placeholder_becomes_its_first_slice_in_one_write() -> None:
+    both = service(ipFamilies=["IPv4", "IPv6"])
+    _, existing = settle(both, [], [])
+    plan, after = settle(both, [pod("a", "10.244.0.1", "fd00::1")], existing)
+    assert (len(plan.create), len(plan.update), len(plan.delete)) == (0, 2, 0)
+    assert addresses(after) == ["10.244.0.1", "fd00::1"]
+
+
 def test_the_last_slice_becomes_the_placeholder_in_one_write() -> None:
     _, existing = settle(service(), pods(3), [])
     plan, after = settle(service(), [], existing)

@@ -341,13 +341,14 @@ def _recycle(
 ) -> tuple[list[SliceWrite], list[SliceWrite], list[EndpointSlice]]:
     """One update instead of a delete and a create. Slices of another owner are being collected, and are left alone.
 
-    Rule: spec "controllers" §1.11.
+    Rule: spec "controllers" §1.11, but for one thing: upstream looks at the last slice to be created alone, and writes
+    twice when that one is of another family.
     """
     creating, recycled, deleting = list(create), list[SliceWrite](), list[EndpointSlice]()
     for slice_ in delete:
-        if creating and creating[-1].address_type == slice_.address_type and _is_owned(service, slice_):
-            new = creating.pop()
-            recycled.append(replace(new, replaces=slice_, is_recycled=True))
+        fitting = [number for number, new in enumerate(creating) if new.address_type == slice_.address_type]
+        if fitting and _is_owned(service, slice_):
+            recycled.append(replace(creating.pop(fitting[-1]), replaces=slice_, is_recycled=True))
         else:
             deleting.append(slice_)
     return creating, recycled, deleting

@@ -197,10 +197,16 @@ class GarbageController:
             await self._warn(resource, meta, ref)
         return state
 
-    @staticmethod
-    def _is_elsewhere(owner: Kind, ref: OwnerReference) -> bool:
-        """The owner lives in another namespace: somebody thought that this would do."""
-        return any(found.metadata.uid == ref.uid for found in owner.informer.objects.values())
+    def _is_elsewhere(self, owner: Kind, ref: OwnerReference) -> bool:
+        """The owner lives in another namespace: somebody thought that this would do.
+
+        One look for each namespace, as the name is known: an index of UIDs would have to hold every object.
+        """
+        spaces = self._kinds.get("namespaces")
+        return spaces is not None and any(
+            (found := owner.find(f"{space}/{ref.name}")) is not None and found.uid == ref.uid
+            for space in spaces.informer.objects
+        )
 
     async def _warn(self, resource: Resource, meta: OwnedMeta, ref: OwnerReference) -> None:
         about = ObjectMeta(name=meta.name, namespace=meta.namespace, uid=meta.uid)
