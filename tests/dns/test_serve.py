@@ -15,7 +15,9 @@ import pytest
 
 from seaway.dns import serve
 from seaway.dns.config import DnsConfig
-from seaway.dns.forward import Forwarder
+from seaway.dns.forwarding import serve as relaying
+from seaway.dns.forwarding.forward import Forwarder
+from seaway.dns.forwarding.serve import Relay
 from seaway.dns.respond import Responder
 from seaway.dns.serve import DnsError, Server
 from tests.dns.fixture import SERIAL, cluster_ip, endpoints, headless, make_index
@@ -42,7 +44,8 @@ def run(
             many = [(f"10.9.0.{i}", None, True) for i in range(60)]
             index.apply_slice(None, endpoints("many", *many), wall_seconds=SERIAL)
             forwarder = Forwarder(config.upstream_servers, **(SOON if soon else {}))
-            server = Server(config, Responder(index, config.zone), forwarder)
+            responder = Responder(index, config.zone)
+            server = Server(config, responder, Relay(config, responder, forwarder))
             await server.open()
             try:
                 await body(server, upstream)
@@ -257,7 +260,7 @@ def test_without_upstreams_foreign_names_are_refused_and_aliases_stand_alone() -
 
 
 def test_strangers_are_told_of_the_cluster_and_nothing_else(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(serve, "is_allowed", lambda source, networks: source == "127.0.0.1")
+    monkeypatch.setattr(relaying, "is_allowed", lambda source, networks: source == "127.0.0.1")
 
     async def body(server: Server, upstream: Upstream) -> None:
         for source, rcode in (("127.0.0.9", dns.rcode.REFUSED), ("127.0.0.1", dns.rcode.NOERROR)):
@@ -294,7 +297,8 @@ def test_an_address_in_use_is_named_and_nothing_stays_bound() -> None:
     async def body(server: Server, upstream: Upstream) -> None:
         address = server.addresses[0]
         config = DnsConfig(listen=(("127.0.0.2", address[1]), address))
-        other = Server(config, Responder(make_index(), config.zone), Forwarder(()))
+        responder = Responder(make_index(), config.zone)
+        other = Server(config, responder, Relay(config, responder, Forwarder(())))
         with pytest.raises(DnsError, match=rf"dns 127.0.0.1:{address[1]}/udp: Address already in use; choose"):
             await other.open()
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
@@ -331,7 +335,7 @@ def test_a_cluster_ip_added_while_serving_is_answered() -> None:
     responder = Responder(index, config.zone)
 
     async def main() -> None:
-        server = Server(config, responder, Forwarder(()))
+        server = Server(config, responder, Relay(config, responder, Forwarder(())))
         await server.open()
         assert (await ask_udp(server, f"late.{ZONE}")).rcode() == dns.rcode.NXDOMAIN
         responder.drop(index.apply_service(None, cluster_ip("late", "10.96.7.77"), wall_seconds=SERIAL))

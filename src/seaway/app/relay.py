@@ -13,9 +13,9 @@ import struct
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
-from seaway.dns.forward import Ask, Forwarder, ForwardError
+from seaway.dns.forwarding.forward import Ask, Forwarder, ForwardError
+from seaway.dns.forwarding.upstreams import parse_upstreams
 from seaway.dns.message import AD, CD, RD, WireError
-from seaway.dns.upstreams import parse_upstreams
 from seaway.dns.wire import MAX_TCP_BYTES, Query, assemble, decode_query, encode_relayed
 
 log = logging.getLogger(__name__)

@@ -5,10 +5,10 @@ from __future__ import annotations
 import ipaddress
 from dataclasses import dataclass
 
+from seaway.dns.forwarding.upstreams import Upstream, parse_upstreams
 from seaway.dns.index import canonical_address
 from seaway.dns.lookup import ZoneConfig
 from seaway.dns.records import lower_name, parse_name
-from seaway.dns.upstreams import Upstream, parse_upstreams
 
 POD_MODES = ("disabled", "insecure", "verified")
 MAX_TTL_SECONDS = 3600

@@ -11,10 +11,10 @@ import dns.flags
 import dns.message
 import pytest
 
-from seaway.dns.forward import Ask, Forwarder, ForwardError
+from seaway.dns.forwarding.forward import Ask, Forwarder, ForwardError
+from seaway.dns.forwarding.upstreams import Upstream as Where
 from seaway.dns.message import RD, encode_question
 from seaway.dns.records import parse_name
-from seaway.dns.upstreams import Upstream as Where
 from tests.dns.upstream import Tamper, Upstream, serve_upstream
 
 SOON = {"attempt_seconds": 0.05, "deadline_seconds": 0.2}

@@ -8,7 +8,7 @@ import dns.rcode
 import dns.rrset
 import pytest
 
-from seaway.dns.cache import CacheKey, ReplyCache, choose_lifetime
+from seaway.dns.forwarding.cache import CacheKey, ReplyCache, choose_lifetime
 from seaway.dns.message import AA, Message, decode_message
 
 

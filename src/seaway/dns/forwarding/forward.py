@@ -17,9 +17,9 @@ import secrets
 import socket
 from dataclasses import dataclass
 
-from seaway.dns.cache import CacheKey, ReplyCache
+from seaway.dns.forwarding.cache import CacheKey, ReplyCache
+from seaway.dns.forwarding.upstreams import Health, Upstream, note_failure, order_upstreams
 from seaway.dns.message import AD, CD, QR, RD, TC, Message, WireError, decode_message, lower_question
-from seaway.dns.upstreams import Health, Upstream, note_failure, order_upstreams
 from seaway.dns.wire import encode_upstream_query
 
 log = logging.getLogger(__name__)

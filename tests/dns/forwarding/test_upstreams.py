@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from seaway.dns.config import DnsConfig, is_allowed
-from seaway.dns.upstreams import (
+from seaway.dns.forwarding.upstreams import (
     Health,
     Upstream,
     note_failure,
