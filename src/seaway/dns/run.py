@@ -37,8 +37,8 @@ async def run(config: DnsConfig, client: Client, *, on_ready: Callable[[], None]
     """
     index = Index()
     responder = Responder(index, config.zone, max_udp_bytes=config.max_udp_bytes)
-    forwarder = Forwarder(config.upstream_servers, udp_bytes=config.max_udp_bytes)
-    server = Server(config, responder, Relay(config, responder, forwarder))
+    forwarders = tuple(Forwarder(block, udp_bytes=config.max_udp_bytes) for block in config.server_blocks)
+    server = Server(config, responder, Relay(config, responder, forwarders))
     informers = _make_informers(config, client, index, responder)
     await server.open()
     try:

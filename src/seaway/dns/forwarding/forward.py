@@ -1,85 +1,77 @@
-"""Foreign names asked of upstreams: a socket, a source port and an id of its own for every query.
+"""The foreign names of one zone: what was said is kept, what is not known is asked for once at a time.
 
-An answer counts only when it comes from the address asked, with the id and the question that were sent: everything
-else is somebody's guess, and is ignored. Equal questions in flight are asked once, which also denies a guesser his
-birthdays. A truncated reply over UDP is asked for again over TCP. Any rcode is an answer; only silence and errors
-lead on to the next.
-
-Rule: spec "discovery" A3.3. Left out: active health checks (failures in a row are remembered instead).
+Equal questions in flight are one question upstream, which also denies a guesser his birthdays. Refreshing (prefetch,
+stale replies) happens behind the client's back. Rule: spec "discovery" A3.3 (routes, next), A3.4 (cache).
 """
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import logging
-import secrets
-import socket
-from dataclasses import dataclass
 
-from seaway.dns.forwarding.cache import CacheKey, ReplyCache
-from seaway.dns.forwarding.upstreams import Health, Upstream, note_failure, order_upstreams
-from seaway.dns.message import AD, CD, QR, RD, TC, Message, WireError, decode_message, lower_question
-from seaway.dns.wire import encode_upstream_query
+from seaway.dns.forwarding.cache import CacheKey, Found, ReplyCache
+from seaway.dns.forwarding.config import Block, CacheConfig
+from seaway.dns.forwarding.counts import ForwardingCounts
+from seaway.dns.forwarding.route.ask import Ask
+from seaway.dns.forwarding.route.forward import ForwardError, Route
+from seaway.dns.message import AD, RCODE_MASK, RD, Message, decode_name
+from seaway.dns.records import Name, RCode, lower_name, render_name
 
-log = logging.getLogger(__name__)
-
-ATTEMPT_SECONDS = 2.0
-DEADLINE_SECONDS = 5.0
-MAX_UDP_BYTES = 4096
-"""What a reply over UDP may have; more than is asked for, so that a careless upstream is still understood."""
-
-
-class ForwardError(Exception):
-    """No upstream answered. The message names each and what was wrong with it."""
-
-
-@dataclass(frozen=True, slots=True)
-class Ask:
-    """One question to an upstream: name, type and class as on the wire, and the flags that are passed on."""
-
-    question: bytes
-    flags: int = RD
-    dnssec_ok: bool = False
-
-    @property
-    def key(self) -> CacheKey:
-        return CacheKey(lower_question(self.question), self.dnssec_ok, bool(self.flags & CD))
+__all__ = ["Ask", "ForwardError", "Forwarder"]
 
 
 class Forwarder:
-    """Asks upstreams in order of health and keeps what they said."""
+    """Asks the routes of a block in turn, and keeps what they said as its cache wants it."""
 
-    def __init__(
-        self,
-        upstreams: tuple[Upstream, ...],
-        *,
-        udp_bytes: int = 1232,
-        attempt_seconds: float = ATTEMPT_SECONDS,
-        deadline_seconds: float = DEADLINE_SECONDS,
-    ) -> None:
-        self._upstreams = upstreams
-        self._udp_bytes = udp_bytes
-        self._attempt_seconds = attempt_seconds
-        self._deadline_seconds = deadline_seconds
-        self._health = [Health() for _ in upstreams]
-        self._cache = ReplyCache()
-        self._in_flight: dict[tuple[CacheKey, int], asyncio.Task[Message]] = {}
+    def __init__(self, block: Block, *, udp_bytes: int = 1232, counts: ForwardingCounts | None = None) -> None:
+        self.block = block
+        self._counts = counts or ForwardingCounts()
+        self._routes = [Route(route, udp_bytes=udp_bytes, counts=self._counts) for route in block.sorted_routes]
+        self._cache = ReplyCache(block.cache) if block.cache else None
+        self._keeping = block.cache or CacheConfig()
+        self._zone = render_name(block.zone)
+        self._in_flight: dict[tuple[CacheKey, int], asyncio.Task[tuple[Message, int | None]]] = {}
 
-    async def ask(self, ask: Ask) -> tuple[Message, int]:
+    @property
+    def routes(self) -> tuple[Route, ...]:
+        """Narrow zones first."""
+        return tuple(self._routes)
+
+    def find(self, ask: Ask) -> tuple[Message, int | None] | None:
+        """The reply that is kept and the TTL that its records are to show (None: their own); what is due is fetched."""
+        if self._cache is None:
+            return None
+        found = self._cache.find(ask.key, asyncio.get_running_loop().time())
+        is_told = found is not None and not (found.is_stale and self._keeping.verifies)
+        self._counts.note_lookup(self._zone, found.kind if found is not None and is_told else "")
+        if found is None or not is_told:
+            return None
+        if found.is_stale:
+            self._counts.note_stale(self._zone)
+            self._fly(ask)
+        elif found.is_due:
+            self._counts.note_prefetch(self._zone)
+            self._fly(ask)
+        return found.message, found.ttl_seconds
+
+    async def ask(self, ask: Ask) -> tuple[Message, int | None]:
         """The reply and the TTL that its records are to show. Raises ForwardError."""
-        loop = asyncio.get_running_loop()
-        key = ask.key
-        found = self._cache.find(key, loop.time())
-        if found is not None:
-            return found
-        flight = (key, ask.flags & (RD | AD))
-        task = self._in_flight.get(flight)
-        if task is None:
-            task = self._in_flight[flight] = loop.create_task(self._ask_upstreams(ask))
-            task.add_done_callback(lambda done: self._land(flight, done))
-        message = await asyncio.shield(task)
-        return message, self._cache.store(key, message, loop.time())
+        return self.find(ask) or await self.fetch(ask)
+
+    async def fetch(self, ask: Ask) -> tuple[Message, int | None]:
+        """The same from upstreams; a stale reply stands in for one that cannot be had. Raises ForwardError."""
+        stale = self._find_stale(ask)
+        seconds = self._keeping.verify_seconds if stale is not None else 0.0
+        try:
+            async with asyncio.timeout(seconds or None):
+                found = await asyncio.shield(self._fly(ask))
+        except (ForwardError, TimeoutError):
+            if stale is None:
+                raise
+        else:
+            if stale is None or found[0].flags & RCODE_MASK != RCode.SERVFAIL:
+                return found
+        self._counts.note_stale(self._zone)
+        return stale.message, 0
 
     async def close(self) -> None:
         """Give up what is in flight."""
@@ -87,91 +79,56 @@ class Forwarder:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+        for route in self._routes:
+            await route.close()
 
-    def _land(self, flight: tuple[CacheKey, int], task: asyncio.Task[Message]) -> None:
+    def _find_stale(self, ask: Ask) -> Found | None:
+        if self._cache is None or not self._keeping.stale_seconds:
+            return None
+        found = self._cache.find(ask.key, asyncio.get_running_loop().time())
+        return found if found is not None and found.is_stale else None
+
+    def _fly(self, ask: Ask) -> asyncio.Task[tuple[Message, int | None]]:
+        """The task that asks this question; the one in flight if there is one."""
+        flight = (ask.key, ask.flags & (RD | AD))
+        task = self._in_flight.get(flight)
+        if task is None:
+            task = self._in_flight[flight] = asyncio.get_running_loop().create_task(self._ask_and_store(ask))
+            task.add_done_callback(lambda done: self._land(flight, done))
+        return task
+
+    def _land(self, flight: tuple[CacheKey, int], task: asyncio.Task[tuple[Message, int | None]]) -> None:
         del self._in_flight[flight]
         if not task.cancelled():
             task.exception()  # seen by those who wait; when they all have left, by nobody
 
-    async def _ask_upstreams(self, ask: Ask) -> Message:
-        loop = asyncio.get_running_loop()
-        deadline = loop.time() + self._deadline_seconds
-        problems: list[str] = []
-        for _ in range(2):  # each upstream twice, as CoreDNS
-            for i in order_upstreams(self._health, loop.time()):
-                if loop.time() >= deadline:
-                    break
-                try:
-                    async with asyncio.timeout_at(min(deadline, loop.time() + self._attempt_seconds)):
-                        message = await _exchange(self._upstreams[i], ask, self._udp_bytes)
-                except (OSError, TimeoutError, EOFError, WireError) as error:
-                    self._health[i] = note_failure(self._health[i], loop.time())
-                    problems.append(f"{self._upstreams[i]}: {str(error) or 'no answer'}")
-                else:
-                    self._health[i] = Health()
-                    return message
-        raise ForwardError("; ".join(problems) or "no upstream is configured")
+    async def _ask_and_store(self, ask: Ask) -> tuple[Message, int | None]:
+        name = lower_name(decode_name(ask.question, 0)[0])
+        message = await self._ask_routes(ask, name)
+        cache = self._cache
+        if cache is None:
+            return message, None
+        before = dict(cache.evicted)
+        ttl = cache.store(ask.key, name, message, asyncio.get_running_loop().time())
+        for kind, evicted in cache.evicted.items():
+            self._counts.note_kept(self._zone, kind, cache.count(kind), evicted - before[kind])
+        return message, ttl
 
-
-async def _exchange(upstream: Upstream, ask: Ask, udp_bytes: int) -> Message:
-    if upstream.path:
-        return await _ask_stream(upstream, ask, udp_bytes)
-    message = await _ask_datagram(upstream, ask, udp_bytes)
-    if message.flags & TC:
-        with contextlib.suppress(OSError, EOFError, WireError):
-            return await _ask_stream(upstream, ask, udp_bytes)
-    return message
-
-
-async def _ask_datagram(upstream: Upstream, ask: Ask, udp_bytes: int) -> Message:
-    loop = asyncio.get_running_loop()
-    query_id, query = _encode(ask, udp_bytes)
-    family = socket.AF_INET6 if ":" in upstream.host else socket.AF_INET
-    with socket.socket(family, socket.SOCK_DGRAM) as sock:
-        sock.setblocking(False)
-        sock.connect((upstream.host, upstream.port))  # the kernel draws a random port, and drops other senders
-        sock.send(query)
-        while True:
-            message = _accept(await loop.sock_recv(sock, MAX_UDP_BYTES), query_id, ask)
-            if message is not None:
+    async def _ask_routes(self, ask: Ask, name: Name) -> Message:
+        routes = [route for route in self._routes if route.config.takes(name)]
+        if not routes:
+            raise ForwardError(f"no upstream is configured for {render_name(name)}", RCode.REFUSED)
+        for route in routes[:-1]:
+            message = await route.ask(ask)
+            if not _leads_on(message, route):
                 return message
+        return await routes[-1].ask(ask)
 
 
-async def _ask_stream(upstream: Upstream, ask: Ask, udp_bytes: int) -> Message:
-    """Over TCP, or over a unix socket with the same framing: one query, one reply, and the connection ends."""
-    query_id, query = _encode(ask, udp_bytes)
-    if upstream.path:
-        reader, writer = await asyncio.open_unix_connection(upstream.path)
-    else:
-        reader, writer = await asyncio.open_connection(upstream.host, upstream.port)
-    try:
-        writer.write(len(query).to_bytes(2, "big") + query)
-        while True:
-            size = int.from_bytes(await reader.readexactly(2), "big")
-            message = _accept(await reader.readexactly(size), query_id, ask)
-            if message is not None:
-                return message
-    finally:
-        writer.close()
-
-
-def _encode(ask: Ask, udp_bytes: int) -> tuple[bytes, bytes]:
-    query_id = secrets.token_bytes(2)
-    number = int.from_bytes(query_id, "big")
-    return query_id, encode_upstream_query(
-        number, ask.question, flags=ask.flags, udp_bytes=udp_bytes, dnssec_ok=ask.dnssec_ok
-    )
-
-
-def _accept(wire: bytes, query_id: bytes, ask: Ask) -> Message | None:
-    """The reply to the question, or None for anything else."""
-    if wire[:2] != query_id:
-        return None
-    try:
-        message = decode_message(wire)
-    except WireError:
-        return None
-    same_length = message.question_end == 12 + len(ask.question)  # else its pointers would not fit our question
-    if not message.flags & QR or not same_length or message.question != lower_question(ask.question):
-        return None
-    return message
+def _leads_on(message: Message, route: Route) -> bool:
+    """The reply makes the next route's turn. Rule: spec "discovery" A3.3 (next, next_on_nodata)."""
+    rcode = message.flags & RCODE_MASK
+    if rcode in route.config.next_rcodes:
+        return True
+    has_answer = any(place.section == 0 for place in message.places)
+    return route.config.next_on_nodata and rcode == RCode.NOERROR and not has_answer
