@@ -103,7 +103,8 @@ class ReplyCache:
             return UNKEPT_TTL_SECONDS
         kind = "success" if lifetime.kind == "success" else "denial"
         unkept = config.unkept_successes if kind == "success" else config.unkept_denials
-        if lifetime.seconds <= 0 or any(is_within(name, zone) for zone in unkept):
+        is_wanted = not config.zones or any(is_within(name, zone) for zone in config.zones)
+        if lifetime.seconds <= 0 or not is_wanted or any(is_within(name, zone) for zone in unkept):
             return lifetime.seconds
         if lifetime.kind == "failure":
             _, better = self._find_entry(key)

@@ -112,6 +112,8 @@ class CacheConfig:
     verifies: bool = False
     verify_seconds: float = 0.0
     keeps_ttl: bool = False
+    zones: tuple[Name, ...] = ()
+    """Only names in these are kept; none: all."""
     unkept_successes: tuple[Name, ...] = ()
     unkept_denials: tuple[Name, ...] = ()
 
@@ -197,7 +199,6 @@ class LogConfig:
 
     classes: frozenset[LogClass] = frozenset((LogClass.ALL,))
     zones: tuple[Name, ...] = ((),)
-    template: str = ""
 
 
 @dataclass(frozen=True, slots=True)
