@@ -6,6 +6,7 @@ import asyncio
 import shutil
 import socket
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from typing import Any
 
 import dns.flags
@@ -15,7 +16,10 @@ import pytest
 
 from seaway.dns import serve
 from seaway.dns.config import DnsConfig
-from seaway.dns.forward import Forwarder
+from seaway.dns.forwarding import serve as relaying
+from seaway.dns.forwarding.config import Block
+from seaway.dns.forwarding.forward import Forwarder
+from seaway.dns.forwarding.serve import Relay
 from seaway.dns.respond import Responder
 from seaway.dns.serve import DnsError, Server
 from tests.dns.fixture import SERIAL, cluster_ip, endpoints, headless, make_index
@@ -25,8 +29,15 @@ ZONE = "demo.svc.cluster.local"
 needs_dig = pytest.mark.skipif(shutil.which("dig") is None, reason="dig is not installed (package dnsutils)")
 
 
-SOON = {"attempt_seconds": 0.05, "deadline_seconds": 0.2}
+SOON: dict[str, Any] = {"attempt_seconds": 0.05, "deadline_seconds": 0.2, "max_fails": 0}
 """For upstreams that are meant not to answer."""
+
+
+def make_relay(config: DnsConfig, responder: Responder, *, soon: bool = False) -> Relay:
+    def hasten(block: Block) -> Block:
+        return replace(block, routes=tuple(replace(route, **SOON) for route in block.routes)) if soon else block
+
+    return Relay(config, responder, tuple(Forwarder(hasten(block)) for block in config.server_blocks))
 
 
 def run(
@@ -41,8 +52,8 @@ def run(
             index.apply_service(None, headless("many"), wall_seconds=SERIAL)
             many = [(f"10.9.0.{i}", None, True) for i in range(60)]
             index.apply_slice(None, endpoints("many", *many), wall_seconds=SERIAL)
-            forwarder = Forwarder(config.upstream_servers, **(SOON if soon else {}))
-            server = Server(config, Responder(index, config.zone), forwarder)
+            responder = Responder(index, config.zone)
+            server = Server(config, responder, make_relay(config, responder, soon=soon))
             await server.open()
             try:
                 await body(server, upstream)
@@ -257,7 +268,7 @@ def test_without_upstreams_foreign_names_are_refused_and_aliases_stand_alone() -
 
 
 def test_strangers_are_told_of_the_cluster_and_nothing_else(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(serve, "is_allowed", lambda source, networks: source == "127.0.0.1")
+    monkeypatch.setattr(relaying, "is_allowed", lambda source, networks: source == "127.0.0.1")
 
     async def body(server: Server, upstream: Upstream) -> None:
         for source, rcode in (("127.0.0.9", dns.rcode.REFUSED), ("127.0.0.1", dns.rcode.NOERROR)):
@@ -294,7 +305,8 @@ def test_an_address_in_use_is_named_and_nothing_stays_bound() -> None:
     async def body(server: Server, upstream: Upstream) -> None:
         address = server.addresses[0]
         config = DnsConfig(listen=(("127.0.0.2", address[1]), address))
-        other = Server(config, Responder(make_index(), config.zone), Forwarder(()))
+        responder = Responder(make_index(), config.zone)
+        other = Server(config, responder, make_relay(config, responder))
         with pytest.raises(DnsError, match=rf"dns 127.0.0.1:{address[1]}/udp: Address already in use; choose"):
             await other.open()
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
@@ -331,7 +343,7 @@ def test_a_cluster_ip_added_while_serving_is_answered() -> None:
     responder = Responder(index, config.zone)
 
     async def main() -> None:
-        server = Server(config, responder, Forwarder(()))
+        server = Server(config, responder, make_relay(config, responder))
         await server.open()
         assert (await ask_udp(server, f"late.{ZONE}")).rcode() == dns.rcode.NXDOMAIN
         responder.drop(index.apply_service(None, cluster_ip("late", "10.96.7.77"), wall_seconds=SERIAL))

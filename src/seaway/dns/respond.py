@@ -12,8 +12,8 @@ answered, but not kept. The number of kept replies is limited, since anybody can
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
 
 from seaway.dns.answer import Answer, Chase, Elsewhere, answer
 from seaway.dns.index import EVERYTHING, Index, Source
@@ -55,6 +55,8 @@ class Responder:
         self._config = config
         self._max_udp_bytes = max_udp_bytes
         self._keys: dict[Source, list[bytes]] = {}
+        self.claims: Callable[[Query], bool] | None = None
+        """Queries of the cluster's zones that the relay has to see first; None: there are none."""
         self.kept_udp: dict[bytes, Reply] = {}
         self.kept_tcp: dict[bytes, Reply] = {}
 
@@ -71,6 +73,8 @@ class Responder:
             return self._error(data, query, RCode.BADVERS, max_bytes)
         if query.qclass != CLASS_IN:
             return self._error(data, query, RCode.REFUSED, max_bytes)
+        if self.claims is not None and self.claims(query):
+            return Deferred(data[:2], query, max_bytes)
         question = parse_question(query.name, query.qtype, cluster_domain=self._config.cluster_domain)
         found = answer(question, self._index, self._config)
         if isinstance(found, Elsewhere):
@@ -83,6 +87,19 @@ class Responder:
         if found.source is not None and query.is_plain:
             self._keep(data, query, reply, found.source, over_tcp=over_tcp)
         return self.fill(data, reply)
+
+    def look_up(self, deferred: Deferred) -> bytes | Deferred:
+        """The reply that the cluster's records have for a query that was claimed; nothing is kept of it."""
+        query = deferred.query
+        question = parse_question(query.name, query.qtype, cluster_domain=self._config.cluster_domain)
+        found = answer(question, self._index, self._config)
+        if isinstance(found, Elsewhere):
+            return deferred
+        if isinstance(found, Chase):
+            return replace(deferred, aliases=found.aliases, target=found.target)
+        reply = _encode_answer(query, found, deferred.max_bytes)
+        turn = int.from_bytes(deferred.query_id, "big")
+        return assemble(deferred.query_id, query.question, reply, serial=self._index.serial, turn=turn)
 
     def fill(self, data: bytes, reply: Reply) -> bytes:
         """A kept reply for this query: its id, its spelling of the question, the serial of now.

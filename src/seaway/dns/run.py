@@ -13,12 +13,13 @@ from seaway.api.registry import ENDPOINT_SLICES, NAMESPACES, PODS, SERVICES
 from seaway.client.requests import Client
 from seaway.client.run import Change, Informer, run_all
 from seaway.dns.config import DnsConfig
-from seaway.dns.forward import Forwarder
+from seaway.dns.forwarding.forward import Forwarder
+from seaway.dns.forwarding.serve import Relay
+from seaway.dns.forwarding.upstreams import parse_resolv_conf
 from seaway.dns.index import Index
 from seaway.dns.objects import EndpointSlice, Namespace, Pod, Service
 from seaway.dns.respond import Responder
 from seaway.dns.serve import Server
-from seaway.dns.upstreams import parse_resolv_conf
 
 __all__ = ["DnsConfig", "parse_resolv_conf", "run"]
 
@@ -36,8 +37,8 @@ async def run(config: DnsConfig, client: Client, *, on_ready: Callable[[], None]
     """
     index = Index()
     responder = Responder(index, config.zone, max_udp_bytes=config.max_udp_bytes)
-    forwarder = Forwarder(config.upstream_servers, udp_bytes=config.max_udp_bytes)
-    server = Server(config, responder, forwarder)
+    forwarders = tuple(Forwarder(block, udp_bytes=config.max_udp_bytes) for block in config.server_blocks)
+    server = Server(config, responder, Relay(config, responder, forwarders))
     informers = _make_informers(config, client, index, responder)
     await server.open()
     try:

@@ -1,7 +1,7 @@
 """Sockets: queries come over UDP and TCP, replies leave from the address that was asked.
 
-UDP is a loop over datagrams in one callback, without a task or a copy for a reply that is kept; whatever needs an
-upstream becomes a task, of which there is a limited number, in all and per source. TCP has the two-byte framing, many
+UDP is a loop over datagrams in one callback, without a task or a copy for a reply that is kept; whatever needs more
+than the cluster's records is handed to the relay, which replies when it can. TCP has the two-byte framing, many
 queries per connection answered in order, and limits in number and in time. Rule: spec "discovery" A2.7; design.md
 §12.
 """
@@ -10,20 +10,14 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import logging
 import socket
 from collections import Counter
 from collections.abc import Callable
-from functools import lru_cache
 
-from seaway.dns.config import DnsConfig, is_allowed
-from seaway.dns.forward import Ask, Forwarder, ForwardError
-from seaway.dns.message import AD, CD, RD, encode_question
-from seaway.dns.records import RCode
+from seaway.dns.config import DnsConfig
+from seaway.dns.forwarding.serve import Relay
 from seaway.dns.respond import Deferred, Responder
 from seaway.net.errors import OperationalError
-
-log = logging.getLogger(__name__)
 
 DATAGRAMS_PER_WAKE = 64
 """Then other work gets its turn."""
@@ -43,18 +37,14 @@ class DnsError(OperationalError):
 class Server:
     """The sockets of one configuration."""
 
-    def __init__(self, config: DnsConfig, responder: Responder, forwarder: Forwarder) -> None:
+    def __init__(self, config: DnsConfig, responder: Responder, relay: Relay) -> None:
         self._config = config
         self._responder = responder
-        self._forwarder = forwarder
+        self._relay = relay
         self._sockets: list[socket.socket] = []
         self._listeners: list[asyncio.Server] = []
-        self._tasks: set[asyncio.Task[None]] = set()
         self._connections: set[asyncio.Task[None]] = set()
-        self._forwards: Counter[str] = Counter()
         self._connected: Counter[str] = Counter()
-        networks = config.allowed_networks
-        self._is_allowed = lru_cache(maxsize=4096)(lambda source: is_allowed(source, networks))
         self.addresses: tuple[tuple[str, int], ...] = ()
         """Where it listens; of port 0 the port that it got."""
 
@@ -75,14 +65,14 @@ class Server:
         self._sockets.clear()
         for listener in self._listeners:
             listener.close()
-        tasks = (*self._tasks, *self._connections)
+        tasks = tuple(self._connections)
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
         for listener in self._listeners:
             await listener.wait_closed()
         self._listeners.clear()
-        await self._forwarder.close()
+        await self._relay.close()
 
     async def _open_address(self, host: str, port: int) -> tuple[str, int]:
         udp, tcp = _bind_pair(host, port)
@@ -131,47 +121,11 @@ class Server:
         return drain
 
     def _defer(self, deferred: Deferred, sock: socket.socket, peer: Peer) -> None:
-        refused = self._refuse(deferred, peer[0])
-        if refused is not None:
+        def send(reply: bytes) -> None:
             with contextlib.suppress(OSError):
-                sock.sendto(refused, peer)
-            return
-        task = asyncio.get_running_loop().create_task(self._forward_datagram(deferred, sock, peer))
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+                sock.sendto(reply, peer)
 
-    async def _forward_datagram(self, deferred: Deferred, sock: socket.socket, peer: Peer) -> None:
-        reply = await self._forward(deferred, peer[0])
-        with contextlib.suppress(OSError):
-            sock.sendto(reply, peer)
-
-    # -- upstream ------------------------------------------------------------------------------------------------------
-
-    def _refuse(self, deferred: Deferred, source: str) -> bytes | None:
-        """The reply to a source that may not have it looked up, or has too many in flight. None: go on."""
-        config = self._config
-        if (
-            not config.upstreams
-            or not self._is_allowed(source)
-            or self._forwards.total() >= config.max_forwards
-            or self._forwards[source] >= config.max_forwards_per_source
-        ):
-            return self._responder.fail(deferred, RCode.REFUSED)
-        return None
-
-    async def _forward(self, deferred: Deferred, source: str) -> bytes:
-        """The reply to a query that needs an upstream, whatever becomes of it there."""
-        self._forwards[source] += 1
-        try:
-            message, ttl_seconds = await self._forwarder.ask(_ask(deferred))
-            return self._responder.relay(deferred, message, ttl_seconds)
-        except ForwardError as error:
-            log.warning("forward question=%r error=%s", deferred.query.question, error)
-            return self._responder.fail(deferred, RCode.SERVFAIL)
-        finally:
-            self._forwards[source] -= 1
-            if not self._forwards[source]:
-                del self._forwards[source]
+        self._relay.take(deferred, peer[0], send)
 
     # -- TCP -----------------------------------------------------------------------------------------------------------
 
@@ -209,21 +163,12 @@ class Server:
                 query = await reader.readexactly(size)
             out = self._responder.respond(query, over_tcp=True)
             if isinstance(out, Deferred):
-                out = self._refuse(out, source) or await self._forward(out, source)
+                out = await self._relay.answer(out, source)
             if out is not None:
                 writer.write(len(out).to_bytes(2, "big") + out)
                 async with asyncio.timeout(WRITE_SECONDS):
                     await writer.drain()
             wait_seconds = IDLE_SECONDS
-
-
-def _ask(deferred: Deferred) -> Ask:
-    """A relayed query is asked as the client did; the target of an alias always with recursion."""
-    query = deferred.query
-    dnssec_ok = query.edns is not None and query.edns.dnssec_ok
-    if deferred.aliases:
-        return Ask(encode_question(deferred.target, query.qtype), RD | query.flags & CD)
-    return Ask(query.question, query.flags & (RD | AD | CD), dnssec_ok)
 
 
 def _bind_pair(host: str, port: int) -> tuple[socket.socket, socket.socket]:

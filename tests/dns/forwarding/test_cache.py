@@ -8,8 +8,10 @@ import dns.rcode
 import dns.rrset
 import pytest
 
-from seaway.dns.cache import CacheKey, ReplyCache, choose_lifetime
+from seaway.dns.forwarding.cache import CacheKey, ReplyCache, choose_lifetime
+from seaway.dns.forwarding.config import CacheConfig
 from seaway.dns.message import AA, Message, decode_message
+from seaway.dns.records import parse_name
 
 
 def reply(*answer: str, soa_ttl: int = 0, rcode: int = 0, flags: int = dns.flags.QR | dns.flags.RD) -> Message:
@@ -24,6 +26,7 @@ def reply(*answer: str, soa_ttl: int = 0, rcode: int = 0, flags: int = dns.flags
     return decode_message(response.to_wire())
 
 
+NAME = parse_name("www.example.com")
 A = "www.example.com. {} IN A 198.51.100.7"
 ALIAS = "www.example.com. 60 IN CNAME x.example.com."
 
@@ -49,7 +52,8 @@ ALIAS = "www.example.com. 60 IN CNAME x.example.com."
     ],
 )
 def test_lifetimes(message: Message, lifetime: int | None) -> None:
-    assert choose_lifetime(message) == lifetime
+    found = choose_lifetime(message, CacheConfig())
+    assert (found.seconds if found else None) == lifetime
 
 
 def key(name: str = "a", *, dnssec_ok: bool = False, checking_disabled: bool = False) -> CacheKey:
@@ -58,25 +62,26 @@ def key(name: str = "a", *, dnssec_ok: bool = False, checking_disabled: bool = F
 
 def test_d3_12_the_lifetime_counts_down_and_repeats_are_marked() -> None:
     cache, message = ReplyCache(), reply(A.format(300))
-    assert cache.store(key(), message, 100.0) == 30
+    assert cache.store(key(), NAME, message, 100.0) == 30
     found = cache.find(key(), 110.0)
     assert found is not None
-    assert (found[1], found[0].flags, found[0].wire) == (20, message.flags | AA, message.wire)
+    assert found.ttl_seconds == 20
+    assert (found.message.flags, found.message.wire) == (message.flags | AA, message.wire)
     assert cache.find(key(), 130.0) is None
     assert len(cache) == 0
 
 
 def test_d3_13_flags_that_change_the_reply_are_part_of_the_key() -> None:
     cache = ReplyCache()
-    cache.store(key(), reply(A.format(300)), 0.0)
+    cache.store(key(), NAME, reply(A.format(300)), 0.0)
     assert cache.find(key(dnssec_ok=True), 1.0) is None
     assert cache.find(key(checking_disabled=True), 1.0) is None
 
 
 def test_the_oldest_make_room() -> None:
-    cache = ReplyCache(max_bytes=20_000)
+    cache = ReplyCache(CacheConfig(max_bytes=20_000))
     for i in range(100):
-        cache.store(key(str(i)), reply(A.format(300)), 0.0)
+        cache.store(key(str(i)), NAME, reply(A.format(300)), 0.0)
     assert 5 < len(cache) < 30
     assert cache.find(key("99"), 1.0) is not None
     assert cache.find(key("0"), 1.0) is None

@@ -6,23 +6,33 @@ import asyncio
 import struct
 from collections.abc import Awaitable, Callable
 from pathlib import Path
+from typing import Any
 
 import dns.flags
 import dns.message
 import pytest
 
-from seaway.dns.forward import Ask, Forwarder, ForwardError
+from seaway.dns.forwarding.config import Block, CacheConfig, Policy, RouteConfig
+from seaway.dns.forwarding.forward import Ask, Forwarder, ForwardError
+from seaway.dns.forwarding.upstreams import Upstream as Where
 from seaway.dns.message import RD, encode_question
 from seaway.dns.records import parse_name
-from seaway.dns.upstreams import Upstream as Where
 from tests.dns.upstream import Tamper, Upstream, serve_upstream
 
-SOON = {"attempt_seconds": 0.05, "deadline_seconds": 0.2}
+SOON: dict[str, Any] = {"attempt_seconds": 0.05, "deadline_seconds": 0.2, "max_fails": 0}
 """For upstreams that are meant not to answer."""
 
 
 def ask(name: str = "www.example.com", qtype: int = 1, *, dnssec_ok: bool = False) -> Ask:
     return Ask(encode_question(parse_name(name), qtype), RD, dnssec_ok)
+
+
+CACHE = CacheConfig()
+
+
+def make_forwarder(*where: Where, cache: CacheConfig | None = CACHE, **options: Any) -> Forwarder:
+    routes = (RouteConfig(where, **({"policy": Policy.SEQUENTIAL} | options)),) if where else ()
+    return Forwarder(Block(routes=routes, cache=cache))
 
 
 def run(
@@ -35,7 +45,7 @@ def run(
     async def main() -> None:
         async with serve_upstream(tamper) as upstream:
             where = (*before, Where("127.0.0.1", upstream.port))
-            forwarder = Forwarder(where, **(SOON if soon else {}))
+            forwarder = make_forwarder(*where, **(SOON if soon else {}))
             try:
                 await body(forwarder, upstream)
             finally:
@@ -137,7 +147,7 @@ def test_d3_6_silence_is_an_error_after_two_rounds_and_is_not_kept() -> None:
 def test_without_upstreams_there_is_no_answer() -> None:
     async def main() -> None:
         with pytest.raises(ForwardError, match="no upstream"):
-            await Forwarder(()).ask(ask())
+            await make_forwarder().ask(ask())
 
     asyncio.run(main())
 
@@ -155,10 +165,11 @@ def test_a_unix_socket_is_an_upstream(tmp_path: Path) -> None:
     async def main() -> None:
         path = str(tmp_path / "dns.sock")
         async with serve_upstream(path=path) as upstream:
-            forwarder = Forwarder((Where(path=path),))
+            forwarder = make_forwarder(Where(path=path))
             message, _ = await forwarder.ask(ask("big.example.com"))
             assert len(addresses(message.wire)) == 100
             assert [protocol for protocol, *_ in upstream.asked] == ["unix"]
+            await forwarder.close()
 
     asyncio.run(main())
 
@@ -172,7 +183,9 @@ def test_a_stream_that_ends_early_is_a_failure(tmp_path: Path) -> None:
 
         path = str(tmp_path / "dns.sock")
         async with await asyncio.start_unix_server(hang_up, path):
+            forwarder = make_forwarder(Where(path=path), attempt_seconds=0.2, deadline_seconds=0.5)
             with pytest.raises(ForwardError, match=r"unix://.*dns.sock"):
-                await Forwarder((Where(path=path),), attempt_seconds=0.2, deadline_seconds=0.5).ask(ask())
+                await forwarder.ask(ask())
+            await forwarder.close()
 
     asyncio.run(main())

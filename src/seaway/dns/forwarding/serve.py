@@ -1,0 +1,312 @@
+"""What becomes of a query that the cluster's records do not answer: limits first, then an upstream, always a reply.
+
+The serving loop hands over a `Deferred` and gets bytes back: at once when they are known, later through `send`. It
+knows nothing of upstreams, and nothing here knows of the sockets of clients. A query passes, in this order: rewrites,
+hosts, the cluster's records (of what was rewritten), the search list, the cache, the routes. Rule: spec "discovery"
+A3.1, A3.3; design.md §12.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import replace
+from functools import lru_cache
+
+from seaway.dns.config import DnsConfig, is_allowed
+from seaway.dns.forwarding.complaints import Complaints
+from seaway.dns.forwarding.forward import Ask, Forwarder, ForwardError
+from seaway.dns.forwarding.hosts import falls_through, find_hosts, parse_hosts
+from seaway.dns.forwarding.paths import list_guesses, split_first_guess
+from seaway.dns.forwarding.rewrite import Rewritten, restore_reply, rewrite_question
+from seaway.dns.message import AD, CD, RCODE_MASK, RD, WireError, decode_message, encode_question
+from seaway.dns.query import Shape, parse_question
+from seaway.dns.records import Name, RCode, Record, RRType, Target, lower_name, render_name
+from seaway.dns.respond import Deferred, Responder
+from seaway.dns.wire import MAX_TCP_BYTES, Query, assemble, encode_reply
+
+log = logging.getLogger(__name__)
+
+Send = Callable[[bytes], None]
+FindNamespace = Callable[[str], str]
+"""The namespace of the Pod that has an address, or ""."""
+MAX_REWRITES = 8
+"""How often one query is looked up anew before it is a loop."""
+
+
+class Zone:
+    """A block at work."""
+
+    def __init__(self, forwarder: Forwarder) -> None:
+        self.block = forwarder.block
+        self.forwarder = forwarder
+        self.hosts = parse_hosts(self.block.hosts.inline if self.block.hosts else ())
+        self.complaints = None if self.block.consolidations is None else Complaints(self.block.consolidations)
+        self.has_own_answers = bool(self.block.hosts or self.block.rewrites or self.block.finds_paths)
+
+
+class Relay:
+    """Deferred queries answered with the help of upstreams, a limited number at once, in all and per source."""
+
+    def __init__(
+        self,
+        config: DnsConfig,
+        responder: Responder,
+        forwarders: tuple[Forwarder, ...],
+        *,
+        find_namespace: FindNamespace = lambda source: "",
+        host_suffixes: tuple[Name, ...] = (),
+    ) -> None:
+        self._config = config
+        self._responder = responder
+        self._cluster_domain = config.zone.cluster_domain
+        self._zones = sorted((Zone(each) for each in forwarders), key=lambda zone: -len(zone.block.zone))
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._in_flight: Counter[str] = Counter()
+        self._find_namespace = find_namespace
+        self._host_suffixes = host_suffixes
+        self._probe = b""
+        self._probes_seen: list[str] = []
+        networks = config.allowed_networks
+        self._is_allowed = lru_cache(maxsize=4096)(lambda source: is_allowed(source, networks))
+        if any(zone.has_own_answers for zone in self._zones):
+            responder.claims = self.claims
+
+    @property
+    def zones(self) -> tuple[Zone, ...]:
+        """Those with long names first."""
+        return tuple(self._zones)
+
+    def take(self, deferred: Deferred, source: str, send: Send) -> None:
+        """Answer through `send`, now or later, unless closed before."""
+        known = self._find_kept(deferred, source)
+        if known is not None:
+            send(known)
+            return
+        task = asyncio.get_running_loop().create_task(self._answer_later(deferred, source, send))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def answer(self, deferred: Deferred, source: str) -> bytes:
+        """The reply, whatever becomes of the query."""
+        return self._find_kept(deferred, source) or await self._resolve(deferred, source, 0)
+
+    async def close(self) -> None:
+        """Give up what is in flight. Safe to repeat."""
+        tasks = tuple(self._tasks)
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        for zone in self._zones:
+            await zone.forwarder.close()
+
+    async def finish(self) -> None:
+        """Answer what is in flight, each within its own deadline, then close."""
+        while self._tasks:
+            await asyncio.wait(tuple(self._tasks))
+        await self.close()
+
+    def expect_probe(self, question: bytes) -> list[str]:
+        """Where queries for this question, in lower case, came from: the list grows. Rule: spec "discovery" A3.5."""
+        self._probe, self._probes_seen = question, []
+        return self._probes_seen
+
+    def claims(self, query: Query) -> bool:
+        """A query of the cluster's zones is not the records' alone: a block has something to say first."""
+        zone = self._find_zone(lower_name(query.name))
+        if zone is None or not zone.has_own_answers:
+            return False
+        if zone.block.hosts is not None and self._find_hosts(zone, query) is not None:
+            return True
+        if zone.block.rewrites and rewrite_question(zone.block.rewrites, query.name, query.qtype) is not None:
+            return True
+        return zone.block.finds_paths and self._may_be_guess(lower_name(query.name))
+
+    # -- at once -------------------------------------------------------------------------------------------------------
+
+    def _find_kept(self, deferred: Deferred, source: str) -> bytes | None:
+        """The reply when nothing has to be waited for."""
+        name = lower_name(deferred.target or deferred.query.name)
+        zone = self._find_zone(name)
+        if zone is not None and zone.has_own_answers:
+            return None
+        if self._probe:
+            self._note_probe(deferred, source)
+        if zone is not None and self._is_allowed(source):
+            found = zone.forwarder.find(_ask(deferred))
+            if found is not None:
+                return self._responder.relay(deferred, *found)
+        return self._refuse(deferred, source, zone)
+
+    def _refuse(self, deferred: Deferred, source: str, zone: Zone | None) -> bytes | None:
+        """The reply to a source that may not have it looked up, or has too many in flight. None: go on."""
+        config = self._config
+        if (
+            zone is None
+            or not zone.block.routes
+            or not self._is_allowed(source)
+            or self._in_flight.total() >= config.max_forwards
+            or self._in_flight[source] >= config.max_forwards_per_source
+        ):
+            return self._responder.fail(deferred, RCode.REFUSED)
+        return None
+
+    def _find_zone(self, name: Name) -> Zone | None:
+        for zone in self._zones:
+            length = len(zone.block.zone)
+            if not length or name[-length:] == zone.block.zone:
+                return zone
+        return None
+
+    def _note_probe(self, deferred: Deferred, source: str) -> None:
+        if deferred.query.question.lower() == self._probe:
+            self._probes_seen.append(source)
+
+    # -- step by step --------------------------------------------------------------------------------------------------
+
+    async def _answer_later(self, deferred: Deferred, source: str, send: Send) -> None:
+        send(await self._resolve(deferred, source, 0))
+
+    async def _resolve(self, deferred: Deferred, source: str, depth: int) -> bytes:
+        name = deferred.target or deferred.query.name
+        zone = self._find_zone(lower_name(name))
+        if zone is not None and zone.has_own_answers and not deferred.aliases:
+            found = await self._resolve_in_zone(zone, deferred, source, depth)
+            if found is not None:
+                return found
+        if self._is_ours(name) and not deferred.aliases:
+            answered = self._responder.look_up(deferred)
+            if isinstance(answered, bytes):
+                return answered
+            deferred = answered
+            zone = self._find_zone(lower_name(deferred.target or deferred.query.name))
+        refused = self._refuse(deferred, source, zone)
+        if refused is not None or zone is None:
+            return refused or self._responder.fail(deferred, RCode.REFUSED)
+        return await self._forward(zone, deferred, source)
+
+    async def _resolve_in_zone(self, zone: Zone, deferred: Deferred, source: str, depth: int) -> bytes | None:
+        """The reply that rewrites, hosts or the search list make; None: they have nothing to say."""
+        query = deferred.query
+        rewritten = rewrite_question(zone.block.rewrites, query.name, query.qtype)
+        if rewritten is not None:
+            return await self._resolve_rewritten(deferred, rewritten, source, depth)
+        hosts = zone.block.hosts
+        if hosts is not None:
+            records = self._find_hosts(zone, query)
+            if records is not None:
+                return _encode(deferred, RCode.NOERROR, records)
+            if not falls_through(hosts, lower_name(query.name)) and not self._is_ours(query.name):
+                return self._responder.fail(deferred, RCode.SERVFAIL)
+        if zone.block.finds_paths:
+            return await self._walk_path(deferred, source, depth)
+        return None
+
+    async def _resolve_rewritten(self, deferred: Deferred, rewritten: Rewritten, source: str, depth: int) -> bytes:
+        if depth >= MAX_REWRITES:
+            self._complain(self._find_zone(()), deferred, "rewrites lead in a circle")
+            return self._responder.fail(deferred, RCode.SERVFAIL)
+        inner = _turn(deferred, rewritten.name, rewritten.qtype)
+        found = self._responder.look_up(inner) if self._is_ours(rewritten.name) else inner
+        wire = found if isinstance(found, bytes) else await self._resolve(found, source, MAX_REWRITES)
+        try:
+            return self._responder.relay(deferred, restore_reply(wire, deferred.query.question, rewritten), None)
+        except WireError as error:
+            self._complain(self._find_zone(()), deferred, str(error))
+            return self._responder.fail(deferred, RCode.SERVFAIL)
+
+    async def _walk_path(self, deferred: Deferred, source: str, depth: int) -> bytes | None:
+        """The first name of the client's search list that exists, under an alias; None: this is no walk.
+
+        Rule: spec "discovery" A3.6: when all fail the first reply is the answer, so that nothing is hidden.
+        """
+        query = deferred.query
+        namespace = self._find_namespace(source)
+        base = split_first_guess(lower_name(query.name), namespace, self._cluster_domain)
+        if not base or query.qtype not in (RRType.A, RRType.AAAA):
+            return None
+        first = self._responder.look_up(deferred)
+        if not isinstance(first, bytes) or first[3] & RCODE_MASK != RCode.NXDOMAIN:
+            return first if isinstance(first, bytes) else None
+        for guess in list_guesses(base, self._cluster_domain, self._host_suffixes):
+            wire = await self._resolve(_turn(deferred, guess, query.qtype), source, depth + 1)
+            if wire[3] & RCODE_MASK != RCode.NXDOMAIN:
+                return self._alias(deferred, guess, wire) or first
+        return first
+
+    def _alias(self, deferred: Deferred, guess: Name, wire: bytes) -> bytes | None:
+        """The reply about the guess as one about the name asked; None for one that is no answer."""
+        if wire[3] & RCODE_MASK != RCode.NOERROR:
+            return None
+        ttl = self._config.ttl_seconds
+        alias = Record(deferred.query.name, RRType.CNAME, ttl, Target(guess))
+        with contextlib.suppress(WireError):
+            return self._responder.alias(replace(deferred, aliases=(alias,), target=guess), decode_message(wire))
+        return None
+
+    async def _forward(self, zone: Zone, deferred: Deferred, source: str) -> bytes:
+        self._in_flight[source] += 1
+        try:
+            return self._responder.relay(deferred, *await zone.forwarder.ask(_ask(deferred)))
+        except ForwardError as error:
+            self._complain(zone, deferred, str(error), error.rcode)
+            return self._responder.fail(deferred, error.rcode)
+        finally:
+            self._in_flight[source] -= 1
+            if not self._in_flight[source]:
+                del self._in_flight[source]
+
+    # -- small things --------------------------------------------------------------------------------------------------
+
+    def _find_hosts(self, zone: Zone, query: Query) -> tuple[Record, ...] | None:
+        assert zone.block.hosts is not None
+        asked = parse_question(query.name, query.qtype, cluster_domain=self._cluster_domain)
+        address = asked.address if asked.shape is Shape.REVERSE else ""
+        return find_hosts(zone.hosts, zone.block.hosts, query.name, query.qtype, address)
+
+    def _is_ours(self, name: Name) -> bool:
+        return parse_question(name, RRType.A, cluster_domain=self._cluster_domain).shape is not Shape.ELSEWHERE
+
+    def _may_be_guess(self, name: Name) -> bool:
+        """Deep enough below `svc.Z` to be a first guess of somebody."""
+        domain = self._cluster_domain
+        rest = len(name) - len(domain)
+        return rest > 2 and name[rest:] == domain and name[rest - 1] == b"svc"
+
+    def _complain(self, zone: Zone | None, deferred: Deferred, text: str, rcode: RCode = RCode.SERVFAIL) -> None:
+        if zone is None or zone.complaints is None:
+            return
+        query = deferred.query
+        line = f"{int(rcode)} {render_name(query.name)} {_type_text(query.qtype)}: {text}"
+        for level, told in zone.complaints.note(line, asyncio.get_running_loop().time()):
+            log.log(logging.getLevelNamesMapping().get(level.upper(), logging.ERROR), "plugin/errors: %s", told)
+
+
+def _ask(deferred: Deferred) -> Ask:
+    """A relayed query is asked as the client did; the target of an alias always with recursion."""
+    query = deferred.query
+    dnssec_ok = query.edns is not None and query.edns.dnssec_ok
+    if deferred.aliases:
+        return Ask(encode_question(deferred.target, query.qtype), RD | query.flags & CD)
+    return Ask(query.question, query.flags & (RD | AD | CD), dnssec_ok)
+
+
+def _turn(deferred: Deferred, name: Name, qtype: int) -> Deferred:
+    """The same query about another name, with all the room that there is."""
+    query = replace(deferred.query, name=name, qtype=qtype, question=encode_question(name, qtype))
+    return Deferred(deferred.query_id, query, MAX_TCP_BYTES)
+
+
+def _encode(deferred: Deferred, rcode: RCode, records: tuple[Record, ...]) -> bytes:
+    reply = encode_reply(deferred.query, rcode, records, max_bytes=deferred.max_bytes)
+    return assemble(deferred.query_id, deferred.query.question, reply)
+
+
+def _type_text(qtype: int) -> str:
+    try:
+        return RRType(qtype).name
+    except ValueError:
+        return f"TYPE{qtype}"
