@@ -17,7 +17,7 @@ from seaway.dns.forwarding.forward import Forwarder
 from seaway.dns.forwarding.serve import Relay
 from seaway.dns.forwarding.upstreams import parse_resolv_conf
 from seaway.dns.index import Index
-from seaway.dns.objects import EndpointSlice, Namespace, Pod, Service
+from seaway.dns.objects import DetailedSlice, EndpointSlice, Namespace, Pod, Service
 from seaway.dns.respond import Responder
 from seaway.dns.serve import Server
 
@@ -35,7 +35,7 @@ async def run(config: DnsConfig, client: Client, *, on_ready: Callable[[], None]
     later, what was known last is served. Raises DnsError when an address cannot be bound.
     Rule: spec "discovery" A4.1.
     """
-    index = Index()
+    index = Index(config.kubernetes.namespaces)
     responder = Responder(index, config.zone, max_udp_bytes=config.max_udp_bytes)
     forwarders = tuple(Forwarder(block, udp_bytes=config.max_udp_bytes) for block in config.server_blocks)
     server = Server(config, responder, Relay(config, responder, forwarders))
@@ -56,9 +56,11 @@ async def run(config: DnsConfig, client: Client, *, on_ready: Callable[[], None]
 
 def _make_informers(config: DnsConfig, client: Client, index: Index, responder: Responder) -> list[Informer[Any]]:
     """Namespaces first: names exist only below them."""
-    namespaces = Informer(client, NAMESPACES, Namespace)
-    services = Informer(client, SERVICES, Service)
-    slices = Informer(client, ENDPOINT_SLICES, EndpointSlice)
+    options = config.kubernetes
+    namespaces = Informer(client, NAMESPACES, Namespace, label_selector=options.namespace_labels)
+    services = Informer(client, SERVICES, Service, label_selector=options.labels)
+    slice_type = DetailedSlice if options.endpoint_pod_names else EndpointSlice
+    slices: Informer[EndpointSlice] = Informer(client, ENDPOINT_SLICES, slice_type, label_selector=options.labels)
 
     def on_namespace(change: Change[Namespace]) -> None:
         responder.drop(index.apply_namespace(change.old, change.new))
@@ -72,9 +74,9 @@ def _make_informers(config: DnsConfig, client: Client, index: Index, responder: 
     namespaces.subscribe(on_namespace)
     services.subscribe(on_service)
     slices.subscribe(on_slice)
-    informers: list[Informer[Any]] = [namespaces, services, slices]
+    informers: list[Informer[Any]] = [namespaces, services] if options.no_endpoints else [namespaces, services, slices]
     if config.pods == "verified":
-        pods = Informer(client, PODS, Pod, field_selector=_LIVE_PODS)
+        pods = Informer(client, PODS, Pod, field_selector=_LIVE_PODS, label_selector=options.labels)
 
         def on_pod(change: Change[Pod]) -> None:
             responder.drop(index.apply_pod(change.old, change.new, wall_seconds=int(time.time())))
