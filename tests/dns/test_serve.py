@@ -139,7 +139,7 @@ def test_dig_finds_nothing_to_warn_of() -> None:
 
 
 @needs_dig
-def test_84_a_zone_transfer_fails() -> None:
+def test_d1_84_a_zone_transfer_fails() -> None:
     async def body(server: Server, upstream: Upstream) -> None:
         out = await dig(server, "+tcp", "cluster.local", "AXFR")
         assert "Transfer failed" in out
@@ -148,7 +148,7 @@ def test_84_a_zone_transfer_fails() -> None:
     run(body)
 
 
-def test_20_queries_in_one_segment_and_one_query_in_several() -> None:
+def test_d2_20_queries_in_one_segment_and_one_query_in_several() -> None:
     async def body(server: Server, upstream: Upstream) -> None:
         reader, writer = await asyncio.open_connection(*server.addresses[0])
         writer.write(frame(f"web.{ZONE}") + frame("www.example.com") + frame(f"nosuch.{ZONE}"))
@@ -170,7 +170,7 @@ def test_20_queries_in_one_segment_and_one_query_in_several() -> None:
 
 
 @pytest.mark.parametrize("sent", [b"", b"\0", b"\0\x20abc"], ids=["nothing", "half a length", "half a query"])
-def test_21_a_connection_that_says_nothing_is_closed(sent: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_d2_21_a_connection_that_says_nothing_is_closed(sent: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(serve, "FIRST_QUERY_SECONDS", 0.05)
     monkeypatch.setattr(serve, "IDLE_SECONDS", 0.05)
 
@@ -228,7 +228,7 @@ def test_foreign_answers_keep_what_the_upstream_said() -> None:
 @pytest.mark.parametrize(
     ("options", "count", "truncated"), [({}, 29, True), ({"use_edns": 0, "payload": 4096}, 50, False)]
 )
-def test_8_a_large_foreign_answer_is_cut_to_what_the_client_takes(
+def test_d3_8_a_large_foreign_answer_is_cut_to_what_the_client_takes(
     options: dict[str, Any], count: int, truncated: bool
 ) -> None:
     async def body(server: Server, upstream: Upstream) -> None:
@@ -249,7 +249,7 @@ def test_an_external_name_is_answered_with_its_alias_first() -> None:
     run(body)
 
 
-def test_6_when_upstreams_are_silent_the_answer_is_servfail() -> None:
+def test_d3_6_when_upstreams_are_silent_the_answer_is_servfail() -> None:
     async def body(server: Server, upstream: Upstream) -> None:
         reply = await ask_udp(server, "dead.example.com")
         assert (reply.rcode(), reply.authority) == (dns.rcode.SERVFAIL, [])
@@ -279,7 +279,7 @@ def test_strangers_are_told_of_the_cluster_and_nothing_else(monkeypatch: pytest.
 
 
 @pytest.mark.parametrize("limit", [{"max_forwards": 2}, {"max_forwards_per_source": 2}])
-def test_9_the_third_slow_query_is_refused_at_once(limit: dict[str, int]) -> None:
+def test_d3_9_the_third_slow_query_is_refused_at_once(limit: dict[str, int]) -> None:
     async def body(server: Server, upstream: Upstream) -> None:
         slow = [asyncio.create_task(ask_udp(server, "dead.example.com", "TYPE" + str(i + 300))) for i in range(2)]
         async with asyncio.timeout(5):

@@ -34,13 +34,13 @@ ALIAS = "www.example.com. 60 IN CNAME x.example.com."
 @pytest.mark.parametrize(
     ("message", "lifetime"),
     [
-        pytest.param(reply(A.format(300)), 30, id="11 a long TTL is cut"),
+        pytest.param(reply(A.format(300)), 30, id="D3 11 a long TTL is cut"),
         pytest.param(reply(A.format(20)), 20, id="a TTL within the bounds"),
-        pytest.param(reply(A.format(2)), 5, id="11 a short TTL is raised"),
-        pytest.param(reply(A.format(0)), 5, id="11 so is none"),
-        pytest.param(reply(soa_ttl=900, rcode=3), 30, id="14 NXDOMAIN"),
+        pytest.param(reply(A.format(2)), 5, id="D3 11 a short TTL is raised"),
+        pytest.param(reply(A.format(0)), 5, id="D3 11 so is none"),
+        pytest.param(reply(soa_ttl=900, rcode=3), 30, id="D3 14 NXDOMAIN"),
         pytest.param(reply(soa_ttl=7), 7, id="NODATA"),
-        pytest.param(reply(rcode=3), None, id="14 NXDOMAIN without SOA"),
+        pytest.param(reply(rcode=3), None, id="D3 14 NXDOMAIN without SOA"),
         pytest.param(reply(), None, id="NODATA without SOA"),
         pytest.param(reply(A.format(9), rcode=3), None, id="NXDOMAIN with an answer"),
         pytest.param(reply(ALIAS), None, id="an alias that leads nowhere"),
@@ -60,7 +60,7 @@ def key(name: str = "a", *, dnssec_ok: bool = False, checking_disabled: bool = F
     return CacheKey(name.encode(), dnssec_ok, checking_disabled)
 
 
-def test_12_the_lifetime_counts_down_and_repeats_are_marked() -> None:
+def test_d3_12_the_lifetime_counts_down_and_repeats_are_marked() -> None:
     cache, message = ReplyCache(), reply(A.format(300))
     assert cache.store(key(), NAME, message, 100.0) == 30
     found = cache.find(key(), 110.0)
@@ -71,7 +71,7 @@ def test_12_the_lifetime_counts_down_and_repeats_are_marked() -> None:
     assert len(cache) == 0
 
 
-def test_13_flags_that_change_the_reply_are_part_of_the_key() -> None:
+def test_d3_13_flags_that_change_the_reply_are_part_of_the_key() -> None:
     cache = ReplyCache()
     cache.store(key(), NAME, reply(A.format(300)), 0.0)
     assert cache.find(key(dnssec_ok=True), 1.0) is None

@@ -98,7 +98,7 @@ def test_a_truncated_reply_is_asked_for_again_over_tcp() -> None:
     run(body)
 
 
-def test_7_replies_that_do_not_fit_the_query_are_ignored() -> None:
+def test_d3_7_replies_that_do_not_fit_the_query_are_ignored() -> None:
     def tamper(wire: bytes, protocol: str) -> list[bytes]:
         wrong_id = bytes((wire[0] ^ 1,)) + wire[1:]
         wrong_name = wire.replace(b"\x03www", b"\x03xxx")
@@ -118,7 +118,7 @@ def test_7_replies_that_do_not_fit_the_query_are_ignored() -> None:
     [Where("127.0.0.1", 1), Where(path="/nonexistent/dns.sock")],
     ids=["a port that nobody listens on", "a socket that is not there"],
 )
-def test_4_the_next_upstream_answers(dead: Where) -> None:
+def test_d3_4_the_next_upstream_answers(dead: Where) -> None:
     async def body(forwarder: Forwarder, upstream: Upstream) -> None:
         message, _ = await forwarder.ask(ask())
         assert addresses(message.wire) == ["198.51.100.7"]
@@ -126,7 +126,7 @@ def test_4_the_next_upstream_answers(dead: Where) -> None:
     run(body, before=(dead,))
 
 
-def test_5_a_servfail_of_the_upstream_is_an_answer() -> None:
+def test_d3_5_a_servfail_of_the_upstream_is_an_answer() -> None:
     async def body(forwarder: Forwarder, upstream: Upstream) -> None:
         message, ttl = await forwarder.ask(ask("failing.example.com"))
         assert (message.flags & 15, ttl) == (2, 5)
@@ -134,7 +134,7 @@ def test_5_a_servfail_of_the_upstream_is_an_answer() -> None:
     run(body)
 
 
-def test_6_silence_is_an_error_after_two_rounds_and_is_not_kept() -> None:
+def test_d3_6_silence_is_an_error_after_two_rounds_and_is_not_kept() -> None:
     async def body(forwarder: Forwarder, upstream: Upstream) -> None:
         for _ in range(2):
             with pytest.raises(ForwardError, match="no answer"):
