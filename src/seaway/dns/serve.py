@@ -10,12 +10,17 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import socket
 from collections import Counter
 from collections.abc import Callable
 
 from seaway.dns.config import DnsConfig
+from seaway.dns.forwarding.querylog import render_query
 from seaway.dns.forwarding.serve import Relay
+from seaway.dns.forwarding.waste import WastedQueries
+from seaway.dns.message import RCODE_MASK
+from seaway.dns.records import RCode
 from seaway.dns.respond import Deferred, Responder
 from seaway.net.errors import OperationalError
 
@@ -27,7 +32,10 @@ FIRST_QUERY_SECONDS = 3.0
 IDLE_SECONDS = 10.0
 WRITE_SECONDS = 5.0
 MAX_PORT_DRAWS = 16
+NXDOMAIN = int(RCode.NXDOMAIN)
 Peer = tuple[str, int] | tuple[str, int, int, int]
+WriteLog = Callable[[bytes, bytes, Peer, str, float], None]
+query_log = logging.getLogger("seaway.dns.query")
 
 
 class DnsError(OperationalError):
@@ -37,10 +45,14 @@ class DnsError(OperationalError):
 class Server:
     """The sockets of one configuration."""
 
-    def __init__(self, config: DnsConfig, responder: Responder, relay: Relay) -> None:
+    def __init__(
+        self, config: DnsConfig, responder: Responder, relay: Relay, *, wasted: WastedQueries | None = None
+    ) -> None:
         self._config = config
         self._responder = responder
         self._relay = relay
+        self._wasted = wasted or WastedQueries()
+        self._log = _make_log(relay)
         self._sockets: list[socket.socket] = []
         self._listeners: list[asyncio.Server] = []
         self._connections: set[asyncio.Task[None]] = set()
@@ -55,6 +67,20 @@ class Server:
         except BaseException:
             await self.close()
             raise
+
+    def use(self, config: DnsConfig, responder: Responder, relay: Relay) -> None:
+        """Answer with these from the next query on. The sockets stay, and what lies in them is answered too."""
+        self._config, self._responder, self._relay = config, responder, relay
+        self._log = _make_log(relay)
+        loop = asyncio.get_running_loop()
+        for sock in self._sockets:
+            loop.add_reader(sock, self._make_drain(sock))
+
+    async def drain(self) -> None:
+        """Take no new connection, and return when what is in flight is answered."""
+        for listener in self._listeners:
+            listener.close()
+        await self._relay.drain()
 
     async def close(self) -> None:
         """Answer nothing more. Safe to repeat."""
@@ -86,6 +112,8 @@ class Server:
 
     def _make_drain(self, sock: socket.socket) -> Callable[[], None]:
         """The callback of a readable socket, with everything that it touches in local variables: it is the hot loop."""
+        if self._log is not None:
+            return self._make_logging_drain(sock, self._log)
         receive, send = sock.recvfrom, sock.sendto
         kept, fill, respond, defer = (
             self._responder.kept_udp,
@@ -94,6 +122,7 @@ class Server:
             self._defer,
         )
         join = b"".join
+        note_wasted = self._wasted.note
 
         def drain() -> None:
             for _ in range(DATAGRAMS_PER_WAKE):
@@ -109,8 +138,12 @@ class Server:
                     if not isinstance(out, bytes):
                         defer(out, sock, peer)
                         continue
+                    if out[3] & RCODE_MASK == NXDOMAIN:
+                        note_wasted(peer[0])
                 elif reply.stride or reply.serial_at >= 0:
                     out = fill(query, reply)
+                    if out[3] & RCODE_MASK == NXDOMAIN:
+                        note_wasted(peer[0])
                 else:
                     out = join((query[:2], reply.head, query[12 : reply.question_end], reply.tail))
                 try:
@@ -119,6 +152,36 @@ class Server:
                     continue  # no route, no room: the client asks again
 
         return drain
+
+    def _make_logging_drain(self, sock: socket.socket, write: WriteLog) -> Callable[[], None]:
+        """The same for a server that logs queries, without haste: nothing of this costs those that do not."""
+        loop = asyncio.get_running_loop()
+
+        def drain() -> None:
+            for _ in range(DATAGRAMS_PER_WAKE):
+                try:
+                    query, peer = sock.recvfrom(MAX_QUERY_BYTES)
+                except OSError:
+                    return
+                started = loop.time()
+
+                def send(out: bytes, query: bytes = query, peer: Peer = peer, started: float = started) -> None:
+                    with contextlib.suppress(OSError):
+                        sock.sendto(out, peer)
+                    write(query, out, peer, "udp", loop.time() - started)
+
+                found = self._responder.respond(query)
+                if isinstance(found, bytes):
+                    self._note_waste(found, peer[0])
+                    send(found)
+                elif found is not None:
+                    self._relay.take(found, peer[0], send)
+
+        return drain
+
+    def _note_waste(self, reply: bytes, source: str) -> None:
+        if reply[3] & RCODE_MASK == NXDOMAIN:
+            self._wasted.note(source)
 
     def _defer(self, deferred: Deferred, sock: socket.socket, peer: Peer) -> None:
         def send(reply: bytes) -> None:
@@ -143,7 +206,7 @@ class Server:
         self._connections.add(task)
         self._connected[source] += 1
         try:
-            await self._serve_queries(reader, writer, source)
+            await self._serve_queries(reader, writer, peer or ("", 0))
         except (OSError, EOFError, TimeoutError):
             pass  # the peer has left, or was too slow
         finally:
@@ -153,22 +216,46 @@ class Server:
                 del self._connected[source]
             writer.close()
 
-    async def _serve_queries(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, source: str) -> None:
+    async def _serve_queries(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, peer: Peer) -> None:
         wait_seconds = FIRST_QUERY_SECONDS
+        loop = asyncio.get_running_loop()
         while True:
             async with asyncio.timeout(wait_seconds):
                 first = await reader.readexactly(1)
             async with asyncio.timeout(FIRST_QUERY_SECONDS):
                 size = first[0] << 8 | (await reader.readexactly(1))[0]
                 query = await reader.readexactly(size)
+            started = loop.time()
             out = self._responder.respond(query, over_tcp=True)
             if isinstance(out, Deferred):
-                out = await self._relay.answer(out, source)
+                out = await self._relay.answer(out, peer[0])
+            elif out is not None:
+                self._note_waste(out, peer[0])
             if out is not None:
+                if self._log is not None:
+                    self._log(query, out, peer, "tcp", loop.time() - started)
                 writer.write(len(out).to_bytes(2, "big") + out)
                 async with asyncio.timeout(WRITE_SECONDS):
                     await writer.drain()
             wait_seconds = IDLE_SECONDS
+
+
+def _make_log(relay: Relay) -> WriteLog | None:
+    """What writes the query log; None: nobody wants one."""
+    logs = relay.logs
+    if not logs:
+        return None
+
+    def write(query: bytes, reply: bytes, peer: Peer, protocol: str, seconds: float) -> None:
+        for config in logs:
+            line = render_query(
+                query, reply, peer=(peer[0], peer[1]), protocol=protocol, seconds=seconds, config=config
+            )
+            if line is not None:
+                query_log.info("%s", line)
+                return
+
+    return write
 
 
 def _bind_pair(host: str, port: int) -> tuple[socket.socket, socket.socket]:

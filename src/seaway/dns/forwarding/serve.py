@@ -18,6 +18,7 @@ from functools import lru_cache
 
 from seaway.dns.config import DnsConfig, is_allowed
 from seaway.dns.forwarding.complaints import Complaints
+from seaway.dns.forwarding.config import LogConfig
 from seaway.dns.forwarding.forward import Ask, Forwarder, ForwardError
 from seaway.dns.forwarding.hosts import falls_through, find_hosts, parse_hosts
 from seaway.dns.forwarding.paths import list_guesses, split_first_guess
@@ -33,6 +34,7 @@ log = logging.getLogger(__name__)
 Send = Callable[[bytes], None]
 FindNamespace = Callable[[str], str]
 """The namespace of the Pod that has an address, or ""."""
+_LEVELS = {"debug": logging.DEBUG, "info": logging.INFO, "warning": logging.WARNING, "error": logging.ERROR}
 MAX_REWRITES = 8
 """How often one query is looked up anew before it is a loop."""
 
@@ -46,6 +48,16 @@ class Zone:
         self.hosts = parse_hosts(self.block.hosts.inline if self.block.hosts else ())
         self.complaints = None if self.block.consolidations is None else Complaints(self.block.consolidations)
         self.has_own_answers = bool(self.block.hosts or self.block.rewrites or self.block.finds_paths)
+
+    def complain(self, text: str, now: float) -> None:
+        """Tell of an error, or count it, as the block wants."""
+        if self.complaints is not None:
+            _tell(self.complaints.note(text, now))
+
+    def tell_errors(self, now: float) -> None:
+        """Tell the summaries that are due."""
+        if self.complaints is not None:
+            _tell(self.complaints.summarise(now))
 
 
 class Relay:
@@ -81,6 +93,16 @@ class Relay:
         """Those with long names first."""
         return tuple(self._zones)
 
+    @property
+    def forwarders(self) -> tuple[Forwarder, ...]:
+        """Of all zones."""
+        return tuple(zone.forwarder for zone in self._zones)
+
+    @property
+    def logs(self) -> tuple[LogConfig, ...]:
+        """The query logs that are wanted."""
+        return tuple(zone.block.log for zone in self._zones if zone.block.log is not None)
+
     def take(self, deferred: Deferred, source: str, send: Send) -> None:
         """Answer through `send`, now or later, unless closed before."""
         known = self._find_kept(deferred, source)
@@ -95,20 +117,25 @@ class Relay:
         """The reply, whatever becomes of the query."""
         return self._find_kept(deferred, source) or await self._resolve(deferred, source, 0)
 
-    async def close(self) -> None:
-        """Give up what is in flight. Safe to repeat."""
+    async def close(self, *, spare: tuple[Forwarder, ...] = ()) -> None:
+        """Give up what is in flight. Safe to repeat. spare: those that somebody goes on with."""
         tasks = tuple(self._tasks)
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
         for zone in self._zones:
-            await zone.forwarder.close()
+            if zone.forwarder not in spare:
+                await zone.forwarder.close()
 
-    async def finish(self) -> None:
-        """Answer what is in flight, each within its own deadline, then close."""
+    async def drain(self) -> None:
+        """Returns when all in flight is answered, each within its own deadline."""
         while self._tasks:
             await asyncio.wait(tuple(self._tasks))
-        await self.close()
+
+    async def finish(self, *, spare: tuple[Forwarder, ...]) -> None:
+        """Drain, then close."""
+        await self.drain()
+        await self.close(spare=spare)
 
     def expect_probe(self, question: bytes) -> list[str]:
         """Where queries for this question, in lower case, came from: the list grows. Rule: spec "discovery" A3.5."""
@@ -130,12 +157,12 @@ class Relay:
 
     def _find_kept(self, deferred: Deferred, source: str) -> bytes | None:
         """The reply when nothing has to be waited for."""
+        if self._probe:
+            self._note_probe(deferred, source)
         name = lower_name(deferred.target or deferred.query.name)
         zone = self._find_zone(name)
         if zone is not None and zone.has_own_answers:
             return None
-        if self._probe:
-            self._note_probe(deferred, source)
         if zone is not None and self._is_allowed(source):
             found = zone.forwarder.find(_ask(deferred))
             if found is not None:
@@ -283,12 +310,15 @@ class Relay:
         return rest > 2 and name[rest:] == domain and name[rest - 1] == b"svc"
 
     def _complain(self, zone: Zone | None, deferred: Deferred, text: str, rcode: RCode = RCode.SERVFAIL) -> None:
-        if zone is None or zone.complaints is None:
-            return
-        query = deferred.query
-        line = f"{int(rcode)} {render_name(query.name)} {_type_text(query.qtype)}: {text}"
-        for level, told in zone.complaints.note(line, asyncio.get_running_loop().time()):
-            log.log(logging.getLevelNamesMapping().get(level.upper(), logging.ERROR), "plugin/errors: %s", told)
+        if zone is not None:
+            query = deferred.query
+            line = f"{int(rcode)} {render_name(query.name)} {_type_text(query.qtype)}: {text}"
+            zone.complain(line, asyncio.get_running_loop().time())
+
+
+def _tell(lines: tuple[tuple[str, str], ...]) -> None:
+    for level, text in lines:
+        log.log(_LEVELS[level], "plugin/errors: %s", text)
 
 
 def _ask(deferred: Deferred) -> Ask:
