@@ -191,13 +191,13 @@ def test_an_external_name_is_chased_upstream(question: str, aliases: str, target
     assert ([render_record(each) for each in found.aliases], render_name(found.target)) == (expand(aliases), target)
 
 
-def test_the_schema_version_has_a_ttl_of_its_own() -> None:
+def test_d1_58_the_schema_version_has_a_ttl_of_its_own() -> None:
     found = ask("dns-version.cluster.local TXT")
     assert isinstance(found, Answer)
     assert lines(found)[0] == ['dns-version.cluster.local. 28800 IN TXT "1.1.0"']
 
 
-def test_the_apex_has_a_soa_record() -> None:
+def test_d1_64_the_apex_has_a_soa_record() -> None:
     found = ask("cluster.local SOA")
     assert isinstance(found, Answer)
     assert lines(found) == ([SOA], [], [])
@@ -209,7 +209,7 @@ def test_a_large_ttl_does_not_reach_the_soa_record() -> None:
     assert found.answer[0].ttl_seconds == 300
 
 
-def test_a_server_of_no_service_names_itself() -> None:
+def test_d1_67_a_server_of_no_service_names_itself() -> None:
     config = dataclasses.replace(CONFIG, local_addresses=("10.0.0.7",))
     found = ask("cluster.local NS", config=config)
     assert isinstance(found, Answer)
@@ -246,7 +246,7 @@ def test_another_type_at_a_reverse_name_that_exists_is_nodata() -> None:
     assert found.outcome is Outcome.NODATA
 
 
-def test_an_address_of_two_services_has_two_names() -> None:
+def test_d1_79_an_address_of_two_services_has_two_names() -> None:
     index = make_index()
     index.apply_service(None, cluster_ip("also", "10.96.7.9"), wall_seconds=SERIAL)
     index.apply_slice(None, endpoints("also", ("10.244.1.10", None, True)), wall_seconds=SERIAL)
@@ -298,7 +298,7 @@ def test_a_chain_of_eleven_aliases_is_followed_and_one_of_twelve_is_not(length: 
     assert len(found.answer) == (length + 1 if outcome is Outcome.RECORDS else 0)
 
 
-def test_an_endpoint_that_turns_unready_leaves_and_returns() -> None:
+def test_d1_86_an_endpoint_that_turns_unready_leaves_and_returns() -> None:
     index = make_index()
     ready = SLICES[2]
     assert ready.endpoints is not None
@@ -317,7 +317,19 @@ def test_an_endpoint_that_turns_unready_leaves_and_returns() -> None:
     assert (lines(back)[0], index.serial) == (expand("db.@ A 10.244.1.10|db.@ A 10.244.2.10"), SERIAL + 2)
 
 
-def test_an_external_name_that_becomes_a_cluster_ip() -> None:
+def test_d1_32_an_endpoint_that_is_no_longer_published_early_is_gone() -> None:
+    index = make_index()
+    published, withheld = (
+        endpoints("peers", ("10.244.1.20", None, True)),
+        endpoints("peers", ("10.244.1.20", None, False)),
+    )
+    index.apply_slice(published, withheld, wall_seconds=SERIAL)
+    found = ask("peers.@ A", index)
+    assert isinstance(found, Answer)
+    assert found.outcome is Outcome.NXDOMAIN
+
+
+def test_d1_91_an_external_name_that_becomes_a_cluster_ip() -> None:
     index = make_index()
     index.apply_service(external("ext", "www.example.com"), cluster_ip("ext", "10.96.7.8"), wall_seconds=SERIAL)
     found = ask("ext.@ A", index)
@@ -335,7 +347,7 @@ def test_an_external_name_that_becomes_a_cluster_ip() -> None:
         ("6.2.244.10.in-addr.arpa PTR", Outcome.NOT_SYNCED),
     ],
 )
-def test_until_synced_nothing_is_said_not_to_exist(question: str, outcome: Outcome) -> None:
+def test_d1_92_until_synced_nothing_is_said_not_to_exist(question: str, outcome: Outcome) -> None:
     found = ask(question, make_index(is_synced=False))
     assert isinstance(found, Answer)
     assert found.outcome is outcome

@@ -28,6 +28,8 @@ from seaway.dns.records import (
     Srv,
     Target,
     Text,
+    is_within,
+    lower_name,
 )
 
 SCHEMA_VERSION = b"1.1.0"
@@ -159,7 +161,9 @@ def _answer_alias(question: Question, alias: Name, index: Index, config: ZoneCon
     asked, target = question, alias
     while len(chain) < MAX_ALIASES and not _is_below(target, asked.name) and not _is_in(target, chain):
         chain.append(Record(asked.name, RRType.CNAME, config.ttl_seconds, Target(target)))
-        asked = parse_question(target, question.qtype, cluster_domain=config.cluster_domain)
+        asked = parse_question(
+            target, question.qtype, cluster_domain=config.cluster_domain, reverse_zones=config.reverse_zones
+        )
         if asked.shape in (Shape.ELSEWHERE, Shape.REVERSE, Shape.REVERSE_PARTIAL):
             return Chase(tuple(chain), target)
         found = find_hosts(asked, index, config)
@@ -216,9 +220,7 @@ def _answer_reverse(question: Question, index: Index, config: ZoneConfig) -> Ans
     source = question.address or None
     names = find_pointers(question.address, index, config) if question.address else ()
     if not names:
-        if not index.is_synced:
-            return _nxdomain(question, index, config, source)
-        return Elsewhere() if config.forwards else _nxdomain(question, index, config, source)
+        return _nxdomain(question, index, config, source)
     if question.qtype != RRType.PTR:
         return _nodata(question, index, config, source)
     records = tuple(Record(question.name, RRType.PTR, config.ttl_seconds, Target(name)) for name in names)
@@ -240,16 +242,23 @@ def _nodata(question: Question, index: Index, config: ZoneConfig, source: Source
     return Answer(Outcome.NODATA, (), (soa,), (), source, "the name exists, with other types")
 
 
-def _nxdomain(question: Question, index: Index, config: ZoneConfig, source: Source | None) -> Answer:
-    """While the cache is incomplete, nobody may say that a name does not exist. Rule: spec "discovery" A4.1."""
+def _nxdomain(question: Question, index: Index, config: ZoneConfig, source: Source | None) -> Answer | Elsewhere:
+    """While the cache is incomplete, nobody may say that a name does not exist. Rule: spec "discovery" A4.1, A6 #22.
+
+    A name of a zone that falls through is somebody else's then. Rule: spec "discovery" A1.11.
+    """
     soa = build_soa(question.zone, index.serial, config)
     if not index.is_synced:
         return Answer(Outcome.NOT_SYNCED, (), (soa,), (), None, "the first list has not arrived")
+    if config.forwards and any(is_within(lower_name(question.name), zone) for zone in config.fallthrough):
+        return Elsewhere()
     return Answer(Outcome.NXDOMAIN, (), (soa,), (), source, _explain_absence(question, index, config))
 
 
 def _explain_absence(question: Question, index: Index, config: ZoneConfig) -> str:
     if question.service or question.namespace:
+        if not index.is_exposed(question.namespace):
+            return f"namespace {question.namespace} is not exposed"
         if question.namespace not in index.namespaces:
             return f"namespace {question.namespace} does not exist"
         if question.shape is Shape.POD:

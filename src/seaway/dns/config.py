@@ -9,6 +9,7 @@ from seaway.dns.forwarding.config import Block, CacheConfig, Policy, RouteConfig
 from seaway.dns.forwarding.upstreams import Upstream, parse_upstreams, refuse_own_address
 from seaway.dns.index import canonical_address
 from seaway.dns.lookup import ZoneConfig
+from seaway.dns.query import REVERSE_ZONES
 from seaway.dns.records import Name, lower_name, parse_name, render_name
 
 POD_MODES = ("disabled", "insecure", "verified")
@@ -21,7 +22,7 @@ class KubernetesOptions:
     """Options of the `kubernetes` block that leave objects out or add names. Rule: spec "discovery" A1.13.
 
     namespaces: only these; none: all. labels, namespace_labels: selectors. fallthrough: zones whose unknown names go
-    on; None: those of the reverse zones alone. Connection: kubeconfig, or endpoint with certificate, key and CA.
+    on; the root stands for all. Connection: kubeconfig, or endpoint with certificate, key and CA.
     """
 
     namespaces: tuple[str, ...] = ()
@@ -30,14 +31,18 @@ class KubernetesOptions:
     no_endpoints: bool = False
     endpoint_pod_names: bool = False
     ignore_empty_service: bool = False
-    fallthrough: tuple[Name, ...] | None = None
+    fallthrough: tuple[Name, ...] = REVERSE_ZONES
     multicluster_zones: tuple[Name, ...] = ()
-    reverse_zones: tuple[Name, ...] = ()
+    reverse_zones: tuple[Name, ...] = REVERSE_ZONES
     zonal: bool = False
     kubeconfig: str = ""
     context: str = ""
     endpoint: str = ""
     tls_paths: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        if self.namespaces and self.namespace_labels:
+            raise ValueError("namespaces and namespace_labels cannot both be set")
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,6 +139,10 @@ class DnsConfig:
             pods=self.pods,
             local_addresses=outside or hosts,
             forwards=any(block.routes for block in self.server_blocks),
+            reverse_zones=self.kubernetes.reverse_zones,
+            fallthrough=self.kubernetes.fallthrough,
+            endpoint_pod_names=self.kubernetes.endpoint_pod_names,
+            ignore_empty_service=self.kubernetes.ignore_empty_service and not self.kubernetes.no_endpoints,
         )
 
     def _validate_blocks(self) -> None:

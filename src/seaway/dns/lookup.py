@@ -10,9 +10,9 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from seaway.dns.index import Index, canonical_address
-from seaway.dns.objects import EndpointSlice, Service
-from seaway.dns.query import Question, Shape
-from seaway.dns.records import Name, RRType, is_encodable, lower_name, parse_name
+from seaway.dns.objects import Endpoint, EndpointSlice, Service
+from seaway.dns.query import REVERSE_ZONES, Question, Shape
+from seaway.dns.records import MAX_LABEL_BYTES, Name, RRType, is_encodable, lower_name, parse_name
 
 NO_PORT = -1
 """Of an address without ports: it has no SRV record."""
@@ -28,7 +28,12 @@ class ZoneConfig:
     local_addresses: tuple[str, ...] = ()
     """Where this server is reached, canonical: what NS records lead to."""
     forwards: bool = True
-    """Unknown reverse names are somebody else's; if False they do not exist."""
+    """There is somebody else to ask; if False unknown names do not exist, wherever they are."""
+    reverse_zones: tuple[Name, ...] = REVERSE_ZONES
+    fallthrough: tuple[Name, ...] = REVERSE_ZONES
+    """Zones whose unknown names are somebody else's; the root stands for all."""
+    endpoint_pod_names: bool = False
+    ignore_empty_service: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +94,7 @@ def find_pointers(address: str, index: Index, config: ZoneConfig) -> tuple[Name,
         for each in shard.slices:
             for endpoint in each.published:
                 for spelled in endpoint.addresses:
-                    name = (endpoint_label(endpoint.hostname, spelled), *service)
+                    name = (endpoint_label(endpoint, spelled, config), *service)
                     if canonical_address(spelled) == address and is_encodable(name):
                         names.add(name)
     return tuple(sorted(names))
@@ -103,6 +108,8 @@ def _find_service(question: Question, index: Index, config: ZoneConfig) -> Found
         return _find_alias(shard.service)
     if shard.service.is_headless:
         return _found(_endpoint_hosts(shard.slices, question, config))
+    if config.ignore_empty_service and not any(each.published for each in shard.slices):
+        return None  # so that a search list goes on. Rule: spec "discovery" A1.13
     return _found(_vip_hosts(shard.service, question, config))
 
 
@@ -188,7 +195,7 @@ def _endpoint_hosts(slices: tuple[EndpointSlice, ...], question: Question, confi
         ) or _default_ports(question, bool(each.ports))
         for endpoint in each.published if ports else ():
             for address in endpoint.addresses:
-                name = (endpoint_label(endpoint.hostname, address), *service)
+                name = (endpoint_label(endpoint, address, config), *service)
                 packed = _pack(address)
                 if packed and is_encodable(name):
                     yield Host(name, packed, ports)
@@ -205,10 +212,16 @@ def _default_ports(question: Question, has_ports: bool) -> tuple[int, ...]:
     return () if has_ports or question.shape is Shape.PORT else (NO_PORT,)
 
 
-def endpoint_label(hostname: str | None, address: str) -> bytes:
-    """The one name of an endpoint: its hostname, or the address with dashes. Rule: spec "discovery" A1.6."""
-    if hostname:
-        return hostname.lower().encode()
+def endpoint_label(endpoint: Endpoint, address: str, config: ZoneConfig) -> bytes:
+    """The one name of an endpoint: its hostname, or where wanted its Pod's name, or the address with dashes.
+
+    A Pod's name that is no single label of the wire is passed over. Rule: spec "discovery" A1.6.
+    """
+    if endpoint.hostname:
+        return endpoint.hostname.lower().encode()
+    pod_name = endpoint.pod_name if config.endpoint_pod_names else ""
+    if pod_name and len(pod_name) <= MAX_LABEL_BYTES and "." not in pod_name:
+        return pod_name.lower().encode()
     dashed = address.replace(".", "-").replace(":", "-").lower()
     return (dashed + "0" if dashed.endswith("-") else dashed).encode()
 

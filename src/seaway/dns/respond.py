@@ -75,7 +75,12 @@ class Responder:
             return self._error(data, query, RCode.REFUSED, max_bytes)
         if self.claims is not None and self.claims(query):
             return Deferred(data[:2], query, max_bytes)
-        question = parse_question(query.name, query.qtype, cluster_domain=self._config.cluster_domain)
+        question = parse_question(
+            query.name,
+            query.qtype,
+            cluster_domain=self._config.cluster_domain,
+            reverse_zones=self._config.reverse_zones,
+        )
         found = answer(question, self._index, self._config)
         if isinstance(found, Elsewhere):
             if query.flags & OPCODE_MASK:
@@ -91,7 +96,12 @@ class Responder:
     def look_up(self, deferred: Deferred) -> bytes | Deferred:
         """The reply that the cluster's records have for a query that was claimed; nothing is kept of it."""
         query = deferred.query
-        question = parse_question(query.name, query.qtype, cluster_domain=self._config.cluster_domain)
+        question = parse_question(
+            query.name,
+            query.qtype,
+            cluster_domain=self._config.cluster_domain,
+            reverse_zones=self._config.reverse_zones,
+        )
         found = answer(question, self._index, self._config)
         if isinstance(found, Elsewhere):
             return deferred

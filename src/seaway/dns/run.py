@@ -30,7 +30,7 @@ from seaway.dns.forwarding.waste import WastedQueries
 from seaway.dns.index import EVERYTHING, Index
 from seaway.dns.lifecycle.pages import State
 from seaway.dns.lifecycle.run import find_loop, serve_pages, tell_summaries, watch_config, watch_hosts
-from seaway.dns.objects import EndpointSlice, Namespace, Pod, Service
+from seaway.dns.objects import DetailedSlice, EndpointSlice, Namespace, Pod, Service
 from seaway.dns.respond import Responder
 from seaway.dns.serve import Server
 from seaway.telemetry.metrics import Metrics
@@ -85,7 +85,7 @@ class _Piece:
         self._config = config
         self._source = source
         self._checksum = source.checksum if source else ""
-        self._index = Index()
+        self._index = Index(config.kubernetes.namespaces)
         self._pods = PodNamespaces()
         self._counts = ForwardingCounts(self.metrics)
         self._wasted = WastedQueries(self.metrics)
@@ -224,9 +224,11 @@ class _Piece:
 
     def _make_informers(self, client: Client) -> list[Informer[Any]]:
         """Namespaces first: names exist only below them."""
-        namespaces = Informer(client, NAMESPACES, Namespace)
-        services = Informer(client, SERVICES, Service)
-        slices = Informer(client, ENDPOINT_SLICES, EndpointSlice)
+        options = self._config.kubernetes
+        slice_type = DetailedSlice if options.endpoint_pod_names else EndpointSlice
+        namespaces = Informer(client, NAMESPACES, Namespace, label_selector=options.namespace_labels)
+        services = Informer(client, SERVICES, Service, label_selector=options.labels)
+        slices: Informer[EndpointSlice] = Informer(client, ENDPOINT_SLICES, slice_type, label_selector=options.labels)
         index = self._index
 
         def on_namespace(change: Change[Namespace]) -> None:
@@ -241,9 +243,9 @@ class _Piece:
         namespaces.subscribe(on_namespace)
         services.subscribe(on_service)
         slices.subscribe(on_slice)
-        informers: list[Informer[Any]] = [namespaces, services, slices]
+        informers: list[Informer[Any]] = [namespaces, services, *([] if options.no_endpoints else [slices])]
         if _watches_pods(self._config):
-            pods = Informer(client, PODS, Pod, field_selector=_LIVE_PODS)
+            pods = Informer(client, PODS, Pod, field_selector=_LIVE_PODS, label_selector=options.labels)
 
             def on_pod(change: Change[Pod]) -> None:
                 self._pods.apply(change.old, change.new)

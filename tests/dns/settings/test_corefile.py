@@ -269,7 +269,6 @@ def test_options_of_kubernetes() -> None:
 .:53 {
   kubernetes Cluster.Local 10.0.0.0/8 {
     namespaces a b
-    namespace_labels team=x
     labels app in (web, db)
     noendpoints
     endpoint_pod_names
@@ -282,11 +281,9 @@ def test_options_of_kubernetes() -> None:
   }
 }""")
     options = config.kubernetes
-    assert (options.namespaces, options.namespace_labels, options.labels) == (
-        ("a", "b"), "team=x", "app in (web, db)",
-    )  # fmt: skip
+    assert (options.namespaces, options.labels) == (("a", "b"), "app in (web, db)")
     assert options.no_endpoints and options.endpoint_pod_names and options.ignore_empty_service
-    assert (options.fallthrough, options.kubeconfig, options.context) == ((), "/k.conf", "admin")
+    assert (options.fallthrough, options.kubeconfig, options.context) == (((),), "/k.conf", "admin")
     assert options.reverse_zones == (parse_name("10.in-addr.arpa"),)
     assert (config.pods, config.lifecycle.startup_seconds, config.cluster_domain) == ("verified", 7.0, "cluster.local")
 

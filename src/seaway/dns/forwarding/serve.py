@@ -75,6 +75,7 @@ class Relay:
         self._config = config
         self._responder = responder
         self._cluster_domain = config.zone.cluster_domain
+        self._reverse_zones = config.zone.reverse_zones
         self._zones = sorted((Zone(each) for each in forwarders), key=lambda zone: -len(zone.block.zone))
         self._tasks: set[asyncio.Task[None]] = set()
         self._in_flight: Counter[str] = Counter()
@@ -290,12 +291,17 @@ class Relay:
 
     def _find_hosts(self, zone: Zone, query: Query) -> tuple[Record, ...] | None:
         assert zone.block.hosts is not None
-        asked = parse_question(query.name, query.qtype, cluster_domain=self._cluster_domain)
+        asked = parse_question(
+            query.name, query.qtype, cluster_domain=self._cluster_domain, reverse_zones=self._reverse_zones
+        )
         address = asked.address if asked.shape is Shape.REVERSE else ""
         return find_hosts(zone.hosts, zone.block.hosts, query.name, query.qtype, address)
 
     def _is_ours(self, name: Name) -> bool:
-        return parse_question(name, RRType.A, cluster_domain=self._cluster_domain).shape is not Shape.ELSEWHERE
+        return (
+            parse_question(name, RRType.A, cluster_domain=self._cluster_domain, reverse_zones=self._reverse_zones).shape
+            is not Shape.ELSEWHERE
+        )
 
     def _may_be_guess(self, name: Name) -> bool:
         """Deep enough below `svc.Z` to be a first guess of somebody."""

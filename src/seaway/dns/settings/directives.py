@@ -96,7 +96,7 @@ def _read_kubernetes(directive: Directive, draft: Draft) -> None:
     forward = [zone for zone in zones if not _is_reverse(zone)]
     if len(forward) != 1:
         raise directive.wrong(f"kubernetes: {len(forward)} zones of names found, one needed")
-    options: dict[str, Any] = {"reverse_zones": tuple(zone for zone in zones if _is_reverse(zone))}
+    options: dict[str, Any] = {"reverse_zones": tuple(zone for zone in zones if _is_reverse(zone)), "fallthrough": ()}
     server = draft.server
     server["cluster_domain"] = b".".join(forward[0]).decode()
     for each in directive.body:
@@ -120,7 +120,7 @@ def _read_kubernetes(directive: Directive, draft: Draft) -> None:
                     raise each.wrong(f"unable to parse ignore value: '{' '.join(words)}'")
                 options["ignore_empty_service"] = True
             case "fallthrough":
-                options["fallthrough"] = read_zones(words)
+                options["fallthrough"] = read_zones(words) or ((),)
             case "multicluster":
                 options["multicluster_zones"] = _multicluster(each, zones)
             case "kubeconfig":
