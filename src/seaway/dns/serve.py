@@ -51,7 +51,7 @@ class Server:
         self._config = config
         self._responder = responder
         self._relay = relay
-        self._wasted = wasted or WastedQueries()
+        self.wasted = wasted or WastedQueries()
         self._log = _make_log(relay)
         self._sockets: list[socket.socket] = []
         self._listeners: list[asyncio.Server] = []
@@ -122,7 +122,7 @@ class Server:
             self._defer,
         )
         join = b"".join
-        note_wasted = self._wasted.note
+        note_wasted = self.wasted.note
 
         def drain() -> None:
             for _ in range(DATAGRAMS_PER_WAKE):
@@ -181,7 +181,7 @@ class Server:
 
     def _note_waste(self, reply: bytes, source: str) -> None:
         if reply[3] & RCODE_MASK == NXDOMAIN:
-            self._wasted.note(source)
+            self.wasted.note(source)
 
     def _defer(self, deferred: Deferred, sock: socket.socket, peer: Peer) -> None:
         def send(reply: bytes) -> None:

@@ -189,3 +189,69 @@ def test_a_stream_that_ends_early_is_a_failure(tmp_path: Path) -> None:
             await forwarder.close()
 
     asyncio.run(main())
+
+
+async def end_of(forwarder: Forwarder, question: Ask) -> None:
+    """Make what is kept of the question stale."""
+    cache = forwarder._cache
+    assert cache is not None
+    _, entry = cache._find_entry(question.key)
+    assert entry is not None
+    entry.expires = asyncio.get_running_loop().time() - 1
+
+
+def silent(wire: bytes, protocol: str) -> list[bytes]:
+    return []
+
+
+def failing(wire: bytes, protocol: str) -> list[bytes]:
+    return [wire[:3] + bytes((wire[3] & 0xF0 | 2,)) + wire[4:]]
+
+
+def run_kept(body: Callable[[Forwarder, Upstream], Awaitable[None]], cache: CacheConfig) -> None:
+    async def main() -> None:
+        async with serve_upstream() as upstream:
+            forwarder = make_forwarder(Where("127.0.0.1", upstream.port), cache=cache, **SOON)
+            await body(forwarder, upstream)
+            await forwarder.close()
+
+    asyncio.run(main())
+
+
+def test_d3_18_a_stale_reply_is_given_at_once_and_fetched_anew() -> None:
+    async def body(forwarder: Forwarder, upstream: Upstream) -> None:
+        await forwarder.ask(ask())
+        await end_of(forwarder, ask())
+        assert (await forwarder.ask(ask()))[1] == 0
+        async with asyncio.timeout(5):
+            await upstream.was_asked(2)
+            while (await forwarder.ask(ask()))[1] != 30:  # noqa: ASYNC110 - nobody tells of it
+                await asyncio.sleep(0)
+        assert len(upstream.asked) == 2
+
+    run_kept(body, CacheConfig(stale_seconds=3600.0))
+
+
+@pytest.mark.parametrize("tamper", [silent, failing])
+def test_d3_18_verified_stale_replies_stand_in_only_for_failures(tamper: Tamper) -> None:
+    async def body(forwarder: Forwarder, upstream: Upstream) -> None:
+        await forwarder.ask(ask())
+        await end_of(forwarder, ask())
+        assert (await forwarder.ask(ask()))[1] == 30, "the upstream is well"
+        await end_of(forwarder, ask())
+        upstream.tamper = tamper
+        message, ttl = await forwarder.ask(ask())
+        assert (addresses(message.wire), ttl) == (["198.51.100.7"], 0)
+
+    run_kept(body, CacheConfig(stale_seconds=3600.0, verifies=True))
+
+
+def test_d3_18_a_reply_that_is_due_is_fetched_behind_the_clients_back() -> None:
+    async def body(forwarder: Forwarder, upstream: Upstream) -> None:
+        await forwarder.ask(ask())
+        for _ in range(3):
+            assert (await forwarder.ask(ask()))[1] is not None
+        async with asyncio.timeout(5):
+            await upstream.was_asked(2)
+
+    run_kept(body, CacheConfig(success_max_seconds=1, success_min_seconds=1, prefetch_hits=2, prefetch_percent=90))

@@ -111,9 +111,9 @@ class ReplyCache:
             if better is not None and better.expires + config.stale_seconds > now:
                 return lifetime.seconds
         entry = _Entry(replace(message, flags=message.flags | AA), lifetime, now)  # as CoreDNS marks repeats
+        self._remove(key)
         if entry.size > config.max_bytes // 16:
             return lifetime.seconds
-        self._remove(key)
         self._make_room(kind, entry.size)
         self._kept[kind][key] = entry
         self._bytes += entry.size

@@ -192,6 +192,8 @@ def _read_upstreams(words: Sequence[str], read: Read) -> tuple[Upstream, ...]:
 def _read_health_check(each: Directive, options: dict[str, Any]) -> None:
     first, *rest = _some(each)
     options["check_seconds"] = read_seconds(first)
+    if not options["check_seconds"]:
+        raise ValueError("an interval of 0s found, more needed; 'max_fails 0' checks nothing")
     while rest:
         word = rest.pop(0)
         if word == "no_rec":
