@@ -69,7 +69,10 @@ def run(
                 text = text.replace(f"@{i}", f"127.0.0.1:{upstream.port}")
             return text
 
-        own = ".:0 {\n errors\n kubernetes cluster.local in-addr.arpa ip6.arpa\n forward . @0\n"
+        own = (
+            ".:0 {\n errors\n kubernetes cluster.local in-addr.arpa ip6.arpa {\n"
+            "  fallthrough in-addr.arpa ip6.arpa\n }\n forward . @0\n"
+        )
         config = read(fill(f"{own}{lines}\n}}\n{blocks}"))
         index = make_index()
         responder = Responder(index, config.zone)
