@@ -174,7 +174,6 @@ def test_the_name_does_not_exist(row: str) -> None:
     found = ask(" ".join(row.split()[-2:]))
     assert isinstance(found, Answer)
     assert (found.outcome, *lines(found)) == (Outcome.NXDOMAIN, [], [SOA], [])
-    assert found.reason
 
 
 @pytest.mark.parametrize(
@@ -364,7 +363,7 @@ def test_a_namespace_that_goes_takes_its_names_along() -> None:
     index.apply_namespace(msgspec.convert({"metadata": {"name": "demo"}}, Namespace), None)
     found = ask("web.@ A", index)
     assert isinstance(found, Answer)
-    assert (found.outcome, found.reason) == (Outcome.NXDOMAIN, "namespace demo does not exist")
+    assert found.outcome is Outcome.NXDOMAIN
     assert ask("1.7.96.10.in-addr.arpa PTR", index) == Elsewhere()
 
 

@@ -76,12 +76,6 @@ def test_only_some_namespaces_have_names(question: str, expected: Outcome) -> No
     assert outcome(" ".join(question.split()[-2:]), dataclasses.replace(CONFIG, forwards=False), index) is expected
 
 
-def test_the_reason_says_that_a_namespace_is_left_out() -> None:
-    found = ask("web.@ A", make_index(exposed=["default"]))
-    assert isinstance(found, Answer)
-    assert found.reason == "namespace demo is not exposed"
-
-
 def detailed(service: str, *found: tuple[str, str | None, str]) -> DetailedSlice:
     raw = make_slice(f"{service}-1", service, [], namespace="demo", ports=[fixture.HTTP])
     raw["endpoints"] = [

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from seaway.cli.flags import optional_kubeconfig_flag, report_to_stderr, split_list
+from seaway.cli.of_dns import query
 
 if TYPE_CHECKING:
     from seaway.dns.run import DnsConfig, Source
@@ -17,7 +18,7 @@ MAX_DESCRIPTORS = 65_536
 _LISTEN, _UPSTREAMS = "127.0.0.1:10053", "/etc/resolv.conf"
 
 
-@click.command("dns")
+@click.group("dns", invoke_without_command=True)
 @optional_kubeconfig_flag
 @click.option(
     "--config", "config_path", type=click.Path(path_type=Path, dir_okay=False), help="A TOML file with all options."
@@ -76,8 +77,11 @@ def command(
             )
     except ValueError as error:
         raise click.UsageError(str(error)) from error
-    _raise_descriptor_limit()
     found = kubeconfig or (Path(config.kubernetes.kubeconfig) if config.kubernetes.kubeconfig else None)
+    if context.invoked_subcommand is not None:
+        context.obj = config, found
+        return
+    _raise_descriptor_limit()
     sys.exit(
         run_with_client(
             found,
@@ -86,6 +90,9 @@ def command(
             report_to_stderr,
         )
     )
+
+
+command.add_command(query.command)
 
 
 def _load(path: Path, listen: str, allowed_sources: str) -> tuple[DnsConfig, Source]:

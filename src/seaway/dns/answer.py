@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from seaway.dns.index import EVERYTHING, Index, Source
 from seaway.dns.lookup import NO_PORT, Host, ZoneConfig, find_hosts, find_name_servers, find_pointers
@@ -63,7 +63,6 @@ class Answer:
     authority: tuple[Record, ...] = ()
     additional: tuple[Record, ...] = ()
     source: Source | None = None
-    reason: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +83,7 @@ def answer(question: Question, index: Index, config: ZoneConfig) -> Answer | Els
     if question.shape is Shape.ELSEWHERE:
         return Elsewhere()
     if question.qtype in (RRType.AXFR, RRType.IXFR):
-        return Answer(Outcome.REFUSED, reason="zone transfer is not offered")
+        return Answer(Outcome.REFUSED)
     if question.shape in (Shape.REVERSE, Shape.REVERSE_PARTIAL):
         return _answer_reverse(question, index, config)
     if question.shape in (Shape.APEX, Shape.NAME_SERVER, Shape.VERSION):
@@ -176,7 +175,7 @@ def _answer_alias(question: Question, alias: Name, index: Index, config: ZoneCon
                 break
             return Answer(Outcome.RECORDS, (*chain, *records))
         target = found.alias
-    return replace(_nodata(question, index, config, None), reason="the alias leads nowhere inside the zone")
+    return _nodata(question, index, config, None)
 
 
 def _is_below(name: Name, other: Name) -> bool:
@@ -239,7 +238,7 @@ def _source(question: Question, config: ZoneConfig) -> Source | None:
 
 def _nodata(question: Question, index: Index, config: ZoneConfig, source: Source | None) -> Answer:
     soa = build_soa(question.zone, index.serial, config)
-    return Answer(Outcome.NODATA, (), (soa,), (), source, "the name exists, with other types")
+    return Answer(Outcome.NODATA, (), (soa,), (), source)
 
 
 def _nxdomain(question: Question, index: Index, config: ZoneConfig, source: Source | None) -> Answer | Elsewhere:
@@ -249,22 +248,7 @@ def _nxdomain(question: Question, index: Index, config: ZoneConfig, source: Sour
     """
     soa = build_soa(question.zone, index.serial, config)
     if not index.is_synced:
-        return Answer(Outcome.NOT_SYNCED, (), (soa,), (), None, "the first list has not arrived")
+        return Answer(Outcome.NOT_SYNCED, (), (soa,))
     if config.forwards and any(is_within(lower_name(question.name), zone) for zone in config.fallthrough):
         return Elsewhere()
-    return Answer(Outcome.NXDOMAIN, (), (soa,), (), source, _explain_absence(question, index, config))
-
-
-def _explain_absence(question: Question, index: Index, config: ZoneConfig) -> str:
-    if question.service or question.namespace:
-        if not index.is_exposed(question.namespace):
-            return f"namespace {question.namespace} is not exposed"
-        if question.namespace not in index.namespaces:
-            return f"namespace {question.namespace} does not exist"
-        if question.shape is Shape.POD:
-            return f"pod names are {config.pods}, and no pod of {question.namespace} has the address"
-        key = f"{question.namespace}/{question.service}"
-        if index.find((question.namespace, question.service)) is None:
-            return f"service {key} does not exist"
-        return f"service {key} has no ready endpoint or port of that name"
-    return question.shape.value
+    return Answer(Outcome.NXDOMAIN, (), (soa,), (), source)

@@ -75,7 +75,7 @@ def find_name_servers(index: Index, config: ZoneConfig) -> tuple[Host, ...]:
     if hosts:
         return tuple(hosts)
     own = (b"ns", b"dns", *config.cluster_domain)
-    return tuple(Host(own, _pack(address), (NO_PORT,)) for address in config.local_addresses)
+    return tuple(Host(own, pack_address(address), (NO_PORT,)) for address in config.local_addresses)
 
 
 def find_pointers(address: str, index: Index, config: ZoneConfig) -> tuple[Name, ...]:
@@ -105,7 +105,7 @@ def _find_service(question: Question, index: Index, config: ZoneConfig) -> Found
     if shard is None or shard.service is None:
         return None
     if shard.service.is_external:
-        return _find_alias(shard.service)
+        return find_alias(shard.service)
     if shard.service.is_headless:
         return _found(_endpoint_hosts(shard.slices, question, config))
     if config.ignore_empty_service and not any(each.published for each in shard.slices):
@@ -139,7 +139,7 @@ def _find_pod(question: Question, index: Index, config: ZoneConfig) -> Found | N
         return None
     if config.pods == "verified" and not index.has_pod(question.namespace, question.address):
         return None
-    return Found((Host(question.name, _pack(question.address), (NO_PORT,)),))
+    return Found((Host(question.name, pack_address(question.address), (NO_PORT,)),))
 
 
 _LOOKUPS: dict[Shape, Callable[[Question, Index, ZoneConfig], Found | None]] = {
@@ -163,10 +163,10 @@ def _found(hosts: Iterable[Host]) -> Found | None:
     return Found(kept) if kept else None
 
 
-def _find_alias(service: Service) -> Found | None:
+def find_alias(service: Service) -> Found | None:
     """An external name that is an address yields nothing. Rule: spec "discovery" A1.7."""
     try:
-        if _pack(service.spec.external_name):
+        if pack_address(service.spec.external_name):
             return None
         return Found(alias=lower_name(parse_name(service.spec.external_name)))
     except ValueError:
@@ -176,10 +176,10 @@ def _find_alias(service: Service) -> Found | None:
 def _vip_hosts(service: Service, question: Question, config: ZoneConfig) -> Iterable[Host]:
     name = _service_name(question, config)
     ports = tuple(
-        port.port for port in service.spec.ports if _is_port_asked(question, port.name, port.protocol)
+        port.port for port in service.spec.ports if is_port_asked(question, port.name, port.protocol)
     ) or _default_ports(question, bool(service.spec.ports))
     for address in service.addresses if ports else ():
-        packed = _pack(address)
+        packed = pack_address(address)
         if packed:
             yield Host(name, packed, ports)
 
@@ -191,17 +191,18 @@ def _endpoint_hosts(slices: tuple[EndpointSlice, ...], question: Question, confi
         ports = tuple(
             NO_PORT if port.port is None else port.port
             for port in each.ports or ()
-            if _is_port_asked(question, port.name, port.protocol)
+            if is_port_asked(question, port.name, port.protocol)
         ) or _default_ports(question, bool(each.ports))
         for endpoint in each.published if ports else ():
             for address in endpoint.addresses:
                 name = (endpoint_label(endpoint, address, config), *service)
-                packed = _pack(address)
+                packed = pack_address(address)
                 if packed and is_encodable(name):
                     yield Host(name, packed, ports)
 
 
-def _is_port_asked(question: Question, name: str, protocol: str) -> bool:
+def is_port_asked(question: Question, name: str, protocol: str) -> bool:
+    """The port is meant: by its name, or because no port is named."""
     if question.shape is not Shape.PORT:
         return True
     return (question.port in ("", name.lower())) and (question.protocol in ("", protocol.lower()))
@@ -230,7 +231,7 @@ def _service_name(question: Question, config: ZoneConfig) -> Name:
     return (question.service.encode(), question.namespace.encode(), b"svc", *config.cluster_domain)
 
 
-def _pack(address: str) -> bytes:
+def pack_address(address: str) -> bytes:
     """Network order bytes, or none for what is no address."""
     try:
         return ipaddress.ip_address(address).packed
