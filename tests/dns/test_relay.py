@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import dns.message
@@ -57,6 +57,7 @@ def run(
     blocks: str = "",
     upstreams: int = 1,
     pods: PodNamespaces | None = None,
+    listen: tuple[str, int] | None = None,
 ) -> None:
     """lines: of the root's block besides its upstream; `@0`, `@1` are the upstreams."""
 
@@ -69,8 +70,13 @@ def run(
                 text = text.replace(f"@{i}", f"127.0.0.1:{upstream.port}")
             return text
 
-        own = ".:0 {\n errors\n kubernetes cluster.local in-addr.arpa ip6.arpa\n forward . @0\n"
+        own = (
+            ".:0 {\n errors\n kubernetes cluster.local in-addr.arpa ip6.arpa {\n"
+            "  fallthrough in-addr.arpa ip6.arpa\n }\n forward . @0\n"
+        )
         config = read(fill(f"{own}{lines}\n}}\n{blocks}"))
+        if listen is not None:
+            config = replace(config, listen=(listen,))
         index = make_index()
         responder = Responder(index, config.zone)
         forwarders = tuple(Forwarder(block) for block in config.server_blocks)

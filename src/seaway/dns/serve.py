@@ -12,6 +12,7 @@ import asyncio
 import contextlib
 import logging
 import socket
+import time
 from collections import Counter
 from collections.abc import Callable
 
@@ -155,7 +156,6 @@ class Server:
 
     def _make_logging_drain(self, sock: socket.socket, write: WriteLog) -> Callable[[], None]:
         """The same for a server that logs queries, without haste: nothing of this costs those that do not."""
-        loop = asyncio.get_running_loop()
 
         def drain() -> None:
             for _ in range(DATAGRAMS_PER_WAKE):
@@ -163,12 +163,12 @@ class Server:
                     query, peer = sock.recvfrom(MAX_QUERY_BYTES)
                 except OSError:
                     return
-                started = loop.time()
+                started = time.perf_counter()
 
                 def send(out: bytes, query: bytes = query, peer: Peer = peer, started: float = started) -> None:
                     with contextlib.suppress(OSError):
                         sock.sendto(out, peer)
-                    write(query, out, peer, "udp", loop.time() - started)
+                    write(query, out, peer, "udp", time.perf_counter() - started)
 
                 found = self._responder.respond(query)
                 if isinstance(found, bytes):
@@ -218,14 +218,13 @@ class Server:
 
     async def _serve_queries(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, peer: Peer) -> None:
         wait_seconds = FIRST_QUERY_SECONDS
-        loop = asyncio.get_running_loop()
         while True:
             async with asyncio.timeout(wait_seconds):
                 first = await reader.readexactly(1)
             async with asyncio.timeout(FIRST_QUERY_SECONDS):
                 size = first[0] << 8 | (await reader.readexactly(1))[0]
                 query = await reader.readexactly(size)
-            started = loop.time()
+            started = time.perf_counter()
             out = self._responder.respond(query, over_tcp=True)
             if isinstance(out, Deferred):
                 out = await self._relay.answer(out, peer[0])
@@ -233,7 +232,7 @@ class Server:
                 self._note_waste(out, peer[0])
             if out is not None:
                 if self._log is not None:
-                    self._log(query, out, peer, "tcp", loop.time() - started)
+                    self._log(query, out, peer, "tcp", time.perf_counter() - started)
                 writer.write(len(out).to_bytes(2, "big") + out)
                 async with asyncio.timeout(WRITE_SECONDS):
                     await writer.drain()

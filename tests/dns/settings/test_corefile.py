@@ -135,6 +135,7 @@ def test_the_corefile_of_kubeadm() -> None:
     assert (told.health, told.ready, told.metrics) == (("", 8080), ("", 8181), ("", 9153))
     assert (told.lameduck_seconds, told.reload_seconds, told.reload_jitter_seconds) == (5.0, 30.0, 15.0)
     assert told.detects_loops
+    assert told.startup_seconds == 5.0
     assert config.blocks == (
         Block(
             routes=(RouteConfig(RESOLVERS, max_concurrent=1000),),
@@ -417,6 +418,11 @@ def test_toml_says_the_same_in_the_same_words() -> None:
     assert read(TOML, file="dns.toml") == replace(read(KUBEADM), allowed_sources=("10.244.0.0/16",))
 
 
+def test_limits_are_in_toml() -> None:
+    config = read("max_forwards_per_source = 900\n" + TOML, file="dns.toml")
+    assert (config.max_forwards, config.max_forwards_per_source) == (1000, 900)
+
+
 def test_toml_has_hosts_and_rewrites() -> None:
     text = """
 [[zone]]
@@ -433,11 +439,12 @@ hosts = { entries = ["10.0.0.1 a b", "10.0.0.2 c"], fallthrough = true }
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("lissen = []", "dns.toml:1: unknown key 'lissen'; known here: listen, allowed_sources, zone"),
+        ("lissen = []", "dns.toml:1: unknown key 'lissen'; known here: listen, allowed_sources, max_"),
         ("\n[[zone]]\nkubernetes = 'a.b'\ncachet = 30", "dns.toml:4: unknown directive 'cachet'"),
         ("[[zone]]\nkubernetes = 'a.b'\n[[zone]]\nname = 'c.d'\n[zone.cache]\nttl = 3\nkeeepttl = true",
          "dns.toml:7: unknown property 'keeepttl'"),
         ("[[zone]]\nkubernetes = { zones = 'a.b', ttl = 3601 }", "dns.toml:2: kubernetes: ttl must be in range"),
+        ("max_forwards = 0", "dns.toml:1: max_forwards: 0 found, a number from 1 to 1000000 allowed"),
         ("a = = 1", "dns.toml:1: Invalid value"),
         ("[[zone]]\ncache = {ttl = [[1]]}", "dns.toml:2: ttl: words, a number, or a list of them needed"),
     ],

@@ -37,12 +37,17 @@ def render_query(
     dnssec_ok, bufsize = _read_edns(query)
     flags = reply[2] << 8 | reply[3]
     shown = ",".join(text for bit, text in _FLAGS if flags & bit)
-    what = f"{_TYPES.get(qtype, f'TYPE{qtype}')} {_CLASSES.get(qclass, f'CLASS{qclass}')} {render_name(name)}"
+    what = f"{render_type(qtype)} {_CLASSES.get(qclass, f'CLASS{qclass}')} {render_name(name)}"
     rcode = _RCODES.get(flags & RCODE_MASK, str(flags & RCODE_MASK))
     return (
         f'{remote}:{port} - {query[0] << 8 | query[1]} "{what} {protocol} {len(query)}'
         f' {"true" if dnssec_ok else "false"} {bufsize}" {rcode} {shown} {len(reply)} {seconds:.9f}s'
     )
+
+
+def render_type(qtype: int) -> str:
+    """The type's mnemonic, or its number. Rule: RFC 3597 5."""
+    return _TYPES.get(qtype, f"TYPE{qtype}")
 
 
 def _read_question(query: bytes) -> tuple[Name, int, int]:

@@ -22,6 +22,7 @@ from seaway.dns.forwarding.config import LogConfig
 from seaway.dns.forwarding.forward import Ask, Forwarder, ForwardError
 from seaway.dns.forwarding.hosts import falls_through, find_hosts, parse_hosts
 from seaway.dns.forwarding.paths import list_guesses, split_first_guess
+from seaway.dns.forwarding.querylog import render_type
 from seaway.dns.forwarding.rewrite import Rewritten, restore_reply, rewrite_question
 from seaway.dns.message import AD, CD, RCODE_MASK, RD, WireError, decode_message, encode_question
 from seaway.dns.query import Shape, parse_question
@@ -310,9 +311,9 @@ class Relay:
         return rest > 2 and name[rest:] == domain and name[rest - 1] == b"svc"
 
     def _complain(self, zone: Zone | None, deferred: Deferred, text: str, rcode: RCode = RCode.SERVFAIL) -> None:
-        if zone is not None:
-            query = deferred.query
-            line = f"{int(rcode)} {render_name(query.name)} {_type_text(query.qtype)}: {text}"
+        query = deferred.query
+        if zone is not None and (not self._probe or query.question.lower() != self._probe):
+            line = f"{int(rcode)} {render_name(query.name)} {render_type(query.qtype)}: {text}"
             zone.complain(line, asyncio.get_running_loop().time())
 
 
@@ -339,10 +340,3 @@ def _turn(deferred: Deferred, name: Name, qtype: int) -> Deferred:
 def _encode(deferred: Deferred, rcode: RCode, records: tuple[Record, ...]) -> bytes:
     reply = encode_reply(deferred.query, rcode, records, max_bytes=deferred.max_bytes)
     return assemble(deferred.query_id, deferred.query.question, reply)
-
-
-def _type_text(qtype: int) -> str:
-    try:
-        return RRType(qtype).name
-    except ValueError:
-        return f"TYPE{qtype}"

@@ -18,6 +18,8 @@ from seaway.dns.settings.directives import Draft, read_directives
 from seaway.dns.settings.toml import parse_toml
 from seaway.dns.settings.words import Read, SettingsError, read_number, read_zones
 
+STARTUP_SECONDS = 5.0
+"""How long sockets wait for the first lists where a file does not say, as CoreDNS does."""
 EVERYBODY = ("0.0.0.0/0", "::/0")
 """Whose foreign names are looked up where a file says nothing, as CoreDNS does: a cluster's Pods have many ranges."""
 
@@ -68,14 +70,13 @@ def _make_config(blocks: Sequence[ServerBlock], top: Mapping[str, Any], surround
         made.extend(_make_blocks(draft, zones, block))
     if "kubernetes" not in server:
         raise SettingsError("no kubernetes directive found, one needed", file=first.file, line=first.line)
-    listen = top.get("listen") or tuple((host, port) for host in bind or surroundings.hosts)
-    sources = top.get("allowed_sources", surroundings.allowed_sources)
+    fixed = {"allowed_sources": tuple(surroundings.allowed_sources)} | dict(top)
+    fixed.setdefault("listen", tuple((host, port) for host in bind or surroundings.hosts))
     try:
         return DnsConfig(
-            listen=tuple(listen),
-            allowed_sources=tuple(sources),
             blocks=tuple(made),
-            lifecycle=Lifecycle(**lifecycle),
+            lifecycle=Lifecycle(**{"startup_seconds": STARTUP_SECONDS} | lifecycle),
+            **fixed,
             **server,
         )
     except ValueError as error:

@@ -26,6 +26,7 @@ from typing import Any
 from seaway.dns.settings.corefile import Directive, ServerBlock
 from seaway.dns.settings.words import SettingsError, read_address
 
+MAX_LIMIT = 1_000_000
 _ARGUMENTS: Mapping[str, tuple[str, ...]] = {
     "kubernetes": ("zones",),
     "forward": ("from", "to"),
@@ -40,11 +41,12 @@ _ARGUMENTS: Mapping[str, tuple[str, ...]] = {
 """Keys of a table that stand behind the directive's name in a Corefile, in order."""
 _LINES = frozenset(("rewrite", "disable", "consolidate", "entries"))
 """Keys whose lists are lines, not words."""
-_TOP = ("listen", "allowed_sources", "zone")
+_LIMITS = ("max_forwards", "max_forwards_per_source", "max_connections", "max_connections_per_source")
+_TOP = ("listen", "allowed_sources", *_LIMITS, "zone")
 
 
 def parse_toml(text: str, *, file: str) -> tuple[dict[str, Any], tuple[ServerBlock, ...]]:
-    """What holds for all zones (`listen`, `allowed_sources`), and the blocks. Raises SettingsError."""
+    """What holds for all zones (`listen`, `allowed_sources`, limits), and the blocks. Raises SettingsError."""
     try:
         tree = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
@@ -89,9 +91,18 @@ def _read_top(tree: Mapping[str, Any], place: _Place) -> dict[str, Any]:
             top["listen"] = tuple(read_address(word, port=53) for word in _words("listen", tree["listen"], place))
         if "allowed_sources" in tree:
             top["allowed_sources"] = _words("allowed_sources", tree["allowed_sources"], place)
+        for key in _LIMITS:
+            if key in tree:
+                top[key] = _read_limit(key, tree[key], place)
     except ValueError as error:
         raise place.wrong(f"listen: {error}", "listen") from None
     return top
+
+
+def _read_limit(key: str, value: Any, place: _Place) -> int:
+    if type(value) is not int or not 0 < value <= MAX_LIMIT:
+        raise place.wrong(f"{key}: {value!r} found, a number from 1 to {MAX_LIMIT} allowed", key)
+    return value
 
 
 def _read_zone(zone: Mapping[str, Any], place: _Place) -> ServerBlock:
