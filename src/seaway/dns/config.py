@@ -22,7 +22,7 @@ class KubernetesOptions:
     """Options of the `kubernetes` block that leave objects out or add names. Rule: spec "discovery" A1.13.
 
     namespaces: only these; none: all. labels, namespace_labels: selectors. fallthrough: zones whose unknown names go
-    on; the root stands for all. Connection: kubeconfig, or endpoint with certificate, key and CA.
+    on; the root stands for all. kubeconfig: of the API server.
     """
 
     namespaces: tuple[str, ...] = ()
@@ -32,13 +32,8 @@ class KubernetesOptions:
     endpoint_pod_names: bool = False
     ignore_empty_service: bool = False
     fallthrough: tuple[Name, ...] = REVERSE_ZONES
-    multicluster_zones: tuple[Name, ...] = ()
     reverse_zones: tuple[Name, ...] = REVERSE_ZONES
-    zonal: bool = False
     kubeconfig: str = ""
-    context: str = ""
-    endpoint: str = ""
-    tls_paths: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if self.namespaces and self.namespace_labels:

@@ -112,7 +112,7 @@ def _read_kubernetes(directive: Directive, draft: Draft) -> None:
                 options["namespaces"] = _some(each)
             case "namespace_labels" | "labels":
                 options[each.name] = " ".join(_some(each))
-            case "noendpoints" | "endpoint_pod_names" | "zonal":
+            case "noendpoints" | "endpoint_pod_names":
                 _none(each)
                 options["no_endpoints" if each.name == "noendpoints" else each.name] = True
             case "ignore":
@@ -121,16 +121,14 @@ def _read_kubernetes(directive: Directive, draft: Draft) -> None:
                 options["ignore_empty_service"] = True
             case "fallthrough":
                 options["fallthrough"] = read_zones(words) or ((),)
-            case "multicluster":
-                options["multicluster_zones"] = _multicluster(each, zones)
             case "kubeconfig":
-                options["kubeconfig"], options["context"] = (*_between(each, 1, 2), "")[:2]
-            case "endpoint":
-                options["endpoint"] = _one(each)
-            case "tls":
-                options["tls_paths"] = _between(each, 3, 3)
+                options["kubeconfig"] = _one(each)  # its current context
             case "apiserver_qps" | "apiserver_burst" | "apiserver_max_inflight":
                 float(_one(each))  # one watch per kind and no other request: there is nothing to limit
+            case "endpoint" | "tls":
+                raise each.wrong(f"{each.name}: not offered; the API server is a kubeconfig's, or that of the Pod")
+            case "multicluster" | "zonal":
+                raise each.wrong(f"{each.name}: not offered; the names are those of Services")
             case _:
                 raise each.wrong(f"unknown property '{each.name}'")
     server["kubernetes"] = KubernetesOptions(**options)
@@ -142,14 +140,6 @@ def _ttl(text: str) -> int:
     except ValueError:
         raise ValueError(f"ttl must be in range [0, 3600]: {text}") from None
     return ttl
-
-
-def _multicluster(each: Directive, zones: Sequence[Name]) -> tuple[Name, ...]:
-    found = read_zones(_some(each))
-    for zone, text in zip(found, each.arguments, strict=False):
-        if zone not in zones:
-            raise each.wrong(f"is not authoritative for the multicluster zone {text.rstrip('.')}.")
-    return found
 
 
 def _is_reverse(zone: Name) -> bool:
