@@ -116,7 +116,7 @@ def _project(
         records = _addresses(question.name, question.qtype, (host.packed for host in hosts), config.ttl_seconds)
     elif question.qtype == RRType.SRV:
         records = _services(question.name, hosts, config.ttl_seconds)
-        additional = _glue(hosts, config.ttl_seconds) if records else ()
+        additional = _glue((host for host in hosts if set(host.ports) != {NO_PORT}), config.ttl_seconds)
     if records:
         return Answer(Outcome.RECORDS, records, (), additional, source)
     return _nodata(question, index, config, source)
