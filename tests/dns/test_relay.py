@@ -230,6 +230,23 @@ def test_a_rewritten_external_name_is_chased() -> None:
     run(body, f" rewrite name short.example ext.{ZONE}")
 
 
+def test_a_name_that_a_rewrite_made_is_not_rewritten_again() -> None:
+    async def body(scene: Scene) -> None:
+        reply = await ask_udp(scene.server, "www.example.com")
+        assert (reply.rcode(), str(reply.question[0].name)) == (dns.rcode.NXDOMAIN, "www.example.com.")
+        assert [name for _, name, _ in scene.upstreams[0].asked] == ["www.prod.example.com."]
+
+    run(body, " rewrite name suffix .example.com .prod.example.com")
+
+
+def test_the_target_of_an_alias_may_be_in_the_hosts() -> None:
+    async def body(scene: Scene) -> None:
+        reply = await ask_udp(scene.server, f"ext.{ZONE}")
+        assert lines_of(reply) == [f"ext.{ZONE}. 5 IN CNAME www.example.com.", "www.example.com. 3600 IN A 10.0.0.1"]
+
+    run(body, " hosts {\n  10.0.0.1 www.example.com\n  fallthrough\n }")
+
+
 def test_hosts_are_asked_before_everything_else() -> None:
     async def body(scene: Scene) -> None:
         assert lines_of(await ask_udp(scene.server, "Node-1")) == ["Node-1. 60 IN A 10.0.0.1"]
@@ -265,6 +282,9 @@ def test_the_server_walks_the_search_list_of_the_pod_that_asks() -> None:
         inside = await ask_udp(scene.server, f"kubernetes.default.{ZONE}")
         assert lines_of(inside)[1:] == ["kubernetes.default.svc.cluster.local. 5 IN A 10.96.0.1"]
         assert lines_of(await ask_udp(scene.server, f"web.{ZONE}")) == [f"web.{ZONE}. 5 IN A 10.96.7.1"]
+        scene.upstreams[0].asked.clear()
+        assert (await ask_udp(scene.server, f"nosuch.demo.{ZONE}")).rcode() == dns.rcode.NXDOMAIN
+        assert [name for _, name, _ in scene.upstreams[0].asked] == ["nosuch.demo."], "a guess is not walked itself"
         nothing = await ask_udp(scene.server, f"nx.example.com.{ZONE}")
         assert (nothing.rcode(), nothing.answer) == (dns.rcode.NXDOMAIN, [])
 

@@ -9,7 +9,16 @@ import msgspec
 import pytest
 
 from seaway.node.config import NodeConfig
-from seaway.node.routes import Page, Refused, encode_config, encode_pods, find_common_name, find_page
+from seaway.node.routes import (
+    Page,
+    Refused,
+    Stream,
+    StreamRequest,
+    encode_config,
+    encode_pods,
+    find_common_name,
+    find_page,
+)
 
 API_SERVER = "kube-apiserver-kubelet-client"
 NOT_FOUND = Refused(404, "404 page not found\n")
@@ -18,6 +27,13 @@ NOT_ALLOWED = Refused(405, "405: Method Not Allowed\n")
 
 def forbidden(user: str, verb: str, subresources: str) -> Refused:
     return Refused(403, f"Forbidden (user={user}, verb={verb}, resource=nodes, subresource(s)=[{subresources}])\n")
+
+
+EXEC = StreamRequest(Stream.EXEC, "default", "web", "", "main")
+EXEC_OF = StreamRequest(Stream.EXEC, "default", "web", "u-1", "main")
+FORWARD = StreamRequest(Stream.FORWARD, "default", "web")
+LOGS = StreamRequest(Stream.LOGS, "a/b", "web", "", "main")
+EXEC_DENIED = forbidden("admin", "get", "proxy")
 
 
 @pytest.mark.parametrize(
@@ -35,13 +51,21 @@ def forbidden(user: str, verb: str, subresources: str) -> Refused:
         pytest.param("GET", "", API_SERVER, NOT_FOUND, id="there is no empty path"),
         pytest.param("GET", "/metrics", API_SERVER, Page.METRICS, id="the numbers are told"),
         pytest.param("GET", "/pods/default", API_SERVER, NOT_FOUND, id="a page has nothing below it"),
-        pytest.param("GET", "/exec/default/web/main", API_SERVER, NOT_FOUND, id="nothing runs programs"),
+        pytest.param("GET", "/exec/default/web/main", API_SERVER, EXEC, id="a container may be named"),
+        pytest.param("POST", "/exec/default/web/u-1/main", API_SERVER, EXEC_OF, id="and the Pod by its UID too"),
+        pytest.param("POST", "/portForward/default/web", API_SERVER, FORWARD, id="ports are the Pod's"),
+        pytest.param("GET", "/containerLogs/a%2Fb/web/main", API_SERVER, LOGS, id="names are decoded one by one"),
+        pytest.param("POST", "/containerLogs/a/web/main", API_SERVER, NOT_ALLOWED, id="logs are read only"),
+        pytest.param("DELETE", "/exec/default/web/main", API_SERVER, NOT_ALLOWED, id="nothing is deleted"),
+        pytest.param("GET", "/exec/default/web", API_SERVER, NOT_FOUND, id="a container is needed"),
+        pytest.param("GET", "/exec/default/web/main", "admin", EXEC_DENIED, id="programs are the API server's to ask"),
+        pytest.param("GET", "/exec/default/web/main", None, Refused(401, "Unauthorized"), id="and nobody else's"),
         pytest.param("POST", "/pods", API_SERVER, NOT_ALLOWED, id="pages are read only"),
         pytest.param("HEAD", "/healthz", API_SERVER, NOT_ALLOWED, id="GET is the only method"),
     ],
 )
 def test_a_request_leads_to_a_page_or_to_the_reason_why_not(
-    method: str, path: str, user: str | None, found: Page | Refused
+    method: str, path: str, user: str | None, found: Page | StreamRequest | Refused
 ) -> None:
     assert find_page(method, path, user, clients=(API_SERVER,)) == found
 

@@ -9,6 +9,7 @@ import ssl
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import cast
 
 import aiohttp
 import pytest
@@ -17,7 +18,9 @@ import uvloop
 from seaway.api.machinery.errors import ServiceUnavailable
 from seaway.node.config import ServingConfig
 from seaway.node.routes import Page
+from seaway.node.runtime.contract import Runtime
 from seaway.node.serve import MAX_STRANGERS_OF_SOURCE, Answer, listen, serve
+from seaway.node.streaming.serve import Streamer
 from seaway.pki.certificates import Authority, Pair, create_authority, issue_client, issue_server
 
 WAIT_SECONDS = 20.0
@@ -79,6 +82,14 @@ async def ok() -> tuple[str, bytes]:
     return "text/plain", b"ok"
 
 
+class Nobody(Streamer):
+    """A node without Pods: nothing of its runtime is ever asked."""
+
+    def __init__(self) -> None:
+        super().__init__(cast(Runtime, None), lambda namespace, name: None)
+
+
+NOBODY = Nobody()
 ANSWERS: dict[Page, Answer] = {Page.HEALTHZ: ok, Page.PODS: fails}
 
 
@@ -90,7 +101,7 @@ def running(
     async def run() -> None:
         listening = listen(make_config(tmp_path), "127.0.0.1")
         port = listening.port
-        task = asyncio.ensure_future(serve(listening, ANSWERS))
+        task = asyncio.ensure_future(serve(listening, ANSWERS, NOBODY))
         try:
             async with asyncio.timeout(3 * WAIT_SECONDS):
                 await talk(Running(tmp_path, port))

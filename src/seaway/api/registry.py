@@ -94,7 +94,8 @@ def _load_strategy(folder: str) -> Strategy:
 SERVICES = Resource(kind="Service", plural="services", singular="service", short_names=("svc",), categories=("all",),
                     subresources=("status", "proxy"), folder="service")  # fmt: skip
 PODS = Resource(kind="Pod", plural="pods", singular="pod", short_names=("po",), categories=("all",),
-                subresources=("status", "proxy", "binding", "eviction", "ephemeralcontainers"),
+                subresources=("status", "proxy", "binding", "eviction", "ephemeralcontainers",
+                              "log", "exec", "attach", "portforward"),
                 folder="pod")  # fmt: skip
 NODES = Resource(kind="Node", plural="nodes", singular="node", namespaced=False, short_names=("no",),
                  subresources=("status", "proxy"), folder="node")  # fmt: skip

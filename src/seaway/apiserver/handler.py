@@ -31,6 +31,7 @@ from seaway.apiserver.observability.health import SHUTTING_DOWN, answer_health, 
 from seaway.apiserver.overload.fairness import FairQueue, Phase
 from seaway.apiserver.overload.gate import Gate, flow_of
 from seaway.apiserver.overload.limits import MAX_BODY_BYTES, is_long_running, parse_timeout
+from seaway.apiserver.proxying.kubelet import STREAMED, answer_stream
 from seaway.apiserver.proxying.verb import METHODS, answer_proxy, is_proxied
 from seaway.apiserver.record import encode_object
 from seaway.apiserver.routes import route_request
@@ -368,6 +369,8 @@ async def _call_verb(call: Call) -> Response:
         if call.request.method not in METHODS or route.is_watch_path:
             raise MethodNotAllowed("the server does not allow this method on the requested resource", {})
         return await answer_proxy(call)
+    if route.subresource in STREAMED and call.request.method in ("GET", "POST"):
+        return await answer_stream(call)
     verb = find_verb(resource, route.verb, route.subresource)
     method = call.request.method
     if verb is not None and not route.subresource and route.verb not in resource.verbs:

@@ -44,11 +44,11 @@ from seaway.apiserver.overload.limits import (
     TimeLimit,
     find_time_limit,
 )
+from seaway.apiserver.proxying.kubelet import STREAMED
 from seaway.apiserver.proxying.verb import is_proxied
 from seaway.apiserver.routes import parse_path
 from seaway.apiserver.serving.connection import Acceptor, Connection
 from seaway.apiserver.serving.logfile import LogFile
-from seaway.apiserver.serving.tunnel import Taken, TunnelPeer
 from seaway.apiserver.serving.websocket import converse
 from seaway.apiserver.upgrade import (
     is_valid_origin,
@@ -56,6 +56,7 @@ from seaway.apiserver.upgrade import (
     wants_websocket,
     watch_by_messages,
 )
+from seaway.net.tunnels.transport import Taken, TunnelPeer
 
 SHUTDOWN_SECONDS = 3.0
 """For requests at work when the server stops: `up` promises 5 s for all."""
@@ -312,7 +313,7 @@ class HttpServer(web.Server):
         identity: Identity | None = None
         try:
             identity = self._authenticate(connection, request)
-            if "/proxy" in path and is_proxied(parse_path(path).subresource):
+            if _is_passed_on(path):
                 request = replace(request, incoming=_make_incoming(wire, query))
             elif wire.can_read_body and not is_health_path(path):
                 request = await self._read_body(wire, request)
@@ -407,7 +408,7 @@ class HttpServer(web.Server):
         body = response.body
         if response.tunnel is not None:
             assert isinstance(wire.protocol, Connection)
-            await self._hold(response.tunnel(TunnelPeer(wire.protocol, response)))
+            await self._hold(response.tunnel(TunnelPeer(wire.protocol, response.headers)))
             return Taken(status=101)
         if isinstance(body, bytes):
             if response.upgrade is not None:
@@ -508,6 +509,14 @@ class HttpServer(web.Server):
         )
         self._access_log.write(line)
         self.metrics.access_log_drops = self._access_log.lost
+
+
+def _is_passed_on(path: str) -> bool:
+    """Whether the request is another server's to read. Most paths are known by their last word."""
+    if "/proxy" not in path and path.rpartition("/")[2] not in STREAMED:
+        return False
+    subresource = parse_path(path).subresource
+    return is_proxied(subresource) or subresource in STREAMED
 
 
 def _make_incoming(wire: _WireRequest, query: str) -> Incoming:

@@ -14,6 +14,8 @@ from seaway.dns.objects import Endpoint, EndpointSlice, Service
 from seaway.dns.query import REVERSE_ZONES, Question, Shape
 from seaway.dns.records import MAX_LABEL_BYTES, Name, RRType, is_encodable, lower_name, parse_name
 
+ANYBODY = "*"
+"""In the place of peers: all of them."""
 NO_PORT = -1
 """Of an address without ports: it has no SRV record."""
 
@@ -34,6 +36,8 @@ class ZoneConfig:
     """Zones whose unknown names are somebody else's; the root stands for all."""
     endpoint_pod_names: bool = False
     ignore_empty_service: bool = False
+    transfer_to: tuple[str, ...] = ()
+    """Who may have the zone whole: canonical addresses, or `*` for everybody."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,7 @@ answered, but not kept. The number of kept replies is limited, since anybody can
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 
 from seaway.dns.answer import Answer, Chase, Elsewhere, answer
@@ -21,6 +21,7 @@ from seaway.dns.lookup import ZoneConfig
 from seaway.dns.message import CLASS_IN, OPCODE_MASK, TC, Message, WireError, decode_alias_records
 from seaway.dns.query import parse_question
 from seaway.dns.records import Name, RCode, Record, lower_name
+from seaway.dns.transfer import answer_transfer
 from seaway.dns.wire import (
     MAX_TCP_BYTES,
     Query,
@@ -110,6 +111,10 @@ class Responder:
         reply = _encode_answer(query, found, deferred.max_bytes)
         turn = int.from_bytes(deferred.query_id, "big")
         return assemble(deferred.query_id, query.question, reply, serial=self._index.serial, turn=turn)
+
+    def transfer(self, data: bytes, source: str) -> Iterator[bytes] | None:
+        """The messages of a zone transfer that the source may have; None: `respond` knows what to say."""
+        return answer_transfer(data, source, self._index, self._config) if self._config.transfer_to else None
 
     def fill(self, data: bytes, reply: Reply) -> bytes:
         """A kept reply for this query: its id, its spelling of the question, the serial of now.

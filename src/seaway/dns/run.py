@@ -24,12 +24,20 @@ from seaway.dns.config import DnsConfig
 from seaway.dns.forwarding.counts import ForwardingCounts
 from seaway.dns.forwarding.forward import Forwarder
 from seaway.dns.forwarding.paths import PodNamespaces
-from seaway.dns.forwarding.serve import Relay
+from seaway.dns.forwarding.serve import Relay, Zone
 from seaway.dns.forwarding.upstreams import parse_resolv_conf
 from seaway.dns.forwarding.waste import WastedQueries
 from seaway.dns.index import EVERYTHING, Index
 from seaway.dns.lifecycle.pages import State
-from seaway.dns.lifecycle.run import find_loop, serve_pages, tell_summaries, watch_config, watch_hosts
+from seaway.dns.lifecycle.run import (
+    Stamp,
+    find_loop,
+    load_hosts,
+    serve_pages,
+    tell_summaries,
+    watch_config,
+    watch_hosts,
+)
 from seaway.dns.moving import Change as SliceChange
 from seaway.dns.moving import Moves
 from seaway.dns.objects import DetailedSlice, EndpointSlice, Namespace, Pod, Service
@@ -107,11 +115,12 @@ class _Piece:
         tasks.append(synced)
         try:
             await self._wait_for(synced, self._config.lifecycle.startup_seconds, tasks)
+            hosts = _load_hosts(self._relay)
             await self._server.open()
             self.state.is_listening = True
             tasks.append(self._start(self._become_ready(synced, on_ready)))
             tasks.append(self._start(tell_summaries(lambda: self._relay)))
-            self._watch_hosts()
+            self._watch_hosts(hosts)
             if self._config.lifecycle.detects_loops:
                 tasks.append(self._start(find_loop(self._relay, self._server.addresses[0])))
             if self._source is not None:
@@ -210,21 +219,18 @@ class _Piece:
         old = self._relay
         responder = Responder(self._index, config.zone, max_udp_bytes=config.max_udp_bytes)
         relay = self._make_relay(config, responder, old.forwarders)
+        hosts = _load_hosts(relay)
         self._server.use(config, responder, relay)
         self._config, self._responder, self._relay = config, responder, relay
         await _end(self._hosts)
-        self._watch_hosts()
+        self._watch_hosts(hosts)
         await old.finish(spare=relay.forwarders)
 
-    def _watch_hosts(self) -> None:
+    def _watch_hosts(self, stamps: dict[Zone, Stamp | None]) -> None:
         def forget() -> None:
             self._responder.drop([EVERYTHING])
 
-        self._hosts = [
-            self._start(watch_hosts(zone, forget))
-            for zone in self._relay.zones
-            if zone.block.hosts is not None and zone.block.hosts.path
-        ]
+        self._hosts = [self._start(watch_hosts(zone, stamp, forget)) for zone, stamp in stamps.items()]
 
     # -- the cluster ---------------------------------------------------------------------------------------------------
 
@@ -272,6 +278,11 @@ class _Piece:
     def _expire(self) -> None:
         self._expiry = None
         self._apply_slices(self._moves.expire(asyncio.get_running_loop().time()))
+
+
+def _load_hosts(relay: Relay) -> dict[Zone, Stamp | None]:
+    """Before the first query, so that none misses a name of a file."""
+    return {zone: load_hosts(zone) for zone in relay.zones if zone.block.hosts is not None and zone.block.hosts.path}
 
 
 def _watches_pods(config: DnsConfig) -> bool:

@@ -115,6 +115,7 @@ def make_node_status(
         "allocatable": capacity,
         "capacity": capacity,
         "conditions": _make_conditions(existing or {}, not_ready, format_time(wall_now)),
+        "declaredFeatures": list(DECLARED_FEATURES),
         "daemonEndpoints": {"kubeletEndpoint": {"Port": identity.kubelet_port}},
         "nodeInfo": {
             "architecture": ARCHITECTURES.get(facts.machine, facts.machine),
@@ -131,6 +132,8 @@ def make_node_status(
     }
 
 
+DECLARED_FEATURES = ("ExtendWebSocketsToKubelet",)
+"""What API servers may count on: WebSockets of clients are this node's to answer. Rule: spec "node" §5.4."""
 _PRESSURES = (
     ("MemoryPressure", "KubeletHasSufficientMemory", "kubelet has sufficient memory available"),
     ("DiskPressure", "KubeletHasNoDiskPressure", "kubelet has no disk pressure"),
@@ -174,7 +177,10 @@ def is_status_current(existing: Mapping[str, Any], wanted: Mapping[str, Any]) ->
 def _without_times(value: Any) -> Any:
     if isinstance(value, list):
         return [
-            {k: v for k, v in item.items() if k not in ("lastHeartbeatTime", "lastTransitionTime")} for item in value
+            {k: v for k, v in item.items() if k not in ("lastHeartbeatTime", "lastTransitionTime")}
+            if isinstance(item, dict)
+            else item
+            for item in value
         ]
     return value
 

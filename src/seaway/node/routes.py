@@ -10,6 +10,7 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from enum import Enum
 from typing import Any
+from urllib.parse import unquote
 
 import msgspec
 
@@ -26,6 +27,26 @@ class Page(Enum):
     PODS = "/pods"
     CONFIGZ = "/configz"
     METRICS = "/metrics"
+
+
+class Stream(Enum):
+    """What else can be asked for, of one Pod: a conversation, or bytes as they come."""
+
+    LOGS = "containerLogs"
+    EXEC = "exec"
+    ATTACH = "attach"
+    FORWARD = "portForward"
+
+
+@dataclass(frozen=True, slots=True)
+class StreamRequest:
+    """Of which Pod, and which of its containers. uid: "" where the path names none."""
+
+    kind: Stream
+    namespace: str
+    pod: str
+    uid: str = ""
+    container: str = ""
 
 
 METHODS = {"GET": "get", "POST": "create", "PUT": "update", "PATCH": "patch", "DELETE": "delete"}
@@ -53,8 +74,8 @@ class Refused:
     text: str
 
 
-def find_page(method: str, path: str, user: str | None, *, clients: Collection[str]) -> Page | Refused:
-    """The page, or why there is none. user: the name in the client's certificate, None without one.
+def find_page(method: str, path: str, user: str | None, *, clients: Collection[str]) -> Page | StreamRequest | Refused:
+    """The page or stream, or why there is none. user: the name in the client's certificate, None without one.
 
     Who may not ask is not told what there is.
     """
@@ -63,11 +84,32 @@ def find_page(method: str, path: str, user: str | None, *, clients: Collection[s
     if user not in clients:
         asked = f"verb={METHODS.get(method, '')}, resource=nodes, subresource(s)=[{' '.join(find_subresources(path))}]"
         return Refused(403, f"Forbidden (user={user}, {asked})\n")
+    stream = parse_stream_path(path)
+    if stream is not None:
+        is_allowed = method == "GET" or (method == "POST" and stream.kind is not Stream.LOGS)
+        return stream if is_allowed else Refused(405, "405: Method Not Allowed\n")
     try:
         page = Page(path.removesuffix("/"))
     except ValueError:
         return Refused(404, "404 page not found\n")
     return page if method == "GET" else Refused(405, "405: Method Not Allowed\n")
+
+
+def parse_stream_path(path: str) -> StreamRequest | None:
+    """`/KIND/NAMESPACE/POD[/UID]/CONTAINER`, without the container for a port-forward. Rule: spec "node" §5.2."""
+    parts = [unquote(part) for part in path.strip("/").split("/")]
+    try:
+        kind = Stream(parts[0])
+    except ValueError:
+        return None
+    names = parts[1:]
+    if kind is Stream.FORWARD and len(names) in (2, 3):
+        return StreamRequest(kind, names[0], names[1], *names[2:])
+    if kind is Stream.LOGS and len(names) == 3:
+        return StreamRequest(kind, names[0], names[1], "", names[2])
+    if kind in (Stream.EXEC, Stream.ATTACH) and len(names) in (3, 4):
+        return StreamRequest(kind, names[0], names[1], "".join(names[2:-1]), names[-1])
+    return None
 
 
 def find_subresources(path: str) -> tuple[str, ...]:

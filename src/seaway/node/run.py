@@ -37,6 +37,7 @@ from seaway.node.runtime.local.client import ShimClient
 from seaway.node.runtime.local.run import LocalConfig, LocalRuntime
 from seaway.node.serve import listen, make_answers, serve
 from seaway.node.state import PodState, recover_state
+from seaway.node.streaming.serve import Streamer
 
 __all__ = ["NodeConfig", "cleanup", "remove_pods", "run"]
 
@@ -65,7 +66,7 @@ async def run(config: NodeConfig, client: Client, *, on_ready: Callable[[], None
         async with asyncio.TaskGroup() as group:
             if listening is not None:
                 answers = make_answers(config, client, make_figures(agent.list_states), port=port)
-                group.create_task(serve(listening, answers))
+                group.create_task(serve(listening, answers, Streamer(runtime, agent.find_pod)))
             group.create_task(agent.run(on_ready))
     finally:
         await runtime.close()
@@ -104,6 +105,14 @@ class _Agent:
     def list_states(self) -> list[PodState]:
         """Of the Pods of the node, as they are now."""
         return [worker.state for worker in self._workers.values()]
+
+    def find_pod(self, namespace: str, name: str) -> tuple[PodManifest, PodState] | None:
+        """The Pod of that name, as it is now."""
+        for worker in self._workers.values():
+            metadata = worker.pod.metadata
+            if (metadata.namespace, metadata.name) == (namespace, name) and not worker.state.removed:
+                return worker.pod, worker.state
+        return None
 
     async def _read_services(self) -> tuple[Service, ...]:
         await self._services.wait_synced()

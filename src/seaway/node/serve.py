@@ -26,7 +26,8 @@ from seaway.api.registry import PODS
 from seaway.client.requests import Client, TransportError
 from seaway.net.errors import OperationalError
 from seaway.node.config import NodeConfig, ServingConfig
-from seaway.node.routes import Page, Refused, encode_config, encode_pods, find_common_name, find_page
+from seaway.node.routes import Page, Refused, StreamRequest, encode_config, encode_pods, find_common_name, find_page
+from seaway.node.streaming.serve import Streamer
 from seaway.telemetry.exposition import CONTENT_TYPE, collect_process, render_families
 from seaway.telemetry.metrics import Metrics
 
@@ -121,9 +122,9 @@ def make_answers(config: NodeConfig, client: Client, figures: Metrics, *, port: 
     return {Page.HEALTHZ: healthz, Page.PODS: pods, Page.CONFIGZ: configz, Page.METRICS: metrics}
 
 
-async def serve(listening: Listening, answers: Mapping[Page, Answer]) -> None:
+async def serve(listening: Listening, answers: Mapping[Page, Answer], streamer: Streamer) -> None:
     """Serve until cancelled; the socket is closed then."""
-    server = _Server(listening.clients, answers)
+    server = _Server(listening.clients, answers, streamer)
     loop = asyncio.get_running_loop()
     opening: set[asyncio.Task[None]] = set()
     try:
@@ -185,7 +186,7 @@ class Strangers:
 
 
 class _Server(web.Server):
-    def __init__(self, clients: tuple[str, ...], answers: Mapping[Page, Answer]) -> None:
+    def __init__(self, clients: tuple[str, ...], answers: Mapping[Page, Answer], streamer: Streamer) -> None:
         self.options: dict[str, Any] = {
             "access_log": None, "keepalive_timeout": IDLE_SECONDS, "lingering_time": 0, "auto_decompress": False,
         }  # fmt: skip
@@ -193,6 +194,7 @@ class _Server(web.Server):
         self.strangers = Strangers()
         self.clients = clients
         self._answers = answers
+        self._streamer = streamer
 
     async def _handle(self, wire: web.BaseRequest) -> web.StreamResponse:
         connection = wire.protocol
@@ -205,6 +207,8 @@ class _Server(web.Server):
             if connection.is_stranger:
                 refusal.force_close()
             return refusal
+        if isinstance(found, StreamRequest):
+            return await self._streamer.answer(wire, found)
         try:
             content_type, body = await self._answers[found]()
         except (ApiError, TransportError) as error:
@@ -245,6 +249,11 @@ class _Connection(RequestHandler):
         if self.is_stranger:
             self.is_stranger = False
             self._server.strangers.release(self._source)
+
+    def leave_http(self, parser: Any) -> None:
+        """What comes from now on is the parser's, also what has come behind the request."""
+        self._upgraded = True
+        self.set_parser(parser)
 
     def stop_clock(self) -> None:
         """A header has come."""

@@ -277,14 +277,14 @@ def test_options_of_kubernetes() -> None:
     pods verified
     fallthrough
     startup_timeout 7s
-    kubeconfig /k.conf admin
+    kubeconfig /k.conf
     apiserver_qps 10
   }
 }""")
     options = config.kubernetes
     assert (options.namespaces, options.labels) == (("a", "b"), "app in (web, db)")
     assert options.no_endpoints and options.endpoint_pod_names and options.ignore_empty_service
-    assert (options.fallthrough, options.kubeconfig, options.context) == (((),), "/k.conf", "admin")
+    assert (options.fallthrough, options.kubeconfig) == (((),), "/k.conf")
     assert options.reverse_zones == (parse_name("10.in-addr.arpa"),)
     assert (config.pods, config.lifecycle.startup_seconds, config.cluster_domain) == ("verified", 7.0, "cluster.local")
 
@@ -327,7 +327,9 @@ HEAD = ".:53 {\n kubernetes cluster.local\n"
         (".:53 {\n kubernetes cluster.local {\n  ttl 3601\n }\n}",
          "Corefile:2: kubernetes: ttl must be in range [0, 3600]: 3601"),
         (".:53 {\n kubernetes cluster.local {\n  multicluster x.y\n }\n}",
-         "Corefile:3: is not authoritative for the multicluster zone x.y."),
+         "Corefile:3: multicluster: not offered; the names are those of Services"),
+        (".:53 {\n kubernetes cluster.local {\n  endpoint https://x\n }\n}",
+         "Corefile:3: endpoint: not offered; the API server is a kubeconfig's, or that of the Pod"),
         (HEAD + " kubernetes a.b\n}", "Corefile:3: kubernetes: this plugin can only be used once per Server Block"),
         (HEAD + " forward .\n}", "Corefile:3: forward: FROM and at least one TO needed, as in 'forward . 10.0.0.1'"),
         (HEAD + " forward . dns.example\n}",

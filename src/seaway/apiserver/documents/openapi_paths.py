@@ -87,6 +87,7 @@ _NAMESPACE = Parameter("namespace", "The namespace of the object.", place="path"
 _PROXIED_PATH = Parameter("path", "The path that the backend is asked for.", place="path")
 _PROXIED_METHODS = ("delete", "get", "head", "options", "patch", "post", "put")
 _METHODS = {"get": "get", "update": "put", "patch": "patch", "create": "post", "delete": "delete"}
+_PASSED_ON = frozenset(("log", "exec", "attach", "portforward"))
 _TOLD_BY_STATUS = ("binding", "eviction")
 _WORDS = {
     "get": "read",
@@ -117,11 +118,29 @@ def make_paths(resource: Resource, prefix: str) -> Json:
     if resource.namespaced and "list" in resource.verbs:
         made[resource.path()] = item([("get", _make_list(resource, everywhere=True))])
     for name in sorted(set(resource.subresources) - {"proxy"}):
-        operations = _subresource_operations(resource, name)
+        if name in _PASSED_ON:
+            operations = _connections(resource, name)
+        else:
+            operations = _subresource_operations(resource, name)
         made[resource.path(namespace, "{name}", name)] = item(operations, _NAME, *shared)
     if "proxy" in resource.subresources:
         made |= _proxied_paths(resource, write, [place(p) for p in (_NAME, *shared)], place(_PROXIED_PATH))
     return {path: found for path, found in made.items() if found}
+
+
+def _connections(resource: Resource, name: str) -> list[tuple[str, Operation]]:
+    """A request that the Pod's node answers. Rule: spec "node" §5.3, §5.4; the names are upstream's."""
+    facts = subresource_facts(resource, name)
+    gvk = {**_gvk(resource), "kind": facts.kind or resource.kind}
+    if name == "log":
+        return [("get", Operation(_name_operation("get", resource, name), "get", gvk, is_passed_on=True))]
+    return [
+        (
+            _METHODS[verb],
+            Operation(_name_connection(_METHODS[verb], resource, "", name), "connect", gvk, is_passed_on=True),
+        )
+        for verb in facts.verbs
+    ]
 
 
 def _proxied_paths(resource: Resource, write: Callable[[Operation], Json], parts: list[Json], rest: Json) -> Json:
@@ -140,10 +159,11 @@ def _proxied_paths(resource: Resource, write: Callable[[Operation], Json], parts
     return {root: {**operations(""), "parameters": parts}, f"{root}/{{path}}": below}
 
 
-def _name_connection(method: str, resource: Resource, suffix: str) -> str:
+def _name_connection(method: str, resource: Resource, suffix: str, name: str = "proxy") -> str:
     """`connectCoreV1GetNamespacedServiceProxyWithPath`; proxies are of the core group."""
     scope = "Namespaced" if resource.namespaced else ""
-    return f"connectCore{resource.version.capitalize()}{method.capitalize()}{scope}{resource.kind}Proxy{suffix}"
+    told = f"{scope}{resource.kind}{name.capitalize()}{suffix}"
+    return f"connectCore{resource.version.capitalize()}{method.capitalize()}{told}"
 
 
 def _gvk(resource: Resource) -> Json:
@@ -214,7 +234,7 @@ def subresource_kinds(resource: Resource) -> list[tuple[str, str, str]]:
     """The (group, version, kind)s that the subresources speak of."""
     return [
         _subresource_kind(resource, subresource_facts(resource, name))
-        for name in sorted(set(resource.subresources) - {"proxy"})
+        for name in sorted(set(resource.subresources) - {"proxy"} - _PASSED_ON)
     ]
 
 

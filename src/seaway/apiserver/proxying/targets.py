@@ -74,25 +74,37 @@ def choose_target(resource: Resource, namespace: str, text: str, *, find: Find, 
     return _choose_node(wanted, text, find)
 
 
+def choose_kubelet(name: str, find: Find) -> Target:
+    """The agent of the node. Raises ApiError. Rule: spec "node" §5.2."""
+    address, port, uid = _find_kubelet(name, find)
+    return Target(address, port, uid, is_tls=True, is_kubelet=True)
+
+
 def _choose_node(wanted: ProxyId, text: str, find: Find) -> Target:
-    """The node's agent; with another port, whatever listens there at the node's address. Rule: spec "node" §5.2."""
-    record = find(NODES, "", wanted.name)
-    if record is None:
-        raise make_not_found(NODES.plural, "", wanted.name)
-    status = decode_object(record.body).get("status") or {}
-    known = status.get("addresses") or []
-    address = next((a["address"] for kind in NODE_ADDRESS_TYPES for a in known if a.get("type") == kind), None)
-    if address is None:
-        raise ServiceUnavailable(f'error trying to reach service: node "{wanted.name}" has no IP address')
-    if not is_proxyable(address):
-        raise BadRequest("address not allowed")
-    kubelet = ((status.get("daemonEndpoints") or {}).get("kubeletEndpoint") or {}).get("Port") or KUBELET_PORT
+    """The node's agent; with another port, whatever listens there at the node's address."""
+    address, kubelet, uid = _find_kubelet(wanted.name, find)
     number = _parse_integer(wanted.port) if wanted.port else kubelet
     if number is None or not 0 < number <= _MAX_PORT:
         raise BadRequest(f'invalid node request "{text}"')
     if number == kubelet:
-        return Target(address, number, record.uid, is_tls=True, is_kubelet=True)
-    return Target(address, number, record.uid, wanted.scheme == "https")
+        return Target(address, number, uid, is_tls=True, is_kubelet=True)
+    return Target(address, number, uid, wanted.scheme == "https")
+
+
+def _find_kubelet(name: str, find: Find) -> tuple[str, int, str]:
+    """Address and port of the agent, and the Node's UID. Raises ApiError."""
+    record = find(NODES, "", name)
+    if record is None:
+        raise make_not_found(NODES.plural, "", name)
+    status = decode_object(record.body).get("status") or {}
+    known = status.get("addresses") or []
+    address = next((a["address"] for kind in NODE_ADDRESS_TYPES for a in known if a.get("type") == kind), None)
+    if address is None:
+        raise ServiceUnavailable(f'error trying to reach service: node "{name}" has no IP address')
+    if not is_proxyable(address):
+        raise BadRequest("address not allowed")
+    port = ((status.get("daemonEndpoints") or {}).get("kubeletEndpoint") or {}).get("Port") or KUBELET_PORT
+    return address, port, record.uid
 
 
 def _choose_pod(wanted: ProxyId, namespace: str, text: str, find: Find) -> Target:

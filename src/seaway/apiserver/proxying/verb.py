@@ -66,7 +66,7 @@ async def answer_proxy(call: Call) -> Response:
         find=state.find,
         pick=lambda count: int(state.effects.random() * count),
     )
-    fields, query, chunks = _take_incoming(request)
+    fields, query, chunks = take_incoming(request)
     prefix, path = split_path(request.path, 6 + 1 if call.namespace else 4 + 1)
     is_upgrade = wants_upgrade(fields)
     if not path and request.method in ("GET", "HEAD") and not is_upgrade:
@@ -86,7 +86,7 @@ async def answer_proxy(call: Call) -> Response:
     return await state.backends.exchange(target, outgoing)
 
 
-def _take_incoming(request: Request) -> tuple[Fields, str, AsyncIterator[bytes] | None]:
+def take_incoming(request: Request) -> tuple[Fields, str, AsyncIterator[bytes] | None]:
     """The request as the client sent it; one from inside of this process is put together again."""
     if request.incoming is not None:
         return request.incoming.headers, request.incoming.query, request.incoming.chunks

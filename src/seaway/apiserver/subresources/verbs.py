@@ -22,6 +22,7 @@ from seaway.apiserver.encoding import PLAIN, choose_form
 from seaway.apiserver.forms import Make
 from seaway.apiserver.negotiation import Accepted
 from seaway.apiserver.options import WriteOptions, is_apply_patch, parse_write_options, read_delete_options
+from seaway.apiserver.proxying.kubelet import answer_log
 from seaway.apiserver.reading.render import render_object
 from seaway.apiserver.record import Json, decode_object, encode_object
 from seaway.apiserver.subresources.evict import evict
@@ -209,6 +210,7 @@ _SUBRESOURCE_VERBS: dict[tuple[str, str], Verb] = {
     ("get", "scale"): answer_scale,
     ("update", "scale"): update_scale,
     ("patch", "scale"): patch_scale,
+    ("get", "log"): answer_log,
     ("create", "eviction"): answer_eviction,
     ("create", "binding"): answer_binding,
     ("create", "token"): answer_token,

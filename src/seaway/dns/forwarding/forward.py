@@ -19,6 +19,10 @@ from seaway.dns.records import Name, RCode, lower_name, render_name
 __all__ = ["Ask", "ForwardError", "Forwarder"]
 
 
+MAX_REFRESHES = 256
+"""No more are begun behind clients' backs while as many questions are in flight: a dead upstream has long ones."""
+
+
 class Forwarder:
     """Asks the routes of a block in turn, and keeps what they said as its cache wants it."""
 
@@ -47,9 +51,9 @@ class Forwarder:
             return None
         if found.is_stale:
             self._counts.note_stale(self._zone)
-            self._fly(ask)
         elif found.is_due:
             self._counts.note_prefetch(self._zone)
+        if (found.is_stale or found.is_due) and len(self._in_flight) < MAX_REFRESHES:
             self._fly(ask)
         return found.message, found.ttl_seconds
 

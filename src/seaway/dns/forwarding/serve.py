@@ -12,9 +12,10 @@ import asyncio
 import contextlib
 import logging
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from dataclasses import replace
 from functools import lru_cache
+from typing import Any, TypeVar
 
 from seaway.dns.config import DnsConfig, is_allowed
 from seaway.dns.forwarding.complaints import Complaints
@@ -32,12 +33,11 @@ from seaway.dns.wire import MAX_TCP_BYTES, Query, assemble, encode_reply
 
 log = logging.getLogger(__name__)
 
+T = TypeVar("T")
 Send = Callable[[bytes], None]
 FindNamespace = Callable[[str], str]
 """The namespace of the Pod that has an address, or ""."""
 _LEVELS = {"debug": logging.DEBUG, "info": logging.INFO, "warning": logging.WARNING, "error": logging.ERROR}
-MAX_REWRITES = 8
-"""How often one query is looked up anew before it is a loop."""
 
 
 class Zone:
@@ -47,6 +47,7 @@ class Zone:
         self.block = forwarder.block
         self.forwarder = forwarder
         self.hosts = parse_hosts(self.block.hosts.inline if self.block.hosts else ())
+        """Of a file too, when somebody reads it."""
         self.complaints = None if self.block.consolidations is None else Complaints(self.block.consolidations)
         self.has_own_answers = bool(self.block.hosts or self.block.rewrites or self.block.finds_paths)
 
@@ -78,7 +79,7 @@ class Relay:
         self._cluster_domain = config.zone.cluster_domain
         self._reverse_zones = config.zone.reverse_zones
         self._zones = sorted((Zone(each) for each in forwarders), key=lambda zone: -len(zone.block.zone))
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._tasks: set[asyncio.Task[Any]] = set()
         self._in_flight: Counter[str] = Counter()
         self._find_namespace = find_namespace
         self._host_suffixes = host_suffixes
@@ -110,13 +111,12 @@ class Relay:
         if known is not None:
             send(known)
             return
-        task = asyncio.get_running_loop().create_task(self._answer_later(deferred, source, send))
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        self._start(self._answer_later(deferred, source, send))
 
     async def answer(self, deferred: Deferred, source: str) -> bytes:
         """The reply, whatever becomes of the query."""
-        return self._find_kept(deferred, source) or await self._resolve(deferred, source, 0)
+        known = self._find_kept(deferred, source)
+        return await self._start(self._resolve(deferred, source)) if known is None else known
 
     async def close(self, *, spare: tuple[Forwarder, ...] = ()) -> None:
         """Give up what is in flight. Safe to repeat. spare: those that somebody goes on with."""
@@ -154,6 +154,13 @@ class Relay:
             return True
         return zone.block.finds_paths and self._may_be_guess(lower_name(query.name))
 
+    def _start(self, work: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
+        """A task that closing waits for, or ends."""
+        task = asyncio.get_running_loop().create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        return task
+
     # -- at once -------------------------------------------------------------------------------------------------------
 
     def _find_kept(self, deferred: Deferred, source: str) -> bytes | None:
@@ -162,8 +169,12 @@ class Relay:
             self._note_probe(deferred, source)
         name = lower_name(deferred.target or deferred.query.name)
         zone = self._find_zone(name)
-        if zone is not None and zone.has_own_answers:
+        if zone is not None and (zone.block.rewrites or zone.block.finds_paths):
             return None
+        if zone is not None and zone.block.hosts is not None:
+            known = self._answer_from_hosts(zone, deferred)
+            if known is not None:
+                return known
         if zone is not None and self._is_allowed(source):
             found = zone.forwarder.find(_ask(deferred))
             if found is not None:
@@ -197,16 +208,20 @@ class Relay:
     # -- step by step --------------------------------------------------------------------------------------------------
 
     async def _answer_later(self, deferred: Deferred, source: str, send: Send) -> None:
-        send(await self._resolve(deferred, source, 0))
+        send(await self._resolve(deferred, source))
 
-    async def _resolve(self, deferred: Deferred, source: str, depth: int) -> bytes:
-        name = deferred.target or deferred.query.name
-        zone = self._find_zone(lower_name(name))
-        if zone is not None and zone.has_own_answers and not deferred.aliases:
-            found = await self._resolve_in_zone(zone, deferred, source, depth)
+    async def _resolve(self, deferred: Deferred, source: str, *, is_as_asked: bool = True) -> bytes:
+        """The reply. A name that a rewrite or a search list has made is looked up, and not made into another."""
+        zone = self._find_zone(lower_name(deferred.target or deferred.query.name))
+        if zone is not None and is_as_asked and not deferred.aliases:
+            found = await self._turn_and_resolve(zone, deferred, source)
             if found is not None:
                 return found
-        if self._is_ours(name) and not deferred.aliases:
+        if zone is not None and zone.block.hosts is not None:
+            known = self._answer_from_hosts(zone, deferred)
+            if known is not None:
+                return known
+        if not deferred.aliases and self._is_ours(deferred.query.name):
             answered = self._responder.look_up(deferred)
             if isinstance(answered, bytes):
                 return answered
@@ -217,51 +232,39 @@ class Relay:
             return refused or self._responder.fail(deferred, RCode.REFUSED)
         return await self._forward(zone, deferred, source)
 
-    async def _resolve_in_zone(self, zone: Zone, deferred: Deferred, source: str, depth: int) -> bytes | None:
-        """The reply that rewrites, hosts or the search list make; None: they have nothing to say."""
+    async def _turn_and_resolve(self, zone: Zone, deferred: Deferred, source: str) -> bytes | None:
+        """The reply about another name, as a rewrite or the client's search list wants it; None: neither does."""
         query = deferred.query
         rewritten = rewrite_question(zone.block.rewrites, query.name, query.qtype)
         if rewritten is not None:
-            return await self._resolve_rewritten(deferred, rewritten, source, depth)
-        hosts = zone.block.hosts
-        if hosts is not None:
-            records = self._find_hosts(zone, query)
-            if records is not None:
-                return _encode(deferred, RCode.NOERROR, records)
-            if not falls_through(hosts, lower_name(query.name)) and not self._is_ours(query.name):
-                return self._responder.fail(deferred, RCode.SERVFAIL)
-        if zone.block.finds_paths:
-            return await self._walk_path(deferred, source, depth)
+            return await self._resolve_rewritten(zone, deferred, rewritten, source)
+        if zone.block.finds_paths and query.qtype in (RRType.A, RRType.AAAA):
+            return await self._walk_path(deferred, source)
         return None
 
-    async def _resolve_rewritten(self, deferred: Deferred, rewritten: Rewritten, source: str, depth: int) -> bytes:
-        if depth >= MAX_REWRITES:
-            self._complain(self._find_zone(()), deferred, "rewrites lead in a circle")
-            return self._responder.fail(deferred, RCode.SERVFAIL)
+    async def _resolve_rewritten(self, zone: Zone, deferred: Deferred, rewritten: Rewritten, source: str) -> bytes:
         inner = _turn(deferred, rewritten.name, rewritten.qtype)
-        found = self._responder.look_up(inner) if self._is_ours(rewritten.name) else inner
-        wire = found if isinstance(found, bytes) else await self._resolve(found, source, MAX_REWRITES)
+        wire = await self._resolve(inner, source, is_as_asked=False)
         try:
             return self._responder.relay(deferred, restore_reply(wire, deferred.query.question, rewritten), None)
         except WireError as error:
-            self._complain(self._find_zone(()), deferred, str(error))
+            self._complain(zone, deferred, str(error))
             return self._responder.fail(deferred, RCode.SERVFAIL)
 
-    async def _walk_path(self, deferred: Deferred, source: str, depth: int) -> bytes | None:
+    async def _walk_path(self, deferred: Deferred, source: str) -> bytes | None:
         """The first name of the client's search list that exists, under an alias; None: this is no walk.
 
         Rule: spec "discovery" A3.6: when all fail the first reply is the answer, so that nothing is hidden.
         """
         query = deferred.query
-        namespace = self._find_namespace(source)
-        base = split_first_guess(lower_name(query.name), namespace, self._cluster_domain)
-        if not base or query.qtype not in (RRType.A, RRType.AAAA):
+        base = split_first_guess(lower_name(query.name), self._find_namespace(source), self._cluster_domain)
+        first = self._responder.look_up(deferred) if base else deferred
+        if not isinstance(first, bytes):
             return None
-        first = self._responder.look_up(deferred)
-        if not isinstance(first, bytes) or first[3] & RCODE_MASK != RCode.NXDOMAIN:
-            return first if isinstance(first, bytes) else None
+        if first[3] & RCODE_MASK != RCode.NXDOMAIN:
+            return first
         for guess in list_guesses(base, self._cluster_domain, self._host_suffixes):
-            wire = await self._resolve(_turn(deferred, guess, query.qtype), source, depth + 1)
+            wire = await self._resolve(_turn(deferred, guess, query.qtype), source, is_as_asked=False)
             if wire[3] & RCODE_MASK != RCode.NXDOMAIN:
                 return self._alias(deferred, guess, wire) or first
         return first
@@ -287,6 +290,19 @@ class Relay:
             self._in_flight[source] -= 1
             if not self._in_flight[source]:
                 del self._in_flight[source]
+
+    def _answer_from_hosts(self, zone: Zone, deferred: Deferred) -> bytes | None:
+        """The reply that a zone's hosts make, also to the target of an alias; None: others know more."""
+        config, query = zone.block.hosts, deferred.query
+        assert config is not None
+        if deferred.aliases:
+            query = replace(query, name=deferred.target)
+        records = self._find_hosts(zone, query)
+        if records is not None:
+            return _encode(deferred, RCode.NOERROR, (*deferred.aliases, *records))
+        if deferred.aliases or falls_through(config, lower_name(query.name)) or self._is_ours(query.name):
+            return None
+        return self._responder.fail(deferred, RCode.SERVFAIL)
 
     # -- small things --------------------------------------------------------------------------------------------------
 

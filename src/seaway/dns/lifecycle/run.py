@@ -66,25 +66,33 @@ def _checks(state: State) -> dict[str, str | None]:
     return {"ping": None, "informer-sync": None if state.is_synced else "the first lists have not arrived"}
 
 
-async def watch_hosts(zone: Zone, on_change: Callable[[], None]) -> None:
-    """Keep the table of a zone like its file; a file that is not there has no names."""
+Stamp = tuple[int, int]
+
+
+def load_hosts(zone: Zone) -> Stamp | None:
+    """Make the table of a zone from its file and its lines; the file's stamp. One that is not there has no names."""
+    config = zone.block.hosts
+    if config is None or not config.path:
+        return None
+    found = read_stamp(Path(config.path))
+    lines = config.inline + tuple(read_text(Path(config.path)).splitlines() if found else ())
+    zone.hosts = parse_hosts(lines)
+    log.info("hosts path=%s names=%d", config.path, len(zone.hosts.addresses))
+    return found
+
+
+async def watch_hosts(zone: Zone, seen: Stamp | None, on_change: Callable[[], None]) -> None:
+    """Keep the table of a zone like its file. seen: the stamp that it was made from."""
     config = zone.block.hosts
     assert config is not None
-    seen: tuple[int, int] | None = None
-    while True:
-        found = read_stamp(Path(config.path))
-        if found != seen:
-            seen = found
-            lines = config.inline + tuple(read_text(Path(config.path)).splitlines() if found else ())
-            zone.hosts = parse_hosts(lines)
-            log.info("hosts path=%s names=%d", config.path, len(zone.hosts.addresses))
-            on_change()
-        if not config.reload_seconds:
-            return
+    while config.reload_seconds:
         await asyncio.sleep(config.reload_seconds)
+        if read_stamp(Path(config.path)) != seen:
+            seen = load_hosts(zone)
+            on_change()
 
 
-def read_stamp(path: Path) -> tuple[int, int] | None:
+def read_stamp(path: Path) -> Stamp | None:
     """What differs when a file has changed; None: it is not there."""
     try:
         found = path.stat()

@@ -62,6 +62,7 @@ class Draft:
     lifecycle: dict[str, Any] = field(default_factory=dict)
     """Fields of Lifecycle."""
     bind: tuple[str, ...] = ()
+    transferred: tuple[Name, ...] = ()
 
     def make_block(self, zone: Name) -> Block:
         """The block of one of its zones. Raises ValueError."""
@@ -85,6 +86,10 @@ def read_directives(directives: Sequence[Directive], zones: tuple[Name, ...], re
             raise directive.wrong(f"{directive.name}: {error.filename or ''}: {error.strerror}") from None
         except (ValueError, re.error) as error:
             raise directive.wrong(f"{directive.name}: {error}") from None
+    domain = draft.server.get("cluster_domain", "")
+    for directive in directives:
+        if directive.name == "transfer" and any(b".".join(zone).decode() != domain for zone in draft.transferred):
+            raise directive.wrong(f"transfer: {domain or 'no zone'} alone can be transferred from here")
     return draft
 
 
@@ -112,7 +117,7 @@ def _read_kubernetes(directive: Directive, draft: Draft) -> None:
                 options["namespaces"] = _some(each)
             case "namespace_labels" | "labels":
                 options[each.name] = " ".join(_some(each))
-            case "noendpoints" | "endpoint_pod_names" | "zonal":
+            case "noendpoints" | "endpoint_pod_names":
                 _none(each)
                 options["no_endpoints" if each.name == "noendpoints" else each.name] = True
             case "ignore":
@@ -121,16 +126,14 @@ def _read_kubernetes(directive: Directive, draft: Draft) -> None:
                 options["ignore_empty_service"] = True
             case "fallthrough":
                 options["fallthrough"] = read_zones(words) or ((),)
-            case "multicluster":
-                options["multicluster_zones"] = _multicluster(each, zones)
             case "kubeconfig":
-                options["kubeconfig"], options["context"] = (*_between(each, 1, 2), "")[:2]
-            case "endpoint":
-                options["endpoint"] = _one(each)
-            case "tls":
-                options["tls_paths"] = _between(each, 3, 3)
+                options["kubeconfig"] = _one(each)  # its current context
             case "apiserver_qps" | "apiserver_burst" | "apiserver_max_inflight":
                 float(_one(each))  # one watch per kind and no other request: there is nothing to limit
+            case "endpoint" | "tls":
+                raise each.wrong(f"{each.name}: not offered; the API server is a kubeconfig's, or that of the Pod")
+            case "multicluster" | "zonal":
+                raise each.wrong(f"{each.name}: not offered; the names are those of Services")
             case _:
                 raise each.wrong(f"unknown property '{each.name}'")
     server["kubernetes"] = KubernetesOptions(**options)
@@ -142,14 +145,6 @@ def _ttl(text: str) -> int:
     except ValueError:
         raise ValueError(f"ttl must be in range [0, 3600]: {text}") from None
     return ttl
-
-
-def _multicluster(each: Directive, zones: Sequence[Name]) -> tuple[Name, ...]:
-    found = read_zones(_some(each))
-    for zone, text in zip(found, each.arguments, strict=False):
-        if zone not in zones:
-            raise each.wrong(f"is not authoritative for the multicluster zone {text.rstrip('.')}.")
-    return found
 
 
 def _is_reverse(zone: Name) -> bool:
@@ -313,6 +308,22 @@ def _read_cache_property(each: Directive, options: dict[str, Any]) -> None:
             options["keeps_ttl"] = True
         case _:
             raise each.wrong(f"unknown property '{each.name}'")
+
+
+# -- transfer ----------------------------------------------------------------------------------------------------------
+
+
+def _read_transfer(directive: Directive, draft: Draft) -> None:
+    """Rule: spec "discovery" A1.12, A6 #25: the cluster's zone, and no other."""
+    draft.transferred = read_zones(directive.arguments)
+    peers: list[str] = []
+    for each in directive.body:
+        if each.name != "to":
+            raise each.wrong(f"unknown property '{each.name}'")
+        peers += _some(each)
+    if not peers:
+        raise directive.wrong("transfer: 'to' needed, with addresses or *")
+    draft.server["transfer_to"] = tuple(peers)
 
 
 # -- hosts, rewrite, autopath ------------------------------------------------------------------------------------------
@@ -545,6 +556,7 @@ _DIRECTIVES: Mapping[str, Callable[[Directive, Draft], None]] = {
     "ready": _read_ready,
     "reload": _read_reload,
     "rewrite": _read_rewrite,
+    "transfer": _read_transfer,
 }
 
 DIRECTIVES = tuple(sorted((*_DIRECTIVES, "import")))

@@ -5,10 +5,13 @@ The runtime outlives the agent: `read_inventory` tells a new agent what runs, wi
 
 from __future__ import annotations
 
+import socket
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Protocol
 
+from seaway.node.runtime.images.values import Image
 from seaway.node.state import ContainerRun, Sandbox
 from seaway.node.volumes import PlannedVolume
 
@@ -45,7 +48,10 @@ class Mount:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ContainerSpec:
-    """One run of a container. `files` replace files of its root: resolv.conf, hosts, hostname."""
+    """One run of a container. `files` replace files of its root: resolv.conf, hosts, hostname.
+
+    image: None for a program of the host under a name that is no image here.
+    """
 
     uid: str
     namespace: str
@@ -64,6 +70,11 @@ class ContainerSpec:
     files: tuple[tuple[str, str], ...] = ()
     termination_message_path: str = ""
     message_from_log: bool = False
+    image: Image | None = None
+    read_only_root: bool = False
+    stdin: bool = False
+    stdin_once: bool = False
+    tty: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +91,10 @@ class ExecResult:
 
     exit_code: int | None
     output: str = ""
+
+
+STREAMS = ("stdin", "stdout", "stderr")
+"""The names under which descriptors are handed over."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,6 +119,9 @@ class Runtime(Protocol):
     def watch_exits(self) -> AsyncIterator[ContainerRun]:
         """Every run as it ends, for as long as the runtime answers; raises RuntimeGone then."""
 
+    async def find_image(self, name: str) -> Image | None:
+        """What a container's image name stands for here. Raises ImageNameError."""
+
     async def create_sandbox(self, spec: SandboxSpec) -> Sandbox:
         """The Pod's namespaces, connected; kept if they exist."""
 
@@ -125,8 +143,27 @@ class Runtime(Protocol):
     async def exec(self, container_id: str, argv: tuple[str, ...], *, timeout_seconds: float) -> ExecResult:
         """Run a program in the namespaces and with the environment of a container."""
 
-    async def remove_container(self, container_id: str) -> None:
-        """Forget a run that has ended."""
+    async def exec_on(self, container_id: str, argv: tuple[str, ...], streams: Mapping[str, int]) -> int:
+        """Run a program on descriptors of ours, by STREAMS, and return its exit code when it has ended.
+
+        Or on `console`: a unix socket, which gets the master of a terminal. Descriptors stay the caller's.
+        Raises ContainerError when it could not begin.
+        """
+
+    async def attach(self, container_id: str, streams: Mapping[str, int]) -> bool:
+        """Join descriptors, by STREAMS, to the program of a container. True: it has a terminal."""
+
+    async def resize(self, container_id: str, rows: int, columns: int) -> None:
+        """The size of the terminal of a container's program."""
+
+    async def open_sockets(self, uid: str) -> tuple[socket.socket, socket.socket]:
+        """Unconnected TCP sockets in the Pod's network, IPv4 and IPv6: its loopback is theirs. The caller closes."""
+
+    def find_log(self, uid: str, name: str, attempt: int) -> Path:
+        """The log file of a run; whether it exists is not said."""
+
+    async def remove_container(self, run: ContainerRun) -> None:
+        """Forget a run that has ended, and its log."""
 
     async def close(self) -> None:
         """Leave; what runs goes on."""

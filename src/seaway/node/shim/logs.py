@@ -1,7 +1,7 @@
 """A container's log file: one line per line of output, cut into a second file at a size.
 
-Lines are `TIME stdout F TEXT` (P: the line goes on), the format that log readers of Kubernetes know. stdout and
-stderr share one pipe, so both are named stdout.
+Lines are `TIME STREAM F TEXT` (P: the line goes on), the format that log readers of Kubernetes know. Each stream has a
+line that it has begun; whole lines come in the order in which they were read. Rule: spec "node" §5.3.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ class LogFile:
     def __init__(self, path: str, *, max_bytes: int = MAX_BYTES) -> None:
         self.path = path
         self._max_bytes = max_bytes
-        self._rest = b""
+        self._rests: dict[bytes, bytes] = {}
         os.makedirs(os.path.dirname(path), mode=0o700, exist_ok=True)
         self._open()
 
@@ -28,15 +28,22 @@ class LogFile:
         self._handle = os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
         self._size = os.fstat(self._handle).st_size
 
-    def write(self, output: bytes) -> None:
-        """Take a piece of output; what is no whole line waits for the next piece."""
-        *lines, self._rest = (self._rest + output).split(b"\n")
+    def write(self, output: bytes, stream: bytes = b"stdout") -> None:
+        """Take a piece of a stream; what is no whole line waits for the next piece."""
+        *lines, rest = (self._rests.get(stream, b"") + output).split(b"\n")
         stamp = _make_stamp()
-        chunks = [stamp + b" stdout F " + line + b"\n" for line in lines]
-        while len(self._rest) > MAX_LINE_BYTES:
-            chunks.append(stamp + b" stdout P " + self._rest[:MAX_LINE_BYTES] + b"\n")
-            self._rest = self._rest[MAX_LINE_BYTES:]
+        chunks: list[bytes] = []
+        for line in lines:
+            line = _cut(line, stamp, stream, chunks)
+            chunks.append(b"%s %s F %s\n" % (stamp, stream, line))
+        self._rests[stream] = _cut(rest, stamp, stream, chunks)
         self._append(b"".join(chunks))
+
+    def end(self, stream: bytes) -> None:
+        """Write the line that the stream had begun."""
+        rest = self._rests.pop(stream, b"")
+        if rest:
+            self._append(b"%s %s F %s\n" % (_make_stamp(), stream, rest))
 
     def _append(self, text: bytes) -> None:
         if not text:
@@ -51,11 +58,18 @@ class LogFile:
             return  # a full disk must not stop the program
 
     def close(self) -> None:
-        """Write the line that was begun, and close."""
-        if self._rest:
-            self._append(_make_stamp() + b" stdout F " + self._rest + b"\n")
-            self._rest = b""
+        """Write the lines that were begun, and close."""
+        for stream in tuple(self._rests):
+            self.end(stream)
         os.close(self._handle)
+
+
+def _cut(line: bytes, stamp: bytes, stream: bytes, chunks: list[bytes]) -> bytes:
+    """Parts of a line that is too long go to the chunks; what is left of it is returned."""
+    while len(line) > MAX_LINE_BYTES:
+        chunks.append(b"%s %s P %s\n" % (stamp, stream, line[:MAX_LINE_BYTES]))
+        line = line[MAX_LINE_BYTES:]
+    return line
 
 
 def _make_stamp() -> bytes:

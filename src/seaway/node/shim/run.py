@@ -1,7 +1,9 @@
 """The shim's loop: requests on a unix socket, output of containers, ends of processes.
 
 One connection, one request, as a line of JSON; the answer is a line of JSON, and only `watch` goes on with more.
-Requests: sandbox, start, signal, kill, exec, forget, drop_sandbox, list, watch, stop. Answers have `error`, or not.
+Requests: sandbox, start, signal, exec, attach, resize, forget, drop_sandbox, list, watch, stop. Answers have `error`,
+or not. Descriptors come beside a request (SCM_RIGHTS): the streams of a program, as `streams` names them in order, or
+for a program with a terminal one socket, to which the terminal's master is sent.
 """
 
 from __future__ import annotations
@@ -10,78 +12,26 @@ import contextlib
 import gc
 import json
 import os
-import selectors
 import signal
 import socket
 import struct
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 from seaway.node.shim import kernel, spawn
 from seaway.node.shim.logs import LogFile
+from seaway.node.shim.loop import Loop
+from seaway.node.shim.records import Connection, Json, Program, SandboxRecord
+from seaway.node.shim.stdio import Streams
 
 SOCKET = "shim.sock"
 MAX_REQUEST_BYTES = 8 * 1024 * 1024
-MAX_EXEC_OUTPUT_BYTES = 10 * 1024
-"""What a probe's message may hold. Rule: spec "node" §2.8."""
-
-Json = dict[str, Any]
-
-
-@dataclass(slots=True, eq=False)
-class Connection:
-    """A client; `buffer` is what it has sent of its request."""
-
-    socket: socket.socket
-    buffer: bytes = b""
-    is_watching: bool = False
-
-    def send(self, message: Json) -> None:
-        """A client that does not read what it asked for is left behind."""
-        with contextlib.suppress(OSError):
-            self.socket.sendall(json.dumps(message).encode() + b"\n")
-
-
-@dataclass(slots=True)
-class SandboxRecord:
-    """A Pod's namespaces. `labels` are the agent's."""
-
-    uid: str
-    namespaces: spawn.Namespaces
-    labels: Json
-
-
-@dataclass(slots=True)
-class Program:
-    """A container's init, or a program executed in a container (`exec_for` is who waits for it)."""
-
-    id: str
-    labels: Json
-    spec: Json
-    pid: int = 0
-    started_at: float = 0.0
-    finished_at: float | None = None
-    exit_code: int = 0
-    error: str = ""
-    report: bytes = b""
-    asker: Connection | None = None
-    is_exec: bool = False
-    log: LogFile | None = None
-    output: bytes = b""
-    output_open: bool = True
-    report_open: bool = True
-    deadline: float | None = None
-    timed_out: bool = False
-
-    def describe(self) -> Json:
-        """As clients see it."""
-        return {
-            "id": self.id, "labels": self.labels, "pid": self.pid, "started_at": self.started_at,
-            "finished_at": self.finished_at, "exit_code": self.exit_code, "error": self.error,
-        }  # fmt: skip
+PROTOCOL = 2
+"""Of requests and answers: a newer agent may find an older shim, whose Pods it must not end."""
+MAX_HANDLES = 3
+STREAMS = ("stdin", "stdout", "stderr")
 
 
 @dataclass(slots=True)
@@ -89,7 +39,7 @@ class Shim:
     """All that is held."""
 
     directory: str
-    selector: selectors.BaseSelector = field(default_factory=selectors.DefaultSelector)
+    loop: Loop = field(default_factory=Loop)
     sandboxes: dict[str, SandboxRecord] = field(default_factory=dict)
     containers: dict[str, Program] = field(default_factory=dict)
     programs: dict[int, Program] = field(default_factory=dict)
@@ -106,13 +56,10 @@ class Shim:
         signal.set_wakeup_fd(wake_w, warn_on_full_buffer=False)
         signal.signal(signal.SIGCHLD, lambda number, frame: None)
         self.lifeline = os.pipe2(os.O_CLOEXEC)
-        self._register(listener, lambda: self._accept(listener))
-        self._register(wake_r, lambda: self._reap(wake_r))
+        self.loop.on_readable(listener, lambda: self._accept(listener))
+        self.loop.on_readable(wake_r, lambda: self._reap(wake_r))
         while not self.is_stopping:
-            for key, _ in self.selector.select(self._next_timeout()):
-                if self._is_registered(key.fileobj):
-                    key.data()
-            self._kill_late()
+            self.loop.turn(None)
         for program in self.containers.values():
             if program.finished_at is None and program.pid:
                 os.kill(program.pid, signal.SIGKILL)
@@ -122,16 +69,6 @@ class Shim:
             except ChildProcessError:
                 return
 
-    def _is_registered(self, source: Any) -> bool:
-        """An earlier callback of the same round may have closed it."""
-        try:
-            return bool(self.selector.get_key(source))
-        except (KeyError, ValueError):
-            return False
-
-    def _register(self, source: Any, callback: Callable[[], None]) -> None:
-        self.selector.register(source, selectors.EVENT_READ, callback)
-
     def _accept(self, listener: socket.socket) -> None:
         peer, _ = listener.accept()
         _, user, _ = struct.unpack("3i", peer.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))
@@ -140,25 +77,34 @@ class Shim:
             return
         peer.settimeout(5.0)
         connection = Connection(peer)
-        self._register(peer, lambda: self._read_request(connection))
+        self.loop.on_readable(peer, lambda: self._read_request(connection))
 
     def _read_request(self, connection: Connection) -> None:
         try:
-            piece = connection.socket.recv(1 << 16)
+            piece, handles, _, _ = socket.recv_fds(connection.socket, 1 << 16, MAX_HANDLES)
         except OSError:
-            piece = b""
+            piece, handles = b"", []
+        for handle in handles:
+            os.set_inheritable(handle, False)
+        connection.handles += handles
         connection.buffer += piece
-        if not piece or len(connection.buffer) > MAX_REQUEST_BYTES:
+        if not piece or len(connection.buffer) > MAX_REQUEST_BYTES or len(connection.handles) > MAX_HANDLES:
             self._drop(connection)
         elif connection.buffer.endswith(b"\n"):
             line, connection.buffer = connection.buffer, b""
             self._answer(connection, line)
 
     def _drop(self, connection: Connection) -> None:
-        self.selector.unregister(connection.socket)
+        self.loop.forget(connection.socket)
         connection.socket.close()
+        connection.is_closed = True
+        for handle in connection.handles:
+            os.close(handle)
         if connection in self.watchers:
             self.watchers.remove(connection)
+        for program in self.programs.values():
+            if program.asker is connection and program.ends_with_asker:
+                os.kill(program.pid, signal.SIGKILL)
 
     def _answer(self, connection: Connection, line: bytes) -> None:
         try:
@@ -192,42 +138,104 @@ class Shim:
     def answer_start(self, connection: Connection, request: Json) -> Json | None:
         """Begin a container; answered when its program runs, or could not."""
         spec = request["spec"]
-        program = Program(request["id"], request["labels"], spec, asker=connection, log=LogFile(request["log"]))
         namespaces = self.sandboxes[request["uid"]].namespaces
-        report, output = self._open_pipes(program)
+        streams = Streams(LogFile(request["log"]))
+        program = Program(request["id"], request["labels"], spec, asker=connection, streams=streams)
+        stdio = self._open_streams(streams, request)
+        report = self._open_report(program)
         self.doors.add(
             spawn.spawn_container(
                 spec,
                 namespaces,
-                output=output,
+                stdio=stdio,
                 report=report,
                 lifeline=self.lifeline[0],
                 last_capability=self.last_capability,
             )
         )
         os.close(report)
-        os.close(output)
+        stdio.close()
         program.started_at = time.time()
         self.containers[program.id] = program
         return None
 
+    def _open_streams(self, streams: Streams, request: Json) -> spawn.Stdio:
+        """The program's ends; ours are the streams'."""
+        reads = bool(request.get("stdin"))
+        if request.get("tty"):
+            ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
+            self.loop.on_readable(ours, lambda: self._take_terminal(streams, ours, reads=reads))
+            return spawn.Stdio(console=theirs.detach())
+        stdin = -1
+        if reads:
+            stdin, into = os.pipe2(os.O_CLOEXEC)
+            streams.take_input(self.loop, into, ends_with_first=bool(request.get("stdin_once")))
+        ends = []
+        for name in STREAMS[1:]:
+            out, theirs_end = os.pipe2(os.O_CLOEXEC)
+            streams.take_output(self.loop, name, out)
+            ends.append(theirs_end)
+        return spawn.Stdio(stdin, *ends)
+
+    def _take_terminal(self, streams: Streams, ours: socket.socket, *, reads: bool) -> None:
+        self.loop.forget(ours)
+        with ours:
+            try:
+                _, handles, _, _ = socket.recv_fds(ours, 1, 1)
+            except OSError:
+                handles = []
+        for master in handles:
+            os.set_inheritable(master, False)
+            streams.take_terminal(self.loop, master, reads=reads)
+
     def answer_exec(self, connection: Connection, request: Json) -> Json | None:
-        """Run a program in a container; answered when it ends or its time is over."""
-        container = self.containers[request["id"]]
-        if container.finished_at is not None or not container.pid:
+        """Run a program in a container, on the streams that came along; answered when it ends."""
+        container = self._find_running(request["id"])
+        if container is None:
             return {"error": "the container does not run"}
-        spec = {**container.spec, "argv": request["argv"]}
-        program = Program("", {}, spec, asker=connection, is_exec=True)
-        program.deadline = time.monotonic() + request["timeout_seconds"]
-        report, output = self._open_pipes(program)
+        stdio = self._make_stdio(connection, request)
+        environment = container.spec["environment"]
+        if stdio.console >= 0:
+            environment = {"TERM": "xterm", **environment}
+        spec = {**container.spec, "argv": request["argv"], "environment": environment}
+        program = Program("", {}, spec, asker=connection, is_exec=True, ends_with_asker=request["ends_with_asker"])
+        report = self._open_report(program)
         self.doors.add(
             spawn.spawn_in_container(
-                spec, container.pid, output=output, report=report, last_capability=self.last_capability
+                spec, container.pid, stdio=stdio, report=report, last_capability=self.last_capability
             )
         )
         os.close(report)
-        os.close(output)
+        stdio.close()
         return None
+
+    def _make_stdio(self, connection: Connection, request: Json) -> spawn.Stdio:
+        """Of the descriptors that came along. Raises ValueError."""
+        if request.get("tty"):
+            return spawn.Stdio(console=connection.take_handles(1)[0])
+        names = _check_names(request["streams"])
+        return spawn.Stdio(**dict(zip(names, connection.take_handles(len(names)), strict=True)))
+
+    def _find_running(self, id: str) -> Program | None:
+        program = self.containers.get(id)
+        return program if program is not None and program.finished_at is None and program.pid else None
+
+    def answer_attach(self, connection: Connection, request: Json) -> Json:
+        """Join the descriptors that came along to the streams of a container's program."""
+        container = self._find_running(request["id"])
+        if container is None or container.streams is None:
+            return {"error": "the container does not run"}
+        names = _check_names(request["streams"])
+        for name, handle in zip(names, connection.take_handles(len(names)), strict=True):
+            container.streams.attach(name, handle)
+        return {"tty": container.streams.has_terminal}
+
+    def answer_resize(self, connection: Connection, request: Json) -> Json:
+        """The size of the terminal of a container's program."""
+        container = self._find_running(request["id"])
+        if container is not None and container.streams is not None:
+            container.streams.resize(request["rows"], request["columns"])
+        return {}
 
     def answer_signal(self, connection: Connection, request: Json) -> Json:
         program = self.containers.get(request["id"])
@@ -246,6 +254,7 @@ class Shim:
     def answer_list(self, connection: Connection, request: Json) -> Json:
         return {
             "pid": os.getpid(),
+            "protocol": PROTOCOL,
             "sandboxes": [{"uid": s.uid, "labels": s.labels, "net": s.namespaces.net} for s in self.sandboxes.values()],
             "containers": [p.describe() for p in self.containers.values() if not p.report_open],
         }
@@ -260,12 +269,10 @@ class Shim:
         self.is_stopping = True
         return {}
 
-    def _open_pipes(self, program: Program) -> tuple[int, int]:
+    def _open_report(self, program: Program) -> int:
         report_r, report_w = os.pipe2(os.O_CLOEXEC)
-        output_r, output_w = os.pipe2(os.O_CLOEXEC)
-        self._register(report_r, lambda: self._read_report(program, report_r))
-        self._register(output_r, lambda: self._read_output(program, output_r))
-        return report_w, output_w
+        self.loop.on_readable(report_r, lambda: self._read_report(program, report_r))
+        return report_w
 
     def _read_report(self, program: Program, handle: int) -> None:
         piece = os.read(handle, 1 << 16)
@@ -277,9 +284,12 @@ class Shim:
                 self.programs[program.pid] = program
                 if program.pid in self.early:
                     self._end(program, self.early.pop(program.pid))
+                elif program.ends_with_asker and program.asker is not None and program.asker.is_closed:
+                    os.kill(program.pid, signal.SIGKILL)
         if piece:
             return
-        self._close(handle)
+        self.loop.forget(handle)
+        os.close(handle)
         program.report_open = False
         messages = [json.loads(line) for line in program.report.splitlines()]
         program.error = next((m["error"] for m in messages if "error" in m), "")
@@ -287,6 +297,8 @@ class Shim:
             program.error = "the container ended before it began"
         if program.error and not program.pid:
             program.finished_at, program.exit_code = time.time(), spawn.START_ERROR_CODE
+            if program.streams is not None:
+                program.streams.end_input()
         if program.is_exec:
             self._answer_exec(program)
         elif program.asker is not None:
@@ -294,25 +306,6 @@ class Shim:
             program.asker = None
             if program.finished_at is not None:
                 self._tell_end(program)
-
-    def _read_output(self, program: Program, handle: int) -> None:
-        piece = os.read(handle, 1 << 16)
-        if program.log is not None:
-            program.log.write(piece)
-        elif len(program.output) < MAX_EXEC_OUTPUT_BYTES:
-            program.output += piece[: MAX_EXEC_OUTPUT_BYTES - len(program.output)]
-        if piece:
-            return
-        self._close(handle)
-        program.output_open = False
-        if program.log is not None:
-            program.log.close()
-        if program.is_exec:
-            self._answer_exec(program)
-
-    def _close(self, handle: int) -> None:
-        self.selector.unregister(handle)
-        os.close(handle)
 
     def _reap(self, wake: int) -> None:
         with contextlib.suppress(BlockingIOError):
@@ -336,6 +329,8 @@ class Shim:
     def _end(self, program: Program, code: int) -> None:
         self.programs.pop(program.pid, None)
         program.finished_at, program.exit_code = time.time(), code
+        if program.streams is not None:
+            program.streams.end_input()
         if program.is_exec:
             self._answer_exec(program)
         elif not program.report_open:
@@ -346,25 +341,18 @@ class Shim:
             watcher.send(program.describe())
 
     def _answer_exec(self, program: Program) -> None:
-        """When the program has ended, or was killed: a child that keeps its output open is not waited for."""
-        if program.asker is None or program.report_open:
+        """When the program has ended: a child that keeps its output open is not waited for."""
+        if program.asker is None or program.report_open or program.finished_at is None:
             return
-        if program.finished_at is None and not program.timed_out:
-            return
-        answer: Json = {"output": program.output.decode(errors="replace"), "timed_out": program.timed_out}
-        program.asker.send(answer | {"exit_code": program.exit_code, "error": program.error})
+        program.asker.send({"exit_code": program.exit_code, "error": program.error})
         program.asker = None
 
-    def _next_timeout(self) -> float | None:
-        deadlines = [p.deadline for p in self.programs.values() if p.deadline is not None]
-        return max(0.0, min(deadlines) - time.monotonic()) if deadlines else None
 
-    def _kill_late(self) -> None:
-        now = time.monotonic()
-        for program in list(self.programs.values()):
-            if program.deadline is not None and program.deadline <= now:
-                program.deadline, program.timed_out = None, True
-                os.kill(program.pid, signal.SIGKILL)
+def _check_names(names: Sequence[str]) -> list[str]:
+    """Raises ValueError for what is no stream."""
+    if not set(names) <= set(STREAMS):
+        raise ValueError(f"streams {names} found, of {STREAMS} expected")
+    return list(names)
 
 
 def main(directory: str, ready: int) -> None:

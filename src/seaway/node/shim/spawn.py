@@ -17,6 +17,7 @@ import select
 import signal
 import socket
 import struct
+import termios
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NoReturn
@@ -34,6 +35,29 @@ LARGE_STACK_BYTES = 4 * MAX_ARGUMENT_BYTES
 RAISE_STACK_FROM_BYTES = 1 << 20
 """Below this the usual limit does, and programs keep it: threads take it for the size of their stacks."""
 _SIOCGIFFLAGS, _SIOCSIFFLAGS, _IFF_UP = 0x8913, 0x8914, 1
+_TIOCSPTLCK, _TIOCGPTPEER = 0x40045431, 0x5441
+
+
+@dataclass(frozen=True, slots=True)
+class Stdio:
+    """The program's ends of its streams; -1: none, which is /dev/null.
+
+    console: a unix socket over which the master of a terminal is sent; the terminal is all three streams then.
+    """
+
+    stdin: int = -1
+    stdout: int = -1
+    stderr: int = -1
+    console: int = -1
+
+    def handles(self) -> set[int]:
+        """What is open."""
+        return {handle for handle in (self.stdin, self.stdout, self.stderr, self.console) if handle >= 0}
+
+    def close(self) -> None:
+        """In the shim, when the program has them."""
+        for handle in self.handles():
+            os.close(handle)
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,7 +131,7 @@ def _raise_loopback() -> None:
 
 
 def spawn_container(
-    spec: Mapping[str, Any], namespaces: Namespaces, *, output: int, report: int, lifeline: int, last_capability: int
+    spec: Mapping[str, Any], namespaces: Namespaces, *, stdio: Stdio, report: int, lifeline: int, last_capability: int
 ) -> int:
     """Begin a container and return the door's pid.
 
@@ -127,17 +151,17 @@ def spawn_container(
             _write(report, {"pid": init})
             os._exit(0)
         stage = "root"
-        _redirect(output)
         os.umask(0o022)
         rootfs.build_root(spec["steps"])
         stage = "program"
         kernel.forbid_inspection()
-        _close_all_but({report, lifeline})
+        _close_all_but({report, lifeline} | stdio.handles())
         program = os.fork()
         if program == 0:
             os.close(lifeline)
-            _execute(spec, report, last_capability)
+            _execute(spec, stdio, report, last_capability)
         os.close(report)
+        stdio.close()
         _be_init(program, lifeline)
     except BaseException as error:
         _write(report, {"error": f"{stage}: {error}"})
@@ -145,7 +169,7 @@ def spawn_container(
         os._exit(START_ERROR_CODE)
 
 
-def spawn_in_container(spec: Mapping[str, Any], init: int, *, output: int, report: int, last_capability: int) -> int:
+def spawn_in_container(spec: Mapping[str, Any], init: int, *, stdio: Stdio, report: int, last_capability: int) -> int:
     """Begin a program in the namespaces of a container whose init is `init`; reported as by `spawn_container`."""
     door = os.fork()
     if door:
@@ -163,10 +187,9 @@ def spawn_in_container(spec: Mapping[str, Any], init: int, *, output: int, repor
         if program:
             _write(report, {"pid": program})
             os._exit(0)
-        _redirect(output)
         os.umask(0o022)
-        _close_all_but({report})
-        _execute(spec, report, last_capability)
+        _close_all_but({report} | stdio.handles())
+        _execute(spec, stdio, report, last_capability)
     except BaseException as error:
         _write(report, {"error": str(error)})
     finally:
@@ -199,9 +222,10 @@ def _make_room(size: int) -> None:
         resource.setrlimit(resource.RLIMIT_STACK, (wanted, hard))
 
 
-def _execute(spec: Mapping[str, Any], report: int, last_capability: int) -> NoReturn:
+def _execute(spec: Mapping[str, Any], stdio: Stdio, report: int, last_capability: int) -> NoReturn:
     try:
         os.setsid()
+        _take_streams(stdio, spec["user"])
         for number in (*PASSED_SIGNALS, signal.SIGCHLD, signal.SIGPIPE):
             signal.signal(number, signal.SIG_DFL)
         signal.pthread_sigmask(signal.SIG_SETMASK, ())
@@ -264,10 +288,32 @@ def decode_status(status: int) -> int:
     return 128 + os.WTERMSIG(status) if os.WIFSIGNALED(status) else os.WEXITSTATUS(status)
 
 
-def _redirect(output: int) -> None:
-    null = os.open(os.devnull, os.O_RDONLY)
-    for target, source in ((0, null), (1, output), (2, output)):
-        os.dup2(source, target)
+def _take_streams(stdio: Stdio, user: int) -> None:
+    """The streams as 0, 1 and 2, the report beside them. They never are 0, 1 or 2 before: the shim has those."""
+    if stdio.console >= 0:
+        _take_terminal(stdio.console, user)
+        return
+    null = os.open(os.devnull, os.O_RDWR)
+    for target, handle in enumerate((stdio.stdin, stdio.stdout, stdio.stderr)):
+        os.dup2(handle if handle >= 0 else null, target)
+    for handle in {null} | stdio.handles():
+        os.close(handle)
+
+
+def _take_terminal(console: int, user: int) -> None:
+    """A terminal of the container's own, controlling this session. Rule: ioctl_tty(2)."""
+    master = os.open("/dev/ptmx", os.O_RDWR | os.O_NOCTTY | os.O_CLOEXEC)
+    fcntl.ioctl(master, _TIOCSPTLCK, struct.pack("i", 0))
+    slave = fcntl.ioctl(master, _TIOCGPTPEER, os.O_RDWR | os.O_NOCTTY)
+    os.fchown(slave, user, -1)
+    with socket.socket(fileno=console) as peer:
+        socket.send_fds(peer, [b"t"], [master])
+    os.close(master)
+    fcntl.ioctl(slave, termios.TIOCSCTTY, 0)
+    for target in (0, 1, 2):
+        os.dup2(slave, target)
+    if slave > 2:
+        os.close(slave)
 
 
 def _close_all_but(keep: set[int]) -> None:

@@ -6,9 +6,10 @@ import asyncio
 import contextlib
 import json
 import os
+import socket
 import subprocess
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -32,11 +33,17 @@ class ShimClient:
     def __init__(self, directory: Path) -> None:
         self.directory = directory
 
-    async def ask(self, request: str, **fields: Any) -> Json:
-        """The answer. Raises RuntimeGone when nobody answers, ContainerError when the shim refuses."""
+    async def ask(self, request: str, *, handles: Sequence[int] = (), **fields: Any) -> Json:
+        """The answer. handles: descriptors that go along; they stay the caller's.
+
+        Raises RuntimeGone when nobody answers, ContainerError when the shim refuses.
+        """
         reader, writer = await self._open()
         try:
-            writer.write(json.dumps({"ask": request, **fields}).encode() + b"\n")
+            line = json.dumps({"ask": request, **fields}).encode() + b"\n"
+            if handles:
+                line = line[_send_handles(writer, line, handles) :]
+            writer.write(line)
             await writer.drain()
             line = await reader.readline()
         except OSError as error:
@@ -102,3 +109,9 @@ class ShimClient:
             os.close(ready_r)
             if ready_w >= 0:
                 os.close(ready_w)
+
+
+def _send_handles(writer: asyncio.StreamWriter, line: bytes, handles: Sequence[int]) -> int:
+    """How much of the line went with them. The transport's own socket cannot send descriptors, a copy of it can."""
+    with socket.socket(fileno=os.dup(writer.get_extra_info("socket").fileno())) as copy:
+        return socket.send_fds(copy, [line], handles)

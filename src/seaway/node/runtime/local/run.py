@@ -11,16 +11,18 @@ import pwd
 import secrets
 import shutil
 import signal
+import socket
 import sys
-from collections.abc import AsyncIterator, Callable, Collection
+from collections.abc import AsyncIterator, Callable, Collection, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, TypeVar
 
+from seaway.net.kernel import CLONE_NEWNET, setns
 from seaway.node.network import plan as network_plan
-from seaway.node.runtime import files
+from seaway.node.runtime import files, pipes
 from seaway.node.runtime.contract import (
     ContainerError,
     ContainerSpec,
@@ -30,6 +32,9 @@ from seaway.node.runtime.contract import (
     SandboxSpec,
     Stop,
 )
+from seaway.node.runtime.images.store import ImageStore
+from seaway.node.runtime.images.unpack import remove_root
+from seaway.node.runtime.images.values import Image
 from seaway.node.runtime.local import rootfs
 from seaway.node.runtime.local.client import Json, ShimClient
 from seaway.node.state import ContainerRun, Sandbox
@@ -42,10 +47,16 @@ log = logging.getLogger(__name__)
 DEFAULT_USER = 65534
 """`nobody`: owns nothing on the host."""
 START_ERROR_CODE = 128
+MAX_EXEC_OUTPUT_BYTES = 10 * 1024
+"""What a probe's message may hold. Rule: spec "node" §2.8."""
 MAX_MESSAGE_BYTES = 4096
 MAX_LOG_MESSAGE_BYTES, MAX_LOG_MESSAGE_LINES = 2048, 80
 _POD_SYSCTLS = {"net/ipv4/ip_unprivileged_port_start": "0"}
 """A program that is not root may bind port 80. Rule: spec "node" §4.2."""
+
+
+class StartError(ContainerError):
+    """A program could not be begun in a container; the text is the kernel's, with the program's name."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,6 +77,7 @@ class LocalRuntime:
     def __init__(self, config: LocalConfig) -> None:
         self._config = config
         self._shim = ShimClient(config.state_dir)
+        self._images = ImageStore(config.data_dir / "images")
         self._pools = network_plan.parse_pools(config.pod_cidrs)
         self._volumes: dict[str, dict[str, Path]] = {}
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="network")
@@ -143,6 +155,10 @@ class LocalRuntime:
             yield self._make_run(ended)
         raise RuntimeGone("shim: ended")
 
+    async def find_image(self, name: str) -> Image | None:
+        """What the name stands for on this host now."""
+        return self._images.find(name)
+
     async def create_sandbox(self, spec: SandboxSpec) -> Sandbox:
         """Namespaces first, then the address (durable before use), then the link."""
         from seaway.node.network import kernel
@@ -208,21 +224,31 @@ class LocalRuntime:
 
     async def start_container(self, spec: ContainerSpec) -> ContainerRun:
         """Write the files, make the plan, and have the shim begin. Raises ContainerError for a spec it refuses."""
+        image = spec.image if spec.image is not None and spec.image.has_root else None
         user = spec.user if spec.user is not None else (0 if self._config.sandboxed else DEFAULT_USER)
         capabilities = rootfs.choose_capabilities(
             is_root=user == 0 and (spec.user is not None or not self._config.sandboxed),
             add=spec.add_capabilities,
             drop=spec.drop_capabilities,
+            owns_files=image is not None,
         )
         if isinstance(capabilities, str):
             raise ContainerError(capabilities)
         python_bin = f"{sys.base_prefix}/bin"
-        steps = rootfs.plan_root(self._host, files=self._write_files(spec), volumes=self._find_bindings(spec))
-        log = str(self._config.state_dir / "logs" / spec.uid / spec.name / f"{spec.attempt}.log")
+        etc, volumes = self._write_files(spec), self._find_bindings(spec)
+        if image is None:
+            steps = rootfs.plan_root(self._host, files=etc, volumes=volumes)
+        else:
+            steps = rootfs.plan_image_root(self._make_overlay(spec, image), files=etc, volumes=volumes)
+        if spec.read_only_root:
+            steps = (*steps, {"step": "seal"})
+        log = str(self.find_log(spec.uid, spec.name, spec.attempt))
         answer = await self._shim.ask(
             "start", id=secrets.token_hex(32), uid=spec.uid, log=log,
+            stdin=spec.stdin, stdin_once=spec.stdin_once, tty=spec.tty,
             labels={"uid": spec.uid, "namespace": spec.namespace, "pod": spec.pod, "name": spec.name,
                     "attempt": spec.attempt, "message_file": str(self._message_file(spec)),
+                    "image_id": image.id if image is not None else "",
                     "message_log": log if spec.message_from_log else ""},
             spec={
                 "steps": steps, "argv": spec.argv, "working_dir": spec.working_dir,
@@ -232,6 +258,26 @@ class LocalRuntime:
             },
         )  # fmt: skip
         return self._make_run(answer)
+
+    def _make_overlay(self, spec: ContainerSpec, image: Image) -> rootfs.Overlay:
+        """A fresh layer above the image for this run. Raises ContainerError."""
+        layer = self._layer_of(spec.uid, spec.name, spec.attempt)
+        upper, work = layer / "upper", layer / "work"
+        try:
+            for directory in (upper, work):
+                directory.mkdir(parents=True, exist_ok=True)
+            upper.chmod(0o755)
+        except OSError as error:
+            raise ContainerError(f"container {spec.name}: {error}") from error
+        lower = self._images.root_of(image)
+        if not lower.is_dir():
+            raise ContainerError(f"image {image.id}: its files are gone; import it again")
+        if any(character in f"{lower}{layer}" for character in ",:\\"):
+            raise ContainerError(f"{layer}: a comma, colon or backslash in the data directory's path; choose another")
+        return rootfs.Overlay(str(lower), str(upper), str(work), self._config.sandboxed)
+
+    def _layer_of(self, uid: str, name: str, attempt: int) -> Path:
+        return self._pod_dir(uid) / "containers" / name / f"{attempt}.layer"
 
     def _message_file(self, spec: ContainerSpec) -> Path:
         return self._pod_dir(spec.uid) / "containers" / spec.name / f"{spec.attempt}.message"
@@ -269,15 +315,76 @@ class LocalRuntime:
         await self._shim.ask("signal", id=stop.container_id, signal=int(number))
 
     async def exec(self, container_id: str, argv: tuple[str, ...], *, timeout_seconds: float) -> ExecResult:
-        """Run a program in the container."""
-        answer = await self._shim.ask("exec", id=container_id, argv=argv, timeout_seconds=timeout_seconds)
-        if answer["error"]:
-            return ExecResult(START_ERROR_CODE, answer["error"])
-        return ExecResult(None if answer["timed_out"] else answer["exit_code"], answer["output"])
+        """Run a program in the container; it is killed when its time is over, or when nobody waits any more."""
+        output = bytearray()
 
-    async def remove_container(self, container_id: str) -> None:
-        """Forget an ended run."""
-        await self._shim.ask("forget", id=container_id)
+        async def keep(piece: bytes) -> None:
+            output.extend(piece[: MAX_EXEC_OUTPUT_BYTES - len(output)])
+
+        ended = asyncio.Event()
+        with pipes.open_pipe() as (reading, writing):
+            copying = asyncio.ensure_future(pipes.pump(reading, keep, ended))
+            try:
+                streams = {"stdout": writing, "stderr": writing}
+                async with asyncio.timeout(timeout_seconds):
+                    code: int | None = await self._exec(container_id, argv, streams, ends_with_asker=True)
+            except TimeoutError:
+                code = None
+            except StartError as error:
+                return ExecResult(START_ERROR_CODE, str(error))
+            finally:
+                ended.set()
+                await copying
+        return ExecResult(code, output.decode(errors="replace"))
+
+    async def exec_on(self, container_id: str, argv: tuple[str, ...], streams: Mapping[str, int]) -> int:
+        """Run a program on our descriptors, or on a terminal of its own."""
+        return await self._exec(container_id, argv, streams, ends_with_asker=False)
+
+    async def _exec(
+        self, container_id: str, argv: tuple[str, ...], streams: Mapping[str, int], *, ends_with_asker: bool
+    ) -> int:
+        answer = await self._shim.ask(
+            "exec", id=container_id, argv=argv, ends_with_asker=ends_with_asker,
+            tty="console" in streams, streams=list(streams), handles=list(streams.values()),
+        )  # fmt: skip
+        if answer["error"]:
+            raise StartError(answer["error"])
+        code: int = answer["exit_code"]
+        return code
+
+    async def attach(self, container_id: str, streams: Mapping[str, int]) -> bool:
+        """Join descriptors to the program of a container."""
+        answer = await self._shim.ask(
+            "attach", id=container_id, streams=list(streams), handles=list(streams.values())
+        )  # fmt: skip
+        return bool(answer["tty"])
+
+    async def resize(self, container_id: str, rows: int, columns: int) -> None:
+        """The size of a terminal."""
+        await self._shim.ask("resize", id=container_id, rows=rows, columns=columns)
+
+    async def open_sockets(self, uid: str) -> tuple[socket.socket, socket.socket]:
+        """TCP sockets in the Pod's network. A thread of their own enters it, and ends there."""
+        answer = await self._shim.ask("list")
+        handle = next((s["net"] for s in answer["sandboxes"] if s["uid"] == uid), -1)
+        if handle == -1:
+            raise ContainerError("the pod has no sandbox")
+        path = None if handle is None else f"/proc/{answer['pid']}/fd/{handle}"
+        with ThreadPoolExecutor(1, thread_name_prefix="inside") as thread:
+            return await asyncio.get_running_loop().run_in_executor(thread, open_sockets_inside, path)
+
+    def find_log(self, uid: str, name: str, attempt: int) -> Path:
+        """The log file of a run."""
+        return self._config.state_dir / "logs" / uid / name / f"{attempt}.log"
+
+    async def remove_container(self, run: ContainerRun) -> None:
+        """Forget an ended run, and its log."""
+        await self._shim.ask("forget", id=run.container_id)
+        log_file = self.find_log(run.uid, run.name, run.attempt)
+        await asyncio.to_thread(remove_root, self._layer_of(run.uid, run.name, run.attempt))
+        for path in (log_file, log_file.with_name(f"{log_file.name}.1")):
+            path.unlink(missing_ok=True)
 
     async def end(self) -> None:
         """Kill every Pod and the shim."""
@@ -300,9 +407,28 @@ class LocalRuntime:
             started_at=datetime.fromtimestamp(described["started_at"], UTC),
             finished_at=None if ended is None else datetime.fromtimestamp(ended, UTC),
             exit_code=described["exit_code"],
+            image_id=labels.get("image_id", ""),
             reason="StartError" if error and ended is not None else "",
             message=error or ("" if ended is None else _read_message(labels, described["exit_code"])),
         )
+
+
+def open_sockets_inside(path: str | None) -> tuple[socket.socket, socket.socket]:
+    """Sockets of the network namespace at the path, None for this one. The calling thread stays in it."""
+    if path is not None:
+        handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            setns(handle, CLONE_NEWNET)
+        finally:
+            os.close(handle)
+    first = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+    try:
+        second = socket.socket(socket.AF_INET6, socket.SOCK_STREAM)
+    except OSError:
+        second = first.dup()  # a host without IPv6
+    for each in (first, second):
+        each.setblocking(False)
+    return first, second
 
 
 def _read_message(labels: Json, exit_code: int) -> str:

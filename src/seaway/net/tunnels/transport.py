@@ -3,14 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Any, cast
+from collections.abc import Sequence
+from typing import Any, Protocol, cast
 
 from aiohttp import web
-
-from seaway.api.machinery.http import Response
-
-if TYPE_CHECKING:
-    from seaway.apiserver.serving.connection import Connection
 
 _PIECE_BYTES = 64 << 10
 
@@ -25,12 +21,23 @@ class Taken(web.StreamResponse):
         return None
 
 
-class TunnelPeer:
-    """`Bytes` over the connection of a request."""
+class LeavesHttp(Protocol):
+    """A connection of aiohttp's that can be taken from it."""
 
-    def __init__(self, connection: Connection, response: Response) -> None:
+    transport: asyncio.Transport | None
+
+    def leave_http(self, parser: Any) -> None:
+        """What comes from now on is the parser's, also what has come behind the request."""
+
+    async def _drain_helper(self) -> None: ...
+
+
+class TunnelPeer:
+    """The bytes both ways over the connection of a request. headers: of the 101."""
+
+    def __init__(self, connection: LeavesHttp, headers: Sequence[tuple[str, str]]) -> None:
         self._connection = connection
-        self._response = response
+        self._headers = headers
         self._reader = asyncio.StreamReader(limit=_PIECE_BYTES)
 
     async def open(self) -> None:
@@ -41,7 +48,7 @@ class TunnelPeer:
             raise ConnectionResetError("the client has gone")
         self._reader.set_transport(transport)
         connection.leave_http(cast(Any, self))
-        lines = ["HTTP/1.1 101 Switching Protocols", *(f"{name}: {value}" for name, value in self._response.headers)]
+        lines = ["HTTP/1.1 101 Switching Protocols", *(f"{name}: {value}" for name, value in self._headers)]
         transport.write("\r\n".join((*lines, "", "")).encode("utf-8", "surrogateescape"))
 
     async def read(self) -> bytes:
@@ -55,6 +62,11 @@ class TunnelPeer:
             raise ConnectionResetError("the client has gone")
         transport.write(data)
         await self._connection._drain_helper()
+
+    def close(self) -> None:
+        """When what was written is sent. Safe to repeat."""
+        if self._connection.transport is not None:
+            self._connection.transport.close()
 
     def feed_data(self, data: bytes) -> tuple[bool, bytes]:
         """Called by aiohttp in place of its parser."""

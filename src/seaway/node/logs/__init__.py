@@ -1,0 +1,1 @@
+"""Logs of containers: which file, which lines, how they are told."""

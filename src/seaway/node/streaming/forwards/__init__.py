@@ -1,0 +1,1 @@
+"""Port-forward: TCP connections of a client into a Pod."""
