@@ -185,6 +185,7 @@ def test_every_property_of_forward() -> None:
    prefer_udp
    max_concurrent 7
    max_connect_attempts 4
+   random_case
    read_timeout 3s
    failover SERVFAIL REFUSED
    next NXDOMAIN
@@ -199,7 +200,7 @@ def test_every_property_of_forward() -> None:
             excluded=(parse_name("corp.example"),), policy=Policy.ROUND_ROBIN, max_fails=3, expire_seconds=20.0,
             check_seconds=2.0, check_recursive=False, check_name=parse_name("example.org"), force_tcp=True,
             max_concurrent=7, max_attempts=4, attempt_seconds=3.0, failover=frozenset((2, 5)),
-            next_rcodes=frozenset((3,)), next_on_nodata=True, fails_fast=True,
+            next_rcodes=frozenset((3,)), next_on_nodata=True, fails_fast=True, random_case=True,
             tls=TlsOptions("dns.quad9.net", "/ca.pem"),
         ),
     )  # fmt: skip
