@@ -102,7 +102,7 @@ class Index:
         ):
             return []
         touched: list[Source] = []
-        old_key, new_key = _service_key(old), _service_key(new)
+        old_key, new_key = service_key(old), service_key(new)
         if old_key == new_key:
             touched += self._replace_slice(new_key, old, new)
         else:
@@ -228,7 +228,8 @@ def _names(endpoint_slice: EndpointSlice | None) -> set[tuple[str, str | None, s
     }
 
 
-def _service_key(endpoint_slice: EndpointSlice | None) -> ServiceKey | None:
+def service_key(endpoint_slice: EndpointSlice | None) -> ServiceKey | None:
+    """The Service that a slice belongs to, by its label; None: nobody, or no slice."""
     if endpoint_slice is None or not endpoint_slice.metadata.labels.service_name:
         return None
     return endpoint_slice.metadata.namespace, endpoint_slice.metadata.labels.service_name

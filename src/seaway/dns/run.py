@@ -38,6 +38,8 @@ from seaway.dns.lifecycle.run import (
     watch_config,
     watch_hosts,
 )
+from seaway.dns.moving import Change as SliceChange
+from seaway.dns.moving import Moves
 from seaway.dns.objects import DetailedSlice, EndpointSlice, Namespace, Pod, Service
 from seaway.dns.respond import Responder
 from seaway.dns.serve import Server
@@ -94,6 +96,8 @@ class _Piece:
         self._source = source
         self._checksum = source.checksum if source else ""
         self._index = Index(config.kubernetes.namespaces)
+        self._moves = Moves(self._index.slices_of)
+        self._expiry: asyncio.TimerHandle | None = None
         self._pods = PodNamespaces()
         self._counts = ForwardingCounts(self.metrics)
         self._wasted = WastedQueries(self.metrics)
@@ -127,6 +131,8 @@ class _Piece:
             await self._leave()
             raise
         finally:
+            if self._expiry is not None:
+                self._expiry.cancel()
             await _end((*tasks, *self._hosts, *self._retiring.values()))
             for old in self._retiring:
                 await old.close()
@@ -254,7 +260,7 @@ class _Piece:
             self._responder.drop(index.apply_service(change.old, change.new, wall_seconds=int(time.time())))
 
         def on_slice(change: Change[EndpointSlice]) -> None:
-            self._responder.drop(index.apply_slice(change.old, change.new, wall_seconds=int(time.time())))
+            self._apply_slices(self._moves.take(change.old, change.new, asyncio.get_running_loop().time()))
 
         namespaces.subscribe(on_namespace)
         services.subscribe(on_service)
@@ -270,6 +276,18 @@ class _Piece:
             pods.subscribe(on_pod)
             informers.append(pods)
         return informers
+
+    def _apply_slices(self, changes: Iterable[SliceChange]) -> None:
+        """Take them in, and see to it that what lingers goes in time."""
+        for old, new in changes:
+            self._responder.drop(self._index.apply_slice(old, new, wall_seconds=int(time.time())))
+        deadline = self._moves.next_deadline()
+        if deadline is not None and self._expiry is None:
+            self._expiry = asyncio.get_running_loop().call_at(deadline, self._expire)
+
+    def _expire(self) -> None:
+        self._expiry = None
+        self._apply_slices(self._moves.expire(asyncio.get_running_loop().time()))
 
 
 def _load_hosts(relay: Relay) -> dict[Zone, Stamp | None]:
