@@ -21,6 +21,7 @@ import pytest
 from seaway.client.requests import Client
 from seaway.dns.lifecycle.pages import State, answer_health, answer_ready
 from seaway.dns.run import Source, run
+from seaway.dns.serve import DnsError
 from seaway.dns.settings.run import ConfigFile
 from seaway.dns.settings.words import SettingsError
 from tests.dns.test_run import NAMESPACE, SLICE, Server, ask, free_port, service
@@ -185,6 +186,22 @@ def test_d3_20_after_it_the_port_is_free(tmp_path: Path) -> None:
             await piece.stop()
             with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
                 sock.bind(("127.0.0.1", piece.port))
+
+    asyncio.run(main())
+
+
+def test_d3_10_a_loop_ends_the_server_with_the_way_out(tmp_path: Path) -> None:
+    async def main() -> None:
+        async with serve_upstream() as upstream:
+            piece = Piece(tmp_path, port=free_port())
+            upstream.pass_to = "127.0.0.1", piece.port
+            piece.write(f" loop\n forward . 127.0.0.1:{upstream.port}")
+            piece.api.opened.set()
+            piece.start()
+            assert piece.task is not None
+            async with asyncio.timeout(20):
+                with pytest.raises(DnsError, match=r'detected for zone "\.", see docs/dns.md#loops'):
+                    await piece.task
 
     asyncio.run(main())
 

@@ -163,6 +163,78 @@ def test_the_corefile_of_k3s_with_imports() -> None:
     )
 
 
+EKS = """\
+.:53 {
+    errors
+    health {
+        lameduck 5s
+      }
+    ready
+    kubernetes cluster.local in-addr.arpa ip6.arpa {
+      pods insecure
+      fallthrough in-addr.arpa ip6.arpa
+    }
+    prometheus :9153
+    forward . /etc/resolv.conf
+    cache 30
+    loop
+    reload
+    loadbalance
+}
+"""
+OPENSHIFT = """\
+# foo
+example.com:5353 {
+    prometheus 127.0.0.1:9153
+    forward . 10.150.0.1 [2001:db8::1]:5353 {
+        policy random
+    }
+    errors
+    log . {
+        class error
+    }
+    bufsize 1232
+    cache 900 {
+        denial 9984 30
+    }
+}
+.:5353 {
+    bufsize 1232
+    errors
+    log . {
+        class error
+    }
+    health {
+        lameduck 20s
+    }
+    ready
+    kubernetes cluster.local in-addr.arpa ip6.arpa {
+        pods insecure
+        fallthrough in-addr.arpa ip6.arpa
+    }
+    prometheus 127.0.0.1:9153
+    forward . /etc/resolv.conf {
+        policy sequential
+    }
+    cache 900 {
+        denial 9984 30
+    }
+    reload
+}
+"""
+
+
+def test_the_corefiles_of_others() -> None:
+    assert read(EKS).blocks == (Block(routes=(RouteConfig(RESOLVERS),), cache=CacheConfig()),)
+    config = read(OPENSHIFT)
+    assert (config.listen, config.max_udp_bytes) == ((("10.244.0.9", 5353),), 1232)
+    stub, root = config.blocks
+    assert stub.routes[0].upstreams == (Upstream("10.150.0.1"), Upstream("2001:db8::1", 5353))
+    assert root.cache == CacheConfig(success_max_seconds=900, denial_max_seconds=30, zones=())
+    assert root.routes[0].policy is Policy.SEQUENTIAL
+    assert config.lifecycle.metrics == ("127.0.0.1", 9153)
+
+
 def test_stub_domains_are_blocks_or_narrower_routes() -> None:
     block = block_of(" forward . 10.0.0.1\n forward acme.local 10.150.0.1:5353 {\n  except x.acme.local\n }")
     assert [(route.zone, route.upstreams) for route in block.sorted_routes] == [
