@@ -21,6 +21,7 @@ import pytest
 from seaway.client.requests import Client
 from seaway.dns.lifecycle.pages import State, answer_health, answer_ready
 from seaway.dns.run import Source, run
+from seaway.dns.serve import DnsError
 from seaway.dns.settings.run import ConfigFile
 from seaway.dns.settings.words import SettingsError
 from tests.dns.test_run import NAMESPACE, SLICE, Server, ask, free_port, service
@@ -189,6 +190,22 @@ def test_d3_20_after_it_the_port_is_free(tmp_path: Path) -> None:
     asyncio.run(main())
 
 
+def test_d3_10_a_loop_ends_the_server_with_the_way_out(tmp_path: Path) -> None:
+    async def main() -> None:
+        async with serve_upstream() as upstream:
+            piece = Piece(tmp_path, port=free_port())
+            upstream.pass_to = "127.0.0.1", piece.port
+            piece.write(f" loop\n forward . 127.0.0.1:{upstream.port}")
+            piece.api.opened.set()
+            piece.start()
+            assert piece.task is not None
+            async with asyncio.timeout(20):
+                with pytest.raises(DnsError, match=r'detected for zone "\.", see docs/dns.md#loops'):
+                    await piece.task
+
+    asyncio.run(main())
+
+
 # -- reloads -----------------------------------------------------------------------------------------------------------
 
 
@@ -217,17 +234,59 @@ def test_d3_19_a_reload_loses_no_query(
                 for i in range(10):
                     piece.write(forward + f" cache {i + 10}\n")
                     os.kill(os.getpid(), number)
-                    await until(lambda i=i: told(caplog) > i)  # type: ignore[misc]
+                    await until(lambda i=i: count(caplog, "Reloading complete") > i)  # type: ignore[misc]
                 is_over = True
                 await asyncio.gather(*clients)
                 assert asked == answered > 50
                 assert (await ask(piece.port, "www.example.com")).answer[0].ttl == 19
 
-    def told(caplog: pytest.LogCaptureFixture) -> int:
-        return sum("Reloading complete" in record.message for record in caplog.records)
+    with caplog.at_level(logging.INFO):
+        asyncio.run(main())
+
+
+def test_d3_19_a_query_that_waits_for_an_upstream_outlives_two_reloads(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Over UDP and over TCP, and also when the second reload drops the upstream that the first one kept."""
+
+    async def main() -> None:
+        held: list[bytes] = []
+
+        def hold(wire: bytes, protocol: str) -> list[bytes]:
+            held.append(wire)
+            return [] if len(held) <= 2 else [wire]
+
+        async with serve_upstream(hold) as upstream:
+            forward = f" forward . 127.0.0.1:{upstream.port}\n"
+            async with started(tmp_path, forward) as piece:
+                await until(lambda: heard(caplog, "Running configuration"))
+                udp = asyncio.create_task(ask(piece.port, "www.example.com"))
+                tcp = asyncio.create_task(ask_tcp(piece.port, "alias.example.com"))
+                await upstream.was_asked(2)
+                for i, lines in enumerate((forward + " log\n loadbalance\n", " forward . 127.0.0.1:1\n")):
+                    piece.write(lines)
+                    os.kill(os.getpid(), signal.SIGHUP)
+                    await until(lambda i=i: count(caplog, "Reloading complete") > i)  # type: ignore[misc]
+                assert not udp.done() and not tcp.done()
+                for reply in await asyncio.gather(udp, tcp):
+                    assert reply.answer
 
     with caplog.at_level(logging.INFO):
         asyncio.run(main())
+
+
+def count(caplog: pytest.LogCaptureFixture, text: str) -> int:
+    return sum(text in record.message for record in caplog.records)
+
+
+async def ask_tcp(port: int, name: str) -> dns.message.Message:
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    wire = dns.message.make_query(name, "A").to_wire()
+    writer.write(len(wire).to_bytes(2, "big") + wire)
+    size = int.from_bytes(await reader.readexactly(2), "big")
+    reply = dns.message.from_wire(await reader.readexactly(size))
+    writer.close()
+    return reply
 
 
 def test_d3_19_a_broken_file_leaves_the_configuration_as_it_was(

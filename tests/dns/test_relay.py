@@ -313,7 +313,7 @@ def test_d3_10_a_server_that_is_its_own_upstream_by_a_detour_finds_out() -> None
         host, port = scene.server.addresses[0]
         scene.upstreams[0].pass_to = host, port
         with pytest.raises(DnsError, match=r'^Loop \(127.0.0.1 -> 127.0.0.1:\d+\) detected for zone "."'):
-            await find_loop(scene.relay, scene.server.addresses[0])
+            await find_loop(lambda: scene.relay, scene.server.addresses[0])
 
     run(body, " loop")
 
@@ -322,7 +322,7 @@ def test_d3_10_without_a_loop_one_query_finds_nothing(monkeypatch: pytest.Monkey
     monkeypatch.setattr(lifecycle, "PROBE_TRIES", 1)
 
     async def body(scene: Scene) -> None:
-        await find_loop(scene.relay, scene.server.addresses[0])
+        await find_loop(lambda: scene.relay, scene.server.addresses[0])
         assert [qtype for *_, qtype in scene.upstreams[0].asked] == ["HINFO"]
 
     run(body, " loop")

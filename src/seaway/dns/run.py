@@ -107,6 +107,7 @@ class _Piece:
         self._informers = self._make_informers(client)
         self._reload = asyncio.Event()
         self._hosts: list[asyncio.Task[None]] = []
+        self._retiring: dict[Relay, asyncio.Task[None]] = {}
 
     async def serve(self, on_ready: Callable[[], None]) -> None:
         """All of it, until cancelled."""
@@ -122,7 +123,7 @@ class _Piece:
             tasks.append(self._start(tell_summaries(lambda: self._relay)))
             self._watch_hosts(hosts)
             if self._config.lifecycle.detects_loops:
-                tasks.append(self._start(find_loop(self._relay, self._server.addresses[0])))
+                tasks.append(self._start(find_loop(lambda: self._relay, self._server.addresses[0])))
             if self._source is not None:
                 tasks.append(self._start(self._watch_source()))
             await _wait_for_failure(tasks)
@@ -132,7 +133,9 @@ class _Piece:
         finally:
             if self._expiry is not None:
                 self._expiry.cancel()
-            await _end((*tasks, *self._hosts))
+            await _end((*tasks, *self._hosts, *self._retiring.values()))
+            for old in self._retiring:
+                await old.close()
             await self._server.close()
 
     def _start(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
@@ -224,7 +227,14 @@ class _Piece:
         self._config, self._responder, self._relay = config, responder, relay
         await _end(self._hosts)
         self._watch_hosts(hosts)
-        await old.finish(spare=relay.forwarders)
+        self._retiring[old] = self._start(self._retire(old))
+
+    async def _retire(self, old: Relay) -> None:
+        """Let it finish what it began, then close what nobody else goes on with."""
+        await old.drain()
+        del self._retiring[old]
+        used = {forwarder for relay in (self._relay, *self._retiring) for forwarder in relay.forwarders}
+        await old.close(spare=used)
 
     def _watch_hosts(self, stamps: dict[Zone, Stamp | None]) -> None:
         def forget() -> None:

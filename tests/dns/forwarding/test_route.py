@@ -306,6 +306,26 @@ def test_a_spelling_that_does_not_come_back_is_checked_over_tcp() -> None:
     run(body)
 
 
+@pytest.mark.parametrize("is_bare", [True, False], ids=["with a bare header", "with the question"])
+@pytest.mark.parametrize("force_tcp", [True, False])
+def test_an_upstream_without_edns_is_asked_without(is_bare: bool, force_tcp: bool) -> None:
+    async def body() -> None:
+        async with route_to(None, force_tcp=force_tcp, max_attempts=1) as (route, (upstream,)):
+
+            def refuse(wire: bytes, protocol: str) -> list[bytes]:
+                if upstream.queries[-1].edns < 0:
+                    return [wire]
+                question = b"" if is_bare else wire[12:33]
+                return [wire[:2] + b"\x81\x81\0" + bytes((not is_bare,)) + bytes(6) + question]
+
+            upstream.tamper = refuse
+            for _ in range(2):
+                assert rcode_of(await route.ask(ask())) == RCode.NOERROR
+            assert [query.edns for query in upstream.queries] == [0, -1, -1]
+
+    run(body)
+
+
 def make_certificate(folder: Path) -> tuple[Path, Path]:
     """A certificate of 127.0.0.1, signed by itself, and its key."""
     from cryptography import x509
@@ -372,11 +392,13 @@ def test_mixed_case_keeps_the_question() -> None:
     [
         (lambda wire: b"\0\0" + wire[2:], Mismatch.STRANGE),
         (lambda wire: wire[:11], Mismatch.STRANGE),
+        (lambda wire: wire[:3] + b"\x81" + wire[4:], Mismatch.NO_EDNS),
+        (lambda wire: wire[:3] + b"\x84" + bytes(8), Mismatch.NO_EDNS),
         (lambda wire: wire[:2] + b"\x01" + wire[3:], Mismatch.OTHER_QUESTION),
         (lambda wire: wire.replace(b"\x03www", b"\x03WWW"), Mismatch.OTHER_CASE),
         (lambda wire: wire.replace(b"\x03www", b"\x03wwx"), Mismatch.OTHER_QUESTION),
     ],
-    ids=["another id", "no message", "a query", "another spelling", "another name"],
+    ids=["another id", "no message", "FORMERR", "a bare NOTIMP", "a query", "another spelling", "another name"],
 )
 def test_what_is_no_reply(change: Callable[[bytes], bytes], found: Mismatch) -> None:
     query = encode_ask(ask(), 4711, udp_bytes=1232)

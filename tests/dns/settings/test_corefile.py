@@ -163,6 +163,78 @@ def test_the_corefile_of_k3s_with_imports() -> None:
     )
 
 
+EKS = """\
+.:53 {
+    errors
+    health {
+        lameduck 5s
+      }
+    ready
+    kubernetes cluster.local in-addr.arpa ip6.arpa {
+      pods insecure
+      fallthrough in-addr.arpa ip6.arpa
+    }
+    prometheus :9153
+    forward . /etc/resolv.conf
+    cache 30
+    loop
+    reload
+    loadbalance
+}
+"""
+OPENSHIFT = """\
+# foo
+example.com:5353 {
+    prometheus 127.0.0.1:9153
+    forward . 10.150.0.1 [2001:db8::1]:5353 {
+        policy random
+    }
+    errors
+    log . {
+        class error
+    }
+    bufsize 1232
+    cache 900 {
+        denial 9984 30
+    }
+}
+.:5353 {
+    bufsize 1232
+    errors
+    log . {
+        class error
+    }
+    health {
+        lameduck 20s
+    }
+    ready
+    kubernetes cluster.local in-addr.arpa ip6.arpa {
+        pods insecure
+        fallthrough in-addr.arpa ip6.arpa
+    }
+    prometheus 127.0.0.1:9153
+    forward . /etc/resolv.conf {
+        policy sequential
+    }
+    cache 900 {
+        denial 9984 30
+    }
+    reload
+}
+"""
+
+
+def test_the_corefiles_of_others() -> None:
+    assert read(EKS).blocks == (Block(routes=(RouteConfig(RESOLVERS),), cache=CacheConfig()),)
+    config = read(OPENSHIFT)
+    assert (config.listen, config.max_udp_bytes) == ((("10.244.0.9", 5353),), 1232)
+    stub, root = config.blocks
+    assert stub.routes[0].upstreams == (Upstream("10.150.0.1"), Upstream("2001:db8::1", 5353))
+    assert root.cache == CacheConfig(success_max_seconds=900, denial_max_seconds=30, zones=())
+    assert root.routes[0].policy is Policy.SEQUENTIAL
+    assert config.lifecycle.metrics == ("127.0.0.1", 9153)
+
+
 def test_stub_domains_are_blocks_or_narrower_routes() -> None:
     block = block_of(" forward . 10.0.0.1\n forward acme.local 10.150.0.1:5353 {\n  except x.acme.local\n }")
     assert [(route.zone, route.upstreams) for route in block.sorted_routes] == [
@@ -185,6 +257,7 @@ def test_every_property_of_forward() -> None:
    prefer_udp
    max_concurrent 7
    max_connect_attempts 4
+   random_case
    read_timeout 3s
    failover SERVFAIL REFUSED
    next NXDOMAIN
@@ -199,7 +272,7 @@ def test_every_property_of_forward() -> None:
             excluded=(parse_name("corp.example"),), policy=Policy.ROUND_ROBIN, max_fails=3, expire_seconds=20.0,
             check_seconds=2.0, check_recursive=False, check_name=parse_name("example.org"), force_tcp=True,
             max_concurrent=7, max_attempts=4, attempt_seconds=3.0, failover=frozenset((2, 5)),
-            next_rcodes=frozenset((3,)), next_on_nodata=True, fails_fast=True,
+            next_rcodes=frozenset((3,)), next_on_nodata=True, fails_fast=True, random_case=True,
             tls=TlsOptions("dns.quad9.net", "/ca.pem"),
         ),
     )  # fmt: skip

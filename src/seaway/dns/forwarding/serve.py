@@ -12,7 +12,7 @@ import asyncio
 import contextlib
 import logging
 from collections import Counter
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Collection, Coroutine
 from dataclasses import replace
 from functools import lru_cache
 from typing import Any, TypeVar
@@ -81,6 +81,8 @@ class Relay:
         self._zones = sorted((Zone(each) for each in forwarders), key=lambda zone: -len(zone.block.zone))
         self._tasks: set[asyncio.Task[Any]] = set()
         self._in_flight: Counter[str] = Counter()
+        self._forwards = 0
+        """The sum of those in flight."""
         self._find_namespace = find_namespace
         self._host_suffixes = host_suffixes
         self._probe = b""
@@ -118,7 +120,7 @@ class Relay:
         known = self._find_kept(deferred, source)
         return await self._start(self._resolve(deferred, source)) if known is None else known
 
-    async def close(self, *, spare: tuple[Forwarder, ...] = ()) -> None:
+    async def close(self, *, spare: Collection[Forwarder] = ()) -> None:
         """Give up what is in flight. Safe to repeat. spare: those that somebody goes on with."""
         tasks = tuple(self._tasks)
         for task in tasks:
@@ -132,11 +134,6 @@ class Relay:
         """Returns when all in flight is answered, each within its own deadline."""
         while self._tasks:
             await asyncio.wait(tuple(self._tasks))
-
-    async def finish(self, *, spare: tuple[Forwarder, ...]) -> None:
-        """Drain, then close."""
-        await self.drain()
-        await self.close(spare=spare)
 
     def expect_probe(self, question: bytes) -> list[str]:
         """Where queries for this question, in lower case, came from: the list grows. Rule: spec "discovery" A3.5."""
@@ -188,7 +185,7 @@ class Relay:
             zone is None
             or not zone.block.routes
             or not self._is_allowed(source)
-            or self._in_flight.total() >= config.max_forwards
+            or self._forwards >= config.max_forwards
             or self._in_flight[source] >= config.max_forwards_per_source
         ):
             return self._responder.fail(deferred, RCode.REFUSED)
@@ -281,12 +278,14 @@ class Relay:
 
     async def _forward(self, zone: Zone, deferred: Deferred, source: str) -> bytes:
         self._in_flight[source] += 1
+        self._forwards += 1
         try:
             return self._responder.relay(deferred, *await zone.forwarder.ask(_ask(deferred)))
         except ForwardError as error:
             self._complain(zone, deferred, str(error), error.rcode)
             return self._responder.fail(deferred, error.rcode)
         finally:
+            self._forwards -= 1
             self._in_flight[source] -= 1
             if not self._in_flight[source]:
                 del self._in_flight[source]

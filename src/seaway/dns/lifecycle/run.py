@@ -139,19 +139,19 @@ async def watch_config(
             log.error("plugin/reload: the running configuration is kept: %s", error)
 
 
-async def find_loop(relay: Relay, address: tuple[str, int]) -> None:
+async def find_loop(relay: Callable[[], Relay], address: tuple[str, int]) -> None:
     """Ask this server for a name that nobody else can know; whoever brings it back is our own upstream.
 
     Each try has a name of its own, so that a second arrival is a loop and not a repeat. Returns after the first answer.
     Raises DnsError.
     """
-    for zone in relay.zones:
+    for zone in relay().zones:
         if not zone.block.routes:
             continue
         for _ in range(PROBE_TRIES):
             name = (secrets.token_hex(16).encode(), secrets.token_hex(16).encode(), *zone.block.zone)
             question = encode_question(name, HINFO)
-            sources = relay.expect_probe(question)
+            sources = relay().expect_probe(question)
             is_answered = await _send_probe(question, address, sources)
             if len(sources) > 1:
                 host, port = address
@@ -162,7 +162,7 @@ async def find_loop(relay: Relay, address: tuple[str, int]) -> None:
                 )
             if is_answered:
                 break
-    relay.expect_probe(b"")
+    relay().expect_probe(b"")
 
 
 async def _send_probe(question: bytes, address: tuple[str, int], sources: list[str]) -> bool:

@@ -246,6 +246,7 @@ _FORWARD: dict[str, Callable[[Directive, dict[str, Any]], None]] = {
     "max_concurrent": _value("max_concurrent", read_number),
     "max_connect_attempts": _value("max_attempts", read_number),
     "max_idle_conns": lambda each, options: (read_number(_one(each)), None)[1],  # there is one stream per upstream
+    "random_case": _flag("random_case"),
     "read_timeout": _value("attempt_seconds", read_seconds),
     "failover": _values("failover", lambda words: read_codes(words, RCODES)),
     "next": _values("next_rcodes", lambda words: read_codes(words, RCODES)),

@@ -18,13 +18,15 @@ import ssl
 from seaway.dns.forwarding.config import RouteConfig, TlsOptions
 from seaway.dns.forwarding.route.ask import Ask, Mismatch, encode_ask, mix_case, read_reply
 from seaway.dns.forwarding.upstreams import Upstream
-from seaway.dns.message import TC, Message
+from seaway.dns.message import RCODE_MASK, TC, Message
+from seaway.dns.records import RCode
 
 MAX_UDP_BYTES = 4096
 """What a reply over UDP may have; more than is asked for, so that a careless upstream is still understood."""
 MAX_PIPELINED = 256
 """Queries on one stream; then the next one opens another."""
-CLOSE_SECONDS = 1.0
+PLAIN_SECONDS = 300.0
+"""How long EDNS is done without: what one server behind an address refuses, another may want."""
 
 
 class MismatchError(OSError):
@@ -41,22 +43,38 @@ class Channel:
         self.opened = 0
         self._config = config
         self._udp_bytes = udp_bytes
+        self._plain_until = 0.0
         self._streams_only = bool(upstream.path or upstream.is_tls or config.force_tcp)
         self._stream: _Stream | None = None
         self._opening = asyncio.Lock()
         self._tls = make_tls_context(config.tls) if upstream.is_tls else None
 
     async def exchange(self, ask: Ask, deadline: float) -> Message:
-        """The reply. Raises OSError, TimeoutError or EOFError. What UDP cut short is asked for again over TCP."""
+        """The reply. Raises OSError, TimeoutError or EOFError. What UDP cut short is asked for again over TCP.
+
+        An upstream that does not understand EDNS is asked without for a while (RFC 6891 7).
+        """
+        now = asyncio.get_running_loop().time()
+        if now >= self._plain_until:
+            try:
+                return await self._exchange(ask, deadline, self._udp_bytes)
+            except _NoEdnsError:
+                pass
+        message = await self._exchange(ask, deadline, 0)
+        if now >= self._plain_until and message.flags & RCODE_MASK != RCode.FORMERR:
+            self._plain_until = now + PLAIN_SECONDS
+        return message
+
+    async def _exchange(self, ask: Ask, deadline: float, udp_bytes: int) -> Message:
         if self._streams_only:
-            return await self._ask_stream(ask, deadline)
+            return await self._ask_stream(ask, deadline, udp_bytes)
         try:
-            message = await self._ask_datagram(ask, deadline)
+            message = await self._ask_datagram(ask, deadline, udp_bytes)
         except _OtherCaseError:
-            return await self._ask_stream(ask, deadline)
+            return await self._ask_stream(ask, deadline, udp_bytes)
         if message.flags & TC:
             with contextlib.suppress(OSError, EOFError, TimeoutError):
-                return await self._ask_stream(ask, deadline)
+                return await self._ask_stream(ask, deadline, udp_bytes)
         return message
 
     async def close(self) -> None:
@@ -65,11 +83,11 @@ class Channel:
             await self._stream.close()
             self._stream = None
 
-    async def _ask_datagram(self, ask: Ask, deadline: float) -> Message:
+    async def _ask_datagram(self, ask: Ask, deadline: float, udp_bytes: int) -> Message:
         loop = asyncio.get_running_loop()
         if self._config.random_case:
             ask = Ask(mix_case(ask.question, secrets.randbits(256)), ask.flags, ask.dnssec_ok)
-        query = encode_ask(ask, secrets.randbits(16), udp_bytes=self._udp_bytes)
+        query = encode_ask(ask, secrets.randbits(16), udp_bytes=udp_bytes)
         future: asyncio.Future[Message] = loop.create_future()
         family = socket.AF_INET6 if ":" in self.upstream.host else socket.AF_INET
         with socket.socket(family, socket.SOCK_DGRAM) as sock:
@@ -85,19 +103,19 @@ class Channel:
                 alarm.cancel()
                 loop.remove_reader(sock)
 
-    async def _ask_stream(self, ask: Ask, deadline: float) -> Message:
+    async def _ask_stream(self, ask: Ask, deadline: float, udp_bytes: int) -> Message:
         """Over the open stream if there is one. The upstream may have ended it just now: then over a new one."""
         async with asyncio.timeout_at(deadline):
             stream = self._stream
             if stream is not None and stream.is_usable:
                 self.reused += 1
                 try:
-                    return await stream.ask(ask, udp_bytes=self._udp_bytes)
+                    return await stream.ask(ask, udp_bytes=udp_bytes)
                 except (OSError, EOFError) as error:
-                    if isinstance(error, MismatchError):
+                    if isinstance(error, tuple(_ERRORS.values())):
                         raise
             stream = await self._open_stream(stream)
-            return await stream.ask(ask, udp_bytes=self._udp_bytes)
+            return await stream.ask(ask, udp_bytes=udp_bytes)
 
     async def _open_stream(self, unwanted: _Stream | None) -> _Stream:
         """The stream that is kept from now on: of those who need one at the same time, one opens it."""
@@ -125,6 +143,17 @@ class _OtherCaseError(OSError):
     """The reply has the question in another spelling: a guess, or an upstream that does not keep case. TCP tells."""
 
 
+class _NoEdnsError(OSError):
+    """The upstream refuses queries with an OPT record."""
+
+
+_ERRORS: dict[Mismatch, type[OSError]] = {
+    Mismatch.OTHER_CASE: _OtherCaseError,
+    Mismatch.NO_EDNS: _NoEdnsError,
+    Mismatch.OTHER_QUESTION: MismatchError,
+}
+
+
 class _Listener:
     """Takes what arrives for one query until something answers it."""
 
@@ -146,10 +175,10 @@ class _Listener:
             return
         if isinstance(found, Message):
             self._future.set_result(found)
-        elif found is Mismatch.OTHER_CASE:
-            self._future.set_exception(_OtherCaseError(found.value))
         elif found is Mismatch.OTHER_QUESTION:
-            self._mismatch = found
+            self._mismatch = found  # a better one may come
+        elif found is not Mismatch.STRANGE:
+            self._future.set_exception(_ERRORS[found](found.value))
 
     def give_up(self) -> None:
         if not self._future.done():
@@ -236,7 +265,7 @@ class _Stream:
         if isinstance(found, Message):
             future.set_result(found)
         elif found is not Mismatch.STRANGE:
-            future.set_exception(MismatchError(found.value))
+            future.set_exception(_ERRORS[found](found.value))
 
 
 def make_tls_context(options: TlsOptions) -> ssl.SSLContext:
