@@ -116,6 +116,11 @@ def lower_name(name: Name) -> Name:
     return tuple(label.lower() for label in name)
 
 
+def is_within(name: Name, zone: Name) -> bool:
+    """The name is the zone's or below it; both in lower case."""
+    return name[len(name) - len(zone) :] == zone if len(name) >= len(zone) else False
+
+
 def render_name(name: Name) -> str:
     """Presentation form with the trailing dot. Rule: RFC 1035 5.1 (escapes)."""
     return ".".join("".join(_render_byte(byte) for byte in label) for label in name) + "."
