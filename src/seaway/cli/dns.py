@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from seaway.dns.run import DnsConfig, Source
 
 MAX_DESCRIPTORS = 65_536
+MAX_WORKERS = 64
 _LISTEN, _UPSTREAMS = "127.0.0.1:10053", "/etc/resolv.conf"
 
 
@@ -41,6 +42,13 @@ _LISTEN, _UPSTREAMS = "127.0.0.1:10053", "/etc/resolv.conf"
 @click.option(
     "--transfer-to", default="", help="Addresses that may have the zone whole, or * for all.  [default: none]"
 )
+@click.option(
+    "--workers",
+    type=click.IntRange(1, MAX_WORKERS),
+    default=1,
+    show_default=True,
+    help="Processes that share the addresses and one watch.",
+)
 @click.option("--pods", default="insecure", show_default=True, help="Pod names: insecure, verified or disabled.")
 @click.pass_context
 def command(
@@ -53,6 +61,7 @@ def command(
     upstreams: str,
     allowed_sources: str,
     transfer_to: str,
+    workers: int,
     pods: str,
 ) -> None:
     """Answer for the cluster names of an API server, and forward the rest.
@@ -69,7 +78,7 @@ def command(
         path = config_path or corefile
         if path is not None:
             _refuse_flags(context, both=config_path is not None and corefile is not None)
-            config, source = _load(path, listen, allowed_sources)
+            config, source = _load(path, listen, allowed_sources, workers)
         else:
             is_file = upstreams.startswith("/")
             config = DnsConfig(
@@ -78,6 +87,7 @@ def command(
                 upstreams=find_upstreams(Path(upstreams)) if is_file else split_list(upstreams),
                 allowed_sources=split_list(allowed_sources),
                 transfer_to=split_list(transfer_to),
+                workers=workers,
                 pods=pods,
             )
     except ValueError as error:
@@ -87,6 +97,10 @@ def command(
         context.obj = config, found
         return
     _raise_descriptor_limit()
+    if config.workers > 1:
+        from seaway.app.dns_workers import run_dns_workers
+
+        sys.exit(run_dns_workers(config, found, source, report_to_stderr))
     sys.exit(
         run_with_client(
             found,
@@ -100,7 +114,7 @@ def command(
 command.add_command(query.command)
 
 
-def _load(path: Path, listen: str, allowed_sources: str) -> tuple[DnsConfig, Source]:
+def _load(path: Path, listen: str, allowed_sources: str, workers: int) -> tuple[DnsConfig, Source]:
     """The configuration of a file, and how it is loaded again; flags that were given go before the file."""
     from dataclasses import replace
 
@@ -113,7 +127,7 @@ def _load(path: Path, listen: str, allowed_sources: str) -> tuple[DnsConfig, Sou
 
     def load() -> tuple[DnsConfig, str]:
         config, checksum = file.load()
-        return (replace(config, listen=addresses) if addresses else config), checksum
+        return replace(config, listen=addresses or config.listen, workers=workers), checksum
 
     config, checksum = load()
     return config, Source(load, checksum)

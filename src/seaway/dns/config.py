@@ -14,6 +14,7 @@ from seaway.dns.records import Name, lower_name, parse_name, render_name
 
 POD_MODES = ("disabled", "insecure", "verified")
 MAX_TTL_SECONDS = 3600
+MAX_WORKERS = 64
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 
@@ -72,6 +73,7 @@ class DnsConfig:
     pods: `insecure` (as stock clusters), `verified` (only addresses that a Pod has; watches Pods), `disabled`.
     transfer_to: addresses that may have the cluster's zone whole, or `*` for everybody; none: nobody.
     blocks: what is done with other names, by zone; none: `upstreams` alone.
+    workers: processes that share the addresses.
     """
 
     cluster_domain: str = "cluster.local"
@@ -89,6 +91,7 @@ class DnsConfig:
     blocks: tuple[Block, ...] = ()
     lifecycle: Lifecycle = Lifecycle()
     kubernetes: KubernetesOptions = KubernetesOptions()
+    workers: int = 1
 
     def __post_init__(self) -> None:
         if not parse_name(self.cluster_domain):
@@ -104,6 +107,10 @@ class DnsConfig:
         for host, _ in self.listen:
             if ipaddress.ip_address(host).is_unspecified:
                 raise ValueError(f"listen {host}: a wildcard found, an address of this host needed; name each address")
+        if not 1 <= self.workers <= MAX_WORKERS:
+            raise ValueError(f"workers: {self.workers} found, 1 to {MAX_WORKERS} allowed")
+        if self.workers > 1 and any(not port for _, port in self.listen):
+            raise ValueError("listen: port 0 found, a port that the workers can share needed")
         for peer in self.transfer_to:
             if peer != ANYBODY and not pack_address(peer):
                 raise ValueError(f"transfer to {peer}: an address or {ANYBODY} needed")
