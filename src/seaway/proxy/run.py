@@ -26,6 +26,7 @@ from seaway.client.requests import Client
 from seaway.client.run import Change, Informer, run_all
 from seaway.net.errors import OperationalError
 from seaway.net.family import Family
+from seaway.proxy.bridges.run import BridgeWatch
 from seaway.proxy.config import ProxyConfig
 from seaway.proxy.flows.run import FlowKeeper
 from seaway.proxy.forwarding import LABEL_PROXY_NAME
@@ -83,7 +84,7 @@ async def run(config: ProxyConfig, client: Client, *, on_ready: Callable[[], Non
             on_ready()
 
         teller = Teller(config, client, proxier, families, list_addresses=_InterfaceAddresses())
-        loop = _Loop(proxier, uplinks, ranges, teller)
+        loop = _Loop(proxier, uplinks, ranges, teller, BridgeWatch(config, families))
         informers = _make_informers(config, client, loop)
         cidrs.subscribe(loop.on_service_cidr)
         async with asyncio.TaskGroup() as group:
@@ -196,8 +197,16 @@ class _InterfaceAddresses:
 class _Loop:
     """One sync at a time; what arrives meanwhile is the next one's."""
 
-    def __init__(self, proxier: Proxier, uplinks: Uplinks | None, ranges: ServiceRanges, teller: Teller) -> None:
+    def __init__(
+        self,
+        proxier: Proxier,
+        uplinks: Uplinks | None,
+        ranges: ServiceRanges,
+        teller: Teller,
+        bridges: BridgeWatch,
+    ) -> None:
         self._proxier = proxier
+        self._bridges = bridges
         self._uplinks = uplinks
         self._teller = teller
         self._flows = FlowKeeper(proxier, teller.figures.observe_flows)
@@ -231,6 +240,7 @@ class _Loop:
         """Sync, and sync again when something came, when it failed, or to see whether the table is still there."""
         self._teller.start()
         failures = await self._start()
+        self._bridges.look(self._proxier.node)
         log.info("ready services=%d", self._proxier.service_count)
         on_ready()
         gc.freeze()  # what is known now lives long: the collector need not walk it again and again
@@ -238,6 +248,7 @@ class _Loop:
             delay = RETRY_SECONDS[min(failures, len(RETRY_SECONDS)) - 1] if failures else VERIFY_SECONDS
             if not await self._sleep(min(delay, self._until_flows_end())):
                 self._proxier.verify()
+                self._bridges.look(self._proxier.node)
                 self._must_see_uplinks = self._must_see_ranges = True
             failures = failures + 1 if (await self._sync()).failures else 0
 
