@@ -464,8 +464,8 @@ async def what_cannot_run_says_why(world: World) -> None:
     assert "/no/such/program" in terminated["message"]
 
     await world.create("imageless", [])
-    await world.wait("imageless", lambda p: find_waiting_reason(p) == "CreateContainerConfigError")
-    assert "has no command" in (await world.wait_event("imageless", "Failed"))["message"]
+    await world.wait("imageless", lambda p: find_waiting_reason(p) == "ImagePullBackOff")
+    assert 'Back-off pulling image "program"' in (await world.wait_event("imageless", "BackOff"))["message"]
     await world.create("unmounted", ["true"], volumes=[{"name": "v", "configMap": {"name": "absent"}}])
     event = await world.wait_event("unmounted", "FailedMount")
     assert event["message"] == 'MountVolume.SetUp failed for volume "v" : configmap "absent" not found'

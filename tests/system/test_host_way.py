@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import platform
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -11,10 +13,13 @@ from pathlib import Path
 
 import pytest
 
+from seaway.node.runtime.images.archive import ARCHITECTURES
+from tests.node.runtime.images.archives import Entry, ImageMaker, make_busybox
 from tests.system.running import EXAMPLES, HOST_IP, OUTSIDE_IP, Up, free_port, ip, open_host, seaway
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="the host way needs root; run the tests as root")
 
+BUSYBOX = shutil.which("busybox")
 HOST, OUTSIDE = "seaway-test-host", "seaway-test-outside"
 OTHER_HOST, OTHER_OUTSIDE = "seaway-test-host-2", "seaway-test-outside-2"
 SAYS_WHO_ASKED = """
@@ -101,6 +106,24 @@ def test_a_pod_reaches_the_api_as_the_service_kubernetes(up: Up) -> None:
     assert found == [up.cluster_ip("kubernetes")]
     code = f"import socket; socket.create_connection(('{found[0]}', 443), 3)"
     up.inside(sys.executable, "-c", code)
+
+
+@pytest.mark.skipif(BUSYBOX is None, reason="busybox is not installed; install the package busybox-static")
+def test_a_pod_from_an_image_runs_as_the_images_user_with_files_of_its_own(up: Up, tmp_path: Path) -> None:
+    assert BUSYBOX is not None
+    machine = ARCHITECTURES.get(platform.machine(), platform.machine())
+    layer = make_busybox(
+        Path(BUSYBOX).read_bytes(), ("sh", "id", "ls", "stat", "sleep"), Entry("mine", uid=101, gid=102)
+    )
+    maker = ImageMaker([layer], {"Cmd": ["/bin/sleep", "1000"], "User": "web"}, architecture=machine)
+    archive = str(maker.write_layout(tmp_path / "image.tar"))
+    up.run(*seaway("image", "import", "--data-dir", str(up.data_dir), "--name", "example.com/mine", archive))
+    up.kubectl("run", "from-image", "--image=example.com/mine", "--image-pull-policy=Never")
+    up.wait_pods("from-image")
+    look = "id -u; id -g; stat -c %u:%g /mine; [ -e /home ] || echo alone"
+    said = up.kubectl("exec", "from-image", "--", "/bin/sh", "-c", look)
+    assert said.splitlines() == ["101", "102", "101:102", "alone"]
+    up.kubectl("delete", "pod", "from-image", "--grace-period=1")
 
 
 def test_stopping_leaves_pods_and_rules_and_the_next_start_finds_them(up: Up) -> None:

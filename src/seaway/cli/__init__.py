@@ -14,6 +14,7 @@ VERBS = {
     "down": "End the Pods and remove every trace of Seaway from this host.",
     "status": "What runs, where, and whether it is ready.",
     "shell": "A shell where Services can be reached.",
+    "image": "Images for Pods of this host: import, alias, ls, rm.",
     "kubeconfig": "Print the administrator's kubeconfig.",
     "apiserver": "The API server by itself.",
     "controllers": "The control loops by themselves, against any Kubernetes API server.",

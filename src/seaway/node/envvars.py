@@ -7,7 +7,7 @@ Rule: spec "discovery" Part B (byte exact), spec "node" §2.13-2.14.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from seaway.api.service.types import Service
@@ -207,6 +207,15 @@ def read_field(ref: FieldRef, pod: PodManifest, fields: PodFields) -> str:
     return simple[path]
 
 
-def expand_command(container: Container, environment: Mapping[str, str]) -> tuple[str, ...]:
-    """`command` and `args` with references to the final environment replaced."""
-    return tuple(expand(word, environment.get) for word in (*container.command, *container.args))
+def expand_command(
+    container: Container, environment: Mapping[str, str], *, entrypoint: Sequence[str] = (), cmd: Sequence[str] = ()
+) -> tuple[str, ...]:
+    """`command` and `args` with references to the final environment replaced; or what the image has in their place.
+
+    A command takes the place of both of the image's. Rule: Kubernetes, "Define a Command and Arguments".
+    """
+    command = tuple(expand(word, environment.get) for word in container.command)
+    args = tuple(expand(word, environment.get) for word in container.args)
+    if command:
+        return (*command, *args)
+    return (*entrypoint, *(args or cmd))

@@ -219,6 +219,44 @@ def format_duration(seconds: float) -> str:
     return f"{minutes}m{rest}s" if minutes else f"{rest}s"
 
 
+PULL_MEND = (
+    'nothing is pulled on this node: import it with "seaway image import FILE", name a program of the host with '
+    '"seaway image alias NAME=/PATH", or set command'
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """Why a container does not start: as its waiting state says it, and the events, as (type, reason, message)."""
+
+    waiting: tuple[str, str]
+    events: tuple[tuple[str, str, str], ...]
+
+
+def hold_back(own: ContainerState, reason: str, message: str, image: str) -> Held:
+    """What is told of a start that could not be. What was told last time is not told again.
+
+    Rule: spec "node" §2.4 (events, image waiting reasons).
+    """
+    if reason != "ErrImagePull":
+        waiting = (reason, message)
+        if own.waiting == waiting:
+            return Held(waiting, ())
+        named = (("Warning", reason, message),) if reason == "ErrImageNeverPull" else ()
+        return Held(waiting, (*named, ("Warning", "Failed", f"Error: {message if not named else reason}")))
+    if own.waiting is None or own.waiting[0] not in ("ErrImagePull", "ImagePullBackOff"):
+        failed = ("Warning", "Failed", f'Failed to pull image "{image}": {message}')
+        return Held((reason, message), (failed, ("Warning", "Failed", "Error: ErrImagePull")))
+    waiting = ("ImagePullBackOff", f'Back-off pulling image "{image}": ErrImagePull: {message}')
+    if own.waiting == waiting:
+        return Held(waiting, ())
+    events = (
+        ("Normal", "BackOff", f'Back-off pulling image "{image}"'),
+        ("Warning", "Failed", "Error: ImagePullBackOff"),
+    )
+    return Held(waiting, events)
+
+
 def choose_phase(pod: PodManifest, state: PodState) -> str:
     """The phase. It never leaves Succeeded or Failed. Rule: spec "node" §2.6."""
     if state.failed is not None:
@@ -277,8 +315,13 @@ class ProcessUser:
     group: int | None
 
 
-def choose_user(pod: PodManifest, container: Container, *, sandboxed: bool) -> ProcessUser | str:
-    """The user, or why the container is refused. Rule: spec "node" §2.9; with one mapped user only 0 exists."""
+def choose_user(
+    pod: PodManifest, container: Container, *, sandboxed: bool, own_ids: ProcessUser | None = None
+) -> ProcessUser | str:
+    """The user, or why the container is refused. own_ids: those of the image, when it has files of its own.
+
+    Rule: spec "node" §2.9; with one mapped user only 0 exists.
+    """
     contexts = [c for c in (container.security_context, pod.spec.security_context) if c is not None]
     user = next((c.run_as_user for c in contexts if c.run_as_user is not None), None)
     group = next((c.run_as_group for c in contexts if c.run_as_group is not None), None)
@@ -287,6 +330,12 @@ def choose_user(pod: PodManifest, container: Container, *, sandboxed: bool) -> P
         return "privileged containers are not supported on this node"
     if sandboxed and (user or group):
         return f"user {user if user else group} does not exist here: the sandbox maps one user, as 0; leave it out"
+    if own_ids is not None:
+        if sandboxed and user is None and own_ids.user:
+            return f"user {own_ids.user} of the image does not exist here: the sandbox maps one user; set runAsUser: 0"
+        if user is None:
+            user = own_ids.user
+            group = own_ids.group if group is None and not sandboxed else group
     if non_root and (user == 0 or (user is None and sandboxed)):
         return (
             f"container has runAsNonRoot and image will run as root "

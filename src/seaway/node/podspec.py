@@ -122,6 +122,7 @@ class SecurityContext(Reader, frozen=True):
     run_as_group: int | None = None
     run_as_non_root: bool | None = None
     privileged: bool = False
+    read_only_root_filesystem: bool = False
     capabilities: Capabilities | None = None
 
 
@@ -136,6 +137,7 @@ class VolumeMount(Reader, frozen=True):
 class Container(Reader, frozen=True):
     name: str = ""
     image: str = ""
+    image_pull_policy: str = ""
     command: tuple[str, ...] = ()
     args: tuple[str, ...] = ()
     working_dir: str = ""

@@ -26,6 +26,7 @@ class ContainerRun:
     exit_code: int = 0
     reason: str = ""
     message: str = ""
+    image_id: str = ""
 
     @property
     def is_running(self) -> bool:

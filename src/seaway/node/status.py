@@ -61,7 +61,7 @@ def _make_container_status(pod: PodManifest, container: Container, state: PodSta
     status: Json = {
         "name": container.name,
         "image": container.image,
-        "imageID": "",
+        "imageID": run.image_id if run is not None else "",
         "ready": is_container_ready(pod, container, own),
         "restartCount": run.attempt if run is not None else 0,
         "started": own.is_running and own.started,

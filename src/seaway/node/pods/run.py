@@ -239,18 +239,22 @@ class PodWorker:
         try:
             run = await self._starter.start_container(self.pod, container, self.state)
         except StartFailed as failure:
-            self._hold_back(own, failure.reason, failure.message)
+            self._hold_back(own, failure.reason, failure.message, container.image)
             return
         await self._take_start(container, own, run)
 
-    def _hold_back(self, own: ContainerState, reason: str, message: str) -> None:
-        if own.waiting != (reason, message):
-            self._warn("Failed", f"Error: {message}", own.name)
+    def _hold_back(self, own: ContainerState, reason: str, message: str, image: str) -> None:
+        held = lifecycle.hold_back(own, reason, message, image)
+        for kind, event, text in held.events:
+            self._record(kind, event, text, own.name)
         retry_at = datetime.now(UTC) + timedelta(seconds=CONFIG_RETRY_SECONDS)
-        self.state = self.state.with_container(replace(own, waiting=(reason, message), retry_at=retry_at))
+        self.state = self.state.with_container(replace(own, waiting=held.waiting, retry_at=retry_at))
 
     async def _take_start(self, container: Container, own: ContainerState, run: ContainerRun) -> None:
         run = self._early.pop(run.container_id, run)
+        if run.image_id:
+            text = f'Container image "{container.image}" already present on machine and can be accessed by the pod'
+            self._record("Normal", "Pulled", text, own.name)
         self._record("Normal", "Created", "Container created", own.name)
         if run.reason == "StartError":
             self._warn("Failed", f"Error: {run.message}", own.name)

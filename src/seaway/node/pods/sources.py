@@ -17,7 +17,7 @@ from seaway.node.envvars import (
     make_environment,
     make_service_variables,
 )
-from seaway.node.lifecycle import choose_user
+from seaway.node.lifecycle import ProcessUser, choose_user
 from seaway.node.podspec import Container, PodManifest
 from seaway.node.resolvconf import (
     NSSWITCH,
@@ -31,6 +31,7 @@ from seaway.node.resolvconf import (
     render_resolv_conf,
 )
 from seaway.node.runtime.contract import ContainerSpec, Mount, SandboxSpec
+from seaway.node.runtime.images.values import Image
 from seaway.node.state import PodState
 from seaway.node.volumes import PlannedVolume, VolumeError, find_unsupported_mounts, plan_volumes
 
@@ -112,16 +113,14 @@ def make_container_spec(
     services: Iterable[Service],
     sources: Sources,
     host: HostFiles,
+    image: Image | None = None,
 ) -> ContainerSpec:
     """The specification of the container's next run. Raises EnvError with the text of `CreateContainerConfigError`."""
-    who = choose_user(pod, container, sandboxed=config.sandbox)
+    has_root = image is not None and image.has_root
+    own_ids = ProcessUser(image.uid, image.gid) if image is not None and has_root else None
+    who = choose_user(pod, container, sandboxed=config.sandbox, own_ids=own_ids)
     if isinstance(who, str):
         raise EnvError(who)
-    if not container.command and not container.args:
-        raise EnvError(
-            f"container {container.name} has no command: this node runs programs of the host and reads none from "
-            f'image "{container.image}"; set command'
-        )
     chosen = choose_services(services, pod.metadata.namespace, links=pod.spec.enable_service_links)
     environment = make_environment(
         container,
@@ -131,6 +130,10 @@ def make_container_spec(
         find_config_map=sources.config_maps.get,
         find_secret=sources.secrets.get,
     )
+    entrypoint, cmd = (image.entrypoint, image.cmd) if image is not None else ((), ())
+    argv = expand_command(container, environment, entrypoint=entrypoint, cmd=cmd)
+    if not argv:
+        raise EnvError(f'container {container.name} has no command, and image "{container.image}" none; set command')
     names = make_names(config, pod, host)
     capabilities = container.security_context.capabilities if container.security_context else None
     return ContainerSpec(
@@ -139,10 +142,10 @@ def make_container_spec(
         pod=pod.metadata.name,
         name=container.name,
         attempt=state.find(container.name).next_attempt,
-        argv=expand_command(container, environment),
-        environment=environment,
+        argv=argv,
+        environment={**dict(image.env), **environment} if image is not None else environment,
         hostname=names.kernel,
-        working_dir=container.working_dir,
+        working_dir=container.working_dir or (image.working_dir if image is not None else ""),
         user=who.user,
         group=who.group,
         add_capabilities=capabilities.add if capabilities else (),
@@ -154,6 +157,8 @@ def make_container_spec(
         files=make_files(config, pod, state, names, host),
         termination_message_path=container.termination_message_path,
         message_from_log=container.termination_message_policy == "FallbackToLogsOnError",
+        image=image,
+        read_only_root=bool(container.security_context and container.security_context.read_only_root_filesystem),
         stdin=container.stdin,
         stdin_once=container.stdin_once,
         tty=container.tty,

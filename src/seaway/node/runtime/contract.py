@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
+from seaway.node.runtime.images.values import Image
 from seaway.node.state import ContainerRun, Sandbox
 from seaway.node.volumes import PlannedVolume
 
@@ -47,7 +48,10 @@ class Mount:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ContainerSpec:
-    """One run of a container. `files` replace files of its root: resolv.conf, hosts, hostname."""
+    """One run of a container. `files` replace files of its root: resolv.conf, hosts, hostname.
+
+    image: None for a program of the host under a name that is no image here.
+    """
 
     uid: str
     namespace: str
@@ -66,6 +70,8 @@ class ContainerSpec:
     files: tuple[tuple[str, str], ...] = ()
     termination_message_path: str = ""
     message_from_log: bool = False
+    image: Image | None = None
+    read_only_root: bool = False
     stdin: bool = False
     stdin_once: bool = False
     tty: bool = False
@@ -112,6 +118,9 @@ class Runtime(Protocol):
 
     def watch_exits(self) -> AsyncIterator[ContainerRun]:
         """Every run as it ends, for as long as the runtime answers; raises RuntimeGone then."""
+
+    async def find_image(self, name: str) -> Image | None:
+        """What a container's image name stands for here. Raises ImageNameError."""
 
     async def create_sandbox(self, spec: SandboxSpec) -> Sandbox:
         """The Pod's namespaces, connected; kept if they exist."""

@@ -45,10 +45,11 @@ def bind(source: str, target: str) -> None:
     mount(source, target, "", MS_BIND | MS_REC)
 
 
-def restrict_mount(target: str, attributes: int) -> None:
+def restrict_mount(target: str, attributes: int, *, is_recursive: bool = True) -> None:
     """Adds attributes to a mount and all below it; those that are set stay, which a remount could not promise."""
     packed = struct.pack("=QQQQ", attributes, 0, 0, 0)
-    call("syscall", _SYS_MOUNT_SETATTR, _AT_FDCWD, target.encode(), _AT_RECURSIVE, packed, len(packed))
+    flags = _AT_RECURSIVE if is_recursive else 0
+    call("syscall", _SYS_MOUNT_SETATTR, _AT_FDCWD, target.encode(), flags, packed, len(packed))
 
 
 def unmount(target: str) -> None:

@@ -112,6 +112,16 @@ def _bind(step: Step, source: str) -> None:
     kernel.restrict_mount(target, attributes | (0 if step.get("devices") else kernel.MOUNT_ATTR_NODEV))
 
 
+def _overlay(step: Step, source: str) -> None:
+    """In place of the empty root: an image's files, and a layer for what is written."""
+    kernel.mount("overlay", BASE, "overlay", kernel.MS_NOSUID | kernel.MS_NODEV, step["options"])
+
+
+def _seal(step: Step, source: str) -> None:
+    """The root itself becomes read-only, what is mounted in it does not."""
+    kernel.restrict_mount(BASE, kernel.MOUNT_ATTR_RDONLY, is_recursive=False)
+
+
 def _tmpfs(step: Step, source: str) -> None:
     target = make_target(step["path"], is_directory=True)
     kernel.mount("tmpfs", target, "tmpfs", kernel.MS_NOSUID | kernel.MS_NODEV, step["options"])
@@ -169,6 +179,8 @@ def _devpts(step: Step, source: str) -> None:
 
 _STEPS: Mapping[str, Callable[[Step, str], None]] = {
     "bind": _bind,
+    "overlay": _overlay,
+    "seal": _seal,
     "tmpfs": _tmpfs,
     "link": _link,
     "directory": _directory,

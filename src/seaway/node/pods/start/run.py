@@ -24,6 +24,7 @@ from seaway.node.accounttokens import (
 )
 from seaway.node.config import NodeConfig
 from seaway.node.envvars import EnvError
+from seaway.node.lifecycle import PULL_MEND
 from seaway.node.pods.context import AgentContext
 from seaway.node.pods.sources import (
     HostFiles,
@@ -36,6 +37,8 @@ from seaway.node.pods.sources import (
 from seaway.node.podspec import ConfigMap, Container, PodManifest, Secret, find_sources
 from seaway.node.resolvconf import ResolverError, parse_resolv_conf
 from seaway.node.runtime.contract import ContainerError, RuntimeGone
+from seaway.node.runtime.images.names import ImageNameError
+from seaway.node.runtime.images.values import Image
 from seaway.node.state import ContainerRun, PodState, Sandbox
 from seaway.node.volumes import Content, VolumeError
 
@@ -87,6 +90,7 @@ class Starter:
 
     async def start_container(self, pod: PodManifest, container: Container, state: PodState) -> ContainerRun:
         """The container's next run."""
+        image = await self.find_image(container)
         try:
             sources = await read_sources(self._context.client, pod)
             if not self._has_volumes:
@@ -94,7 +98,14 @@ class Starter:
             services = await self._context.read_services()
             host = read_host_files(self._context.config)
             spec = make_container_spec(
-                self._context.config, pod, container, state, services=services, sources=sources, host=host
+                self._context.config,
+                pod,
+                container,
+                state,
+                services=services,
+                sources=sources,
+                host=host,
+                image=image,
             )
             return await self._context.runtime.start_container(spec)
         except RuntimeGone:
@@ -103,6 +114,19 @@ class Starter:
             raise StartFailed("CreateContainerError", str(error)) from error
         except (EnvError, VolumeError, ResolverError) as error:
             raise StartFailed("CreateContainerConfigError", str(error)) from error
+
+    async def find_image(self, container: Container) -> Image | None:
+        """What the container's image is here; None for a program of the host. Rule: spec "node" §2.4, §6.5."""
+        try:
+            image = await self._context.runtime.find_image(container.image)
+        except ImageNameError as error:
+            raise StartFailed("InvalidImageName", str(error)) from error
+        if image is None and not container.command:
+            if container.image_pull_policy == "Never":
+                text = f'Container image "{container.image}" is not present with pull policy of Never; {PULL_MEND}'
+                raise StartFailed("ErrImageNeverPull", text)
+            raise StartFailed("ErrImagePull", f'image "{container.image}" is not present; {PULL_MEND}')
+        return image
 
     async def refresh_volumes(self, pod: PodManifest, state: PodState) -> None:
         """Bring what ConfigMaps, Secrets and the Pod's own fields gave up to date; what is missing now stays."""

@@ -89,11 +89,7 @@ def plan_root(host: HostView, *, files: Iterable[Binding], volumes: Iterable[Bin
         elif entry.is_directory:
             steps.append(_bind(Binding(f"/{entry.name}", f"/{entry.name}", read_only=True)))
     steps += [{"step": "directory", "path": path} for path in ("/root", "/home", "/media", "/mnt", "/boot")]
-    steps += [{"step": "tmpfs", "path": path, "options": options} for path, options in _TMPFS]
-    steps += [{"step": "proc"}, {"step": "sysfs"}, {"step": "devpts"}]
-    steps += [{"step": "bind", "source": f"/dev/{name}", "path": f"/dev/{name}", "devices": True} for name in _DEVICES]
-    steps += [{"step": "link", "path": f"/dev/{name}", "target": target} for name, target in _DEVICE_LINKS]
-    steps += [{"step": "protect", "path": path} for path in PROTECTED_PROC]
+    steps += _plan_kernel_parts(_TMPFS)
     steps += [{"step": "mask", "path": path} for path in (*MASKED_PROC, *MASKED, *host.secrets, *host.hidden)]
     steps += [_bind(Binding(path, path, read_only=True)) for path in _find_covered(host)]
     steps += _mask_inside([Binding(path, path) for path in host.kept], host.hidden)
@@ -102,6 +98,36 @@ def plan_root(host: HostView, *, files: Iterable[Binding], volumes: Iterable[Bin
         steps.append(_bind(volume))
         steps += _mask_inside([volume], host.hidden)
     return tuple(steps)
+
+
+@dataclass(frozen=True, slots=True)
+class Overlay:
+    """The root of a container from an image: its files below, and above them what this run writes."""
+
+    lower: str
+    upper: str
+    work: str
+    is_sandboxed: bool = False
+
+
+def plan_image_root(root: Overlay, *, files: Iterable[Binding], volumes: Iterable[Binding]) -> tuple[Step, ...]:
+    """The steps for a container that sees an image, and nothing of the host but devices that have no memory."""
+    options = f"lowerdir={root.lower},upperdir={root.upper},workdir={root.work}"
+    steps: list[Step] = [{"step": "overlay", "options": options + (",userxattr" if root.is_sandboxed else "")}]
+    steps += _plan_kernel_parts([entry for entry in _TMPFS if entry[0].startswith("/dev")])
+    steps += [{"step": "mask", "path": path} for path in MASKED_PROC]
+    steps += [_bind(each) for each in (*files, *sorted(volumes, key=lambda v: (v.path.count("/"), v.path)))]
+    return tuple(steps)
+
+
+def _plan_kernel_parts(tmpfs: Iterable[tuple[str, str]]) -> list[Step]:
+    """What is the kernel's: /proc, /sys, /dev."""
+    steps: list[Step] = [{"step": "tmpfs", "path": path, "options": options} for path, options in tmpfs]
+    steps += [{"step": "proc"}, {"step": "sysfs"}, {"step": "devpts"}]
+    steps += [{"step": "bind", "source": f"/dev/{name}", "path": f"/dev/{name}", "devices": True} for name in _DEVICES]
+    steps += [{"step": "link", "path": f"/dev/{name}", "target": target} for name, target in _DEVICE_LINKS]
+    steps += [{"step": "protect", "path": path} for path in PROTECTED_PROC]
+    return steps
 
 
 def _bind(binding: Binding) -> Step:
@@ -150,10 +176,14 @@ def make_base_environment(hostname: str, python_bin: str, user: int) -> dict[str
 
 DEFAULT_CAPABILITIES = frozenset(("CHOWN", "FOWNER", "FSETID", "KILL", "NET_BIND_SERVICE", "SETGID", "SETUID"))
 """Of a program that the Pod says runs as root. Without DAC_OVERRIDE: the files that it sees are the host's."""
+IMAGE_CAPABILITIES = DEFAULT_CAPABILITIES | {"DAC_OVERRIDE", "NET_RAW", "SETPCAP", "SYS_CHROOT"}
+"""Of root in an image, whose files are its own: what containerd gives, without devices and audit."""
 ALLOWED_CAPABILITIES = DEFAULT_CAPABILITIES | {"NET_ADMIN", "NET_RAW", "SETPCAP", "SYS_CHROOT", "DAC_OVERRIDE"}
 
 
-def choose_capabilities(*, is_root: bool, add: Sequence[str], drop: Sequence[str]) -> frozenset[str] | str:
+def choose_capabilities(
+    *, is_root: bool, add: Sequence[str], drop: Sequence[str], owns_files: bool = False
+) -> frozenset[str] | str:
     """The capabilities, or why they are refused. A program that is not root has none, whatever is added."""
     names = {name.removeprefix("CAP_") for name in add}
     refused = sorted(names - ALLOWED_CAPABILITIES)
@@ -162,7 +192,8 @@ def choose_capabilities(*, is_root: bool, add: Sequence[str], drop: Sequence[str
     if not is_root:
         return frozenset()
     dropped = {name.removeprefix("CAP_") for name in drop}
-    return frozenset() | names if "ALL" in dropped else (DEFAULT_CAPABILITIES | names) - dropped
+    given = IMAGE_CAPABILITIES if owns_files else DEFAULT_CAPABILITIES
+    return frozenset() | names if "ALL" in dropped else (given | names) - dropped
 
 
 def check_host_path(path: str, hidden: Sequence[str]) -> str:

@@ -32,6 +32,9 @@ from seaway.node.runtime.contract import (
     SandboxSpec,
     Stop,
 )
+from seaway.node.runtime.images.store import ImageStore
+from seaway.node.runtime.images.unpack import remove_root
+from seaway.node.runtime.images.values import Image
 from seaway.node.runtime.local import rootfs
 from seaway.node.runtime.local.client import Json, ShimClient
 from seaway.node.state import ContainerRun, Sandbox
@@ -74,6 +77,7 @@ class LocalRuntime:
     def __init__(self, config: LocalConfig) -> None:
         self._config = config
         self._shim = ShimClient(config.state_dir)
+        self._images = ImageStore(config.data_dir / "images")
         self._pools = network_plan.parse_pools(config.pod_cidrs)
         self._volumes: dict[str, dict[str, Path]] = {}
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="network")
@@ -151,6 +155,10 @@ class LocalRuntime:
             yield self._make_run(ended)
         raise RuntimeGone("shim: ended")
 
+    async def find_image(self, name: str) -> Image | None:
+        """What the name stands for on this host now."""
+        return self._images.find(name)
+
     async def create_sandbox(self, spec: SandboxSpec) -> Sandbox:
         """Namespaces first, then the address (durable before use), then the link."""
         from seaway.node.network import kernel
@@ -216,22 +224,31 @@ class LocalRuntime:
 
     async def start_container(self, spec: ContainerSpec) -> ContainerRun:
         """Write the files, make the plan, and have the shim begin. Raises ContainerError for a spec it refuses."""
+        image = spec.image if spec.image is not None and spec.image.has_root else None
         user = spec.user if spec.user is not None else (0 if self._config.sandboxed else DEFAULT_USER)
         capabilities = rootfs.choose_capabilities(
             is_root=user == 0 and (spec.user is not None or not self._config.sandboxed),
             add=spec.add_capabilities,
             drop=spec.drop_capabilities,
+            owns_files=image is not None,
         )
         if isinstance(capabilities, str):
             raise ContainerError(capabilities)
         python_bin = f"{sys.base_prefix}/bin"
-        steps = rootfs.plan_root(self._host, files=self._write_files(spec), volumes=self._find_bindings(spec))
+        etc, volumes = self._write_files(spec), self._find_bindings(spec)
+        if image is None:
+            steps = rootfs.plan_root(self._host, files=etc, volumes=volumes)
+        else:
+            steps = rootfs.plan_image_root(self._make_overlay(spec, image), files=etc, volumes=volumes)
+        if spec.read_only_root:
+            steps = (*steps, {"step": "seal"})
         log = str(self.find_log(spec.uid, spec.name, spec.attempt))
         answer = await self._shim.ask(
             "start", id=secrets.token_hex(32), uid=spec.uid, log=log,
             stdin=spec.stdin, stdin_once=spec.stdin_once, tty=spec.tty,
             labels={"uid": spec.uid, "namespace": spec.namespace, "pod": spec.pod, "name": spec.name,
                     "attempt": spec.attempt, "message_file": str(self._message_file(spec)),
+                    "image_id": image.id if image is not None else "",
                     "message_log": log if spec.message_from_log else ""},
             spec={
                 "steps": steps, "argv": spec.argv, "working_dir": spec.working_dir,
@@ -241,6 +258,26 @@ class LocalRuntime:
             },
         )  # fmt: skip
         return self._make_run(answer)
+
+    def _make_overlay(self, spec: ContainerSpec, image: Image) -> rootfs.Overlay:
+        """A fresh layer above the image for this run. Raises ContainerError."""
+        layer = self._layer_of(spec.uid, spec.name, spec.attempt)
+        upper, work = layer / "upper", layer / "work"
+        try:
+            for directory in (upper, work):
+                directory.mkdir(parents=True, exist_ok=True)
+            upper.chmod(0o755)
+        except OSError as error:
+            raise ContainerError(f"container {spec.name}: {error}") from error
+        lower = self._images.root_of(image)
+        if not lower.is_dir():
+            raise ContainerError(f"image {image.id}: its files are gone; import it again")
+        if any(character in f"{lower}{layer}" for character in ",:\\"):
+            raise ContainerError(f"{layer}: a comma, colon or backslash in the data directory's path; choose another")
+        return rootfs.Overlay(str(lower), str(upper), str(work), self._config.sandboxed)
+
+    def _layer_of(self, uid: str, name: str, attempt: int) -> Path:
+        return self._pod_dir(uid) / "containers" / name / f"{attempt}.layer"
 
     def _message_file(self, spec: ContainerSpec) -> Path:
         return self._pod_dir(spec.uid) / "containers" / spec.name / f"{spec.attempt}.message"
@@ -345,6 +382,7 @@ class LocalRuntime:
         """Forget an ended run, and its log."""
         await self._shim.ask("forget", id=run.container_id)
         log_file = self.find_log(run.uid, run.name, run.attempt)
+        await asyncio.to_thread(remove_root, self._layer_of(run.uid, run.name, run.attempt))
         for path in (log_file, log_file.with_name(f"{log_file.name}.1")):
             path.unlink(missing_ok=True)
 
@@ -369,6 +407,7 @@ class LocalRuntime:
             started_at=datetime.fromtimestamp(described["started_at"], UTC),
             finished_at=None if ended is None else datetime.fromtimestamp(ended, UTC),
             exit_code=described["exit_code"],
+            image_id=labels.get("image_id", ""),
             reason="StartError" if error and ended is not None else "",
             message=error or ("" if ended is None else _read_message(labels, described["exit_code"])),
         )
