@@ -78,7 +78,7 @@ def test_what_breaks_others_costs_one_complaint(
         assert world.kernel.read(family, "seaway").elements == want.elements
         assert not world.kernel.find_altered(want)
     listed = world.node.run("nft", "list", "ruleset")
-    assert "flush" not in listed
+    assert "flush ruleset" not in listed
     world.node.run("nft", "-c", "-f", "-", stdin=listed)
     proxy.proxier.set_service(key, None)
     proxy.endpoints([PODS[2]])
