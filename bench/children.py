@@ -153,8 +153,50 @@ async def run_plane(options: Options) -> None:
     from bench.planes import measure_plane
 
     subprocess.run(["ip", "link", "set", "lo", "up"], check=True)
-    for values in measure_plane(options["services"], options["endpoints"], options["changes"]):
+    for values in measure_plane(**options):
         say(**values)
+
+
+async def run_traffic_plane(options: Options) -> None:
+    """The proxy's core in the namespace of a node that forwards; what is measured says `measure`."""
+    from bench.planes import fill_proxier, measure_restarts, measure_stress, sync
+    from seaway.proxy.nftables.kernel import NftKernel
+
+    rest = {name: value for name, value in options.items() if name != "measure"}
+    if options["measure"] == "restarts":
+        for values in measure_restarts(**rest):
+            say(**values)
+    elif options["measure"] == "stress":
+        for values in measure_stress(**rest):
+            say(**values)
+    else:
+        sync(fill_proxier(NftKernel(), **rest))
+        say(pid=os.getpid())
+    await input_ended()
+
+
+async def run_connector(options: Options) -> None:
+    """Connects again and again until its input ends, then says how often, how often in vain, and the middle seconds.
+
+    It says its pid after the first connection.
+    """
+    ended = threading.Event()
+    threading.Thread(target=lambda: (sys.stdin.buffer.read(), ended.set()), daemon=True).start()
+    taken: list[float] = []
+    failures = 0
+    while not ended.is_set():
+        begun = time.perf_counter()
+        try:
+            with socket.create_connection((options["address"], options["port"]), 2) as connection:
+                seconds = time.perf_counter() - begun
+                connection.recv(64)
+            taken.append(seconds)
+        except OSError:
+            failures += 1
+        if len(taken) + failures == 1:
+            say(pid=os.getpid())
+        time.sleep(options["pause"])
+    say(served=len(taken), failures=failures, p50=sorted(taken)[len(taken) // 2] if taken else 0.0)
 
 
 async def run_watchers(options: Options) -> None:
@@ -201,6 +243,8 @@ KINDS: Mapping[str, Callable[[Options], Awaitable[None]]] = {
     "proxy": run_proxy,
     "proxy-host": run_proxy_host,
     "plane": run_plane,
+    "traffic-plane": run_traffic_plane,
+    "connector": run_connector,
     "watchers": run_watchers,
 }
 
