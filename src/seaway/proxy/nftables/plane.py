@@ -245,7 +245,8 @@ class NftablesTable:
         self._config = config
         if self._state() != before:
             changes.append((STATE, STATE_KEY, before, self._state()))
-        return diff_parts(have, self._structure, changes), moves
+        # Out of step, what the kernel lacks is found by reading it, or by its digest: nobody needs the difference.
+        return diff_parts(have, self._structure, changes) if self._in_step else Transaction(), moves
 
     def _exchange(self, changed: Mapping[str, ServiceForwarding | None]) -> tuple[list[ElementChange], Moves]:
         """Put the changed Services in place of what they were; the elements that this changes, and where clients go.
