@@ -63,7 +63,7 @@ def test_kubeconfigs_follow_the_server_and_the_authority(tmp_path: Path) -> None
     identities.ensure_kubeconfigs(
         data, other, server="https://127.0.0.1:7443", inside="https://10.96.0.1:443", node_name="a"
     )
-    assert files._is_current(data.admin_kubeconfig, "# https://127.0.0.1:7443 kubernetes-admin\n", other)
+    assert identities._is_current(data.admin_kubeconfig, "# https://127.0.0.1:7443 kubernetes-admin\n", other)
 
 
 def test_a_directory_is_held_by_one(tmp_path: Path) -> None:
