@@ -13,11 +13,11 @@ from typing import Protocol
 
 from seaway.net.family import Family
 from seaway.proxy.config import (
-    DetectLocal,
     NodePortAddresses,
     NodeView,
     ProxyConfig,
     choose_node_port_addresses,
+    config_at,
     networks_of,
 )
 from seaway.proxy.forwarding import ServiceForwarding
@@ -257,6 +257,7 @@ class NftablesTable:
         had_shared: dict[Entry, int] = {}
         had_sticky: dict[Place, Sticky] = {}
         has_sticky: dict[Place, Sticky] = {}
+        counts = self._config.counts_connections  # as long as the process is there
         for service, forwarding in changed.items():
             old = self._rendered.pop(service, {})
             before.update(old)
@@ -266,7 +267,7 @@ class NftablesTable:
                 had_sticky.update(find_sticky(old))
             if forwarding is not None:
                 self._arranged[service] = arrange(previous, forwarding)
-                self._rendered[service] = new = render_service(self._arranged[service])
+                self._rendered[service] = new = render_service(self._arranged[service], counts_connections=counts)
                 after.update(new)
                 self._share(new, 1, had_shared)
                 if forwarding.is_sticky:
@@ -373,9 +374,7 @@ class NftablesPlane:
         config = self._config
         if self._service_cidrs is not None:
             config = replace(config, service_cidrs=self._service_cidrs())
-        if config.detect_local is DetectLocal.NODE_CIDR:
-            config = replace(config, cluster_cidrs=node.pod_cidrs)
-        return render_config(config, self._family, ports, self._guarded_links())
+        return render_config(config_at(config, node), self._family, ports, self._guarded_links())
 
 
 def render_config(
@@ -394,6 +393,7 @@ def render_config(
         pod_links=config.pod_links,
         mark=1 << config.masquerade_bit,
         masquerade_outgoing=config.masquerade_outgoing,
+        counts_connections=config.counts_connections,
         node_ports=node_ports,
         guarded_links=guarded_links,
     )
