@@ -38,6 +38,7 @@ class Channel:
 
     def __init__(self, upstream: Upstream, config: RouteConfig, *, udp_bytes: int) -> None:
         self.upstream = upstream
+        self.name = str(upstream)
         self.reused = 0
         """Queries that found an open stream, and `opened` those that did not."""
         self.opened = 0
