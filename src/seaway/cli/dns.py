@@ -38,6 +38,9 @@ _LISTEN, _UPSTREAMS = "127.0.0.1:10053", "/etc/resolv.conf"
     default="",
     help="CIDRs that may ask for names outside of the cluster.  [default: loopback; with a file, everybody]",
 )
+@click.option(
+    "--transfer-to", default="", help="Addresses that may have the zone whole, or * for all.  [default: none]"
+)
 @click.option("--pods", default="insecure", show_default=True, help="Pod names: insecure, verified or disabled.")
 @click.pass_context
 def command(
@@ -49,6 +52,7 @@ def command(
     cluster_domain: str,
     upstreams: str,
     allowed_sources: str,
+    transfer_to: str,
     pods: str,
 ) -> None:
     """Answer for the cluster names of an API server, and forward the rest.
@@ -73,6 +77,7 @@ def command(
                 listen=_parse_listen(listen or _LISTEN),
                 upstreams=find_upstreams(Path(upstreams)) if is_file else split_list(upstreams),
                 allowed_sources=split_list(allowed_sources),
+                transfer_to=split_list(transfer_to),
                 pods=pods,
             )
     except ValueError as error:
@@ -125,7 +130,7 @@ def _find_hosts() -> list[str]:
 def _refuse_flags(context: click.Context, *, both: bool) -> None:
     if both:
         raise ValueError("--config and --corefile: both found, one allowed")
-    for name in ("cluster_domain", "upstreams", "pods"):
+    for name in ("cluster_domain", "upstreams", "pods", "transfer_to"):
         if context.get_parameter_source(name) is click.core.ParameterSource.COMMANDLINE:
             raise ValueError(f"--{name.replace('_', '-')}: a file is given, which says this itself")
 

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from seaway.dns.forwarding.config import Block, CacheConfig, Policy, RouteConfig, is_within
 from seaway.dns.forwarding.upstreams import Upstream, parse_upstreams, refuse_own_address
 from seaway.dns.index import canonical_address
-from seaway.dns.lookup import ZoneConfig
+from seaway.dns.lookup import ANYBODY, ZoneConfig
+from seaway.dns.packing import pack_address
 from seaway.dns.query import REVERSE_ZONES
 from seaway.dns.records import Name, lower_name, parse_name, render_name
 
@@ -70,6 +71,7 @@ class DnsConfig:
     allowed_sources: ranges that foreign names are looked up for, besides loopback. Cluster names are answered to
     everybody.
     pods: `insecure` (as stock clusters), `verified` (only addresses that a Pod has; watches Pods), `disabled`.
+    transfer_to: addresses that may have the cluster's zone whole, or `*` for everybody; none: nobody.
     blocks: what is done with other names, by zone; none: `upstreams` alone.
     """
 
@@ -84,6 +86,7 @@ class DnsConfig:
     max_forwards_per_source: int = 100
     max_connections: int = 512
     max_connections_per_source: int = 64
+    transfer_to: tuple[str, ...] = ()
     blocks: tuple[Block, ...] = ()
     lifecycle: Lifecycle = Lifecycle()
     kubernetes: KubernetesOptions = KubernetesOptions()
@@ -102,6 +105,9 @@ class DnsConfig:
         for host, _ in self.listen:
             if ipaddress.ip_address(host).is_unspecified:
                 raise ValueError(f"listen {host}: a wildcard found, an address of this host needed; name each address")
+        for peer in self.transfer_to:
+            if peer != ANYBODY and not pack_address(peer):
+                raise ValueError(f"transfer to {peer}: an address or {ANYBODY} needed")
         _ = self.upstream_servers, self.allowed_networks
         self._validate_blocks()
 
@@ -137,6 +143,7 @@ class DnsConfig:
             reverse_zones=self.kubernetes.reverse_zones,
             fallthrough=self.kubernetes.fallthrough,
             endpoint_pod_names=self.kubernetes.endpoint_pod_names,
+            transfer_to=tuple(each if each == ANYBODY else canonical_address(each) for each in self.transfer_to),
             ignore_empty_service=self.kubernetes.ignore_empty_service and not self.kubernetes.no_endpoints,
         )
 

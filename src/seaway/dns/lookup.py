@@ -5,15 +5,17 @@ Rule: spec "discovery" A0.5 (candidates), A1.2-A1.9.
 
 from __future__ import annotations
 
-import ipaddress
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from seaway.dns.index import Index, canonical_address
 from seaway.dns.objects import Endpoint, EndpointSlice, Service
+from seaway.dns.packing import pack_address
 from seaway.dns.query import REVERSE_ZONES, Question, Shape
 from seaway.dns.records import MAX_LABEL_BYTES, Name, RRType, is_encodable, lower_name, parse_name
 
+ANYBODY = "*"
+"""In the place of peers: all of them."""
 NO_PORT = -1
 """Of an address without ports: it has no SRV record."""
 
@@ -34,6 +36,8 @@ class ZoneConfig:
     """Zones whose unknown names are somebody else's; the root stands for all."""
     endpoint_pod_names: bool = False
     ignore_empty_service: bool = False
+    transfer_to: tuple[str, ...] = ()
+    """Who may have the zone whole: canonical addresses, or `*` for everybody."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -229,11 +233,3 @@ def endpoint_label(endpoint: Endpoint, address: str, config: ZoneConfig) -> byte
 
 def _service_name(question: Question, config: ZoneConfig) -> Name:
     return (question.service.encode(), question.namespace.encode(), b"svc", *config.cluster_domain)
-
-
-def pack_address(address: str) -> bytes:
-    """Network order bytes, or none for what is no address."""
-    try:
-        return ipaddress.ip_address(address).packed
-    except ValueError:
-        return b""

@@ -14,12 +14,13 @@ import logging
 import socket
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 from seaway.dns.config import DnsConfig
 from seaway.dns.forwarding.querylog import render_query
 from seaway.dns.forwarding.serve import Relay
 from seaway.dns.forwarding.waste import WastedQueries
+from seaway.dns.index import canonical_address
 from seaway.dns.message import RCODE_MASK
 from seaway.dns.records import RCode
 from seaway.dns.respond import Deferred, Responder
@@ -224,6 +225,11 @@ class Server:
             async with asyncio.timeout(FIRST_QUERY_SECONDS):
                 size = first[0] << 8 | (await reader.readexactly(1))[0]
                 query = await reader.readexactly(size)
+            messages = self._responder.transfer(query, canonical_address(peer[0].partition("%")[0]))
+            if messages is not None:
+                await _send_all(messages, writer)
+                wait_seconds = IDLE_SECONDS
+                continue
             started = time.perf_counter()
             out = self._responder.respond(query, over_tcp=True)
             if isinstance(out, Deferred):
@@ -237,6 +243,15 @@ class Server:
                 async with asyncio.timeout(WRITE_SECONDS):
                     await writer.drain()
             wait_seconds = IDLE_SECONDS
+
+
+async def _send_all(messages: Iterator[bytes], writer: asyncio.StreamWriter) -> None:
+    """One after the other, each when the peer has taken those before; others get their turn in between."""
+    for message in messages:
+        writer.write(len(message).to_bytes(2, "big") + message)
+        async with asyncio.timeout(WRITE_SECONDS):
+            await writer.drain()
+        await asyncio.sleep(0)
 
 
 def _make_log(relay: Relay) -> WriteLog | None:

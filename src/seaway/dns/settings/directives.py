@@ -62,6 +62,7 @@ class Draft:
     lifecycle: dict[str, Any] = field(default_factory=dict)
     """Fields of Lifecycle."""
     bind: tuple[str, ...] = ()
+    transferred: tuple[Name, ...] = ()
 
     def make_block(self, zone: Name) -> Block:
         """The block of one of its zones. Raises ValueError."""
@@ -85,6 +86,10 @@ def read_directives(directives: Sequence[Directive], zones: tuple[Name, ...], re
             raise directive.wrong(f"{directive.name}: {error.filename or ''}: {error.strerror}") from None
         except (ValueError, re.error) as error:
             raise directive.wrong(f"{directive.name}: {error}") from None
+    domain = draft.server.get("cluster_domain", "")
+    for directive in directives:
+        if directive.name == "transfer" and any(b".".join(zone).decode() != domain for zone in draft.transferred):
+            raise directive.wrong(f"transfer: {domain or 'no zone'} alone can be transferred from here")
     return draft
 
 
@@ -304,6 +309,22 @@ def _read_cache_property(each: Directive, options: dict[str, Any]) -> None:
             options["keeps_ttl"] = True
         case _:
             raise each.wrong(f"unknown property '{each.name}'")
+
+
+# -- transfer ----------------------------------------------------------------------------------------------------------
+
+
+def _read_transfer(directive: Directive, draft: Draft) -> None:
+    """Rule: spec "discovery" A1.12, A6 #25: the cluster's zone, and no other."""
+    draft.transferred = read_zones(directive.arguments)
+    peers: list[str] = []
+    for each in directive.body:
+        if each.name != "to":
+            raise each.wrong(f"unknown property '{each.name}'")
+        peers += _some(each)
+    if not peers:
+        raise directive.wrong("transfer: 'to' needed, with addresses or *")
+    draft.server["transfer_to"] = tuple(peers)
 
 
 # -- hosts, rewrite, autopath ------------------------------------------------------------------------------------------
@@ -536,6 +557,7 @@ _DIRECTIVES: Mapping[str, Callable[[Directive, Draft], None]] = {
     "ready": _read_ready,
     "reload": _read_reload,
     "rewrite": _read_rewrite,
+    "transfer": _read_transfer,
 }
 
 DIRECTIVES = tuple(sorted((*_DIRECTIVES, "import")))
