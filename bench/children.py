@@ -45,7 +45,7 @@ async def run_apiserver(options: Options) -> None:
     from bench.credentials import find_credentials, find_tls
     from seaway.apiserver.run import ServerConfig, open_server
     from seaway.apiserver.serve import TcpListener, UnixListener, serve
-    from seaway.app.api import calm_collector
+    from seaway.app.calm import calm_collector
     from seaway.store.sqlite import open_sqlite
 
     folder = Path(options["folder"])
@@ -125,12 +125,13 @@ async def run_proxy(options: Options) -> None:
 
 async def run_controllers(options: Options) -> None:
     """The control loops beside an API server, as `seaway controllers` runs them. Says when they are ready."""
+    from seaway.app.calm import calmly
     from seaway.controllers.config import ControllersConfig
     from seaway.controllers.run import run
 
     # No agent renews its lease here: nodes are not to be lost meanwhile.
     config = ControllersConfig(node_grace_seconds=86_400, ca_pem="CA", enabled=tuple(options["enabled"]))
-    await _run_client(options, lambda client, on_ready: run(config, client, on_ready=on_ready))
+    await _run_client(options, calmly(lambda client, on_ready: run(config, client, on_ready=on_ready)))
 
 
 async def _run_client(options: Options, start: Callable[[Any, Callable[[], None]], Awaitable[None]]) -> None:

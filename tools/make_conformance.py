@@ -75,11 +75,12 @@ def find_absent(row: UpstreamTest) -> str:
 
 
 def spell(shown: tuple[str, ...]) -> str:
-    """Links to our tests: the sentence that a test's name is."""
+    """Links to our tests: the sentence that a test's name is, or the file of a conversation."""
     links = []
     for test in shown:
         path, _, name = test.partition("::")
-        links.append(f"[{name.removeprefix('test_').replace('_', ' ')}](../tests/{path})")
+        title = name.removeprefix("test_").replace("_", " ") or f"`{path}`"
+        links.append(f"[{title}](../tests/{path})")
     return "; ".join(links)
 
 

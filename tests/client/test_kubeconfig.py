@@ -30,7 +30,9 @@ def test_what_is_rendered_is_parsed_back(connection: Connection) -> None:
 
 def test_files_are_read_by_the_caller() -> None:
     connection = parse_kubeconfig(FILES, read_file={"ca.crt": "CA", "token": "t\n"}.__getitem__)
-    assert connection == Connection(server="https://k:6443", ca_pem="CA", token="t", namespace="shop")
+    assert connection == Connection(
+        server="https://k:6443", ca_pem="CA", token="t", token_file="token", namespace="shop"
+    )
 
 
 BAD = [

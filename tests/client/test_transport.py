@@ -19,7 +19,7 @@ from cryptography.x509.oid import NameOID
 from seaway.api.machinery.http import Identity, Request, Response
 from seaway.client.kubeconfig import Connection
 from seaway.client.requests import TransportError
-from seaway.client.transport import HttpTransport, InProcessTransport
+from seaway.client.transport import TOKEN_SECONDS, HttpTransport, InProcessTransport
 
 
 def make_certificate(
@@ -76,7 +76,8 @@ async def answer(request: web.Request) -> web.StreamResponse:
     name = peer["subject"][0][0][1] if peer else "nobody"
     token = request.headers.get("authorization", "")
     body = (await request.read()).decode()
-    return web.Response(text=f"{request.method} {request.raw_path} {name} {token} {body}".strip())
+    status = 401 if request.path == "/refused" else 200
+    return web.Response(status=status, text=f"{request.method} {request.raw_path} {name} {token} {body}".strip())
 
 
 @asynccontextmanager
@@ -135,6 +136,43 @@ def test_a_token_is_sent(tmp_path: Path, way: str) -> None:
         async with serving(tmp_path) as (path, port):
             transport = connect(path, port, way=way, token="t0")
             assert (await transport.send(Request("GET", "/x"))).body == b"GET /x nobody Bearer t0"
+            await transport.close()
+
+    asyncio.run(main())
+
+
+def test_a_token_is_read_again_after_a_minute_and_when_it_is_refused(tmp_path: Path) -> None:
+    """Tokens of service accounts are renewed in their file. Rule: client-go's cached file token source."""
+    file = tmp_path / "token"
+    now = [0.0]
+
+    async def main() -> None:
+        async with serving(tmp_path) as (_, port):
+            transport = HttpTransport(
+                f"https://127.0.0.1:{port}",
+                ca_pem=render_pem(CA[0]),
+                server_name="kubernetes",
+                token="t0",
+                token_file=file,
+                clock=lambda: now[0],
+            )
+
+            async def sent(path: str = "/x") -> bytes:
+                body = (await transport.send(Request("GET", path))).body
+                assert isinstance(body, bytes)
+                return body.rpartition(b" ")[2]
+
+            file.write_text("t1\n")
+            assert await sent() == b"t0"
+            now[0] = TOKEN_SECONDS
+            assert await sent() == b"t1"
+            file.write_text("t2")
+            assert await sent() == b"t1"
+            await sent("/refused")
+            assert await sent() == b"t2"
+            file.unlink()
+            now[0] += TOKEN_SECONDS
+            assert await sent() == b"t2", "what cannot be read leaves the last one in use"
             await transport.close()
 
     asyncio.run(main())

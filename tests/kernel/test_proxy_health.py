@@ -12,6 +12,7 @@ import pytest
 
 from seaway.api.registry import ENDPOINT_SLICES, EVENTS_OF_GROUP, NODES, SERVICES
 from seaway.client.requests import Client
+from seaway.proxy.run import cleanup
 from seaway.testing.builders import make_node, make_service, make_slice
 from seaway.testing.cluster import open_cluster
 from seaway.testing.netns import Namespace
@@ -125,6 +126,44 @@ def test_scenario_155_the_proxys_own_pages(node: Namespace) -> None:
 
     with node.entered():
         asyncio.run(play())
+
+
+def test_a_node_that_is_leaving_gets_no_new_connections_from_load_balancers_also_once_it_is_gone(
+    node: Namespace,
+) -> None:
+    """Rule: spec "proxy" §7.2, §11.3: what was last seen of a Node stays."""
+
+    async def play() -> None:
+        async with open_cluster() as cluster:
+            admin = cluster.client()
+            await register(admin)
+            await admin.patch(NODES, "node-1", patch={"metadata": {"finalizers": ["example.com/drain"]}})
+            async with proxy(cluster, TELLING):
+
+                async def healthz(code: int) -> None:
+                    async def check() -> bool:
+                        return (await get(NODE, 10256, "/healthz"))[0] == code
+
+                    await cluster.eventually(check)
+
+                await healthz(200)
+                await admin.delete(NODES, "node-1")
+                await healthz(503)
+                assert json.loads((await get(NODE, 10256, "/healthz"))[1])["nodeEligible"] is False
+                assert (await get(NODE, 10256, "/livez"))[0] == 200
+                await admin.patch(NODES, "node-1", patch={"metadata": {"finalizers": None}})
+                await admin.create(SERVICES, make_service("later"), "default")
+
+                async def is_synced() -> bool:
+                    page = (await get("127.0.0.1", 10249, "/metrics"))[1]
+                    return b'seaway_proxy_service_connections_total{namespace="default",service="later"' in page
+
+                await cluster.eventually(is_synced)
+                assert (await get(NODE, 10256, "/healthz"))[0] == 503
+
+    with node.entered():
+        asyncio.run(play())
+        cleanup()
 
 
 def test_each_refusal_is_one_event_also_after_a_restart(node: Namespace) -> None:

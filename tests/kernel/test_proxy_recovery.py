@@ -131,11 +131,11 @@ def check(proxy: Running, world: World) -> None:
 
 def test_others_who_change_what_is_theirs_cost_one_look(stream: Stream, proxy: Running, world: World) -> None:
     assert all(plane.table.verify() for plane in proxy.planes.values())
-    before = world.node.run("nft", "--handle", "list", "table", "ip", "seaway")
+    before = world.node.run("nft", "--handle", "--stateless", "list", "table", "ip", "seaway")
     world.node.run("nft", "add", "table", "ip", "theirs")
     assert all(plane.table.verify() for plane in proxy.planes.values())
     proxy.sync()
-    assert world.node.run("nft", "--handle", "list", "table", "ip", "seaway") == before
+    assert world.node.run("nft", "--handle", "--stateless", "list", "table", "ip", "seaway") == before
     world.node.run("nft", "delete", "table", "ip", "theirs")
     stream.wait(5)
 
@@ -229,12 +229,12 @@ def test_scenarios_141_142_rules_serve_without_a_proxy_and_a_start_applies_what_
     stream: Stream, proxy: Running, world: World
 ) -> None:
     """Neither a proxy that is gone nor one that hears nothing touches the rules."""
-    before = world.node.run("nft", "--handle", "list", "ruleset")
+    before = world.node.run("nft", "--handle", "--stateless", "list", "ruleset")
     for _ in range(3):
         proxy.proxier.verify()
         proxy.sync()
     stream.wait()
-    assert world.node.run("nft", "--handle", "list", "ruleset") == before
+    assert world.node.run("nft", "--handle", "--stateless", "list", "ruleset") == before
     again = world.start()
     serve(again)
     again.endpoints([PODS[1]], "other")

@@ -9,6 +9,7 @@ from dataclasses import replace
 import pytest
 
 from seaway.api.registry import ENDPOINT_SLICES, NODES, SERVICES
+from seaway.proxy.config import DetectLocal, ProxyConfig
 from seaway.proxy.run import cleanup
 from seaway.proxy.showing.run import diff_cluster, render_cluster
 from seaway.proxy.tracing.run import read_cluster
@@ -49,6 +50,37 @@ def test_stock_tables_are_left_alone_until_told_and_then_go_without_a_gap(
         node.run("nft", "-f", "-", stdin=STOCK)
         asyncio.run(play())
         node.run("nft", "delete", "table", "ip", "nat")
+        cleanup()
+
+
+MODES = {
+    "by their addresses": CONFIG,
+    "by what their Node says": replace(CONFIG, cluster_cidrs=(), detect_local=DetectLocal.NODE_CIDR),
+    "by their bridge": replace(CONFIG, detect_local=DetectLocal.BRIDGE_INTERFACE, pod_link="cni0"),
+    "by how their links start": replace(CONFIG, detect_local=DetectLocal.INTERFACE_NAME_PREFIX, pod_link="veth"),
+    "and all is masqueraded, and nothing counted": replace(
+        CONFIG, masquerade_all=True, masquerade_bit=3, counts_connections=False
+    ),
+}
+
+
+@pytest.mark.parametrize("config", MODES.values(), ids=[f"Pods are known {how}" for how in MODES])
+def test_diff_knows_how_pods_are_known(node: Namespace, config: ProxyConfig) -> None:
+    """A proxy that is in step differs in nothing from what its own flags say."""
+
+    async def play() -> None:
+        async with open_cluster() as cluster:
+            admin = cluster.client()
+            await admin.create(NODES, make_node("node-1", podCIDR="10.244.3.0/24", podCIDRs=["10.244.3.0/24"]))
+            await admin.create(SERVICES, make_service("web"), "default")
+            await admin.create(ENDPOINT_SLICES, slice_on_node(7070), "default")
+            async with proxy(cluster, config):
+                seen = await read_cluster(admin, config)
+                assert diff_cluster(seen) == ""
+                node.run("nft", "-c", "-f", "-", stdin=render_cluster(seen))
+
+    with node.entered():
+        asyncio.run(play())
         cleanup()
 
 

@@ -7,13 +7,16 @@ import contextlib
 import errno
 import os
 from collections.abc import AsyncIterator, Iterator
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from seaway.api.registry import ENDPOINT_SLICES, NODES, SERVICE_CIDRS, SERVICES
+from seaway.net.errors import OperationalError
 from seaway.net.family import Family
-from seaway.proxy.config import ServiceRoutes
+from seaway.proxy import run as run_module
+from seaway.proxy.config import DetectLocal, ServiceRoutes
 from seaway.proxy.run import ProxyConfig, cleanup, run
 from seaway.testing.builders import make_node, make_service, make_slice
 from seaway.testing.cluster import Cluster, open_cluster
@@ -97,6 +100,41 @@ def test_a_service_is_served_follows_its_endpoints_and_outlives_the_proxy(node: 
         assert "seaway" in node.run("nft", "list", "tables")
         cleanup()
         assert "seaway" not in node.run("nft", "list", "tables")
+        cleanup()
+
+
+def test_where_pods_are_known_by_their_node_nothing_is_written_before_it_has_a_range(
+    node: Namespace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Rule: spec "proxy" §11.1, step 4."""
+    config = replace(CONFIG, cluster_cidrs=(), detect_local=DetectLocal.NODE_CIDR)
+
+    async def start(cluster: Cluster) -> None:
+        async with proxy(cluster, config):
+            pass
+
+    async def play() -> None:
+        async with open_cluster() as cluster:
+            admin = cluster.client()
+            monkeypatch.setattr(run_module, "NODE_SECONDS", 0.01)
+            monkeypatch.setattr(run_module, "POD_CIDR_SECONDS", 0.01)
+            with pytest.raises(OperationalError, match=r'^timeout waiting for node "node-1" to exist$'):
+                await start(cluster)
+            await admin.create(NODES, make_node("node-1"))
+            monkeypatch.setattr(run_module, "NODE_SECONDS", 60.0)
+            with pytest.raises(OperationalError, match=r'^timeout waiting for PodCIDR allocation on node "node-1"$'):
+                await start(cluster)
+            assert "seaway" not in node.run("nft", "list", "tables")
+            monkeypatch.setattr(run_module, "POD_CIDR_SECONDS", 60.0)
+            starting = asyncio.create_task(start(cluster))
+            await admin.patch(
+                NODES, "node-1", patch={"spec": {"podCIDR": "10.244.3.0/24", "podCIDRs": ["10.244.3.0/24"]}}
+            )
+            await starting
+            assert "ip saddr != 10.244.3.0/24" in node.run("nft", "list", "chain", "ip", "seaway", "translate")
+
+    with node.entered():
+        asyncio.run(play())
         cleanup()
 
 

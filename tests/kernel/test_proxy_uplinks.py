@@ -17,6 +17,8 @@ import pytest
 from seaway.api.registry import ENDPOINT_SLICES, NODES, SERVICES
 from seaway.net.family import Family
 from seaway.proxy.run import ProxyConfig, cleanup, run
+from seaway.proxy.showing.run import diff_cluster, render_cluster
+from seaway.proxy.tracing.run import read_cluster
 from seaway.proxy.uplinks.kernel import UplinkError, Uplinks, has_switch, read_record
 from seaway.testing.builders import make_node, make_service, make_slice
 from seaway.testing.cluster import Cluster, open_cluster
@@ -71,10 +73,8 @@ def world() -> Iterator[World]:
         yield World(node, outside, elsewhere, pod)
 
 
-@contextlib.asynccontextmanager
-async def proxy(cluster: Cluster, state: Path) -> AsyncIterator[None]:
-    """A proxy that is ready; it ends with the block."""
-    config = ProxyConfig(
+def make_config(state: Path) -> ProxyConfig:
+    return ProxyConfig(
         node_name="node-1",
         families=(Family.IPV4,),
         cluster_cidrs=("10.244.0.0/16",),
@@ -83,6 +83,12 @@ async def proxy(cluster: Cluster, state: Path) -> AsyncIterator[None]:
         serves_uplinks=True,
         uplink_state=state,
     )
+
+
+@contextlib.asynccontextmanager
+async def proxy(cluster: Cluster, state: Path) -> AsyncIterator[None]:
+    """A proxy that is ready; it ends with the block."""
+    config = make_config(state)
     ready = asyncio.Event()
     client = cluster.client(user="system:kube-proxy", groups=())
     task = asyncio.create_task(run(config, client, on_ready=ready.set))
@@ -142,8 +148,11 @@ def test_other_machines_are_served_the_host_is_no_router_and_is_what_it_was_afte
     async def play() -> None:
         async with open_cluster() as cluster:
             await fill(cluster)
+            seen = await read_cluster(cluster.client(), make_config(state))
+            assert 'iifname "up0" jump guard' in render_cluster(seen), "what will be guarded is known before"
             async with proxy(cluster, state):
                 await asyncio.to_thread(check_served, world)
+            assert diff_cluster(seen) == ""
             kept = state.read_bytes()
             await asyncio.to_thread(check_served, world)  # the rules outlive the proxy
             async with proxy(cluster, state):  # the link forwards already, and is guarded still

@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 import msgspec
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from seaway.api.endpointslice.types import EndpointSlice
 from seaway.api.service.types import Service
@@ -91,6 +93,46 @@ def test_the_older_service_owns_a_contested_address_and_its_end_gives_it_back() 
     assert claims.update("default/b", old) == set()
     assert claims.update("default/b", None) == {"default/a"}
     assert claims.settle(young) == young
+
+
+claims_of = st.dictionaries(
+    st.sampled_from("abc"),
+    st.none() | st.tuples(st.sets(st.integers(81, 90), max_size=4), st.integers(80, 90)),
+    min_size=1,
+)
+
+
+@given(st.lists(claims_of, max_size=6))
+@settings(max_examples=60, deadline=None)
+def test_ports_that_are_served_by_themselves_are_cut_out_of_the_range(
+    steps: list[dict[str, tuple[set[int], int] | None]],
+) -> None:
+    """All share an address; `a` has a range there too. The oracle looks at every port."""
+    claims, current = Claims(), dict[str, tuple[ServiceForwarding, set[int]]]()
+    for step in steps:
+        for name, wanted in step.items():
+            current.pop(name, None)
+            found = None
+            if wanted is not None:
+                singles, last = wanted
+                ports = [
+                    {"name": f"p{port}", "port": port} for port in sorted({80, *singles} if name == "a" else singles)
+                ]
+                meta = {"annotations": {"seaway.dev/port-range": f"p80=80-{last}"}} if name == "a" else {}
+                vip = f"10.96.0.{ord(name)}"
+                wire = make_service(name, meta=meta, clusterIP=vip, externalIPs=["203.0.113.1"], ports=ports)
+                found = forward_service(msgspec.convert(wire, Service), (), family=Family.IPV4, node=NodeView("n"))
+                assert found is not None
+                current[name] = found, {p["port"] for p in ports}
+            claims.update(f"default/{name}", found)
+        if "a" not in current:
+            continue
+        owner, own = current["a"]
+        taken = {"203.0.113.1": set().union(*(ports for _, ports in current.values())), owner.cluster_ip: own}
+        for f in claims.settle(owner).forwardings:
+            if f.frontend.last_port:
+                inside = {p for p in taken[f.frontend.address] if 80 < p <= f.frontend.last_port}
+                assert f.except_ports == tuple(sorted(inside))
 
 
 def test_a_cluster_ip_beats_an_older_external_ip() -> None:

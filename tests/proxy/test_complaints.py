@@ -10,7 +10,7 @@ import pytest
 from seaway.api.endpointslice.types import EndpointSlice
 from seaway.api.service.types import Service
 from seaway.net.family import Family
-from seaway.proxy.complaints import MAX_COMPLAINTS, find_complaints
+from seaway.proxy.complaints import MAX_COMPLAINTS, Complaint, find_complaints
 from seaway.proxy.config import NodeView
 from seaway.proxy.forwarding import MAX_ENDPOINTS, Target, group_endpoints
 from seaway.proxy.proxier import Proxier
@@ -138,3 +138,21 @@ def test_nonsense_does_not_keep_the_rest_from_being_served() -> None:
     assert not proxier.sync().failures
     (served,) = proxier.forwardings(Family.IPV4)
     assert served.forwardings[0].endpoints == (Target("10.244.0.2", 80),)
+
+
+def test_a_range_that_no_endpoint_fits_is_told() -> None:
+    proxier = Proxier({Family.IPV4: Plane()}, NodeView("node-1"))
+    meta = {"annotations": {"seaway.dev/port-range": "5000-5009"}}
+    proxier.set_service("default/web", service(meta=meta, ports=[{"port": 5000, "protocol": "TCP"}]))
+    assert [complaint.text for complaint in sync(proxier)] == [], "who has no endpoints is another matter"
+    proxier.set_slice("default/web-1", piece(["10.244.0.2"]))
+    assert [(c.reason, c.text) for c in sync(proxier)] == [
+        ("UnfitEndpoints", "seaway.dev/port-range: 5000-5009: no endpoint listens on port 5000 itself")
+    ]
+    proxier.set_slice("default/web-1", piece(["10.244.0.2"], ports=[{**TCP, "port": 5000}]))
+    assert sync(proxier) == ()
+
+
+def sync(proxier: Proxier) -> tuple[Complaint, ...]:
+    proxier.sync()
+    return proxier.complaints("default/web")

@@ -44,9 +44,13 @@ class World:
     async def start(self, *, nodes: int, enabled: tuple[str, ...]) -> None:
         for number in range(1, nodes + 1):
             await self.add_node(f"n{number}")
+        await self.run_kubelet()
+        self.controllers = await self.cluster.start_controllers(enabled=enabled)
+
+    async def run_kubelet(self) -> None:
+        """From now on, Pods that have a node run, and those that are deleted end."""
         self._pods.subscribe(self._on_pod)
         self.cluster.tasks.append(asyncio.create_task(self._pods.run()))
-        self.controllers = await self.cluster.start_controllers(enabled=enabled)
 
     async def kill(self, after_rounds: int, *, enabled: tuple[str, ...]) -> None:
         """End the loops after so many rounds of the event loop, wherever they are, and start others."""

@@ -34,7 +34,8 @@ class UpstreamTest:
 class Need:
     """What a test needs of the controllers. loops: names in `--controllers`, none where it is not in place.
 
-    shown: tests of ours, as `path::name` under `tests/`. absent: why it is not in place.
+    shown: tests of ours, as `path::name` under `tests/`, or a golden conversation, as `path` alone. absent: why it is
+    not in place.
     """
 
     text: str
@@ -56,19 +57,20 @@ NEEDS = {
     "A": Need(
         "a namespace with its account and CA, and its end",
         ("namespace", "garbage"),
-        (f"{LOOPS}every_namespace_has_its_default_objects_and_gets_them_back",
+        ("scenarios/namespaces.txt", f"{LOOPS}every_namespace_has_its_default_objects_and_gets_them_back",
          f"{LOOPS}a_namespace_ends_with_all_that_is_in_it", f"{LOOPS}slices_end_with_their_service"),
     ),
     "N": Need(
         "Pods on living nodes",
         ("scheduler", "nodes", "tainteviction", "podgc"),
-        (f"{PLACES}a_pod_is_bound_and_told_so", f"{LOOPS}pods_are_spread_over_ready_nodes",
+        ("scenarios/node-liveness.txt", f"{PLACES}a_pod_is_bound_and_told_so",
+         f"{LOOPS}pods_are_spread_over_ready_nodes",
          f"{NODES_}a_dead_node_loses_its_endpoints_at_once_and_its_pods_in_time"),
     ),
     "E": Need(
         "EndpointSlices",
         ("endpointslice",),
-        (f"{LOOPS}a_service_gets_its_slices_and_they_follow_its_pods",
+        ("scenarios/endpoint-slices.txt", "scenarios/faults.txt",
          f"{NEEDS_}pods_that_come_and_go_one_by_one_are_the_endpoints"),
     ),
     "P": Need(
@@ -80,12 +82,14 @@ NEEDS = {
     "M": Need(
         "mirrored Endpoints",
         ("mirroring",),
-        (f"{MIRROR}hand_made_endpoints_are_mirrored_through_create_update_and_delete",),
+        ("scenarios/endpoints-and-mirroring.txt",
+         f"{MIRROR}hand_made_endpoints_are_mirrored_through_create_update_and_delete"),
     ),
     "D": Need(
         "Deployments and ReplicaSets",
         ("deployment", "replicaset"),
-        (f"{ROLLS}a_deployment_is_told_of_step_by_step", f"{ROLLS}a_rolling_update_keeps_its_bounds_and_can_be_undone"),
+        ("scenarios/rolling-update.txt", f"{ROLLS}a_deployment_is_told_of_step_by_step",
+         f"{ROLLS}a_rolling_update_keeps_its_bounds_and_can_be_undone"),
     ),
     "S": Need(
         "DaemonSets",
@@ -100,7 +104,7 @@ NEEDS = {
     "H": Need(
         "topology hints",
         ("endpointslice",),
-        (f"{SLICES}hints_by_topology_follow_the_nodes",
+        ("scenarios/topology-hints.txt", f"{SLICES}hints_by_topology_follow_the_nodes",
          f"{NEEDS_}a_node_says_by_its_labels_in_which_zone_its_endpoints_are"),
     ),
     "L": Need("load balancers", absent="`type: LoadBalancer` gets no address yet"),

@@ -26,6 +26,9 @@ def test_every_test_of_the_directory_is_there_once() -> None:
 @pytest.mark.parametrize("shown", SHOWN)
 def test_a_claim_rests_on_a_test_that_exists(shown: str) -> None:
     path, _, name = shown.partition("::")
+    if path.endswith(".txt"):
+        assert (ROOT / path).is_file() and not name
+        return
     tree = ast.parse((ROOT / path).read_text())
     assert name in {node.name for node in ast.walk(tree) if isinstance(node, ast.FunctionDef)}
 

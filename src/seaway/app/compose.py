@@ -5,10 +5,11 @@ from __future__ import annotations
 import asyncio
 import math
 import socket
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from seaway.app import options as addresses
+from seaway.app.calm import Start, calmly
 from seaway.app.files import KUBELET_CLIENT
 from seaway.app.options import DNS_PORT
 from seaway.app.pieces import Ready, Report, run_daemon, run_with_client
@@ -21,7 +22,6 @@ if TYPE_CHECKING:
     from seaway.client.requests import Client
 
 Main = Callable[[Report], int]
-Start = Callable[["Client", Ready], Awaitable[None]]
 
 LEASE_RENEW_SECONDS = 1.0
 NODE_GRACE_SECONDS = 3.0
@@ -66,7 +66,7 @@ def _controllers(plan: Plan) -> Start:
         ca_pem=plan.serving.authority.read_text(),
         enabled=("*", "-healthcheck") if plan.way == SANDBOX else ("*",),
     )
-    return lambda client, on_ready: run_controllers(config, client, on_ready=on_ready)
+    return calmly(lambda client, on_ready: run_controllers(config, client, on_ready=on_ready))
 
 
 def _healthcheck(plan: Plan) -> Start:

@@ -10,7 +10,8 @@ import logging
 import os
 import signal
 import sys
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 
 from seaway.api.machinery.errors import ApiError
@@ -78,8 +79,8 @@ def find_loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
     return uvloop.new_event_loop
 
 
-def connect(kubeconfig: Path, *, user_agent: str) -> Client:
-    """A client of the kubeconfig's current context. Raises OperationalError."""
+def connect(kubeconfig: Path, *, user_agent: str, server: str = "") -> Client:
+    """A client of the kubeconfig's current context. server: another URL. Raises OperationalError."""
     try:
         text = kubeconfig.read_text()
     except OSError as error:
@@ -87,7 +88,9 @@ def connect(kubeconfig: Path, *, user_agent: str) -> Client:
     connection = parse_kubeconfig(
         text, read_file=lambda name: (kubeconfig.parent / name).read_text(), subject=str(kubeconfig)
     )
-    return open_client(connection, user_agent=user_agent)
+    beside = str(kubeconfig.parent / connection.token_file) if connection.token_file else ""
+    found = replace(connection, server=server or connection.server, token_file=beside)
+    return open_client(found, user_agent=user_agent)
 
 
 async def wait_for_api(client: Client) -> None:
@@ -110,27 +113,51 @@ async def wait_for_api(client: Client) -> None:
             return
 
 
-def connect_in_cluster(*, user_agent: str) -> Client:
-    """A client of the cluster whose Pod this process is in. Raises OperationalError."""
-    host, port = os.environ.get("KUBERNETES_SERVICE_HOST", ""), os.environ.get("KUBERNETES_SERVICE_PORT", "")
+def connect_in_cluster(
+    *,
+    user_agent: str,
+    server: str = "",
+    token_file: Path = IN_CLUSTER_TOKEN,
+    environment: Mapping[str, str] = os.environ,
+) -> Client:
+    """A client of the cluster whose Pod this process is in, as its service account. Raises OperationalError.
+
+    server: another URL than that of the environment. The token is read again as its file is renewed.
+    """
+    host, port = environment.get("KUBERNETES_SERVICE_HOST", ""), environment.get("KUBERNETES_SERVICE_PORT", "")
     try:
-        ca_pem, token = (IN_CLUSTER_TOKEN.parent / "ca.crt").read_text(), IN_CLUSTER_TOKEN.read_text().strip()
+        ca_pem, token = (token_file.parent / "ca.crt").read_text(), token_file.read_text().strip()
     except OSError as error:
-        raise OperationalError(f"service account {IN_CLUSTER_TOKEN}: {error.strerror}; give --kubeconfig") from error
-    if not host or not port:
+        raise OperationalError(f"service account {token_file}: {error.strerror}; give --kubeconfig") from error
+    if not server and (not host or not port):
         raise OperationalError("KUBERNETES_SERVICE_HOST and KUBERNETES_SERVICE_PORT are not set; give --kubeconfig")
-    server = f"https://[{host}]:{port}" if ":" in host else f"https://{host}:{port}"
-    return open_client(Connection(server=server, ca_pem=ca_pem, token=token), user_agent=user_agent)
+    found = f"https://[{host}]:{port}" if ":" in host else f"https://{host}:{port}"
+    connection = Connection(server=server or found, ca_pem=ca_pem, token=token, token_file=str(token_file))
+    return open_client(connection, user_agent=user_agent)
+
+
+def find_client(kubeconfig: Path | None, *, user_agent: str, server: str = "") -> Client:
+    """A client of the kubeconfig; None: of the cluster whose Pod this process is in. Raises OperationalError."""
+    if kubeconfig is None:
+        return connect_in_cluster(user_agent=user_agent, server=server)
+    return connect(kubeconfig, user_agent=user_agent, server=server)
 
 
 def run_with_client(
-    kubeconfig: Path | None, name: str, start: Callable[[Client, Ready], Awaitable[None]], report: Report
+    kubeconfig: Path | None,
+    name: str,
+    start: Callable[[Client, Ready], Awaitable[None]],
+    report: Report,
+    *,
+    server: str = "",
 ) -> int:
-    """A daemon that is an ordinary API client: connect, wait for the server, run. None: as the Pod that it is in."""
+    """A daemon that is an ordinary API client: connect, wait for the server, run. None: as the Pod that it is in.
+
+    server: another URL than the one that is found.
+    """
 
     async def run(on_ready: Ready) -> None:
-        agent = f"seaway-{name}"
-        client = connect(kubeconfig, user_agent=agent) if kubeconfig else connect_in_cluster(user_agent=agent)
+        client = find_client(kubeconfig, user_agent=f"seaway-{name}", server=server)
         try:
             await wait_for_api(client)
             await start(client, on_ready)

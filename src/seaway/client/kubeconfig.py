@@ -28,6 +28,8 @@ class Connection:
     certificate_pem: str = ""
     key_pem: str = ""
     token: str = ""
+    token_file: str = ""
+    """Where the token is from, and where a newer one will be."""
     unix_socket: str = ""
     server_name: str = ""
     namespace: str = "default"
@@ -40,6 +42,7 @@ def parse_kubeconfig(
 
     read_file: reads a file that the kubeconfig names (`certificate-authority`, `client-key`, `tokenFile` …); relative
     paths are as written, the caller resolves them against the kubeconfig's folder. None: such entries are refused.
+    `tokenFile` wins over `token`, as it does for kubectl, and stays in the connection as it is written.
     subject: what messages call it, best its path. Raises KubeconfigError.
     """
     reader = _Reader(subject, read_file)
@@ -58,7 +61,8 @@ def parse_kubeconfig(
     server = cluster.get("server")
     if not isinstance(server, str) or not server.startswith(("https://", "http://", UNIX_PREFIX)):
         raise reader.error(f"server {server!r}", "it must start with https://, http:// or unix://")
-    token = user.get("token") or (reader.read(user["tokenFile"]).strip() if user.get("tokenFile") else "")
+    token_file = str(user.get("tokenFile") or "")
+    token = reader.read(token_file).strip() if token_file else user.get("token") or ""
     certificate = reader.pem(user, "client-certificate")
     key = reader.pem(user, "client-key")
     if bool(certificate) != bool(key):
@@ -69,6 +73,7 @@ def parse_kubeconfig(
         certificate_pem=certificate,
         key_pem=key,
         token=str(token),
+        token_file=token_file,
         unix_socket=server.removeprefix(UNIX_PREFIX) if server.startswith(UNIX_PREFIX) else "",
         server_name=str(cluster.get("tls-server-name") or ""),
         namespace=str(chosen.get("namespace") or "default"),

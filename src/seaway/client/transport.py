@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import ssl
 import tempfile
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -27,6 +29,8 @@ ANSWER_SECONDS = 65.0
 UNIX_SERVER_NAME = "kubernetes"
 """Which name of the server's certificate is checked on a unix socket, where the address says nothing."""
 
+TOKEN_SECONDS = 60.0
+"""How long a token that was read from a file is used before the file is read again, as in client-go."""
 _STREAM_PARAMETERS = ("watch", "follow")
 
 
@@ -48,13 +52,17 @@ class HttpTransport:
         certificate_file: Path | None = None,
         key_file: Path | None = None,
         token: str = "",
+        token_file: Path | None = None,
         unix_socket: Path | None = None,
         server_name: str = "",
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
+        """token_file: where a newer token will be; `token` holds until it has been read."""
         self.server = f"https://{UNIX_SERVER_NAME}" if unix_socket else server.rstrip("/")
         self.unix_socket = unix_socket
         self._server_name = server_name or (UNIX_SERVER_NAME if unix_socket else "")
-        self._token = token
+        self.token_file = token_file
+        self._token = _Token(token, token_file, clock)
         self._context: ssl.SSLContext | None = None
         self._session: aiohttp.ClientSession | None = None
         if self.server.startswith("https:"):
@@ -73,6 +81,7 @@ class HttpTransport:
             certificate_pem=connection.certificate_pem,
             key_pem=connection.key_pem,
             token=connection.token,
+            token_file=Path(connection.token_file) if connection.token_file else None,
             unix_socket=Path(connection.unix_socket) if connection.unix_socket else None,
             server_name=connection.server_name,
         )
@@ -92,6 +101,8 @@ class HttpTransport:
                 allow_redirects=False,
                 server_hostname=self._server_name or None,
             )
+            if answer.status == 401:
+                self._token.doubt()
             headers = tuple((name.lower(), value) for name, value in answer.headers.items())
             if is_stream and answer.status < 400:
                 return Response(answer.status, headers, self._stream(answer, request))
@@ -136,12 +147,32 @@ class HttpTransport:
         return URL(f"{self.server}{request.path}{query}", encoded=True)
 
     def _credentials(self) -> dict[str, str]:
-        return {"authorization": f"Bearer {self._token}"} if self._token else {}
+        token = self._token.read()
+        return {"authorization": f"Bearer {token}"} if token else {}
 
     def _no_answer(self, request: Request, error: BaseException) -> TransportError:
         peer = self.unix_socket or self.server
         cause = str(error) or type(error).__name__
         return TransportError(f"{request.method} {request.path}: no answer from {peer}: {cause}")
+
+
+class _Token:
+    """A bearer token, and the file in which somebody renews it. What cannot be read leaves the last one in use."""
+
+    def __init__(self, text: str, file: Path | None, clock: Callable[[], float]) -> None:
+        self._text, self._file, self._clock = text, file, clock
+        self._good_until = clock() + TOKEN_SECONDS if text else clock()
+
+    def read(self) -> str:
+        if self._file is not None and self._clock() >= self._good_until:
+            self._good_until = self._clock() + TOKEN_SECONDS
+            with contextlib.suppress(OSError, UnicodeDecodeError):
+                self._text = self._file.read_text().strip() or self._text
+        return self._text
+
+    def doubt(self) -> None:
+        """The server does not take it: the next request looks for another."""
+        self._good_until = self._clock()
 
 
 class InProcessTransport:

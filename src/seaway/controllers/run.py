@@ -50,35 +50,92 @@ class Controller(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Loop:
-    """A row of the table of loops. `upstream`: its name in kube-controller-manager's `--controllers`, and its alias."""
+    """A row of the table of loops. `upstream`: its name in kube-controller-manager's `--controllers`, and its alias.
+
+    roles: the ClusterRoles that suffice for it; those of the name `seaway:…` must be made where the server is not ours.
+    """
 
     build: Callable[[Shared], Controller]
     upstream: tuple[str, ...] = ()
+    roles: tuple[str, ...]
 
 
+_OF_LOOP = "system:controller:"
 LOOPS: dict[str, Loop] = {
-    "daemonset": Loop(build=DaemonSetController, upstream=("daemonset-controller",)),
-    "deployment": Loop(build=DeploymentController, upstream=("deployment-controller",)),
-    "diagnosis": Loop(build=DiagnosisController),
-    "disruption": Loop(build=DisruptionController, upstream=("disruption-controller",)),
-    "endpoints": Loop(build=EndpointsController, upstream=("endpoints-controller", "endpoint")),
-    "endpointslice": Loop(build=EndpointSliceController, upstream=("endpointslice-controller",)),
-    "garbage": Loop(build=GarbageController, upstream=("garbage-collector-controller", "garbagecollector")),
-    "healthcheck": Loop(build=HealthCheckController),
-    "job": Loop(build=JobController, upstream=("job-controller",)),
-    "mirroring": Loop(
-        build=MirroringController, upstream=("endpointslice-mirroring-controller", "endpointslicemirroring")
+    "daemonset": Loop(
+        build=DaemonSetController, upstream=("daemonset-controller",), roles=(f"{_OF_LOOP}daemon-set-controller",)
     ),
-    "namespace": Loop(build=NamespaceController, upstream=("namespace-controller",)),
-    "nodeipam": Loop(build=NodeIpamController, upstream=("node-ipam-controller",)),
-    "nodes": Loop(build=NodeController, upstream=("node-lifecycle-controller", "nodelifecycle")),
-    "replicaset": Loop(build=ReplicaSetController, upstream=("replicaset-controller",)),
-    "replicationcontroller": Loop(build=ReplicationController, upstream=("replicationcontroller-controller",)),
-    "podgc": Loop(build=PodGCController, upstream=("pod-garbage-collector-controller",)),
-    "scheduler": Loop(build=SchedulerController),
-    "servicecidr": Loop(build=ServiceCIDRController, upstream=("service-cidr-controller",)),
-    "statefulset": Loop(build=StatefulSetController, upstream=("statefulset-controller",)),
-    "tainteviction": Loop(build=TaintEvictionController, upstream=("taint-eviction-controller",)),
+    "deployment": Loop(
+        build=DeploymentController, upstream=("deployment-controller",), roles=(f"{_OF_LOOP}deployment-controller",)
+    ),
+    "diagnosis": Loop(build=DiagnosisController, roles=("seaway:diagnosis",)),
+    "disruption": Loop(
+        build=DisruptionController, upstream=("disruption-controller",), roles=(f"{_OF_LOOP}disruption-controller",)
+    ),
+    "endpoints": Loop(
+        build=EndpointsController,
+        upstream=("endpoints-controller", "endpoint"),
+        roles=(f"{_OF_LOOP}endpoint-controller",),
+    ),
+    "endpointslice": Loop(
+        build=EndpointSliceController,
+        upstream=("endpointslice-controller",),
+        roles=(f"{_OF_LOOP}endpointslice-controller",),
+    ),
+    "garbage": Loop(
+        build=GarbageController,
+        upstream=("garbage-collector-controller", "garbagecollector"),
+        roles=(f"{_OF_LOOP}generic-garbage-collector",),
+    ),
+    "healthcheck": Loop(build=HealthCheckController, roles=("seaway:healthcheck",)),
+    "job": Loop(build=JobController, upstream=("job-controller",), roles=(f"{_OF_LOOP}job-controller",)),
+    "mirroring": Loop(
+        build=MirroringController,
+        upstream=("endpointslice-mirroring-controller", "endpointslicemirroring"),
+        roles=(f"{_OF_LOOP}endpointslicemirroring-controller",),
+    ),
+    "namespace": Loop(
+        build=NamespaceController,
+        upstream=("namespace-controller",),
+        roles=(
+            f"{_OF_LOOP}namespace-controller",
+            f"{_OF_LOOP}root-ca-cert-publisher",
+            f"{_OF_LOOP}service-account-controller",
+        ),
+    ),
+    "nodeipam": Loop(
+        build=NodeIpamController, upstream=("node-ipam-controller",), roles=(f"{_OF_LOOP}node-controller",)
+    ),
+    "nodes": Loop(
+        build=NodeController,
+        upstream=("node-lifecycle-controller", "nodelifecycle"),
+        roles=(f"{_OF_LOOP}node-controller",),
+    ),
+    "replicaset": Loop(
+        build=ReplicaSetController, upstream=("replicaset-controller",), roles=(f"{_OF_LOOP}replicaset-controller",)
+    ),
+    "replicationcontroller": Loop(
+        build=ReplicationController,
+        upstream=("replicationcontroller-controller",),
+        roles=(f"{_OF_LOOP}replication-controller",),
+    ),
+    "podgc": Loop(
+        build=PodGCController,
+        upstream=("pod-garbage-collector-controller",),
+        roles=(f"{_OF_LOOP}pod-garbage-collector",),
+    ),
+    "scheduler": Loop(build=SchedulerController, roles=("system:kube-scheduler",)),
+    "servicecidr": Loop(
+        build=ServiceCIDRController,
+        upstream=("service-cidr-controller",),
+        roles=(f"{_OF_LOOP}service-cidrs-controller",),
+    ),
+    "statefulset": Loop(
+        build=StatefulSetController, upstream=("statefulset-controller",), roles=(f"{_OF_LOOP}statefulset-controller",)
+    ),
+    "tainteviction": Loop(
+        build=TaintEvictionController, upstream=("taint-eviction-controller",), roles=(f"{_OF_LOOP}node-controller",)
+    ),
 }
 """By the name in our `--controllers`. Rule: spec "controllers" §0.2 (upstream's names)."""
 

@@ -7,6 +7,7 @@ Rule: spec "proxy" §1.7 and §14: a cluster IP beats other classes, then the ol
 
 from __future__ import annotations
 
+from bisect import bisect_left, bisect_right, insort
 from dataclasses import replace
 
 from seaway.proxy.forwarding import Forwarding, Frontend, ServiceForwarding, TrafficClass
@@ -20,7 +21,8 @@ class Claims:
 
     def __init__(self) -> None:
         self._by_claim: dict[Claim, dict[str, Rank]] = {}
-        self._ports: dict[tuple[str, str], set[int]] = {}
+        self._ports: dict[tuple[str, str], list[int]] = {}
+        """Of each address and protocol, sorted."""
         self._by_service: dict[str, frozenset[Claim]] = {}
 
     def update(self, service: str, forwarding: ServiceForwarding | None) -> set[str]:
@@ -36,14 +38,15 @@ class Claims:
             address, protocol, port = claim
             others.update(self._by_claim.get((address, protocol, 0), ()))
             if claim in ranks:
+                if not claimants:
+                    insort(self._ports.setdefault((address, protocol), []), port)
                 claimants[service] = ranks[claim]
-                self._ports.setdefault((address, protocol), set()).add(port)
             else:
                 del claimants[service]
             if not claimants:
                 del self._by_claim[claim]
                 ports = self._ports[address, protocol]
-                ports.discard(port)
+                del ports[bisect_left(ports, port)]
                 if not ports:
                     del self._ports[address, protocol]
         if ranks:
@@ -77,8 +80,8 @@ class Claims:
             else:
                 own = 0
             ports = self._ports[f.frontend.address, f.frontend.protocol]
-            inside = sorted(p for p in ports if f.frontend.port <= p <= f.frontend.last_port and p != own)
-            found.append(replace(f, except_ports=tuple(inside)))
+            inside = ports[bisect_left(ports, f.frontend.port) : bisect_right(ports, f.frontend.last_port)]
+            found.append(replace(f, except_ports=tuple(port for port in inside if port != own)))
         return (*(f for f in kept if not f.frontend.last_port and f not in covered), *found)
 
     def find_lost(self, forwarding: ServiceForwarding) -> list[tuple[Frontend, str]]:

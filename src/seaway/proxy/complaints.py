@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from itertools import chain
 
 from seaway.api.endpointslice.types import EndpointSlice
 from seaway.api.service.types import Service
@@ -23,7 +24,7 @@ from seaway.proxy.forwarding import (
     parse_address,
     parse_reset_after,
 )
-from seaway.proxy.portranges import parse_port_ranges
+from seaway.proxy.portranges import ANNOTATION_PORT_RANGE, parse_port_ranges
 
 MAX_COMPLAINTS = 10
 """Of one Service; the first tell what kind of nonsense it is."""
@@ -39,9 +40,15 @@ class Complaint:
 
 
 def find_complaints(
-    service: Service, slices: Iterable[EndpointSlice], lost: Iterable[tuple[Frontend, str]] = ()
+    service: Service,
+    slices: Iterable[EndpointSlice],
+    lost: Iterable[tuple[Frontend, str]] = (),
+    *,
+    unserved: Iterable[str] = (),
 ) -> tuple[Complaint, ...]:
     """At most MAX_COMPLAINTS, each once. lost: frontends that another Service owns, and which.
+
+    unserved: ranges of ports that nobody serves, and why, as `ServiceForwarding` has them.
 
     A Service that no proxy serves, or another one, has none.
     """
@@ -50,7 +57,8 @@ def find_complaints(
         return ()
     found: dict[Complaint, None] = {}
     pieces = sorted(slices, key=lambda piece: piece.metadata.name)
-    for complaint in _all_complaints(service, pieces, lost):
+    unfit = (Complaint("UnfitEndpoints", f"{ANNOTATION_PORT_RANGE}: {text}") for text in unserved)
+    for complaint in chain(_all_complaints(service, pieces, lost), unfit):
         found[complaint] = None
         if len(found) == MAX_COMPLAINTS:
             break

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import enum
 import ipaddress
+import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from seaway.net.errors import OperationalError
 from seaway.net.family import Family
 
 
@@ -18,6 +20,10 @@ class ServiceRoutes:
 
     link: str
     sources: tuple[str, ...]
+
+
+class ConfigError(OperationalError):
+    """A configuration that cannot be used."""
 
 
 class DetectLocal(enum.Enum):
@@ -62,6 +68,8 @@ class ProxyConfig:
     masquerade_all: bool = False
     masquerade_outgoing: bool = False
     """Hide Pods behind the node towards addresses that are neither Pods nor Services."""
+    counts_connections: bool = True
+    """Count the new connections to each port of each Service, for `/metrics`."""
     serves_uplinks: bool = False
     """Forward for the cluster, and only for it, on links to other machines that do not forward yet."""
     uplink_state: Path | None = None
@@ -73,6 +81,8 @@ class ProxyConfig:
     """Where `/healthz` and `/livez` are; None: nowhere."""
     metrics_address: tuple[str, int] | None = None
     """Where `/metrics`, `/proxyMode` and `/configz` are; None: nowhere."""
+    health_timeout_seconds: float = 60.0
+    """How long a change may wait before the proxy is not well."""
     bind_address_hard_fail: bool = False
     """An address that is not free ends the proxy; else it is tried again and again."""
     oom_score: int | None = None
@@ -89,10 +99,21 @@ class ProxyConfig:
     """The configuration in the form of KubeProxyConfiguration, for `/configz`."""
 
     def __post_init__(self) -> None:
+        """Raises ConfigError for what no rule could be made of."""
         if self.serves_uplinks and self.uplink_state is None:
-            raise ValueError("serves_uplinks without uplink_state: what was changed could not be restored")
+            raise ConfigError("serves_uplinks without uplink_state: what was changed could not be restored")
         if self.detect_local in _BY_LINK and not self.pod_link:
-            raise ValueError(f"{self.detect_local.value} without pod_link: no source would be a Pod")
+            raise ConfigError(f"{self.detect_local.value} without pod_link: no source would be a Pod")
+        if self.detect_local in _BY_LINK and not is_link_name(self.pod_link):
+            raise ConfigError(
+                f"link {self.pod_link!r}: 1 to 15 letters, digits and _.@+=- allowed; rename it, or choose another"
+                " --detect-local-mode"
+            )
+        for cidr in (*self.cluster_cidrs, *self.service_cidrs, *(self.node_port_addresses or ())):
+            if not is_network(cidr):
+                raise ConfigError(f"{cidr!r} is no CIDR; give one such as 10.244.0.0/16 or fd10:244::/56")
+        if not 0 <= self.masquerade_bit <= 31:
+            raise ConfigError(f"bit {self.masquerade_bit} of the mark: 0 to 31 allowed")
 
     @property
     def pod_links(self) -> PodLinks | None:
@@ -140,7 +161,8 @@ def choose_node_port_addresses(
     """
     if config.node_port_addresses is None:
         return NodePortAddresses(addresses=tuple(sorted(a for a in node.addresses if _is_of(a, family))))
-    networks = [n for n in map(ipaddress.ip_network, config.node_port_addresses) if _version(family) == n.version]
+    parsed = (ipaddress.ip_network(cidr, strict=False) for cidr in config.node_port_addresses)
+    networks = [n for n in parsed if _version(family) == n.version]
     if not networks or any(n.prefixlen == 0 for n in networks):
         return NodePortAddresses(is_all=True)
     inside = [
@@ -153,6 +175,20 @@ def networks_of(cidrs: tuple[str, ...], family: Family) -> tuple[str, ...]:
     """The networks of `family` in canonical form, in the given order."""
     networks = (ipaddress.ip_network(cidr, strict=False) for cidr in cidrs)
     return tuple(str(n) for n in networks if n.version == _version(family))
+
+
+def config_at(config: ProxyConfig, node: NodeView) -> ProxyConfig:
+    """With what the Node object says of the Pods' ranges, in the mode that asks it. Rule: spec "proxy" §3.5."""
+    return replace(config, cluster_cidrs=node.pod_cidrs) if config.detect_local is DetectLocal.NODE_CIDR else config
+
+
+# What nft reads back between quotes as it stands; a trailing asterisk would be a wildcard.
+_LINK_NAME = re.compile(r"[A-Za-z0-9_.@+=-]{1,15}")
+
+
+def is_link_name(text: str) -> bool:
+    """Whether a rule can name such a link."""
+    return _LINK_NAME.fullmatch(text) is not None
 
 
 def is_network(text: str) -> bool:

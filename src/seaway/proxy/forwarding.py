@@ -135,7 +135,7 @@ class ServiceForwarding:
     reset_after_seconds: float | None = None
     """TCP flows end this long after their endpoint has gone; None: they are left alone."""
     range_refusals: tuple[str, ...] = ()
-    """Why ranges of ports that the Service asks for are not served."""
+    """Why ranges of ports that the Service may have are served by nobody, though it has endpoints."""
     range_hairpins: tuple[tuple[str, str], ...] = ()
     """(protocol, address) of endpoints on this node that serve a range, and may be asked by themselves."""
     health_port: int = 0
@@ -162,7 +162,8 @@ def forward_service(
     endpoints = group_endpoints(slices, family)
     forwardings: list[Forwarding] = []
     hairpins: set[tuple[str, Target]] = set()
-    ranges, refusals = parse_port_ranges(service.metadata.annotations, service.spec.ports)
+    ranges, _ = parse_port_ranges(service.metadata.annotations, service.spec.ports)
+    refusals: tuple[str, ...] = ()
     range_hairpins: set[tuple[str, str]] = set()
     for port in service.spec.ports:
         if port.protocol not in PROTOCOLS or not 0 < port.port <= MAX_PORT:

@@ -224,30 +224,40 @@ SYSCTLS = {
 CONNTRACK_PER_CPU, CONNTRACK_MIN, CONNTRACK_MAX = 32768, 131072, 1048576
 
 
-def apply_sysctls(asked: Mapping[str, int] | None = None) -> list[str]:
+FLOW_LIMIT = "net/netfilter/nf_conntrack_max"
+FLOW_BUCKETS = "sys/module/nf_conntrack/parameters/hashsize"
+FLOWS_PER_BUCKET = 4
+
+
+def apply_sysctls(asked: Mapping[str, int] | None = None, *, root: Path = Path("/")) -> list[str]:
     """Set what the proxy needs; what could not be set, each with its reason. A larger table of flows is left alone.
 
-    asked: what is wanted; None: the defaults.
+    asked: what is wanted, by names under /proc/sys; None: the defaults. With the limit of flows comes the number of
+    buckets that they are found by, which is never lowered. What is as it should be is not written, so that who cannot
+    write need not. Rule: spec "proxy" §6.2.
     """
     scaled = CONNTRACK_PER_CPU * (os.cpu_count() or 1)
-    limit = "net/netfilter/nf_conntrack_max"
-    wanted = SYSCTLS | {limit: min(max(scaled, CONNTRACK_MIN), CONNTRACK_MAX)} if asked is None else asked
+    wanted = SYSCTLS | {FLOW_LIMIT: min(max(scaled, CONNTRACK_MIN), CONNTRACK_MAX)} if asked is None else asked
+    numbers = [
+        (name.replace("/", "."), f"proc/sys/{name}", value, name == FLOW_LIMIT) for name, value in wanted.items()
+    ]
+    if FLOW_LIMIT in wanted:
+        numbers.append(("nf_conntrack hashsize", FLOW_BUCKETS, wanted[FLOW_LIMIT] // FLOWS_PER_BUCKET, True))
     refused: list[str] = []
-    for name, value in wanted.items():
-        path = Path("/proc/sys") / name
+    for name, path, value, is_least in numbers:
         try:
-            found = int(path.read_text())
-            if found < value if name == limit else found != value:
-                path.write_text(str(value))
+            found = int((root / path).read_text())
+            if found < value if is_least else found != value:
+                (root / path).write_text(str(value))
         except (OSError, ValueError) as error:
-            refused.append(f"{name.replace('/', '.')}={value}: {getattr(error, 'strerror', None) or error}")
+            refused.append(f"{name}={value}: {getattr(error, 'strerror', None) or error}")
     return refused
 
 
-def apply_oom_score(score: int) -> str:
+def apply_oom_score(score: int, *, root: Path = Path("/")) -> str:
     """Tell the kernel how late to end this process; why it could not be told, or ""."""
     try:
-        Path("/proc/self/oom_score_adj").write_text(str(score))
+        (root / "proc/self/oom_score_adj").write_text(str(score))
     except OSError as error:
         return error.strerror or str(error)
     return ""

@@ -114,10 +114,12 @@ class Proxier:
         if service is None:
             return ()
         lost: list[tuple[Frontend, str]] = []
+        unserved: list[str] = []
         for family, claims in self._claims.items():
             if (claimed := self._claimed[family].get(key)) is not None:
                 lost.extend(claims.find_lost(claimed))
-        return find_complaints(service, self._changes.slices_of(key), lost)
+                unserved.extend(claimed.range_refusals)
+        return find_complaints(service, self._changes.slices_of(key), lost, unserved=unserved)
 
     def forwarding(self, family: Family, key: str) -> ServiceForwarding | None:
         """What the Service is given; None: nothing, or there is none."""

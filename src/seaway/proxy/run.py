@@ -12,8 +12,9 @@ import gc
 import logging
 import math
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +27,9 @@ from seaway.client.requests import Client
 from seaway.client.run import Change, Informer, run_all
 from seaway.net.errors import OperationalError
 from seaway.net.family import Family
-from seaway.proxy.config import ProxyConfig
+from seaway.proxy.bridges.run import BridgeWatch
+from seaway.proxy.config import DetectLocal, ProxyConfig
+from seaway.proxy.counting.run import read_connections
 from seaway.proxy.flows.run import FlowKeeper
 from seaway.proxy.forwarding import LABEL_PROXY_NAME
 from seaway.proxy.kernel import (
@@ -43,7 +46,7 @@ from seaway.proxy.replacing.run import take_over
 from seaway.proxy.telling.run import Teller
 from seaway.proxy.uplinks.kernel import Uplinks, restore
 
-__all__ = ["ProxyConfig", "cleanup", "run"]
+__all__ = ["ProxyConfig", "cleanup", "prepare_host", "run", "watch_file"]
 
 log = logging.getLogger(__name__)
 
@@ -51,6 +54,8 @@ VERIFY_SECONDS = 30.0  # how long a table that somebody else deleted may be miss
 RETRY_SECONDS = (0.1, 1.0, 5.0, 30.0)
 FILE_SECONDS = 2.0
 """How often the configuration's file is looked at."""
+NODE_SECONDS, POD_CIDR_SECONDS = 30.0, 300.0
+"""How long a start waits for the Node, and then for its ranges of Pods, if Pods are known by them."""
 SERVICE_CIDRS_SECONDS = 2.0
 """How long a start waits for the list of ServiceCIDRs: servers before 1.33 have none. It is followed when it comes."""
 _HOPELESS = frozenset((errno.EPERM, errno.EACCES, errno.EOPNOTSUPP))
@@ -63,10 +68,7 @@ async def run(config: ProxyConfig, client: Client, *, on_ready: Callable[[], Non
     when it is not known what an earlier proxy changed.
     Rule: spec "proxy" §11.2 (what is watched), §11.3 (what stays).
     """
-    for refused in apply_sysctls(config.sysctls):
-        if config.sysctls_must_do:
-            raise OperationalError(f"could not set conntrack parameters from kube-proxy configuration: {refused}")
-        log.warning("sysctl=%s", refused)
+    prepare_host(config)
     if config.oom_score is not None and (refused := apply_oom_score(config.oom_score)):
         log.warning("oom_score_adj=%d error=%r", config.oom_score, refused)
     uplinks = _find_uplinks(config)
@@ -82,17 +84,25 @@ async def run(config: ProxyConfig, client: Client, *, on_ready: Callable[[], Non
             take_over(kernel, families, replaces=config.replaces)
             on_ready()
 
-        teller = Teller(config, client, proxier, families, list_addresses=_InterfaceAddresses())
-        loop = _Loop(proxier, uplinks, ranges, teller)
+        teller = Teller(
+            config,
+            client,
+            proxier,
+            families,
+            list_addresses=_InterfaceAddresses(),
+            read_connections=partial(read_connections, families if config.counts_connections else (), config.table),
+        )
+        loop = _Loop(config, proxier, uplinks, ranges, teller)
         informers = _make_informers(config, client, loop)
         cidrs.subscribe(loop.on_service_cidr)
         async with asyncio.TaskGroup() as group:
             group.create_task(run_all(*informers, cidrs))
             group.create_task(teller.run())
             if config.configuration_file is not None:
-                group.create_task(_watch_file(config.configuration_file))
+                group.create_task(watch_file(config.configuration_file))
             for informer in informers:
                 await informer.wait_synced()
+            await loop.wait_for_pod_cidrs()
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(cidrs.wait_synced(), SERVICE_CIDRS_SECONDS)
             try:
@@ -105,8 +115,19 @@ async def run(config: ProxyConfig, client: Client, *, on_ready: Callable[[], Non
         kernel.close()
 
 
-async def _watch_file(path: Path) -> None:
-    """Until its content changes. Raises OperationalError then. Rule: spec "proxy" §10.1."""
+def prepare_host(config: ProxyConfig) -> None:
+    """Set what needs all of root's rights. Raises OperationalError for what must be done and cannot be.
+
+    Rule: spec "proxy" §6.2, §10.1 (`--init-only`).
+    """
+    for refused in apply_sysctls(config.sysctls):
+        if config.sysctls_must_do:
+            raise OperationalError(f"could not set conntrack parameters from kube-proxy configuration: {refused}")
+        log.warning("sysctl=%s", refused)
+
+
+async def watch_file(path: Path, *, pause: Callable[[], Awaitable[None]] | None = None) -> None:
+    """Until its content changes; pause: between two looks. Raises OperationalError then. Rule: spec "proxy" §10.1."""
 
     def look() -> bytes | None:
         try:
@@ -116,7 +137,7 @@ async def _watch_file(path: Path) -> None:
 
     before = look()
     while True:
-        await asyncio.sleep(FILE_SECONDS)
+        await (pause() if pause is not None else asyncio.sleep(FILE_SECONDS))
         if (now := await asyncio.to_thread(look)) is not None and now != before:
             break
     raise OperationalError("content of the proxy server's configuration file was updated")
@@ -196,14 +217,24 @@ class _InterfaceAddresses:
 class _Loop:
     """One sync at a time; what arrives meanwhile is the next one's."""
 
-    def __init__(self, proxier: Proxier, uplinks: Uplinks | None, ranges: ServiceRanges, teller: Teller) -> None:
+    def __init__(
+        self,
+        config: ProxyConfig,
+        proxier: Proxier,
+        uplinks: Uplinks | None,
+        ranges: ServiceRanges,
+        teller: Teller,
+    ) -> None:
+        self._config = config
         self._proxier = proxier
+        self._bridges = BridgeWatch(config, find_supported_families(config.families))
         self._uplinks = uplinks
         self._teller = teller
         self._flows = FlowKeeper(proxier, teller.figures.observe_flows)
         self._ranges = ranges
         self._must_see_uplinks = True
         self._must_see_ranges = True
+        self._has_node = False
         self._wake = asyncio.Event()
 
     def on_service(self, change: Change[Service]) -> None:
@@ -222,15 +253,39 @@ class _Loop:
             self._wake.set()
 
     def on_node(self, change: Change[Node]) -> None:
+        self._has_node = change.new is not None
         self._teller.on_node(change.new)
         if self._proxier.set_node(change.new):
             self._must_see_uplinks = True
             self._wake.set()
 
+    async def wait_for_pod_cidrs(self) -> None:
+        """Where Pods are known by what their Node says, until it says so. Raises OperationalError.
+
+        Nothing is written meanwhile: without it every Pod would be masqueraded. Rule: spec "proxy" §11.1, step 4.
+        """
+        if self._config.detect_local is not DetectLocal.NODE_CIDR:
+            return
+        name = self._config.node_name
+        await self._wait_until(lambda: self._has_node, NODE_SECONDS, f'timeout waiting for node "{name}" to exist')
+        text = f'timeout waiting for PodCIDR allocation on node "{name}"'
+        await self._wait_until(lambda: bool(self._proxier.node.pod_cidrs), POD_CIDR_SECONDS, text)
+
+    async def _wait_until(self, is_there: Callable[[], bool], seconds: float, text: str) -> None:
+        """Raises OperationalError, with the text, when the time is over."""
+        try:
+            async with asyncio.timeout(seconds):
+                while not is_there():
+                    self._wake.clear()
+                    await self._wake.wait()
+        except TimeoutError:
+            raise OperationalError(text) from None
+
     async def run(self, on_ready: Callable[[], None]) -> None:
         """Sync, and sync again when something came, when it failed, or to see whether the table is still there."""
         self._teller.start()
         failures = await self._start()
+        self._bridges.look(self._proxier.node)
         log.info("ready services=%d", self._proxier.service_count)
         on_ready()
         gc.freeze()  # what is known now lives long: the collector need not walk it again and again
@@ -238,6 +293,7 @@ class _Loop:
             delay = RETRY_SECONDS[min(failures, len(RETRY_SECONDS)) - 1] if failures else VERIFY_SECONDS
             if not await self._sleep(min(delay, self._until_flows_end())):
                 self._proxier.verify()
+                self._bridges.look(self._proxier.node)
                 self._must_see_uplinks = self._must_see_ranges = True
             failures = failures + 1 if (await self._sync()).failures else 0
 

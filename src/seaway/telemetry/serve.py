@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 
 from seaway.net.errors import OperationalError
 from seaway.telemetry.metrics import Metrics
@@ -23,6 +23,7 @@ MAX_HEADER_BYTES = 16 << 10
 REQUEST_SECONDS = 10.0
 
 Checks = Callable[[], Mapping[str, str | None]]
+Reply = Callable[[bytes], Answer | Awaitable[Answer]]
 
 
 @contextlib.asynccontextmanager
@@ -53,8 +54,8 @@ async def serve_telemetry(host: str, port: int, metrics: Metrics, checks: Checks
 class PageServer:
     """One listening address, and the conversations that it has."""
 
-    def __init__(self, answer: Callable[[bytes], Answer]) -> None:
-        """answer: to the header of a request; must not wait."""
+    def __init__(self, answer: Reply) -> None:
+        """answer: to the header of a request; only one who is awaited may take its time."""
         self._answer = answer
         self._server: asyncio.Server | None = None
         self._is_closing = False
@@ -110,10 +111,11 @@ class PageServer:
             header = await reader.readuntil(b"\r\n\r\n")
         except (asyncio.IncompleteReadError, asyncio.LimitOverrunError):
             return BAD_REQUEST
-        return encode_answer(self._answer(header))
+        answer = self._answer(header)
+        return encode_answer(answer if isinstance(answer, Answer) else await answer)
 
 
-async def open_pages(host: str, port: int, answer: Callable[[bytes], Answer]) -> PageServer:
+async def open_pages(host: str, port: int, answer: Reply) -> PageServer:
     """A server that answers until it is closed. port: 0 takes a free one. Raises OSError."""
     server = PageServer(answer)
     await server.open(host, port)

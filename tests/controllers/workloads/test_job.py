@@ -13,10 +13,13 @@ from hypothesis import strategies as st
 
 from seaway.api.job.defaults import default_job
 from seaway.api.pod.types import Pod
+from seaway.controllers.workloads.job.ending import INDEX
 from seaway.controllers.workloads.job.failure import judge_failure
 from seaway.controllers.workloads.job.indexes import parse_indexes, render_indexes
-from seaway.controllers.workloads.job.plan import FINALIZER, INDEX, find_expiry, is_finished, plan_job
+from seaway.controllers.workloads.job.perindex import FAILURES
+from seaway.controllers.workloads.job.plan import FINALIZER, find_expiry, is_finished, plan_job
 from seaway.controllers.workloads.job.render import render_job_pod
+from seaway.controllers.workloads.job.success import find_met_rule
 from tests.controllers.workloads.test_podcontrol import NOW, ago
 
 Json = dict[str, Any]
@@ -30,11 +33,11 @@ def make_job(status: Json | None = None, **spec: Any) -> Json:
 
 def pod(
     name: str, phase: str = "Running", *, index: int | None = None, held: bool = True, ended: float = 0, code: int = 1,
-    ending: bool = False, restarts: int = 0,
+    ending: bool = False, restarts: int = 0, failures: int = 0,
 ) -> Pod:  # fmt: skip
     meta: Json = {"name": name, "namespace": "default", "uid": name, "finalizers": [FINALIZER] if held else []}
     if index is not None:
-        meta["annotations"] = {INDEX: str(index)}
+        meta["annotations"] = {INDEX: str(index), FAILURES: str(failures)}
     if ending:
         meta["deletionTimestamp"] = ago(1)
     container: Json = {"name": "main", "restartCount": restarts}
@@ -202,3 +205,87 @@ def test_each_pod_is_counted_once_however_writes_are_lost(
     assert job["status"]["succeeded"] == completions
     assert job["status"].get("failed", 0) == failures
     assert job["status"]["conditions"][-1]["type"] == "Complete"
+
+
+@pytest.mark.parametrize(
+    ("rules", "completed", "met"),
+    [
+        ([{"succeededIndexes": "0,2"}], {0}, None),
+        ([{"succeededIndexes": "0,2"}], {0, 2}, 0),
+        ([{"succeededIndexes": "0-3", "succeededCount": 2}], {3}, None),
+        ([{"succeededIndexes": "0-3", "succeededCount": 2}], {1, 3}, 0),
+        ([{"succeededIndexes": "0-3", "succeededCount": 2}], {1, 5}, None),
+        ([{"succeededCount": 1}], {4}, 0),
+        ([{"succeededIndexes": "9"}, {"succeededCount": 2}], {1, 2}, 1),
+        ([{"succeededIndexes": "77"}], {1}, None),
+        ([], {1}, None),
+    ],
+    ids=["all of the named indexes are wanted", "and suffice", "a number counts among the named", "and suffices there",
+         "others do not count", "a number alone counts all", "the first rule that is met is named",
+         "an index that there is not is never done", "without a rule nothing is met"],
+)  # fmt: skip
+def test_a_job_may_have_done_enough_before_all(rules: list[Json], completed: set[int], met: int | None) -> None:
+    spec = {"completions": 10, "successPolicy": {"rules": rules}}
+    assert find_met_rule(spec, frozenset(completed)) == met
+
+
+def test_a_job_that_has_done_enough_lets_the_rest_go_and_completes() -> None:
+    job = make_job(
+        completions=3, parallelism=3, completionMode="Indexed", successPolicy={"rules": [{"succeededIndexes": "0"}]}
+    )
+    running = [pod("b", index=1), pod("c", index=2)]
+    plan = plan_job(job, [pod("a", "Succeeded", index=0, ended=30), *running], wall_now=NOW)
+    (told,) = plan.status["conditions"]
+    assert (told["type"], told["reason"], told["message"]) == (
+        "SuccessCriteriaMet", "SuccessPolicy", "Matched rules at index 0",
+    )  # fmt: skip
+    assert {p.metadata.name for p in plan.remove} == {"b", "c"} and plan.create == ()
+    after = plan_job({**job, "status": plan.status}, [], wall_now=NOW)
+    assert [c["type"] for c in after.status["conditions"]] == ["SuccessCriteriaMet", "Complete"]
+
+
+PER_INDEX: Json = {"completions": 3, "parallelism": 3, "completionMode": "Indexed", "backoffLimitPerIndex": 1}
+
+
+def test_an_index_that_failed_waits_for_itself_alone_and_its_next_pod_knows() -> None:
+    job = make_job(**PER_INDEX)
+    just_now = plan_job(job, [pod("a", "Failed", index=0, ended=4)], wall_now=NOW)
+    assert just_now.create == (1, 2) and just_now.requeue_after_seconds == pytest.approx(6, abs=1)
+    later = plan_job(job, [pod("a", "Failed", index=0, ended=30)], wall_now=NOW)
+    assert later.create == (0, 1, 2) and later.failures == {0: 1}
+    body = render_job_pod(job, {}, 0, failures=1)
+    assert body["metadata"]["annotations"] == {INDEX: "0", FAILURES: "1"}
+
+
+def test_an_index_beyond_its_limit_is_given_up_and_the_others_go_on() -> None:
+    job = make_job(**PER_INDEX)
+    plan = plan_job(job, [pod("a", "Failed", index=0, failures=1, ended=99), pod("b", index=1)], wall_now=NOW)
+    assert (plan.create, plan.status["failedIndexes"], plan.status.get("conditions")) == ((2,), "0", None)
+
+
+def test_a_job_with_failed_indexes_fails_when_the_others_are_done() -> None:
+    job = make_job({"failedIndexes": "0", "completedIndexes": "1,2", "succeeded": 2}, **PER_INDEX)
+    (told,) = plan_job(job, [], wall_now=NOW).status["conditions"][:1]
+    assert (told["type"], told["reason"], told["message"]) == (
+        "FailureTarget",
+        "FailedIndexes",
+        "Job has failed indexes",
+    )
+
+
+def test_too_many_failed_indexes_end_a_job_at_once() -> None:
+    job = make_job({"failedIndexes": "0,1"}, **PER_INDEX, maxFailedIndexes=1)
+    plan = plan_job(job, [pod("c", index=2)], wall_now=NOW)
+    assert plan.status["conditions"][0]["reason"] == "MaxFailedIndexesExceeded"
+    assert [p.metadata.name for p in plan.end] == ["c"]
+
+
+def test_a_rule_gives_an_index_up_at_once_and_an_ignored_failure_is_none() -> None:
+    def judge(action: str) -> Json:
+        rule = {"action": action, "onExitCodes": {"operator": "In", "values": [42]}}
+        job = make_job(**PER_INDEX, podFailurePolicy={"rules": [rule]})
+        plan = plan_job(job, [pod("a", "Failed", index=0, ended=99, code=42)], wall_now=NOW)
+        return {"failed": plan.status["failedIndexes"], "create": plan.create, "failures": plan.failures}
+
+    assert judge("FailIndex") == {"failed": "0", "create": (1, 2), "failures": {0: 1}}
+    assert judge("Ignore") == {"failed": "", "create": (0, 1, 2), "failures": {0: 0}}

@@ -104,6 +104,7 @@ def sets() -> dict[str, SetSpec]:
         "intervals": SetSpec((*SERVICE, Type.ADDRESS), is_interval=True),
         "filled by rules": SetSpec((Type.ADDRESS, *SERVICE), timeout_seconds=10800),
         "marks": SetSpec((Type.MARK,)),
+        "counted": SetSpec(SERVICE, is_counted=True),
     }
 
 

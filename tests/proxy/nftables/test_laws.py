@@ -114,7 +114,10 @@ steps = st.lists(
 )
 
 
-@given(clusters, clusters, st.sampled_from(CONFIGS), st.sampled_from(CONFIGS))
+configs = st.builds(replace, st.sampled_from(CONFIGS), counts_connections=st.booleans())
+
+
+@given(clusters, clusters, configs, configs)
 @settings(max_examples=150, deadline=None)
 def test_apply_of_a_diff_gives_what_was_wanted(
     had: tuple[ServiceForwarding, ...], wanted: tuple[ServiceForwarding, ...], old: RenderConfig, new: RenderConfig
@@ -142,13 +145,17 @@ def test_a_table_read_back_without_its_rules_is_mended(
     assert kernel.read_whole(FAMILY, TABLE) == want
 
 
-@given(steps)
+@given(steps, st.booleans())
 @settings(max_examples=150, deadline=None)
-def test_incremental_equals_full(changes: list[tuple[dict[str, ServiceForwarding | None], RenderConfig]]) -> None:
+def test_incremental_equals_full(
+    changes: list[tuple[dict[str, ServiceForwarding | None], RenderConfig]], counts: bool
+) -> None:
+    """Whether connections are counted is settled when the process starts."""
     kernel = FakeKernel()
-    table = NftablesTable(kernel, PLAIN)
+    table = NftablesTable(kernel, replace(PLAIN, counts_connections=counts))
     current: dict[str, ServiceForwarding] = {}
-    for changed, config in changes:
+    for changed, found in changes:
+        config = replace(found, counts_connections=counts)
         table.sync(changed, config)
         for key, service in changed.items():
             current.pop(key, None)

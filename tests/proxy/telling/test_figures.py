@@ -13,8 +13,8 @@ from seaway.net.family import Family
 from seaway.proxy.config import NodeView
 from seaway.proxy.forwarding import ServiceForwarding, forward_service
 from seaway.proxy.proxier import SyncReport
-from seaway.proxy.telling.figures import PROGRAMMING_BOUNDS, Figures
-from seaway.proxy.telling.page import answer_page
+from seaway.proxy.telling.figures import CONNECTIONS, PROGRAMMING_BOUNDS, Figures
+from seaway.proxy.telling.page import Checks, answer_page
 from seaway.telemetry.metrics import Metrics
 from seaway.telemetry.page import Request
 from seaway.testing.builders import make_service, make_slice
@@ -44,7 +44,9 @@ NAMES = [
 
 def test_every_metric_of_the_nftables_mode_is_there() -> None:
     figures = Figures(Metrics(), BOTH)
-    assert {family.name for family in figures.metrics.collect()} == {"kubeproxy_" + name for name in NAMES}
+    assert {family.name for family in figures.metrics.collect()} == {"kubeproxy_" + name for name in NAMES} | {
+        CONNECTIONS
+    }
 
 
 def test_a_sync_is_counted_by_family_and_kind() -> None:
@@ -125,10 +127,21 @@ PAGES = {
 
 @pytest.mark.parametrize(("path", "code", "body", "kind"), PAGES.values(), ids=PAGES.keys())
 def test_pages(path: str, code: int, body: bytes, kind: str) -> None:
-    answer = answer_page(Request("GET", path, {}), Metrics(), {"kind": "K"})
+    answer = answer_page(Request("GET", path, {}), Metrics(), {"kind": "K"}, Checks())
     assert (answer.code, answer.body, answer.content_type) == (code, body, kind)
 
 
 def test_pages_only_answer_questions() -> None:
-    assert answer_page(Request("POST", "/metrics", {}), Metrics(), {}).code == 405
-    assert not answer_page(Request("HEAD", "/metrics", {}), Metrics(), {}).has_body
+    assert answer_page(Request("POST", "/metrics", {}), Metrics(), {}, Checks()).code == 405
+    assert not answer_page(Request("HEAD", "/metrics", {}), Metrics(), {}, Checks()).has_body
+
+
+def test_slis_tell_how_often_the_server_was_found_to_be_there() -> None:
+    """Rule: KEP 3466; spec "proxy" §7.3."""
+    checks = Checks()
+    assert answer_page(Request("GET", "/metrics/slis", {}), Metrics(), {}, checks).body.count(b"ping") == 0
+    for _ in range(2):
+        answer_page(Request("GET", "/healthz", {}), Metrics(), {}, checks)
+    page = answer_page(Request("GET", "/metrics/slis", {}), Metrics(), {}, checks).body.decode()
+    assert 'kubernetes_healthcheck{name="ping",type="healthz"} 1' in page
+    assert 'kubernetes_healthchecks_total{name="ping",status="success",type="healthz"} 2' in page

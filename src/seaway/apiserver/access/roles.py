@@ -3,7 +3,7 @@
 admin, edit and view have no rules of their own: they gather those of the roles that are labelled for them
 (`aggregation.py`), so that whoever adds a kind can add to them.
 Rule: spec "api-machinery" §10.4 (table); upstream's bootstrap policy. `seaway:dns` is a role of our own: upstream's
-lacks EndpointSlices; `seaway:healthcheck` is for a loop that upstream does not have.
+lacks EndpointSlices; `seaway:healthcheck` and `seaway:diagnosis` are for loops that upstream does not have.
 """
 
 from __future__ import annotations
@@ -112,7 +112,11 @@ ROLE_RULES: dict[str, list[Json]] = {
     "seaway:healthcheck": [
         rule(READ, CORE, "services"),
         rule(("get", "list", "patch", "watch"), DISCOVERY, "endpointslices"),
-        rule(GET, CORE, "events"),
+        EVENTS,
+    ],
+    "seaway:diagnosis": [
+        rule(READ, CORE, "namespaces", "pods", "services"),
+        rule(("patch",), CORE, "services/status"),
         EVENTS,
     ],
     "system:kube-scheduler": [
@@ -188,6 +192,7 @@ BINDINGS: dict[str, tuple[tuple[str, str], ...]] = {
     "system:kube-dns": ((_ACCOUNT, "kube-dns"),),
     "seaway:dns": ((_USER, "seaway:dns"),),
     "seaway:healthcheck": ((_USER, "seaway:healthcheck"), _LOOPS),
+    "seaway:diagnosis": (_LOOPS,),
     # One process binds Pods and runs the loops.
     "system:kube-scheduler": ((_USER, "system:kube-scheduler"), _LOOPS),
     "system:kube-controller-manager": (_LOOPS,),

@@ -57,7 +57,7 @@ class Kind:
         found = shared.find_whole(resource)
         self.is_shared = found is not None
         self.informer: Informer[Owned] = found or Informer(
-            shared.client, resource, Owned, page_size=PAGE_SIZE, shares_parts=True
+            shared.client, resource, Owned, page_size=PAGE_SIZE, is_packed=True
         )
         self.leave: Callable[[], None] = lambda: None
         self.dependents: Index[Owned, str] = Index(lambda obj: {ref.uid for ref in obj.metadata.owner_references})
@@ -197,10 +197,16 @@ class GarbageController:
             await self._warn(resource, meta, ref)
         return state
 
-    @staticmethod
-    def _is_elsewhere(owner: Kind, ref: OwnerReference) -> bool:
-        """The owner lives in another namespace: somebody thought that this would do."""
-        return any(found.metadata.uid == ref.uid for found in owner.informer.objects.values())
+    def _is_elsewhere(self, owner: Kind, ref: OwnerReference) -> bool:
+        """The owner lives in another namespace: somebody thought that this would do.
+
+        One look for each namespace, as the name is known: an index of UIDs would have to hold every object.
+        """
+        spaces = self._kinds.get("namespaces")
+        return spaces is not None and any(
+            (found := owner.find(f"{space}/{ref.name}")) is not None and found.uid == ref.uid
+            for space in spaces.informer.objects
+        )
 
     async def _warn(self, resource: Resource, meta: OwnedMeta, ref: OwnerReference) -> None:
         about = ObjectMeta(name=meta.name, namespace=meta.namespace, uid=meta.uid)

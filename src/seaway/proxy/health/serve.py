@@ -82,7 +82,7 @@ class HealthPortServers:
 async def run_page(
     host: str,
     port: int,
-    answer: Callable[[Request], Answer],
+    answer: Callable[[Request], Answer | Awaitable[Answer]],
     *,
     name: str,
     is_fatal: bool,
@@ -94,7 +94,7 @@ async def run_page(
     Rule: spec "proxy" §7.2, §7.3 (bind failure).
     """
 
-    def reply(header: bytes) -> Answer:
+    def reply(header: bytes) -> Answer | Awaitable[Answer]:
         request = read_request(header)
         return request if isinstance(request, Answer) else answer(request)
 

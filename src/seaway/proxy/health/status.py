@@ -18,8 +18,6 @@ from seaway.telemetry.page import Answer
 
 AUTOSCALER_TAINT = "ToBeDeletedByClusterAutoscaler"
 ZERO_TIME = "0001-01-01T00:00:00Z"
-TIMEOUT_SECONDS = 60.0
-"""Twice upstream's period of syncs."""
 
 
 class Moment(NamedTuple):
@@ -38,7 +36,7 @@ class _FamilyState:
 class ProxyHealth:
     """The state of each family, and of the node."""
 
-    def __init__(self, families: Iterable[Family], *, timeout_seconds: float = TIMEOUT_SECONDS) -> None:
+    def __init__(self, families: Iterable[Family], *, timeout_seconds: float = 60.0) -> None:
         self._states = {family: _FamilyState() for family in families}
         self._timeout = timeout_seconds
         self._is_eligible = False

@@ -26,7 +26,7 @@ DATA_TYPE_VERDICT = 0xFFFFFF00
 VERDICT_JUMP, VERDICT_GOTO, VERDICT_RETURN = -3 & 0xFFFFFFFF, -4 & 0xFFFFFFFF, -5 & 0xFFFFFFFF
 PROTOCOL_FAMILY = {Family.IPV4: 2, Family.IPV6: 10}
 _LENGTHS: dict[Type, int] = {Type.PROTOCOL: 1, Type.SERVICE: 2, Type.MARK: 4}
-ELEMENTS_PER_MESSAGE = 400  # an attribute holds at most 65,535 bytes; an element at most 150
+ELEMENTS_PER_MESSAGE = 400  # an attribute holds at most 65,535 bytes; an element at most 160
 
 _NAMED = 0x7FFFFFFF  # the number of sets that are found by name; those found by number count from 1
 
@@ -57,6 +57,11 @@ def _single_type(kind: Type, family: Family) -> int:
     return int(kind.value)
 
 
+_EXPRESSION = 17
+_COUNTER = pack_nested(_EXPRESSION, pack_string(1, "counter"), pack_nested(2))
+"""What the kernel copies to each element of a set."""
+
+
 def encode_set(spec: SetSpec, family: Family) -> bytes:
     """The attributes of a set but for table and name."""
     flags = (SET_MAP if spec.data or spec.is_verdict_map else 0) | (SET_INTERVAL if spec.is_interval else 0)
@@ -78,6 +83,8 @@ def encode_set(spec: SetSpec, family: Family) -> bytes:
         attributes.append(pack_nested(9, pack_nested(2, *fields)))
     if spec.timeout_seconds is not None:
         attributes += [pack_nested(9, pack_u32(1, REMEMBERED)), _pack_milliseconds(11, spec.timeout_seconds)]
+    if spec.is_counted:
+        attributes.append(_COUNTER)
     if spec.key == (Type.MARK,):
         attributes.append(pack_byte_order_note(1))
     return b"".join(attributes)
@@ -155,6 +162,7 @@ class KernelSet:
     key_type: int
     key_length: int
     data_type: int
+    is_counted: bool = False
 
     @property
     def is_anonymous(self) -> bool:
@@ -165,9 +173,11 @@ class KernelSet:
 def decode_set(payload: bytes) -> KernelSet:
     """The set of a NEWSET message. Raises ValueError or KeyError on what no kernel sends."""
     attributes = parse_attributes(payload[4:])
+    flags, key_type, key_length, data_type = (
+        int.from_bytes(attributes.get(kind, b"\0"), "big") for kind in (3, 4, 5, 6)
+    )
     return KernelSet(
-        decode_text(attributes[2]),
-        *(int.from_bytes(attributes.get(kind, b"\0"), "big") for kind in (3, 4, 5, 6)),
+        decode_text(attributes[2]), flags, key_type, key_length, data_type, is_counted=_EXPRESSION in attributes
     )
 
 
@@ -175,11 +185,12 @@ def is_same_set(found: KernelSet, spec: SetSpec, family: Family) -> bool:
     """The kernel's set is what `spec` says."""
     wanted = parse_attributes(encode_set(spec, family))
     compared = SET_MAP | SET_INTERVAL | SET_TIMEOUT
-    return (found.key_type, found.key_length, found.flags & compared, found.data_type) == (
+    return (found.key_type, found.key_length, found.flags & compared, found.data_type, found.is_counted) == (
         int.from_bytes(wanted[4], "big"),
         int.from_bytes(wanted[5], "big"),
         int.from_bytes(wanted[3], "big") & compared,
         int.from_bytes(wanted.get(6, b"\0"), "big"),
+        spec.is_counted,
     )
 
 
@@ -201,6 +212,16 @@ def decode_entries(payload: bytes) -> Iterator[tuple[bytes, float]]:
         parts = parse_attributes(packed)
         if 5 in parts:
             yield _value(parts[1]), int.from_bytes(parts[5], "big") / 1000
+
+
+def decode_counts(payload: bytes) -> Iterator[tuple[bytes, str, int]]:
+    """(key as it is packed, comment, packets) of each element of a NEWSETELEM message about a set that counts."""
+    attributes = parse_attributes(payload[4:])
+    for _, packed in iterate_attributes(attributes.get(3, b"")):
+        parts = parse_attributes(packed)
+        if 7 in parts and isinstance(value := _decode_value(parts), Comment):
+            counter = parse_attributes(parse_attributes(parts[7])[2])
+            yield parts[1] + parts.get(10, b""), value.text, int.from_bytes(counter[2], "big")
 
 
 def _decode_value(parts: dict[int, bytes]) -> Value:

@@ -13,6 +13,7 @@ from seaway.proxy.nftables.affinity import Entry
 from seaway.proxy.nftables.diff import DeleteTable, Transaction
 from seaway.proxy.nftables.digest import STATE, STATE_KEY
 from seaway.proxy.nftables.elements import (
+    decode_counts,
     decode_elements,
     decode_entries,
     decode_set,
@@ -132,6 +133,18 @@ class NftKernel:
             subject = f"what {name} remembers"
             raise NftError(_name(family, table), subject, error.errno or 0, _reason(error.errno or 0)) from error
         return [entry for message in messages for entry in decode_entries(message.payload)]
+
+    def read_counts(self, family: Family, table: str, name: str) -> list[tuple[bytes, str, int]]:
+        """(packed key, comment, packets) of what a set has counted; none if it is not there. Raises NftError."""
+        request = encode_reference(family, table, set_name=name)
+        try:
+            messages = self._link.dump(SUBSYSTEM << 8 | GETSETELEM, request)
+        except FileNotFoundError:
+            return []
+        except OSError as error:
+            subject = f"counts of {name}"
+            raise NftError(_name(family, table), subject, error.errno or 0, _reason(error.errno or 0)) from error
+        return [count for message in messages for count in decode_counts(message.payload)]
 
     def read_state(self, family: Family, table: str) -> Comment | None:
         """The comment of the only element of the set `state`; None when table, set or element are not there."""

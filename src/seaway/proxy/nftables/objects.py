@@ -71,6 +71,7 @@ class SetSpec:
     """A named set, map (data types) or verdict map.
 
     timeout_seconds: its elements are what rules remember, for this long; they are not ours to diff.
+    is_counted: each element counts the packets that were found in it; the counts are not ours to diff.
     """
 
     key: tuple[Type, ...]
@@ -78,6 +79,7 @@ class SetSpec:
     is_verdict_map: bool = False
     is_interval: bool = False
     timeout_seconds: int | None = None
+    is_counted: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,11 +13,11 @@ from typing import Protocol
 
 from seaway.net.family import Family
 from seaway.proxy.config import (
-    DetectLocal,
     NodePortAddresses,
     NodeView,
     ProxyConfig,
     choose_node_port_addresses,
+    config_at,
     networks_of,
 )
 from seaway.proxy.forwarding import ServiceForwarding
@@ -128,9 +128,12 @@ class NftablesTable:
 
         Raises NftError when the kernel cannot be brought there; the next call tries again.
         """
-        transaction, moves = self._plan(changed, config)
-        if self._in_step and not transaction.is_empty:
-            self._apply(transaction, moves)
+        have = self._structure
+        changes, moves = self._take(changed, config)
+        if self._in_step:
+            transaction = diff_parts(have, self._structure, changes)
+            if not transaction.is_empty:
+                self._apply(transaction, moves)
         if not self._in_step:
             self.recover()
 
@@ -177,7 +180,7 @@ class NftablesTable:
         moved = {key: service for key, service in arranged.items() if service != self._arranged[key]}
         if moved:
             self._arranged.update(moved)
-            self._plan(moved, self._config)
+            self._take(moved, self._config)
 
     def verify(self) -> bool:
         """The kernel's table is the wanted one; if not, or if it cannot be read, the next sync reads and mends it.
@@ -232,11 +235,13 @@ class NftablesTable:
                 commands.append(Remind(goal, tuple((key, min(left, longest)) for key, left in kept)))
         return replace(transaction, switch=(*transaction.switch, *commands)) if commands else transaction
 
-    def _plan(self, changed: Mapping[str, ServiceForwarding | None], config: RenderConfig) -> tuple[Transaction, Moves]:
+    def _take(
+        self, changed: Mapping[str, ServiceForwarding | None], config: RenderConfig
+    ) -> tuple[list[ElementChange], Moves]:
+        """Want the Services as they are now; the elements that this changes, and where clients go."""
         changes, moves = self._exchange(changed)
         if config != self._config:
             changes += _compare(_node_entries(self._config), _node_entries(config))
-        have = self._structure
         before = self._state()
         has_other_picks = self._count(changes)
         if has_other_picks or config != self._config:
@@ -245,7 +250,7 @@ class NftablesTable:
         self._config = config
         if self._state() != before:
             changes.append((STATE, STATE_KEY, before, self._state()))
-        return diff_parts(have, self._structure, changes), moves
+        return changes, moves
 
     def _exchange(self, changed: Mapping[str, ServiceForwarding | None]) -> tuple[list[ElementChange], Moves]:
         """Put the changed Services in place of what they were; the elements that this changes, and where clients go.
@@ -257,6 +262,7 @@ class NftablesTable:
         had_shared: dict[Entry, int] = {}
         had_sticky: dict[Place, Sticky] = {}
         has_sticky: dict[Place, Sticky] = {}
+        counts = self._config.counts_connections  # as long as the process is there
         for service, forwarding in changed.items():
             old = self._rendered.pop(service, {})
             before.update(old)
@@ -266,7 +272,7 @@ class NftablesTable:
                 had_sticky.update(find_sticky(old))
             if forwarding is not None:
                 self._arranged[service] = arrange(previous, forwarding)
-                self._rendered[service] = new = render_service(self._arranged[service])
+                self._rendered[service] = new = render_service(self._arranged[service], counts_connections=counts)
                 after.update(new)
                 self._share(new, 1, had_shared)
                 if forwarding.is_sticky:
@@ -373,9 +379,7 @@ class NftablesPlane:
         config = self._config
         if self._service_cidrs is not None:
             config = replace(config, service_cidrs=self._service_cidrs())
-        if config.detect_local is DetectLocal.NODE_CIDR:
-            config = replace(config, cluster_cidrs=node.pod_cidrs)
-        return render_config(config, self._family, ports, self._guarded_links())
+        return render_config(config_at(config, node), self._family, ports, self._guarded_links())
 
 
 def render_config(
@@ -394,6 +398,7 @@ def render_config(
         pod_links=config.pod_links,
         mark=1 << config.masquerade_bit,
         masquerade_outgoing=config.masquerade_outgoing,
+        counts_connections=config.counts_connections,
         node_ports=node_ports,
         guarded_links=guarded_links,
     )

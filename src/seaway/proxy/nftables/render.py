@@ -40,9 +40,10 @@ from collections.abc import Iterable
 from dataclasses import replace
 
 from seaway.proxy.balance import Balance, choose_places
+from seaway.proxy.counting.plan import write_label
 from seaway.proxy.forwarding import Forwarding, Masquerade, Refusal, ServiceForwarding, Target, TrafficClass
 from seaway.proxy.nftables.digest import STATE, STATE_KEY, digest_element, digest_structure, write_digest
-from seaway.proxy.nftables.objects import DROP, Elements, Ruleset, Value, Verdict, goto
+from seaway.proxy.nftables.objects import DROP, Comment, Elements, Ruleset, Value, Verdict, goto
 from seaway.proxy.nftables.structure import (
     BY_ADDRESS,
     BY_NODE_PORT,
@@ -77,7 +78,7 @@ def render(services: Iterable[ServiceForwarding], config: RenderConfig) -> Rules
     elements: dict[str, dict[bytes, Value]] = {}
     picks: set[Pick] = set()
     for service in services:
-        for (name, key), value in render_service(service).items():
+        for (name, key), value in render_service(service, counts_connections=config.counts_connections).items():
             elements.setdefault(name, {})[key] = value
             picks.update(find_picks(value))
     for name, addresses in render_node(config).items():
@@ -155,7 +156,7 @@ def _arrange_one(before: Forwarding, after: Forwarding) -> Forwarding:
     return replace(after, endpoints=endpoints, outside=outside)
 
 
-def render_service(service: ServiceForwarding) -> RenderedService:
+def render_service(service: ServiceForwarding, *, counts_connections: bool = False) -> RenderedService:
     """(set, key) → value: every element that the Service needs. Two Services share only hairpins and cluster IPs."""
     elements: RenderedService = {(CLUSTER_IPS, pack_address(service.cluster_ip)): None}
     for protocol, target in service.hairpins:
@@ -165,7 +166,8 @@ def render_service(service: ServiceForwarding) -> RenderedService:
         address = pack_address(text)
         elements[RANGE_HAIRPINS, address + address + bytes((PROTOCOL_NUMBERS[protocol], 0, 0, 0))] = None
     for forwarding in service.forwardings:
-        _render_forwarding(forwarding, _choose_draw(service.service, forwarding), elements)
+        label = Comment(write_label(service.service, forwarding.port_name)) if counts_connections else None
+        _render_forwarding(forwarding, _choose_draw(service.service, forwarding), label, elements)
     return elements
 
 
@@ -179,9 +181,12 @@ def _choose_draw(service: str, f: Forwarding) -> str:
             return turn(zlib.crc32(f"{service} {f.port_name} {f.frontend.protocol}".encode()))
 
 
-def _render_forwarding(f: Forwarding, draw: str, elements: RenderedService) -> None:
+def _render_forwarding(f: Forwarding, draw: str, label: Comment | None, elements: RenderedService) -> None:
+    entrance = _find_entrance(f)
     for key in _list_keys(f):
-        _render_key(f, _find_entrance(f), key, draw, elements)
+        _render_key(f, entrance, key, draw, elements)
+        if label is not None:
+            elements[entrance.connections, key] = label
 
 
 def _find_entrance(f: Forwarding) -> Entrance:

@@ -157,20 +157,22 @@ class Entrance:
     local: str
     refused: str
     policy_chain: str
+    connections: str
+    """The set that counts."""
     lane: Lane
     local_lane: Lane
 
 
 BY_ADDRESS = Entrance(
-    "services", "short-circuit", "local-services", "no-endpoints", "local-policy", SERVICE, LOCAL
+    "services", "short-circuit", "local-services", "no-endpoints", "local-policy", "connections", SERVICE, LOCAL
 )  # fmt: skip
 BY_NODE_PORT = Entrance(
     "node-ports", "node-port-short-circuit", "local-node-ports", "no-endpoint-node-ports", "local-node-port-policy",
-    NODE_PORT, LOCAL_NODE_PORT,
+    "node-port-connections", NODE_PORT, LOCAL_NODE_PORT,
 )  # fmt: skip
 BY_RANGE = Entrance(
     "range-services", "range-short-circuit", "local-range-services", "no-endpoint-ranges", "local-range-policy",
-    RANGE, LOCAL_RANGE,
+    "range-connections", RANGE, LOCAL_RANGE,
 )  # fmt: skip
 ENTRANCES = (BY_ADDRESS, BY_NODE_PORT, BY_RANGE)
 RANGE_HAIRPINS = "range-hairpins"
@@ -197,6 +199,8 @@ class RenderConfig:
     """Pods are known by the links that they come in by; None: by their addresses."""
     mark: int = MARK
     """The bit that says that the source is to be replaced."""
+    counts_connections: bool = False
+    """New connections are counted for each address and port of a Service."""
     guarded_links: tuple[str, ...] = ()
     """Links that forward because of us: what comes in by them is forwarded only if it is the cluster's."""
 
@@ -212,7 +216,7 @@ def render_structure(picks: Iterable[Pick], config: RenderConfig, *, has_ranges:
     has_ranges: some Service has a range of ports; what serves ranges is there only then.
     """
     used = sorted(set(picks), key=lambda p: (p.lane.prefix, p.count, p.masquerade, p.sticky_seconds or 0, p.draw))
-    sets = _static_sets(has_ranges=has_ranges)
+    sets = _static_sets(has_ranges=has_ranges, counts=config.counts_connections)
     chains = _static_chains(config, has_ranges=has_ranges)
     for lane in LANES:
         counts = {p.count for p in used if p.lane == lane}
@@ -266,7 +270,7 @@ def sticky_spec(lane: Lane, seconds: int) -> SetSpec:
     return SetSpec((Type.ADDRESS, *lane.types[: len(lane.remembered_fields)]), timeout_seconds=seconds)
 
 
-def _static_sets(*, has_ranges: bool) -> dict[str, SetSpec]:
+def _static_sets(*, has_ranges: bool, counts: bool) -> dict[str, SetSpec]:
     sets = {
         STATE: SetSpec((Type.MARK,)),
         CLUSTER_IPS: SetSpec((Type.ADDRESS,)),
@@ -283,6 +287,10 @@ def _static_sets(*, has_ranges: bool) -> dict[str, SetSpec]:
             continue
         for name in (entrance.verdicts, entrance.short_circuit, entrance.local, entrance.refused):
             sets[name] = SetSpec(entrance.lane.types, is_verdict_map=True, is_interval=entrance.lane.is_range)
+        if counts:
+            sets[entrance.connections] = SetSpec(
+                entrance.lane.types, is_interval=entrance.lane.is_range, is_counted=True
+            )
     return sets
 
 
@@ -290,7 +298,7 @@ def find_spec(name: str) -> SetSpec | None:
     """The type of a set by its name; None when no table of ours has one of that name."""
     found = _SLOT_NAME.fullmatch(name)
     if found is None:
-        return _static_sets(has_ranges=True).get(name)
+        return _static_sets(has_ranges=True, counts=True).get(name)
     seconds, lane = found[1], _LANE_OF_PREFIX[found[2]]
     if seconds is not None:
         return sticky_spec(lane, int(seconds))
@@ -315,17 +323,26 @@ def _static_chains(config: RenderConfig, *, has_ranges: bool) -> dict[str, Chain
 
 
 def _translate(config: RenderConfig, *, has_ranges: bool) -> Chain:
-    """Service addresses before node ports; single ports before ranges. Rule: spec "proxy" §3.1."""
+    """Service addresses before node ports; single ports before ranges. Rule: spec "proxy" §3.1.
+
+    Who asks is counted in a set beside each verdict map, whose own elements change with endpoints and would forget.
+    """
     rules: list[Rule] = []
+
+    def lead(entrance: Entrance, *to: Statement) -> None:
+        if config.counts_connections:
+            rules.append((*to, InSet(entrance.lane.fields, entrance.connections)))
+        rules.append((*to, Vmap(entrance.lane.fields, entrance.verdicts)))
+
     to_cluster_ip: tuple[Statement, ...] = (InSet((Field.DADDR,), CLUSTER_IPS), SetMark(config.mark))
     if config.masquerade_all:
         rules.append(to_cluster_ip)
     elif outside := _from_elsewhere(config):
         rules.append((*outside, *to_cluster_ip))
-    rules.append((Vmap(SERVICE_KEY, BY_ADDRESS.verdicts),))
+    lead(BY_ADDRESS)
     if has_ranges:
-        rules.append((Vmap(SERVICE_KEY, BY_RANGE.verdicts),))
-    rules.append((*_to_node(config), Vmap(NODE_PORT_KEY, BY_NODE_PORT.verdicts)))
+        lead(BY_RANGE)
+    lead(BY_NODE_PORT, *_to_node(config))
     return Chain(tuple(rules))
 
 

@@ -105,6 +105,8 @@ def _set_lines(name: str, spec: SetSpec, ruleset: Ruleset) -> list[str]:
     lines = [f"\t{kind} {name} {{", f"\t\ttype {_format_types(spec, ruleset.family)}"]
     if spec.is_interval:
         lines.append("\t\tflags interval")
+    if spec.is_counted:
+        lines.append("\t\tcounter")
     if spec.timeout_seconds is not None:
         lines += [
             f"\t\tsize {REMEMBERED}",
@@ -152,6 +154,8 @@ def _priority(hook: Hook) -> str:
 def format_element(key: bytes, value: Value, spec: SetSpec, family: Family) -> str:
     """`10.96.0.1 . tcp . 80 : goto pick-2`."""
     shown = _format_interval(key, spec, family) if spec.is_interval else _format_parts(key, spec.key, family)
+    if spec.is_counted:
+        shown += " counter packets 0 bytes 0"
     match value:
         case Verdict(chain):
             return f"{shown} : {f'goto {chain}' if chain else 'drop'}"

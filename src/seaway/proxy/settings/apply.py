@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+from collections.abc import Mapping
 from typing import Any
 
 from seaway.proxy.config import DetectLocal
@@ -23,20 +24,27 @@ def make_proxy_settings(values: dict[str, Any]) -> dict[str, Any]:
     }
     addresses = tuple(values["nodePortAddresses"] or ())
     bind = ipaddress.ip_address(values["bindAddress"])
+    section = find_section(values)
     return {
         "cluster_cidrs": tuple(cidr for cidr in values["clusterCIDR"].split(",") if cidr),
         "detect_local": mode,
         "pod_link": links.get(mode, ""),
         "node_ip": "" if bind.is_unspecified else str(bind),
-        "masquerade_bit": values["nftables.masqueradeBit"],
-        "masquerade_all": values["nftables.masqueradeAll"],
+        "masquerade_bit": values[f"{section}.masqueradeBit"],
+        "masquerade_all": values[f"{section}.masqueradeAll"],
         "node_port_addresses": None if addresses in ((), ("primary",)) else addresses,
         "healthz_address": split_address(values["healthzBindAddress"]),
         "metrics_address": split_address(values["metricsBindAddress"]),
         "bind_address_hard_fail": values["bindAddressHardFail"],
         "oom_score": values["oomScoreAdj"],
+        "health_timeout_seconds": 2 * seconds_of(values, f"{section}.syncPeriod"),
         "shown": encode_tree(values),
     }
+
+
+def find_section(values: Mapping[str, Any]) -> str:
+    """The section whose masquerading counts: that of the mode; ipvs has that of iptables."""
+    return "nftables" if values["mode"] == "nftables" else "iptables"
 
 
 def plan_sysctls(values: dict[str, Any], cpus: int) -> dict[str, int]:
@@ -60,7 +68,9 @@ def plan_sysctls(values: dict[str, Any], cpus: int) -> dict[str, int]:
     return wanted
 
 
-def split_address(text: str) -> tuple[str, int]:
-    """Host and port of one that is valid."""
+def split_address(text: str) -> tuple[str, int] | None:
+    """Host and port of one that is valid; None of an empty one."""
+    if not text:
+        return None
     host, _, port = text.rpartition(":")
     return host.strip("[]"), int(port)

@@ -15,10 +15,7 @@ _CIDR_PAIR = "must be a either a single CIDR or dual-stack pair of CIDRs (e.g. [
 _CIDR = "must be a valid CIDR block (e.g. 10.100.0.0/16 or fde4:8dba:82e1::/48)"
 _MODE = "must be iptables, ipvs, nftables or blank (blank means the best-available proxy [currently iptables])"
 _NOT_NEGATIVE = "must be greater than or equal to 0"
-_CONNTRACK_DURATIONS = {
-    "tcpEstablishedTimeout": "TCPEstablishedTimeout", "tcpCloseWaitTimeout": "TCPCloseWaitTimeout",
-    "udpTimeout": "UDPTimeout", "udpStreamTimeout": "UDPStreamTimeout",
-}  # fmt: skip
+_CONNTRACK_DURATIONS = ("tcpEstablishedTimeout", "tcpCloseWaitTimeout", "udpTimeout", "udpStreamTimeout")
 
 
 def validate_settings(values: dict[str, Any]) -> list[FieldError]:
@@ -27,22 +24,39 @@ def validate_settings(values: dict[str, Any]) -> list[FieldError]:
 
 
 def _of_mode(values: dict[str, Any]) -> Iterator[FieldError]:
-    bit = values["nftables.masqueradeBit"]
-    section = f"{ROOT}.KubeProxyNFTablesConfiguration"
-    if not 0 <= bit <= 31:
-        yield invalid(f"{section}.MasqueradeBit", bit, "must be within the range [0, 31]")
-    period, least = seconds_of(values, "nftables.syncPeriod"), seconds_of(values, "nftables.minSyncPeriod")
-    if period <= 0:
-        yield invalid(f"{section}.SyncPeriod", values["nftables.syncPeriod"], "must be greater than 0")
-    if least < 0:
-        yield invalid(f"{section}.MinSyncPeriod", values["nftables.minSyncPeriod"], _NOT_NEGATIVE)
-    if least > period:
-        text = f"must be greater than or equal to {ROOT}.MinSyncPeriod"
-        yield invalid(f"{section}.SyncPeriod", values["nftables.minSyncPeriod"], text)
+    yield from _of_section(values, "iptables", "KubeProxyIPTablesConfiguration")
+    if values["mode"] == "nftables":
+        yield from _of_section(values, "nftables", "KubeProxyNFTablesConfiguration")
+    if values["mode"] == "ipvs":
+        yield from _of_section(values, "ipvs", "KubeProxyIPVSConfiguration")
+        for name in ("tcpTimeout", "tcpFinTimeout", "udpTimeout"):
+            if seconds_of(values, f"ipvs.{name}") < 0:
+                path = f"{ROOT}.KubeProxyIPVSConfiguration.{_upper(name)}"
+                yield invalid(path, values[f"ipvs.{name}"], _NOT_NEGATIVE)
     if seconds_of(values, "configSyncPeriod") <= 0:
         yield invalid(f"{ROOT}.ConfigSyncPeriod", values["configSyncPeriod"], "must be greater than 0")
     if values["mode"] not in ("", "iptables", "ipvs", "nftables"):
         yield invalid(f"{ROOT}.Mode.ProxyMode", values["mode"], _MODE)
+
+
+def _of_section(values: dict[str, Any], section: str, name: str) -> Iterator[FieldError]:
+    """What the section of a mode says. Upstream looks at that of iptables in every mode."""
+    bit = values.get(f"{section}.masqueradeBit", 0)
+    if not 0 <= bit <= 31:
+        yield invalid(f"{ROOT}.{name}.MasqueradeBit", bit, "must be within the range [0, 31]")
+    period, least = values[f"{section}.syncPeriod"], values[f"{section}.minSyncPeriod"]
+    seconds, least_seconds = (seconds_of(values, f"{section}.{path}") for path in ("syncPeriod", "minSyncPeriod"))
+    if seconds <= 0:
+        yield invalid(f"{ROOT}.{name}.SyncPeriod", period, "must be greater than 0")
+    if least_seconds < 0:
+        yield invalid(f"{ROOT}.{name}.MinSyncPeriod", least, _NOT_NEGATIVE)
+    if least_seconds > seconds:
+        yield invalid(f"{ROOT}.{name}.SyncPeriod", least, f"must be greater than or equal to {ROOT}.MinSyncPeriod")
+
+
+def _upper(name: str) -> str:
+    """`TCPTimeout` of `tcpTimeout`: as Go writes the field."""
+    return f"{name[:3].upper()}{name[3:]}"
 
 
 def _of_addresses(values: dict[str, Any]) -> Iterator[FieldError]:
@@ -50,7 +64,8 @@ def _of_addresses(values: dict[str, Any]) -> Iterator[FieldError]:
         text = "not a valid textual representation of an IP address"
         yield invalid(f"{ROOT}.BindAddress", values["bindAddress"], text)
     for path, name in (("healthzBindAddress", "HealthzBindAddress"), ("metricsBindAddress", "MetricsBindAddress")):
-        yield from _of_bind_address(f"{ROOT}.{name}", values[path])
+        if values[path]:  # an empty flag: nowhere
+            yield from _of_bind_address(f"{ROOT}.{name}", values[path])
     chosen = values["nodePortAddresses"] or []
     for index, text in enumerate(chosen):
         path = f"{ROOT}.NodePortAddresses[{index}]"
@@ -96,13 +111,15 @@ def _of_numbers(values: dict[str, Any]) -> Iterator[FieldError]:
     score = values["oomScoreAdj"]
     if not -1000 <= score <= 1000:
         yield invalid(f"{ROOT}.OOMScoreAdj", score, "must be within the range [-1000, 1000]")
+    if values["clientConnection.burst"] < 0:
+        yield invalid(f"{ROOT}.ClientConnection.Burst", values["clientConnection.burst"], "must be non-negative")
     section = f"{ROOT}.KubeProxyConntrackConfiguration"
     for path, name in (("conntrack.maxPerCore", "MaxPerCore"), ("conntrack.min", "Min")):
         if values[path] < 0:
             yield invalid(f"{section}.{name}", values[path], _NOT_NEGATIVE)
-    for path, name in _CONNTRACK_DURATIONS.items():
-        if seconds_of(values, f"conntrack.{path}") < 0:
-            yield invalid(f"{section}.{name}", values[f"conntrack.{path}"], _NOT_NEGATIVE)
+    for name in _CONNTRACK_DURATIONS:
+        if seconds_of(values, f"conntrack.{name}") < 0:
+            yield invalid(f"{section}.{_upper(name)}", values[f"conntrack.{name}"], _NOT_NEGATIVE)
 
 
 def _is_address(text: str) -> bool:

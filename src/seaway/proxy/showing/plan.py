@@ -9,7 +9,7 @@ from seaway.api.endpointslice.types import EndpointSlice
 from seaway.api.machinery.meta import object_key
 from seaway.api.service.types import Service
 from seaway.net.family import Family
-from seaway.proxy.config import NodeView, ProxyConfig, choose_node_port_addresses
+from seaway.proxy.config import NodeView, ProxyConfig, choose_node_port_addresses, config_at
 from seaway.proxy.forwarding import ServiceForwarding
 from seaway.proxy.nftables.diff import Transaction, diff
 from seaway.proxy.nftables.objects import Chain, Ruleset, Structure
@@ -36,6 +36,7 @@ def plan_ruleset(
     node: NodeView,
     family: Family,
     host_addresses: tuple[str, ...] = (),
+    guarded_links: tuple[str, ...] = (),
     found: Ruleset | None = None,
 ) -> Ruleset:
     """What the proxy's table is to be. found: a kernel's table, in whose slots endpoints stay."""
@@ -49,7 +50,7 @@ def plan_ruleset(
     if found is not None:
         forwardings = tuple(arrange_as_found(forwarding, found.elements) for forwarding in forwardings)
     ports = choose_node_port_addresses(config, node, family, host_addresses)
-    return render(forwardings, render_config(config, family, ports))
+    return render(forwardings, render_config(config_at(config, node), family, ports, guarded_links))
 
 
 def compare(have: Ruleset, altered: frozenset[str], want: Ruleset) -> Transaction:

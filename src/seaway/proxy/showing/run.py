@@ -9,6 +9,7 @@ from seaway.proxy.nftables.objects import Ruleset
 from seaway.proxy.nftables.text import render_text, render_transaction
 from seaway.proxy.showing.plan import compare, plan_ruleset
 from seaway.proxy.tracing.walk import Cluster
+from seaway.proxy.uplinks.kernel import find_guarded
 
 
 def render_cluster(cluster: Cluster) -> str:
@@ -34,12 +35,17 @@ def diff_cluster(cluster: Cluster) -> str:
 
 
 def _plan(cluster: Cluster, family: Family, found: Ruleset | None = None) -> Ruleset:
+    config = cluster.config
+    guarded: tuple[str, ...] = ()
+    if config.serves_uplinks and config.uplink_state is not None:
+        guarded = find_guarded(family, config.uplink_state, cluster.node.addresses)
     return plan_ruleset(
         cluster.services,
         cluster.slices,
-        config=cluster.config,
+        config=config,
         node=cluster.node,
         family=family,
         host_addresses=cluster.host_addresses,
+        guarded_links=guarded,
         found=found,
     )

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 
 from seaway.net.family import Family
+from seaway.proxy.counting.plan import Port
 from seaway.proxy.forwarding import Refusal, ServiceForwarding, TrafficClass
 from seaway.proxy.proxier import SyncReport
 from seaway.telemetry.metrics import Metrics, exponential_bounds
 
 PREFIX = "kubeproxy_"
 SYNC = PREFIX + "sync_proxy_rules_"
+CONNECTIONS = "seaway_proxy_service_connections_total"
 SYNC_BOUNDS = exponential_bounds(0.001, 2, 15)
 PROGRAMMING_BOUNDS = (0.25, 0.5, *map(float, (*range(1, 60), *range(60, 120, 5), *range(120, 301, 30))))
 
@@ -61,6 +63,12 @@ class Figures:
         self._deleted = metrics.counter(
             PREFIX + "conntrack_reconciler_deleted_entries_total", "Flows that were forgotten.", by
         )
+        self._connections = metrics.counter(
+            CONNECTIONS,
+            "First packets of connections to the port of a Service, by all of its addresses and node ports, refused or"
+            " not; what source ranges keep out is not among them.",
+            "namespace", "service", "port",
+        )  # fmt: skip
         self._families = tuple(families)
         for family in self._families:
             self._failures.inc(family.value, by=0)
@@ -96,6 +104,10 @@ class Figures:
     def observe_programming(self, family: Family, seconds: float) -> None:
         """From a change until it was in the kernel."""
         self._programming.observe(max(0.0, seconds), family.value)
+
+    def set_connections(self, totals: Mapping[Port, int]) -> None:
+        """How many connections there were to each port of a Service, of those that are there."""
+        self._connections.cells = {port: float(total) for port, total in totals.items()}
 
     def observe_flows(self, family: Family, seconds: float, deleted: int) -> None:
         """A look at the flows of a family."""

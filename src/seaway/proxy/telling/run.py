@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 
 from seaway.api.endpointslice.types import EndpointSlice
 from seaway.api.machinery.errors import AlreadyExists, ApiError
@@ -15,14 +15,15 @@ from seaway.client.requests import Client, TransportError
 from seaway.client.run import Change
 from seaway.net.family import Family
 from seaway.proxy.config import ProxyConfig, choose_node_port_addresses
+from seaway.proxy.counting.plan import Port, Reading, Tally, find_ports, list_labels
 from seaway.proxy.forwarding import ServiceForwarding
 from seaway.proxy.health.ports import HealthPort, Key, explain_failure, plan_health_ports
 from seaway.proxy.health.serve import HealthPortServers, run_page
 from seaway.proxy.health.status import Moment, ProxyHealth
-from seaway.proxy.proxier import Proxier, SyncReport
+from seaway.proxy.proxier import PlaneError, Proxier, SyncReport
 from seaway.proxy.telling.events import Occurrence, Told, format_event_time, make_event, not_listening, starting
 from seaway.proxy.telling.figures import Figures
-from seaway.proxy.telling.page import answer_page, without_body
+from seaway.proxy.telling.page import Checks, answer_page, without_body
 from seaway.proxy.telling.triggers import Triggers
 from seaway.telemetry.metrics import Metrics
 from seaway.telemetry.page import Answer, Request
@@ -44,12 +45,16 @@ class Teller:
         families: tuple[Family, ...],
         *,
         list_addresses: Callable[[], tuple[str, ...]],
+        read_connections: Callable[[], list[Reading]] = list,
     ) -> None:
+        """read_connections: the counters of the kernel; takes its time, and may raise PlaneError."""
         self._config, self._client, self._proxier, self._families = config, client, proxier, families
         self._list_addresses = list_addresses
-        self.health = ProxyHealth(families)
+        self._read_connections, self._tally = read_connections, Tally()
+        self.health = ProxyHealth(families, timeout_seconds=config.health_timeout_seconds)
         self.figures = Figures(Metrics(), families)
         self.figures.read_forwardings(proxier.forwardings)
+        self._checks = Checks()
         self._triggers = Triggers(started_at=time.time())
         self._ports = HealthPortServers(lambda: self.health.is_healthy(_now()), self._on_port_refused)
         self._asked: dict[Key, ServiceForwarding] = {}
@@ -58,6 +63,7 @@ class Teller:
         self._to_inspect: dict[str, None] = {}
         self._inspect = asyncio.Event()
         self._has_started = False
+        self._counting = asyncio.Lock()
 
     async def run(self) -> None:
         """Serve the pages, and tell Events, until cancelled. Raises OperationalError for a port that is taken."""
@@ -131,7 +137,9 @@ class Teller:
         if self._has_started:
             self.health.queue(now)
 
-    async def _serve(self, address: tuple[str, int], answer: Callable[[Request], Answer], name: str) -> None:
+    async def _serve(
+        self, address: tuple[str, int], answer: Callable[[Request], Answer | Awaitable[Answer]], name: str
+    ) -> None:
         reason = "FailedToStartProxierHealthcheck" if name == "healthz" else "FailedToStartMetricServer"
 
         async def on_refused() -> None:
@@ -147,8 +155,24 @@ class Teller:
             page.inc(str(answer.code))
         return without_body(answer, request)
 
-    def _answer_metrics(self, request: Request) -> Answer:
-        return answer_page(request, self.figures.metrics, self._config.shown)
+    async def _answer_metrics(self, request: Request) -> Answer:
+        if request.path == "/metrics":
+            await self._count_connections()
+        return answer_page(request, self.figures.metrics, self._config.shown, self._checks)
+
+    async def _count_connections(self) -> None:
+        """Ask the kernel, beside the loop; what it cannot tell stays as it was."""
+        async with self._counting:
+            try:
+                readings = await asyncio.to_thread(self._read_connections)
+            except (PlaneError, OSError) as error:
+                log.warning("connections=unknown error=%r", str(error))
+                return
+            totals = self._tally.take(readings)
+            self.figures.set_connections(find_ports(totals, self._list_labels))
+
+    def _list_labels(self) -> dict[str, Port]:
+        return list_labels(self._proxier.forwardings(family) for family in self._families)
 
     def _on_port_refused(self, port: HealthPort, reason: str) -> None:
         note = explain_failure(self._config.node_name, port, reason)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+from collections.abc import Iterable
 from dataclasses import replace
 from typing import TypeVar
 
@@ -15,9 +16,11 @@ from seaway.api.registry import ENDPOINT_SLICES, NODES, SERVICE_CIDRS, SERVICES,
 from seaway.api.service.types import Service
 from seaway.api.servicecidr.types import ServiceCIDR
 from seaway.client.requests import Client, TransportError
-from seaway.proxy.config import NodeView, ProxyConfig
+from seaway.proxy.config import ProxyConfig, config_at
 from seaway.proxy.kernel import list_interface_addresses
 from seaway.proxy.proxier import view_node
+from seaway.proxy.ranges.kernel import ServiceRanges
+from seaway.proxy.ranges.plan import choose_ranges
 from seaway.proxy.tracing.kernel import TraceError
 from seaway.proxy.tracing.walk import Cluster
 
@@ -36,11 +39,12 @@ async def read_cluster(client: Client, config: ProxyConfig) -> Cluster:
         raise TraceError(str(error)) from None
     told = tuple(address.address for address in node.status.addresses if address.type.endswith("IP"))
     is_here = config.node_name == socket.gethostname()
+    view = view_node(node, config.first_view)
     return Cluster(
         services=services,
         slices=slices,
-        node=view_node(node, NodeView(config.node_name)),
-        config=replace(config, service_cidrs=(*config.service_cidrs, *ranges)),
+        node=view,
+        config=replace(config_at(config, view), service_cidrs=_choose_ranges(config, ranges, is_here=is_here)),
         host_addresses=(*told, *(list_interface_addresses() if is_here else ())),
     )
 
@@ -56,10 +60,25 @@ async def _list(client: Client, resource: Resource, kind: type[T]) -> tuple[T, .
             return tuple(found)
 
 
-async def _list_ranges(client: Client) -> tuple[str, ...]:
-    """Those of ServiceCIDR objects; servers before 1.33 have none."""
+async def _list_ranges(client: Client) -> tuple[ServiceCIDR, ...]:
+    """Servers before 1.33 have none."""
     try:
-        objects = await _list(client, SERVICE_CIDRS, ServiceCIDR)
+        return await _list(client, SERVICE_CIDRS, ServiceCIDR)
     except NotFound:
         return ()
-    return tuple(cidr for found in objects for cidr in found.spec.cidrs)
+
+
+def _choose_ranges(config: ProxyConfig, objects: Iterable[ServiceCIDR], *, is_here: bool) -> tuple[str, ...]:
+    """What the proxy takes of them; of another host it is not known what it would refuse. Raises TraceError."""
+    if not is_here:
+        return choose_ranges(
+            config.service_cidrs, (cidr for found in objects for cidr in found.spec.cidrs), ()
+        ).accepted
+    ranges = ServiceRanges(config, config.families)
+    for found in objects:
+        ranges.set_object(found.metadata.name, found)
+    try:
+        ranges.prepare()
+    except OSError as error:
+        raise TraceError(f"routes of this host: {error.strerror}") from error
+    return ranges.accepted

@@ -92,6 +92,14 @@ class Uplinks:
             log.info("uplink=%s family=%s forwarding=1 guarded=yes", name, family.value)
 
 
+def find_guarded(family: Family, state: Path, node_addresses: tuple[str, ...]) -> tuple[str, ...]:
+    """The links that a proxy would guard as the host is now, sorted. Raises UplinkError, OSError."""
+    if not has_switch(family):
+        return ()
+    plan = plan_uplinks(read_host_links(family), read_record(state).enabled, node_addresses)
+    return tuple(sorted({e.name for e in plan.enabled if e.family == family.value}))
+
+
 def restore(state: Path) -> None:
     """Turn off what forwards because of us, and forget it. The guards are in the kernel still. Raises UplinkError."""
     record = read_record(state)

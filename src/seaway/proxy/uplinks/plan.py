@@ -15,11 +15,11 @@ Rule: design.md §12 (forwarding per interface), spec "node" §4.4.
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 
 from seaway.net.family import Family
+from seaway.proxy.config import is_link_name
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,16 +82,12 @@ def plan_uplinks(host: HostLinks, enabled: Iterable[Enabled], node_addresses: Co
     for link in host.links:
         if link.forwards or not (link.has_default_route or not set(link.addresses).isdisjoint(node_addresses)):
             continue
-        if not _QUOTABLE.fullmatch(link.name):
+        if not is_link_name(link.name):
             refused.append(link.name)
             continue
         ours.setdefault(link.name, Enabled(host.family.value, link.name, link.index, host.all_forward))
         turn_on.append(link.name)
     return UplinkPlan(tuple(sorted(ours.values())), tuple(sorted(turn_on)), tuple(sorted(refused)))
-
-
-# What nft reads back between quotes as it stands; a trailing asterisk would be a wildcard.
-_QUOTABLE = re.compile(r"[A-Za-z0-9_.@+=-]{1,15}")
 
 
 def find_ours(host: HostLinks, enabled: Iterable[Enabled]) -> tuple[Enabled, ...]:

@@ -12,7 +12,7 @@ Json = dict[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class Judgement:
-    """action: `Count`, `Ignore` or `FailJob`; the message is for the last."""
+    """action: `Count`, `Ignore`, `FailIndex` or `FailJob`; the message is for the last."""
 
     action: str = "Count"
     message: str = ""

@@ -10,22 +10,27 @@ so that none is lost or counted twice, whenever the loop dies:
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
 from seaway.api.pod.types import Pod
 from seaway.controllers.workloads.conditions import drop_zeros, find_condition
+from seaway.controllers.workloads.job.ending import ended_at, find_delay, find_index
 from seaway.controllers.workloads.job.failure import judge_failure
 from seaway.controllers.workloads.job.indexes import parse_indexes, render_indexes
+from seaway.controllers.workloads.job.perindex import (
+    count_failures,
+    find_failed_indexes,
+    find_waits,
+    has_limit_per_index,
+)
+from seaway.controllers.workloads.job.success import find_met_rule
 from seaway.controllers.workloads.podcontrol.availability import format_time, read_time
 
 Json = dict[str, Any]
 FINALIZER = "batch.kubernetes.io/job-tracking"
-INDEX = "batch.kubernetes.io/job-completion-index"
-BACK_OFF_SECONDS, MAX_BACK_OFF_SECONDS = 10.0, 600.0
-"""Before a Pod follows one that failed, doubling (upstream's)."""
 BURST_REPLICAS = 500
 COMPLETE, FAILED, SUSPENDED = "Complete", "Failed", "Suspended"
 SUCCESS_MET, FAILURE_TARGET = "SuccessCriteriaMet", "FailureTarget"
@@ -35,11 +40,13 @@ SUCCESS_MET, FAILURE_TARGET = "SuccessCriteriaMet", "FailureTarget"
 class JobPlan:
     """create: the index of each Pod to make, None in a Job without. remove: Pods to let go and delete, uncounted.
 
-    end: Pods to delete, which count. release: Pods that are counted. events: (reason, message, type).
+    failures: of each index so far, in a Job that limits them per index. end: Pods to delete, which count.
+    release: Pods that are counted. events: (reason, message, type).
     """
 
     status: Json
     create: tuple[int | None, ...] = ()
+    failures: Mapping[int, int] | None = None
     remove: tuple[Pod, ...] = ()
     end: tuple[Pod, ...] = ()
     release: tuple[Pod, ...] = ()
@@ -54,6 +61,7 @@ class _Count:
     succeeded: int
     failed: int
     completed: frozenset[int]
+    failed_indexes: frozenset[int]
     active: tuple[Pod, ...]
     terminating: tuple[Pod, ...]
     release: tuple[Pod, ...]
@@ -66,12 +74,6 @@ def is_finished(job: Json) -> bool:
     """Nothing of it will change any more."""
     conditions = (job.get("status") or {}).get("conditions") or ()
     return any(c["type"] in (COMPLETE, FAILED) and c["status"] == "True" for c in conditions)
-
-
-def find_index(pod: Pod) -> int | None:
-    """The Pod's index in an Indexed Job."""
-    text = pod.metadata.annotations.get(INDEX, "")
-    return int(text) if text.isascii() and text.isdigit() and len(text) < 10 else None
 
 
 def find_expiry(job: Json, wall_now: datetime) -> float | None:
@@ -126,9 +128,12 @@ def plan_job(job: Json, pods: Sequence[Pod], *, wall_now: datetime) -> JobPlan:
     }
     if spec.get("completionMode") == "Indexed":
         status["completedIndexes"] = render_indexes(count.completed)
+    if has_limit_per_index(spec):
+        status["failedIndexes"] = render_indexes(count.failed_indexes)
     return JobPlan(
-        status=drop_zeros(status, ("ready", "terminating", "uncountedTerminatedPods")),
-        create=create, remove=remove, end=end, release=count.release, events=tuple(events),
+        status=drop_zeros(status, ("ready", "terminating", "uncountedTerminatedPods", "failedIndexes")),
+        create=create, failures=count_failures(job, pods) if has_limit_per_index(spec) else None,
+        remove=remove, end=end, release=count.release, events=tuple(events),
         requeue_after_seconds=wait,
     )  # fmt: skip
 
@@ -168,10 +173,14 @@ def _count(job: Json, pods: Sequence[Pod], *, is_failing: bool) -> _Count:
             if judged is not None and judged.action == "FailJob":
                 verdict = verdict or judged.message
     ended = ("Succeeded", "Failed")
+    failed_indexes = parse_indexes(status.get("failedIndexes") or "", limit)
+    if has_limit_per_index(spec):
+        failed_indexes |= find_failed_indexes(job, pods, limit)
     return _Count(
         succeeded=len(completed) if is_indexed else base["succeeded"] + len(kept["succeeded"]),
         failed=base["failed"] + len(kept["failed"]),
         completed=completed,
+        failed_indexes=failed_indexes - completed,
         active=tuple(p for p in pods if p.status.phase not in ended and p.metadata.deletion_timestamp is None),
         terminating=tuple(p for p in pods if p.status.phase not in ended and p.metadata.deletion_timestamp is not None),
         release=tuple(release),
@@ -207,7 +216,14 @@ def _choose_target(job: Json, count: _Count, wall_now: datetime) -> tuple[str, s
     left = _time_left(job, job.get("status") or {}, wall_now)
     if not spec.get("suspend") and left is not None and left <= 0:
         return FAILURE_TARGET, "DeadlineExceeded", "Job was active longer than specified deadline"
-    completions = spec.get("completions")
+    completions, failed = spec.get("completions"), count.failed_indexes
+    if failed and spec.get("maxFailedIndexes") is not None and len(failed) > spec["maxFailedIndexes"]:
+        text = "Job has exceeded the specified maximal number of failed indexes"
+        return FAILURE_TARGET, "MaxFailedIndexesExceeded", text
+    if failed and len(failed) + len(count.completed) >= int(completions or 0):
+        return FAILURE_TARGET, "FailedIndexes", "Job has failed indexes"
+    if (rule := find_met_rule(spec, count.completed)) is not None:
+        return SUCCESS_MET, "SuccessPolicy", f"Matched rules at index {rule}"
     is_done = count.succeeded >= completions if completions is not None else count.succeeded > 0 and not count.active
     if is_done or spec.get("parallelism") == 0 == (completions if completions is not None else 1):
         return SUCCESS_MET, "CompletionsReached", "Reached expected number of succeeded pods"
@@ -246,7 +262,7 @@ def _plan_pods(
     elif completions is None:
         wanted = parallelism if not count.succeeded else min(parallelism, len(count.active))
     else:
-        wanted = min(parallelism, max(0, completions - count.succeeded))
+        wanted = min(parallelism, max(0, completions - count.succeeded - len(count.failed_indexes)))
     surplus = len(count.active) - wanted
     if surplus > 0:
         ordered = sorted(count.active, key=lambda p: (p.is_ready, p.status.phase == "Running", p.metadata.uid))
@@ -255,33 +271,28 @@ def _plan_pods(
     missing = -surplus - (len(count.terminating) if waits_for_end else 0)
     if missing <= 0:
         return (), (), None
-    wait = _find_back_off(pods, wall_now)
+    waits = find_waits(job, pods, wall_now) if has_limit_per_index(spec) else {}
+    wait = 0.0 if has_limit_per_index(spec) else _find_back_off(pods, wall_now)
     if wait > 0:
         return (), (), wait
     missing = min(missing, BURST_REPLICAS)
     if spec.get("completionMode") != "Indexed":
         return (None,) * missing, (), None
     taken = {find_index(pod) for pod in (*count.active, *(count.terminating if waits_for_end else ()))}
-    free = (index for index in range(int(completions or 0)) if index not in count.completed and index not in taken)
-    return tuple(index for index, _ in zip(free, range(missing), strict=False)), (), None
+    settled = count.completed | count.failed_indexes | taken
+    free = (index for index in range(int(completions or 0)) if index not in settled and index not in waits)
+    soonest = min((left for index, left in waits.items() if index not in settled), default=None)
+    return tuple(index for index, _ in zip(free, range(missing), strict=False)), (), soonest
 
 
 def _find_back_off(pods: Sequence[Pod], wall_now: datetime) -> float:
     """The seconds to wait after the failures since the last success, as far as their Pods are still there."""
-    succeeded = max((_ended_at(p, wall_now) for p in pods if p.status.phase == "Succeeded"), default=None)
-    failures = [_ended_at(p, wall_now) for p in pods if p.status.phase == "Failed"]
+    succeeded = max((ended_at(p, wall_now) for p in pods if p.status.phase == "Succeeded"), default=None)
+    failures = [ended_at(p, wall_now) for p in pods if p.status.phase == "Failed"]
     since = [at for at in failures if succeeded is None or at > succeeded]
     if not since:
         return 0.0
-    delay = min(BACK_OFF_SECONDS * 2 ** min(len(since) - 1, 10), MAX_BACK_OFF_SECONDS)
-    return (max(since) + timedelta(seconds=delay) - wall_now).total_seconds()
-
-
-def _ended_at(pod: Pod, wall_now: datetime) -> datetime:
-    times = [s.state.terminated.finished_at for s in pod.status.container_statuses if s.state.terminated is not None]
-    found = [at for at in map(read_time, times) if at is not None]
-    ready = [read_time(c.last_transition_time) for c in pod.status.conditions if c.type == "Ready"]
-    return max(found or [at for at in ready if at is not None], default=wall_now)
+    return (max(since) + timedelta(seconds=find_delay(len(since))) - wall_now).total_seconds()
 
 
 def _tell_suspension(

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from seaway.controllers.workloads.job.plan import FINALIZER, INDEX
+from seaway.controllers.workloads.job.ending import INDEX
+from seaway.controllers.workloads.job.perindex import FAILURES
+from seaway.controllers.workloads.job.plan import FINALIZER
 from seaway.controllers.workloads.template import add_labels, render_pod
 
 Json = dict[str, Any]
@@ -16,8 +18,11 @@ _ENVIRONMENT = {
 }
 
 
-def render_job_pod(job: Json, reference: Json, index: int | None) -> Json:
-    """The Pod of the template; with an index also its label, annotation, variable and host name."""
+def render_job_pod(job: Json, reference: Json, index: int | None, *, failures: int | None = None) -> Json:
+    """The Pod of the template; with an index also its label, annotation, variable and host name.
+
+    failures: of the index so far, where the Job limits them.
+    """
     name, template = job["metadata"]["name"], job["spec"]["template"]
     prefix = f"{name}-" if index is None else f"{name[: MAX_PREFIX - len(str(index))]}-{index}-"
     if index is not None:
@@ -26,6 +31,8 @@ def render_job_pod(job: Json, reference: Json, index: int | None) -> Json:
     pod["metadata"]["finalizers"] = [*(pod["metadata"].get("finalizers") or ()), FINALIZER]
     if index is not None:
         pod["metadata"]["annotations"] = {**(pod["metadata"].get("annotations") or {}), INDEX: str(index)}
+        if failures is not None:
+            pod["metadata"]["annotations"][FAILURES] = str(failures)
         pod["spec"].setdefault("hostname", f"{name}-{index}")
         for field in ("initContainers", "containers"):
             for container in pod["spec"].get(field) or ():

@@ -91,7 +91,14 @@ class JobController(PodOwnerLoop):
         for reason, message, type_ in plan.events:
             self.say(owner, reason, message, type_=type_)
         reference = make_controller_reference(self.resource, read_meta(owner))
-        await self.create_pods(key, owner, [render_job_pod(owner, reference, index) for index in plan.create])
+        bodies = [
+            render_job_pod(
+                owner, reference, index,
+                failures=plan.failures.get(index, 0) if plan.failures is not None and index is not None else None,
+            )
+            for index in plan.create
+        ]  # fmt: skip
+        await self.create_pods(key, owner, bodies)
         return plan.requeue_after_seconds
 
     async def _remove(self, key: str, owner: Json, plan: JobPlan) -> None:

@@ -1,0 +1,1 @@
+"""How often the port of a Service was asked: from the counters of the kernel to a metric that only grows."""
