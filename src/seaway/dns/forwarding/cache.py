@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 import struct
+from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -73,7 +74,8 @@ class ReplyCache:
         """on_evict: is told the kind of each that had to make room."""
         self._config = config or CacheConfig()
         self._on_evict = on_evict
-        self._kept: dict[str, dict[CacheKey, _Entry]] = {"success": {}, "denial": {}}
+        # An ordinary dict whose first entries are gone is slow to say which is first now.
+        self._kept: dict[str, OrderedDict[CacheKey, _Entry]] = {"success": OrderedDict(), "denial": OrderedDict()}
         self._bytes = 0
 
     def __len__(self) -> int:
