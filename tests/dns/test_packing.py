@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import ipaddress
 
 import dns.flags
 import dns.message
@@ -52,6 +53,15 @@ def test_a_slice_that_is_the_same_is_not_packed_again(monkeypatch: pytest.Monkey
 )
 def test_an_address_in_network_order(text: str, size: int) -> None:
     assert len(pack_address(text)) == size
+
+
+@given(st.one_of(st.ip_addresses().map(str), st.from_regex(r"[0-9. +_x]{1,15}", fullmatch=True), st.text(max_size=12)))
+def test_what_is_an_address_is_what_the_library_says(text: str) -> None:
+    try:
+        want = ipaddress.ip_address(text).packed
+    except ValueError:
+        want = b""
+    assert pack_address(text) == want
 
 
 def test_a_set_of_addresses_is_a_sequence_of_records() -> None:

