@@ -73,6 +73,48 @@ async def run_dns(options: Options) -> None:
     await _run_client(options, lambda client, on_ready: run(config, client, on_ready=on_ready))
 
 
+async def run_forwarder(options: Options) -> None:
+    """DNS without a cluster, for names that an upstream knows. Says when it listens."""
+    from seaway.dns.config import DnsConfig
+    from seaway.dns.forwarding.config import Block, CacheConfig, RouteConfig
+    from seaway.dns.forwarding.forward import Forwarder
+    from seaway.dns.forwarding.serve import Relay
+    from seaway.dns.forwarding.upstreams import Upstream
+    from seaway.dns.index import Index
+    from seaway.dns.respond import Responder
+    from seaway.dns.serve import Server
+
+    route = RouteConfig((Upstream("127.0.0.1", options["upstream"]),))
+    block = Block(routes=(route,), cache=CacheConfig() if options["is_cached"] else None)
+    config = DnsConfig(listen=(("127.0.0.1", options["port"]),), blocks=(block,), max_forwards_per_source=1000)
+    index = Index()
+    index.is_synced = True
+    responder = Responder(index, config.zone)
+    server = Server(config, responder, Relay(config, responder, (Forwarder(block),)))
+    await server.open()
+    say(seconds=0.0)
+    await input_ended()
+    await server.close()
+
+
+async def run_upstream(options: Options) -> None:
+    """A name server that knows every name under one address. Says when it listens."""
+    record = bytes.fromhex("c00c000100010000012c0004c6336407")
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+        sock.bind(("127.0.0.1", options["port"]))
+        sock.setblocking(False)
+
+        def answer() -> None:
+            query, peer = sock.recvfrom(4096)
+            question_end = query.index(b"\0", 12) + 5
+            head = query[:2] + bytes.fromhex("81800001000100000000")
+            sock.sendto(head + query[12:question_end] + record, peer)
+
+        asyncio.get_running_loop().add_reader(sock, answer)
+        say(seconds=0.0)
+        await input_ended()
+
+
 async def run_proxy(options: Options) -> None:
     """The proxy beside an API server, in its parent's namespace, as `seaway proxy` runs it. Says when it is ready."""
     from seaway.app.calm import calmly
@@ -251,9 +293,11 @@ KINDS: Mapping[str, Callable[[Options], Awaitable[None]]] = {
     "apiserver": run_apiserver,
     "controllers": run_controllers,
     "dns": run_dns,
+    "forwarder": run_forwarder,
     "proxy": run_proxy,
     "proxy-host": run_proxy_host,
     "plane": run_plane,
+    "upstream": run_upstream,
     "traffic-plane": run_traffic_plane,
     "connector": run_connector,
     "watchers": run_watchers,

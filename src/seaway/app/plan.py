@@ -98,7 +98,7 @@ def _find_host_address(family: Family) -> str:
 
 def find_upstreams(resolv_conf: Path) -> tuple[str, ...]:
     """The host's resolvers; none when the file is not there."""
-    from seaway.dns.upstreams import parse_resolv_conf
+    from seaway.dns.forwarding.upstreams import parse_resolv_conf
 
     try:
         return parse_resolv_conf(resolv_conf.read_text())
