@@ -208,7 +208,9 @@ NO_TRANSFERS = (
 )  # fmt: skip
 
 
-@pytest.mark.parametrize("query", NO_TRANSFERS)
+@pytest.mark.parametrize(
+    "query", NO_TRANSFERS, ids=["nothing", "zeros", "a question", "another class", "cut short", "another EDNS"]
+)
 def test_what_is_no_transfer_is_left_to_others(query: bytes) -> None:
     assert transfer(query) is None
 

@@ -12,14 +12,16 @@ Rule: spec "discovery" A0.5 (candidates, projection), A1 (records), A6 (where Co
 from __future__ import annotations
 
 import enum
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from seaway.dns.index import EVERYTHING, Index, Source
+from seaway.dns.index import EVERYTHING, Index, Shard, Source
 from seaway.dns.lookup import NO_PORT, Host, ZoneConfig, find_hosts, find_name_servers, find_pointers
+from seaway.dns.packing import V4, V6, pack_addresses
 from seaway.dns.query import Question, Shape, parse_question
 from seaway.dns.records import (
     Address,
+    AddressSet,
     Name,
     RCode,
     Record,
@@ -37,7 +39,7 @@ SCHEMA_TTL_SECONDS = 28_800
 SOA_REFRESH_SECONDS, SOA_RETRY_SECONDS, SOA_EXPIRE_SECONDS = 7200, 1800, 86_400
 MAX_SOA_TTL_SECONDS = 300
 MAX_ALIASES = 11  # links that one answer follows; CoreDNS stops there too
-_ADDRESS_TYPES = {RRType.A: 4, RRType.AAAA: 16}
+_ADDRESS_TYPES = {RRType.A: V4, RRType.AAAA: V6}
 
 
 class Outcome(enum.Enum):
@@ -59,7 +61,7 @@ class Answer:
     """A whole answer, sorted. `source` None: not to be kept, because what it rests on is not named."""
 
     outcome: Outcome
-    answer: tuple[Record, ...] = ()
+    answer: Sequence[Record] = ()
     authority: tuple[Record, ...] = ()
     additional: tuple[Record, ...] = ()
     source: Source | None = None
@@ -88,8 +90,12 @@ def answer(question: Question, index: Index, config: ZoneConfig) -> Answer | Els
         return _answer_reverse(question, index, config)
     if question.shape in (Shape.APEX, Shape.NAME_SERVER, Shape.VERSION):
         return _answer_fixed(question, index, config)
-    found = find_hosts(question, index, config)
     source = _source(question, config)
+    if question.shape is Shape.SERVICE and question.qtype in _ADDRESS_TYPES:
+        shard = index.find((question.namespace, question.service))
+        if shard is not None and shard.service is not None and shard.service.is_headless:
+            return _answer_headless(question, shard, index, config)
+    found = find_hosts(question, index, config)
     if found is None:
         return _nxdomain(question, index, config, source)
     if found.alias:
@@ -111,7 +117,7 @@ def _project(
     question: Question, hosts: tuple[Host, ...], index: Index, config: ZoneConfig, source: Source | None
 ) -> Answer:
     additional: tuple[Record, ...] = ()
-    records: tuple[Record, ...] = ()
+    records: Sequence[Record] = ()
     if question.qtype in _ADDRESS_TYPES:
         records = _addresses(question.name, question.qtype, (host.packed for host in hosts), config.ttl_seconds)
     elif question.qtype == RRType.SRV:
@@ -122,11 +128,21 @@ def _project(
     return _nodata(question, index, config, source)
 
 
-def _addresses(owner: Name, qtype: int, packed: Iterable[bytes], ttl_seconds: int) -> tuple[Record, ...]:
-    size = _ADDRESS_TYPES[RRType(qtype)]
-    return tuple(
-        Record(owner, qtype, ttl_seconds, Address(each)) for each in sorted({p for p in packed if len(p) == size})
-    )
+def _answer_headless(question: Question, shard: Shard, index: Index, config: ZoneConfig) -> Answer | Elsewhere:
+    """The addresses of the ready endpoints, straight from their bytes: there may be thousands.
+
+    None of either family: the name does not exist. Rule: spec "discovery" A1.4, A6 #1.
+    """
+    key = (question.namespace, question.service)
+    size = _ADDRESS_TYPES[RRType(question.qtype)]
+    packed, other = (index.packs.find(key, shard, each) for each in (size, V4 + V6 - size))
+    if packed:
+        return Answer(Outcome.RECORDS, AddressSet(question.name, config.ttl_seconds, packed), source=key)
+    return (_nodata if other else _nxdomain)(question, index, config, key)
+
+
+def _addresses(owner: Name, qtype: int, packed: Iterable[bytes], ttl_seconds: int) -> AddressSet:
+    return AddressSet(owner, ttl_seconds, pack_addresses(packed, _ADDRESS_TYPES[RRType(qtype)]))
 
 
 def _services(owner: Name, hosts: tuple[Host, ...], ttl_seconds: int) -> tuple[Record, ...]:
@@ -194,7 +210,7 @@ def _is_in(target: Name, chain: list[Record]) -> bool:
 def _answer_fixed(question: Question, index: Index, config: ZoneConfig) -> Answer:
     """The names that need no Service. Rule: spec "discovery" A1.1, A1.10."""
     zone, ttl = question.zone, config.ttl_seconds
-    records: tuple[Record, ...] = ()
+    records: Sequence[Record] = ()
     additional: tuple[Record, ...] = ()
     match question.shape, question.qtype:
         case Shape.VERSION, RRType.TXT:

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from seaway.dns.forwarding.config import Block, CacheConfig, Policy, RouteConfig, is_within
 from seaway.dns.forwarding.upstreams import Upstream, parse_upstreams, refuse_own_address
 from seaway.dns.index import canonical_address
-from seaway.dns.lookup import ANYBODY, ZoneConfig, pack_address
+from seaway.dns.lookup import ANYBODY, ZoneConfig
+from seaway.dns.packing import pack_address
 from seaway.dns.query import REVERSE_ZONES
 from seaway.dns.records import Name, lower_name, parse_name, render_name
 

@@ -14,6 +14,7 @@ from typing import TypeVar
 
 from seaway.api.machinery.meta import Reader
 from seaway.dns.objects import EndpointSlice, Namespace, Pod, Service
+from seaway.dns.packing import Packs
 
 ServiceKey = tuple[str, str]
 """Namespace and name."""
@@ -45,6 +46,7 @@ class Index:
 
     def __init__(self, exposed: Iterable[str] = ()) -> None:
         self._exposed = frozenset(exposed)
+        self.packs = Packs()
         self.is_synced = False
         self.serial = 0
         self.namespaces: set[str] = set()

@@ -5,12 +5,12 @@ Rule: spec "discovery" A0.5 (candidates), A1.2-A1.9.
 
 from __future__ import annotations
 
-import ipaddress
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from seaway.dns.index import Index, canonical_address
 from seaway.dns.objects import Endpoint, EndpointSlice, Service
+from seaway.dns.packing import pack_address
 from seaway.dns.query import REVERSE_ZONES, Question, Shape
 from seaway.dns.records import MAX_LABEL_BYTES, Name, RRType, is_encodable, lower_name, parse_name
 
@@ -233,11 +233,3 @@ def endpoint_label(endpoint: Endpoint, address: str, config: ZoneConfig) -> byte
 
 def _service_name(question: Question, config: ZoneConfig) -> Name:
     return (question.service.encode(), question.namespace.encode(), b"svc", *config.cluster_domain)
-
-
-def pack_address(address: str) -> bytes:
-    """Network order bytes, or none for what is no address."""
-    try:
-        return ipaddress.ip_address(address).packed
-    except ValueError:
-        return b""

@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import enum
 import ipaddress
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import overload
+
+from seaway.dns.packing import V4, Packed
 
 Name = tuple[bytes, ...]
 
@@ -89,6 +93,34 @@ class Record:
     rrtype: int
     ttl_seconds: int
     rdata: RData
+
+
+@dataclass(frozen=True, slots=True)
+class AddressSet(Sequence[Record]):
+    """The addresses of one name, sorted. Records are made when they are looked at: of thousands nobody looks at all."""
+
+    owner: Name
+    ttl_seconds: int
+    packed: Packed
+
+    @property
+    def rrtype(self) -> RRType:
+        """A or AAAA."""
+        return RRType.A if self.packed.size == V4 else RRType.AAAA
+
+    def __len__(self) -> int:
+        return len(self.packed)
+
+    @overload
+    def __getitem__(self, index: int) -> Record: ...
+    @overload
+    def __getitem__(self, index: slice) -> Sequence[Record]: ...
+    def __getitem__(self, index: int | slice) -> Record | Sequence[Record]:
+        if isinstance(index, slice):
+            return tuple(self[i] for i in range(*index.indices(len(self))))
+        at = range(len(self))[index] * self.packed.size
+        address = Address(self.packed.addresses[at : at + self.packed.size])
+        return Record(self.owner, self.rrtype, self.ttl_seconds, address)
 
 
 def parse_name(text: str) -> Name:

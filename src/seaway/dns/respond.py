@@ -36,6 +36,8 @@ from seaway.dns.wire import (
 
 MAX_KEPT = 32_768
 """Replies; about 640 bytes each. At the limit all are forgotten: simple, and a flood cannot choose which."""
+MAX_KEPT_BYTES = 64 << 20
+"""Of their records: a Service of thousands of endpoints has replies of 64 kB, and anybody may vary a query."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +62,7 @@ class Responder:
         self._config = config
         self._max_udp_bytes = max_udp_bytes
         self._keys: dict[Source, list[bytes]] = {}
+        self._kept_bytes = 0
         self.claims: Callable[[Query], bool] | None = None
         """Queries of the cluster's zones that the relay has to see first; None: there are none."""
         self.kept_udp: dict[bytes, Reply] = {}
@@ -137,8 +140,9 @@ class Responder:
                 self._forget_all()
                 return
             for key in self._keys.pop(source, ()):
-                self.kept_udp.pop(key, None)
-                self.kept_tcp.pop(key, None)
+                for kept in (self.kept_udp, self.kept_tcp):
+                    reply = kept.pop(key, None)
+                    self._kept_bytes -= _size(reply) if reply is not None else 0
 
     def relay(self, deferred: Deferred, message: Message, ttl_seconds: int | None) -> bytes:
         """The reply to a deferred query, from what the upstream said."""
@@ -190,8 +194,10 @@ class Responder:
         around_name = data[2:12] + data[12 + len(query.question) - 4 :]
         if around_name.lower() != around_name or around_name.upper() != around_name:
             return
-        if len(self.kept_udp) + len(self.kept_tcp) >= MAX_KEPT:
+        self._kept_bytes += _size(reply)
+        if len(self.kept_udp) + len(self.kept_tcp) >= MAX_KEPT or self._kept_bytes > MAX_KEPT_BYTES:
             self._forget_all()
+            self._kept_bytes = _size(reply)
         key = data[2:].lower()
         (self.kept_tcp if over_tcp else self.kept_udp)[key] = reply
         self._keys.setdefault(source, []).append(key)
@@ -203,9 +209,15 @@ class Responder:
         return self.counts.find_tally(data, out, over_tcp=over_tcp)
 
     def _forget_all(self) -> None:
+        self._kept_bytes = 0
         self.kept_udp.clear()
         self.kept_tcp.clear()
         self._keys.clear()
+
+
+def _size(reply: Reply) -> int:
+    """Of the records; a block counts for each reply that shares it."""
+    return len(reply.tail) + len(reply.block)
 
 
 def _encode_answer(query: Query, found: Answer, max_bytes: int) -> Reply:

@@ -15,9 +15,10 @@ from collections.abc import Iterable, Iterator
 
 from seaway.dns.answer import build_soa
 from seaway.dns.index import Index, ServiceKey, Shard
-from seaway.dns.lookup import ANYBODY, ZoneConfig, endpoint_label, find_alias, find_name_servers, pack_address
+from seaway.dns.lookup import ANYBODY, ZoneConfig, endpoint_label, find_alias, find_name_servers
 from seaway.dns.message import CLASS_IN, OPCODE_MASK, WireError, decode_message, skip_name
 from seaway.dns.objects import EndpointPort, ServicePort
+from seaway.dns.packing import pack_address
 from seaway.dns.query import Shape, parse_question
 from seaway.dns.records import Address, Name, RCode, Record, RRType, Srv, Target, is_encodable
 from seaway.dns.wire import MAX_TCP_BYTES, Query, assemble, decode_query, encode_reply

@@ -89,7 +89,8 @@ def test_odd_endpoints(endpoint: dict[str, Any], address_type: str, reason: str)
     service = msgspec.convert(make_service("odd", "demo", clusterIP="None", clusterIPs=["None"]), DetailedService)
     index.apply_service(None, service, wall_seconds=0)
     index.apply_slice(None, detailed(endpoint, address_type=address_type), wall_seconds=0)
-    assert [each.reason for each in ask("odd.@ A", index).endpoints] == [reason]
+    qtype = "SRV" if "hostname" in endpoint else "A"  # an address needs no name of its own to be told
+    assert [each.reason for each in ask(f"odd.@ {qtype}", index).endpoints] == [reason]
 
 
 def test_an_address_that_is_a_cluster_ip_and_an_endpoint_has_the_name_of_the_first() -> None:

@@ -7,14 +7,15 @@ are looked for only where it does not. Law: each endpoint of the Service is used
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from seaway.dns.answer import Answer, Chase, Elsewhere, answer
 from seaway.dns.explaining.reasons import explain_outcome
 from seaway.dns.index import Index, ServiceKey, Shard, canonical_address
-from seaway.dns.lookup import ZoneConfig, endpoint_label, find_alias, is_port_asked, pack_address
+from seaway.dns.lookup import ZoneConfig, endpoint_label, find_alias, is_port_asked
 from seaway.dns.objects import DetailedConditions, Endpoint, EndpointSlice, Service
+from seaway.dns.packing import pack_address
 from seaway.dns.query import Question, Shape, parse_question
 from seaway.dns.records import Address, Name, Record, RRType, Srv, Target, is_encodable, render_name, render_record
 
@@ -217,7 +218,7 @@ def _describe(key: ServiceKey, shard: Shard) -> str:
     return f"{key[0]}/{key[1]}  {kind}  {ports}".rstrip()
 
 
-def _lines(records: tuple[Record, ...]) -> tuple[str, ...]:
+def _lines(records: Sequence[Record]) -> tuple[str, ...]:
     return tuple(render_record(record) for record in records)
 
 

@@ -8,7 +8,10 @@ from __future__ import annotations
 
 import math
 import struct
-from dataclasses import dataclass, replace
+from collections import OrderedDict
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import NamedTuple
 
 from seaway.dns.forwarding.config import CacheConfig, is_within
 from seaway.dns.message import AA, RCODE_MASK, RD, TC, Message, WireError, skip_name
@@ -21,8 +24,7 @@ _FAILURES = (RCode.SERVFAIL, RCode.NOTIMP)
 _OVERHEAD_BYTES = 700  # with 150 for each record, a little more than the objects around a message take
 
 
-@dataclass(frozen=True, slots=True)
-class CacheKey:
+class CacheKey(NamedTuple):
     """What replies depend on. `question` is in lower case, with type and class."""
 
     question: bytes
@@ -66,12 +68,15 @@ class _Entry:
 class ReplyCache:
     """Replies by question. The oldest of a kind make room for new ones."""
 
-    def __init__(self, config: CacheConfig | None = None) -> None:
+    def __init__(
+        self, config: CacheConfig | None = None, *, on_evict: Callable[[str], None] = lambda kind: None
+    ) -> None:
+        """on_evict: is told the kind of each that had to make room."""
         self._config = config or CacheConfig()
-        self._kept: dict[str, dict[CacheKey, _Entry]] = {"success": {}, "denial": {}}
+        self._on_evict = on_evict
+        # An ordinary dict whose first entries are gone is slow to say which is first now.
+        self._kept: dict[str, OrderedDict[CacheKey, _Entry]] = {"success": OrderedDict(), "denial": OrderedDict()}
         self._bytes = 0
-        self.evicted = {"success": 0, "denial": 0}
-        """How many had to make room, by kind."""
 
     def __len__(self) -> int:
         return sum(map(len, self._kept.values()))
@@ -103,14 +108,16 @@ class ReplyCache:
             return UNKEPT_TTL_SECONDS
         kind = "success" if lifetime.kind == "success" else "denial"
         unkept = config.unkept_successes if kind == "success" else config.unkept_denials
-        is_wanted = not config.zones or any(is_within(name, zone) for zone in config.zones)
-        if lifetime.seconds <= 0 or not is_wanted or any(is_within(name, zone) for zone in unkept):
+        if lifetime.seconds <= 0 or (unkept and any(is_within(name, zone) for zone in unkept)):
+            return lifetime.seconds
+        if config.zones and not any(is_within(name, zone) for zone in config.zones):
             return lifetime.seconds
         if lifetime.kind == "failure":
             _, better = self._find_entry(key)
             if better is not None and better.expires + config.stale_seconds > now:
                 return lifetime.seconds
-        entry = _Entry(replace(message, flags=message.flags | AA), lifetime, now)  # as CoreDNS marks repeats
+        marked = Message(message.wire, message.flags | AA, message.question_end, message.places)  # as CoreDNS does
+        entry = _Entry(marked, lifetime, now)
         self._remove(key)
         if entry.size > config.max_bytes // 16:
             return lifetime.seconds
@@ -148,7 +155,7 @@ class ReplyCache:
 
     def _evict(self, kind: str) -> None:
         self._remove(next(iter(self._kept[kind])))
-        self.evicted[kind] += 1
+        self._on_evict(kind)
 
     def _remove(self, key: CacheKey) -> None:
         for entries in self._kept.values():

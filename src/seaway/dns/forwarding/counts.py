@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
-from seaway.dns.forwarding.config import RCODES
+import functools
+import weakref
+
+from seaway.dns.forwarding.cache import ReplyCache
+from seaway.dns.forwarding.config import RCODES, CacheConfig
 from seaway.dns.forwarding.upstreams import Upstream
 from seaway.telemetry.metrics import Metrics, exponential_bounds
 
@@ -50,9 +54,9 @@ class ForwardingCounts:
         self._entries = metrics.gauge("coredns_cache_entries", "Replies kept now.", "server", "type", *kept[1:])
         self.reload_failures = metrics.counter("coredns_reload_failed_total", "Configurations that were not taken.")
 
-    def note_exchange(self, upstream: Upstream, rcode: int, seconds: float) -> None:
+    def note_exchange(self, upstream: str, rcode: int, seconds: float) -> None:
         """An upstream has answered."""
-        self._exchanges.observe(seconds, _PROXY, str(upstream), _RCODE_NAMES.get(rcode, str(rcode)))
+        self._exchanges.observe(seconds, _PROXY, upstream, _RCODE_NAMES.get(rcode, str(rcode)))
 
     def note_connections(self, upstream: Upstream, opened: int, reused: int) -> None:
         """Of streams; UDP sockets are never kept."""
@@ -77,8 +81,19 @@ class ForwardingCounts:
     def note_stale(self, zone: str) -> None:
         self._stale.inc(self._server, zone, "")
 
-    def note_kept(self, zone: str, kind: str, entries: int, evicted: int) -> None:
-        """How many there are of a kind, and how many went since the last time."""
-        self._entries.set(entries, self._server, kind, zone, "")
-        if evicted:
-            self._evictions.inc(self._server, kind, zone, "", by=evicted)
+    def make_cache(self, config: CacheConfig, zone: str) -> ReplyCache:
+        """A cache that is counted under its zone, in the place of the one before."""
+
+        def note_evicted(kind: str) -> None:
+            self._evictions.inc(self._server, kind, zone, "")
+
+        cache = ReplyCache(config, on_evict=note_evicted)
+        found = weakref.ref(cache)  # a zone that is gone keeps its rows, and not its replies
+        for kind in ("success", "denial"):
+            self._entries.read(functools.partial(_count, found, kind), self._server, kind, zone, "")
+        return cache
+
+
+def _count(found: weakref.ref[ReplyCache], kind: str) -> int:
+    cache = found()
+    return 0 if cache is None else cache.count(kind)

@@ -7,8 +7,9 @@ stale replies) happens behind the client's back. Rule: spec "discovery" A3.3 (ro
 from __future__ import annotations
 
 import asyncio
+import contextlib
 
-from seaway.dns.forwarding.cache import CacheKey, Found, ReplyCache
+from seaway.dns.forwarding.cache import CacheKey, Found
 from seaway.dns.forwarding.config import Block, CacheConfig
 from seaway.dns.forwarding.counts import ForwardingCounts
 from seaway.dns.forwarding.route.ask import Ask
@@ -30,9 +31,10 @@ class Forwarder:
         self.block = block
         self._counts = counts or ForwardingCounts()
         self._routes = [Route(route, udp_bytes=udp_bytes, counts=self._counts) for route in block.sorted_routes]
-        self._cache = ReplyCache(block.cache) if block.cache else None
+        self._cache = self._counts.make_cache(block.cache, render_name(block.zone)) if block.cache else None
         self._keeping = block.cache or CacheConfig()
         self._zone = render_name(block.zone)
+        self._asks_names = _asks_names(block)
         self._in_flight: dict[tuple[CacheKey, int], asyncio.Task[tuple[Message, int | None]]] = {}
 
     @property
@@ -64,15 +66,12 @@ class Forwarder:
     async def fetch(self, ask: Ask) -> tuple[Message, int | None]:
         """The same from upstreams; a stale reply stands in for one that cannot be had. Raises ForwardError."""
         stale = self._find_stale(ask)
-        seconds = self._keeping.verify_seconds if stale is not None else 0.0
-        try:
-            async with asyncio.timeout(seconds or None):
+        if stale is None:
+            return await asyncio.shield(self._fly(ask))
+        with contextlib.suppress(ForwardError, TimeoutError):
+            async with asyncio.timeout(self._keeping.verify_seconds or None):
                 found = await asyncio.shield(self._fly(ask))
-        except (ForwardError, TimeoutError):
-            if stale is None:
-                raise
-        else:
-            if stale is None or found[0].flags & RCODE_MASK != RCode.SERVFAIL:
+            if found[0].flags & RCODE_MASK != RCode.SERVFAIL:
                 return found
         self._counts.note_stale(self._zone)
         return stale.message, 0
@@ -107,26 +106,30 @@ class Forwarder:
             task.exception()  # seen by those who wait; when they all have left, by nobody
 
     async def _ask_and_store(self, ask: Ask) -> tuple[Message, int | None]:
-        name = lower_name(decode_name(ask.question, 0)[0])
+        name = lower_name(decode_name(ask.question, 0)[0]) if self._asks_names else ()
         message = await self._ask_routes(ask, name)
         cache = self._cache
         if cache is None:
             return message, None
-        before = dict(cache.evicted)
-        ttl = cache.store(ask.key, name, message, asyncio.get_running_loop().time())
-        for kind, evicted in cache.evicted.items():
-            self._counts.note_kept(self._zone, kind, cache.count(kind), evicted - before[kind])
-        return message, ttl
+        return message, cache.store(ask.key, name, message, asyncio.get_running_loop().time())
 
     async def _ask_routes(self, ask: Ask, name: Name) -> Message:
-        routes = [route for route in self._routes if route.config.takes(name)]
+        routes = [route for route in self._routes if route.config.takes(name)] if self._asks_names else self._routes
         if not routes:
             raise ForwardError(f"no upstream is configured for {render_name(name)}", RCode.REFUSED)
-        for route in routes[:-1]:
+        *others, last = routes
+        for route in others:
             message = await route.ask(ask)
             if not _leads_on(message, route):
                 return message
-        return await routes[-1].ask(ask)
+        return await last.ask(ask)
+
+
+def _asks_names(block: Block) -> bool:
+    """It depends on the name who is asked, or what is kept; most blocks have one route for all."""
+    cache = block.cache or CacheConfig()
+    zones = (*cache.zones, *cache.unkept_successes, *cache.unkept_denials)
+    return bool(zones) or any(route.zone or route.excluded for route in block.routes)
 
 
 def _leads_on(message: Message, route: Route) -> bool:

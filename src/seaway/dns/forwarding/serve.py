@@ -109,16 +109,16 @@ class Relay:
 
     def take(self, deferred: Deferred, source: str, send: Send) -> None:
         """Answer through `send`, now or later, unless closed before."""
-        known = self._find_kept(deferred, source)
-        if known is not None:
-            send(known)
-            return
-        self._start(self._answer_later(deferred, source, send))
+        found = self._begin(deferred, source)
+        if isinstance(found, bytes):
+            send(found)
+        else:
+            self._start(_send_later(found, send))
 
     async def answer(self, deferred: Deferred, source: str) -> bytes:
         """The reply, whatever becomes of the query."""
-        known = self._find_kept(deferred, source)
-        return await self._start(self._resolve(deferred, source)) if known is None else known
+        found = self._begin(deferred, source)
+        return found if isinstance(found, bytes) else await self._start(found)
 
     async def close(self, *, spare: Collection[Forwarder] = ()) -> None:
         """Give up what is in flight. Safe to repeat. spare: those that somebody goes on with."""
@@ -160,36 +160,48 @@ class Relay:
 
     # -- at once -------------------------------------------------------------------------------------------------------
 
-    def _find_kept(self, deferred: Deferred, source: str) -> bytes | None:
-        """The reply when nothing has to be waited for."""
+    def _begin(self, deferred: Deferred, source: str) -> bytes | Coroutine[Any, Any, bytes]:
+        """The reply when nothing has to be waited for, or the work that leads to it."""
         if self._probe:
             self._note_probe(deferred, source)
-        name = lower_name(deferred.target or deferred.query.name)
-        zone = self._find_zone(name)
-        if zone is not None and (zone.block.rewrites or zone.block.finds_paths):
-            return None
-        if zone is not None and zone.block.hosts is not None:
+        zone = self._zone_of(deferred)
+        if zone is None:
+            return self._responder.fail(deferred, RCode.REFUSED)
+        if zone.block.rewrites or zone.block.finds_paths:
+            return self._resolve(deferred, source)
+        if zone.block.hosts is not None:
             known = self._answer_from_hosts(zone, deferred)
             if known is not None:
                 return known
-        if zone is not None and self._is_allowed(source):
-            found = zone.forwarder.find(_ask(deferred))
+        return self._find_kept(zone, deferred, source)
+
+    def _find_kept(self, zone: Zone, deferred: Deferred, source: str) -> bytes | Coroutine[Any, Any, bytes]:
+        """The reply that an upstream has given before, or that nobody will be asked; or the work of asking one."""
+        ask = _ask(deferred)
+        if self._is_allowed(source):
+            found = zone.forwarder.find(ask)
             if found is not None:
                 return self._responder.relay(deferred, *found)
-        return self._refuse(deferred, source, zone)
+        return self._refuse(deferred, source, zone) or self._forward(zone, deferred, ask, source)
 
-    def _refuse(self, deferred: Deferred, source: str, zone: Zone | None) -> bytes | None:
+    def _refuse(self, deferred: Deferred, source: str, zone: Zone) -> bytes | None:
         """The reply to a source that may not have it looked up, or has too many in flight. None: go on."""
         config = self._config
         if (
-            zone is None
-            or not zone.block.routes
+            not zone.block.routes
             or not self._is_allowed(source)
             or self._forwards >= config.max_forwards
             or self._in_flight[source] >= config.max_forwards_per_source
         ):
             return self._responder.fail(deferred, RCode.REFUSED)
         return None
+
+    def _zone_of(self, deferred: Deferred) -> Zone | None:
+        """The zone of what is to be looked up."""
+        zones = self._zones
+        if len(zones) == 1 and not zones[0].block.zone:
+            return zones[0]  # as most clusters have it
+        return self._find_zone(lower_name(deferred.target or deferred.query.name))
 
     def _find_zone(self, name: Name) -> Zone | None:
         for zone in self._zones:
@@ -204,12 +216,9 @@ class Relay:
 
     # -- step by step --------------------------------------------------------------------------------------------------
 
-    async def _answer_later(self, deferred: Deferred, source: str, send: Send) -> None:
-        send(await self._resolve(deferred, source))
-
     async def _resolve(self, deferred: Deferred, source: str, *, is_as_asked: bool = True) -> bytes:
         """The reply. A name that a rewrite or a search list has made is looked up, and not made into another."""
-        zone = self._find_zone(lower_name(deferred.target or deferred.query.name))
+        zone = self._zone_of(deferred)
         if zone is not None and is_as_asked and not deferred.aliases:
             found = await self._turn_and_resolve(zone, deferred, source)
             if found is not None:
@@ -223,11 +232,11 @@ class Relay:
             if isinstance(answered, bytes):
                 return answered
             deferred = answered
-            zone = self._find_zone(lower_name(deferred.target or deferred.query.name))
-        refused = self._refuse(deferred, source, zone)
-        if refused is not None or zone is None:
-            return refused or self._responder.fail(deferred, RCode.REFUSED)
-        return await self._forward(zone, deferred, source)
+            zone = self._zone_of(deferred)
+        if zone is None:
+            return self._responder.fail(deferred, RCode.REFUSED)
+        last = self._find_kept(zone, deferred, source)
+        return last if isinstance(last, bytes) else await last
 
     async def _turn_and_resolve(self, zone: Zone, deferred: Deferred, source: str) -> bytes | None:
         """The reply about another name, as a rewrite or the client's search list wants it; None: neither does."""
@@ -276,11 +285,11 @@ class Relay:
             return self._responder.alias(replace(deferred, aliases=(alias,), target=guess), decode_message(wire))
         return None
 
-    async def _forward(self, zone: Zone, deferred: Deferred, source: str) -> bytes:
+    async def _forward(self, zone: Zone, deferred: Deferred, ask: Ask, source: str) -> bytes:
         self._in_flight[source] += 1
         self._forwards += 1
         try:
-            return self._responder.relay(deferred, *await zone.forwarder.ask(_ask(deferred)))
+            return self._responder.relay(deferred, *await zone.forwarder.fetch(ask))
         except ForwardError as error:
             self._complain(zone, deferred, str(error), error.rcode)
             return self._responder.fail(deferred, error.rcode)
@@ -330,6 +339,10 @@ class Relay:
         if zone is not None and (not self._probe or query.question.lower() != self._probe):
             line = f"{int(rcode)} {render_name(query.name)} {render_type(query.qtype)}: {text}"
             zone.complain(line, asyncio.get_running_loop().time())
+
+
+async def _send_later(work: Coroutine[Any, Any, bytes], send: Send) -> None:
+    send(await work)
 
 
 def _tell(lines: tuple[tuple[str, str], ...]) -> None:

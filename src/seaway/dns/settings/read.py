@@ -14,7 +14,8 @@ from seaway.dns.config import DnsConfig, Lifecycle
 from seaway.dns.forwarding.config import Block
 from seaway.dns.records import Name, render_name
 from seaway.dns.settings.corefile import Directive, ReadMatching, ServerBlock, parse_corefile
-from seaway.dns.settings.directives import Draft, read_directives
+from seaway.dns.settings.directives import read_directives
+from seaway.dns.settings.draft import Draft
 from seaway.dns.settings.toml import parse_toml
 from seaway.dns.settings.words import Read, SettingsError, read_number, read_zones
 

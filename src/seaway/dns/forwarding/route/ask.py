@@ -8,6 +8,7 @@ dnsext-dns0x20) the spelling must come back too.
 from __future__ import annotations
 
 import enum
+import functools
 from dataclasses import dataclass
 
 from seaway.dns.forwarding.cache import CacheKey
@@ -16,7 +17,7 @@ from seaway.dns.records import RCode
 from seaway.dns.wire import OPT_BYTES, encode_upstream_query
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Ask:
     """One question to an upstream: name, type and class as on the wire, and the flags that are passed on."""
 
@@ -24,8 +25,9 @@ class Ask:
     flags: int = RD
     dnssec_ok: bool = False
 
-    @property
+    @functools.cached_property
     def key(self) -> CacheKey:
+        """What replies to it are kept under."""
         return CacheKey(lower_question(self.question), self.dnssec_ok, bool(self.flags & CD))
 
 

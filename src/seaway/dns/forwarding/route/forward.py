@@ -93,7 +93,7 @@ class Route:
                     message = await self._attempt(i, ask, min(deadline, loop.time() + config.attempt_seconds))
                 except (OSError, TimeoutError, EOFError) as error:
                     rcode = RCode.FORMERR if isinstance(error, MismatchError) else rcode
-                    problems.append(f"{self._channels[i].upstream}: {str(error) or 'no answer'}")
+                    problems.append(f"{self._channels[i].name}: {str(error) or 'no answer'}")
                     self._watch(i)
                     continue
                 if message.flags & RCODE_MASK not in config.failover:
@@ -107,6 +107,8 @@ class Route:
 
     def _choose(self, order: tuple[int, ...]) -> tuple[int, ...]:
         config = self.config
+        if not any(self._failures):
+            return order
         if all(is_down(failures, max_fails=config.max_fails) for failures in self._failures):
             self._counts.broken.inc()
         return choose_upstreams(
@@ -119,8 +121,9 @@ class Route:
         try:
             message = await channel.exchange(ask, deadline)
         finally:
-            self._counts.note_connections(channel.upstream, channel.opened - opened, channel.reused - reused)
-        self._counts.note_exchange(channel.upstream, message.flags & RCODE_MASK, loop.time() - started)
+            if channel.opened != opened or channel.reused != reused:
+                self._counts.note_connections(channel.upstream, channel.opened - opened, channel.reused - reused)
+        self._counts.note_exchange(channel.name, message.flags & RCODE_MASK, loop.time() - started)
         return message
 
     # -- checks --------------------------------------------------------------------------------------------------------
