@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 from seaway.dns.answer import Answer, Chase, Elsewhere, answer
 from seaway.dns.explaining.reasons import explain_outcome
+from seaway.dns.forwarding.config import QTYPES
 from seaway.dns.index import Index, ServiceKey, Shard, canonical_address
 from seaway.dns.lookup import ZoneConfig, endpoint_label, find_alias, is_port_asked
 from seaway.dns.objects import DetailedConditions, Endpoint, EndpointSlice, Service
@@ -77,17 +78,17 @@ def parse_type(name: str, qtype: str) -> tuple[str, int]:
     text = qtype.upper()
     if not text:
         return asked, default
-    if text in RRType.__members__:
-        return asked, RRType[text]
+    if text in QTYPES:
+        return asked, QTYPES[text]
     number = text.removeprefix("TYPE")
     if number.isascii() and number.isdigit() and int(number) < 1 << 16:
         return asked, int(number)
-    raise ValueError(f"type {qtype}: one of {', '.join(RRType.__members__)} needed, or a number such as TYPE65")
+    raise ValueError(f"type {qtype}: one of {', '.join(QTYPES)} needed, or a number such as TYPE65")
 
 
 def render_type(qtype: int) -> str:
     """The mnemonic of a type, or TYPE and its number. Rule: RFC 3597 5."""
-    return RRType(qtype).name if qtype in RRType.__members__.values() else f"TYPE{qtype}"
+    return next((name for name, number in QTYPES.items() if number == qtype), f"TYPE{qtype}")
 
 
 def _explain(name: Name, qtype: int, index: Index, config: ZoneConfig, seen: frozenset[Name]) -> Explanation:
