@@ -41,6 +41,8 @@ class Upstream:
         self.connections = 0
         """How many came, `open_connections` how many are still there."""
         self.writers: set[asyncio.StreamWriter] = set()
+        self.ends_streams = False
+        """After each reply, as some do."""
         self.pass_to: tuple[str, int] | None = None
         """A server that UDP queries are handed on to, instead of being answered."""
         self.tamper = tamper or (lambda wire, protocol: [wire])
@@ -143,6 +145,8 @@ async def serve_upstream(
                 size = int.from_bytes(await reader.readexactly(2), "big")
                 for out in upstream.reply(await reader.readexactly(size), protocol):
                     writer.write(len(out).to_bytes(2, "big") + out)
+                if upstream.ends_streams:
+                    break
         upstream.writers.discard(writer)
         writer.close()
 

@@ -278,6 +278,28 @@ def test_a_connection_that_the_upstream_ended_is_opened_again() -> None:
     run(body)
 
 
+def test_an_upstream_that_ends_each_connection_after_a_reply_answers_all_queries() -> None:
+    async def body() -> None:
+        async with route_to(None, force_tcp=True, max_attempts=1) as (route, (upstream,)):
+            upstream.ends_streams = True
+            found = await asyncio.gather(*(route.ask(ask(f"x{i}.example.com")) for i in range(20)))
+            assert {rcode_of(message) for message in found} == {RCode.NXDOMAIN}
+            assert upstream.connections == 20
+
+    run(body)
+
+
+def test_an_upstream_that_ends_connections_without_a_reply_is_a_failure() -> None:
+    async def body() -> None:
+        async with route_to(silent, force_tcp=True, max_attempts=1, max_fails=0) as (route, (upstream,)):
+            upstream.ends_streams = True
+            with pytest.raises(ForwardError, match="closed the connection"):
+                await route.ask(ask())
+            assert upstream.connections == 1
+
+    run(body)
+
+
 def test_an_idle_connection_ends() -> None:
     async def body() -> None:
         async with route_to(None, force_tcp=True, expire_seconds=0.01) as (route, (upstream,)):

@@ -105,18 +105,26 @@ class Channel:
                 loop.remove_reader(sock)
 
     async def _ask_stream(self, ask: Ask, deadline: float, udp_bytes: int) -> Message:
-        """Over the open stream if there is one. The upstream may have ended it just now: then over a new one."""
+        """Over the open stream if there is one, else over a new one.
+
+        An upstream may end a stream at any time, some after each reply: as long as a stream that ends has brought
+        replies, or was there before, the next one is tried.
+        """
         async with asyncio.timeout_at(deadline):
             stream = self._stream
-            if stream is not None and stream.is_usable:
-                self.reused += 1
+            is_new = stream is None or not stream.is_usable
+            while True:
+                if is_new or stream is None:
+                    stream = await self._open_stream(stream)
+                else:
+                    self.reused += 1
                 try:
                     return await stream.ask(ask, udp_bytes=udp_bytes)
                 except (OSError, EOFError) as error:
-                    if isinstance(error, tuple(_ERRORS.values())):
+                    is_last = is_new and not stream.has_answered
+                    if is_last or isinstance(error, tuple(_ERRORS.values())):
                         raise
-            stream = await self._open_stream(stream)
-            return await stream.ask(ask, udp_bytes=udp_bytes)
+                is_new = True
 
     async def _open_stream(self, unwanted: _Stream | None) -> _Stream:
         """The stream that is kept from now on: of those who need one at the same time, one opens it."""
@@ -197,6 +205,7 @@ class _Stream:
         self._waiting: dict[bytes, tuple[bytes, asyncio.Future[Message]]] = {}
         self._is_open = True
         self._is_retired = False
+        self.has_answered = False
         self._task = asyncio.get_running_loop().create_task(self._read())
 
     @property
@@ -264,6 +273,7 @@ class _Stream:
             return
         found = read_reply(wire, query)
         if isinstance(found, Message):
+            self.has_answered = True
             future.set_result(found)
         elif found is not Mismatch.STRANGE:
             future.set_exception(_ERRORS[found](found.value))
