@@ -126,14 +126,15 @@ def judge_endpoints(
     is_plain = not (_is_virtual(shard.service) and question.shape in (Shape.SERVICE, Shape.PORT))
     service_name = (key[1].encode(), key[0].encode(), b"svc", *config.cluster_domain)
     for each in shard.slices:
+        published = {id(endpoint) for endpoint in each.published}
         for endpoint in each.endpoints or ():
             for address in endpoint.addresses:
                 if question.shape is Shape.REVERSE and canonical_address(address) != question.address:
                     continue
                 label = endpoint_label(endpoint, address, config)
                 name = (label, *service_name)
-                published = any(other is endpoint for other in each.published)
-                is_used = published and (name in names if names else is_plain and pack_address(address) in packed)
+                is_named = name in names if names else is_plain and pack_address(address) in packed
+                is_used = is_named and id(endpoint) in published
                 if is_used and question.shape is Shape.ENDPOINT:
                     is_used = label == question.endpoint.encode()
                 reason = "" if is_used else _find_fault(question, shard.service, each, endpoint, address, name)
