@@ -37,14 +37,16 @@ class Piece:
         self.api = Server({"namespaces": [NAMESPACE], "services": [service("10.96.0.5")], "endpointslices": [SLICE]})
         self.path = folder / "Corefile"
         self.port = port
-        self.health, self.ready_port, self.metrics = (free_port_of_pages() for _ in range(3))
+        # The pages are on an address of their own, whose ports nobody else uses.
+        self.pages = f"127.8.{os.getpid() >> 8 & 0xFF}.{os.getpid() & 0xFF or 1}"
+        self.health, self.ready_port, self.metrics = 8080, 8181, 9153
         self.ready = asyncio.Event()
         self.task: asyncio.Task[None] | None = None
 
     def write(self, lines: str = "", *, lameduck: str = "0s", kubernetes: str = "") -> None:
         self.path.write_text(
-            f".:{self.port} {{\n errors\n health 127.0.0.1:{self.health} {{\n  lameduck {lameduck}\n }}\n"
-            f" ready 127.0.0.1:{self.ready_port}\n prometheus 127.0.0.1:{self.metrics}\n"
+            f".:{self.port} {{\n errors\n health {self.pages}:{self.health} {{\n  lameduck {lameduck}\n }}\n"
+            f" ready {self.pages}:{self.ready_port}\n prometheus {self.pages}:{self.metrics}\n"
             " kubernetes cluster.local in-addr.arpa ip6.arpa {\n  startup_timeout 0s\n"
             f" {kubernetes}\n }}\n{lines}\n}}\n"
         )
@@ -55,8 +57,17 @@ class Piece:
         work = run(config, Client(self.api), on_ready=self.ready.set, source=Source(file.load, checksum))
         self.task = asyncio.create_task(work)
 
+    async def wait_ready(self) -> None:
+        """Until it is; what ends it before is raised."""
+        assert self.task is not None
+        ready = asyncio.create_task(self.ready.wait())
+        await asyncio.wait((ready, self.task), return_when=asyncio.FIRST_COMPLETED)
+        if self.task.done():
+            ready.cancel()
+            await self.task
+
     async def page(self, port: int, path: str) -> tuple[int, str]:
-        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        reader, writer = await asyncio.open_connection(self.pages, port)
         writer.write(f"GET {path} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
         header, _, body = (await reader.read()).partition(b"\r\n\r\n")
         writer.close()
@@ -66,12 +77,6 @@ class Piece:
         assert self.task is not None
         self.task.cancel()
         await asyncio.gather(self.task, return_exceptions=True)
-
-
-def free_port_of_pages() -> int:
-    with socket.socket() as sock:
-        sock.bind(("127.0.0.1", 0))
-        return int(sock.getsockname()[1])
 
 
 @contextlib.asynccontextmanager
@@ -84,7 +89,7 @@ async def started(folder: Path, lines: str = "", *, is_synced: bool = True, **op
     try:
         async with asyncio.timeout(30):
             if is_synced:
-                await piece.ready.wait()
+                await piece.wait_ready()
             yield piece
     finally:
         await piece.stop()

@@ -110,6 +110,7 @@ async def served_by(program: str, folder: Path) -> AsyncIterator[Where]:
                 _, writer = await asyncio.open_connection("127.0.0.1", port)
                 writer.close()
                 break
+            await asyncio.sleep(0.01)  # it takes a while to start
             assert process.returncode is None, f"{program} has ended with {process.returncode}"
         yield Where("127.0.0.1", port)
     finally:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import os
 import socket
 from collections.abc import AsyncIterator
 from typing import Any
@@ -62,8 +63,12 @@ SLICE = version(make_slice("web-1", "web", ["10.244.0.5"]), 2)
 
 
 def free_port() -> int:
-    """Below the range that the kernel draws from for connections, so that none of them takes it meanwhile."""
-    for port in range(20_053, 30_000):
+    """Below the range that the kernel draws from for connections, so that none of them takes it meanwhile.
+
+    Processes look in different places first, so that two that run tests at once do not find the same.
+    """
+    first = 20_053 + os.getpid() * 89 % 9_900
+    for port in (*range(first, 30_000), *range(20_053, first)):
         with (
             socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as udp,
             socket.socket(socket.AF_INET, socket.SOCK_STREAM) as tcp,
