@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from seaway.app import options as addresses
 from seaway.app.calm import Start, calmly
-from seaway.app.files import KUBELET_CLIENT
+from seaway.app.identities import KUBELET_CLIENT
 from seaway.app.options import DNS_PORT
 from seaway.app.pieces import Ready, Report, run_daemon, run_with_client
 from seaway.app.plan import FAMILIES
