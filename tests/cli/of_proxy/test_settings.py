@@ -12,6 +12,7 @@ from click.testing import CliRunner, Result
 
 from seaway.cli import group
 from seaway.cli.of_proxy.settings import Asked, ProxyCommand, proxy_flags
+from seaway.cli.proxy import command as proxy
 from seaway.net.errors import OperationalError
 from seaway.proxy.config import DetectLocal
 from seaway.proxy.settings.table import SETTINGS, Kind
