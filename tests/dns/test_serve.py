@@ -357,3 +357,33 @@ def test_a_cluster_ip_added_while_serving_is_answered() -> None:
         await server.close()
 
     asyncio.run(main())
+
+
+def test_d2_22_replies_leave_from_the_address_that_was_asked() -> None:
+    port = find_port_of("127.0.0.1", "127.0.0.2", "::1")
+
+    async def body(server: Server, _: Upstream) -> None:
+        loop = asyncio.get_running_loop()
+        for host, _ in server.addresses:
+            with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_DGRAM) as sock:
+                sock.setblocking(False)
+                sock.sendto(dns.message.make_query(f"web.{ZONE}", "A").to_wire(), (host, port))
+                async with asyncio.timeout(5):
+                    wire, source = await loop.sock_recvfrom(sock, 4096)
+            assert source[:2] == (host, port)
+            assert dns.message.from_wire(wire).rcode() == dns.rcode.NOERROR
+
+    run(body, listen=tuple((host, port) for host in ("127.0.0.1", "127.0.0.2", "::1")))
+
+
+def find_port_of(*hosts: str) -> int:
+    """A port that nobody has on any of these addresses, below those that the kernel draws."""
+    for port in range(25_000, 26_000):
+        try:
+            for host in hosts:
+                for sock in serve._bind_pair(host, port):
+                    sock.close()
+        except DnsError:
+            continue
+        return port
+    raise AssertionError("no port is free")
