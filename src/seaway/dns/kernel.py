@@ -1,8 +1,8 @@
 """Many datagrams per system call, by recvmmsg and sendmmsg, which Python's sockets do not have.
 
 A `Batch` is one socket's buffers, made once: a slot per datagram for its bytes and its sender, and one per reply.
-Replies leave to the senders of the queries that they answer. Rule: recvmmsg(2), sendmmsg(2); structures of the Linux ABI
-for 64 bits, elsewhere `Batch.is_possible` is False.
+Replies leave to the senders of the queries that they answer. Rule: recvmmsg(2), sendmmsg(2); structures of the ABI of
+Linux for 64 bits, elsewhere `Batch.is_possible` is False.
 """
 
 from __future__ import annotations
