@@ -35,6 +35,8 @@ from seaway.dns.wire import (
 
 MAX_KEPT = 32_768
 """Replies; about 640 bytes each. At the limit all are forgotten: simple, and a flood cannot choose which."""
+MAX_KEPT_BYTES = 32 << 20
+"""Of what they hold: one reply with thousands of addresses is as large as hundreds of others."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +58,7 @@ class Responder:
         self._config = config
         self._max_udp_bytes = max_udp_bytes
         self._keys: dict[Source, list[bytes]] = {}
+        self._kept_bytes = 0
         self.claims: Callable[[Query], bool] | None = None
         """Queries of the cluster's zones that the relay has to see first; None: there are none."""
         self.kept_udp: dict[bytes, Reply] = {}
@@ -131,8 +134,10 @@ class Responder:
                 self._forget_all()
                 return
             for key in self._keys.pop(source, ()):
-                self.kept_udp.pop(key, None)
-                self.kept_tcp.pop(key, None)
+                for kept in (self.kept_udp, self.kept_tcp):
+                    reply = kept.pop(key, None)
+                    if reply is not None:
+                        self._kept_bytes -= _size(key, reply)
 
     def relay(self, deferred: Deferred, message: Message, ttl_seconds: int | None) -> bytes:
         """The reply to a deferred query, from what the upstream said."""
@@ -184,9 +189,11 @@ class Responder:
         around_name = data[2:12] + data[12 + len(query.question) - 4 :]
         if around_name.lower() != around_name or around_name.upper() != around_name:
             return
-        if len(self.kept_udp) + len(self.kept_tcp) >= MAX_KEPT:
-            self._forget_all()
         key = data[2:].lower()
+        self._kept_bytes += _size(key, reply)
+        if len(self.kept_udp) + len(self.kept_tcp) >= MAX_KEPT or self._kept_bytes > MAX_KEPT_BYTES:
+            self._forget_all()
+            self._kept_bytes = _size(key, reply)
         (self.kept_tcp if over_tcp else self.kept_udp)[key] = reply
         self._keys.setdefault(source, []).append(key)
 
@@ -194,6 +201,11 @@ class Responder:
         self.kept_udp.clear()
         self.kept_tcp.clear()
         self._keys.clear()
+        self._kept_bytes = 0
+
+
+def _size(key: bytes, reply: Reply) -> int:
+    return len(key) + len(reply.tail)
 
 
 def _encode_answer(query: Query, found: Answer, max_bytes: int) -> Reply:

@@ -40,7 +40,9 @@ MAX_TCP_BYTES = 65_535
 OPT_BYTES = 11
 SERIAL_FROM_END = 20  # of an SOA record: serial and four more 32-bit numbers end it
 OPCODE_QUERY, OPCODE_NOTIFY = 0x0000, 0x2000
+ADDRESS_BYTES = {int(RRType.A): 4, int(RRType.AAAA): 16}
 _MAX_POINTER = 0x3FFF
+_POINTER_TO_QUESTION = (0xC000 | HEADER_BYTES).to_bytes(2, "big")
 _HEAD = struct.Struct("!HHHHH")
 _HEADER = struct.Struct("!HHHHHH")
 _RECORD = struct.Struct("!HHIH")
@@ -75,7 +77,8 @@ class Query:
 class Reply:
     """A reply without its id: `head` (flags and counts), the question of the client (to `question_end`), `tail`.
 
-    stride: the tail begins with `rotating` bytes of records of this length, of which any may come first. 0: none.
+    stride: the tail begins with a ring of `rotating` bytes, records of this length; any may come first. 0: none.
+    window: as many bytes of the ring are sent; what did not fit has its turn too.
     serial_at: where in the tail the serial of the zone lies, which may have grown since; -1: nowhere.
     """
 
@@ -84,6 +87,7 @@ class Reply:
     tail: bytes
     stride: int = 0
     rotating: int = 0
+    window: int = 0
     serial_at: int = -1
 
 
@@ -128,8 +132,10 @@ def encode_reply(
 ) -> Reply:
     """The reply of at most `max_bytes`: whole records, in order; TC when one of answer or authority had to be left out.
 
-    Rotation is offered when all answers that are there have one length and are addresses of the question's name.
+    Rotation is offered when the answers are addresses of the question's name: all of them, also those that do not fit.
     """
+    if _is_ring(query, answer) and not authority and not additional:
+        return _encode_ring(query, rcode, answer, max_bytes, authoritative=authoritative, truncated=truncated)
     writer = _Writer(query)
     room = max_bytes - (OPT_BYTES if query.edns else 0)
     counts = [0, 0, 0]
@@ -139,17 +145,12 @@ def encode_reply(
         if written < len(records):
             truncated = truncated or section < 2  # glue is a courtesy (RFC 2181 9)
             break
-        if section == 0:
-            answer_end = len(writer.out)
     flags = _reply_flags(query, rcode, authoritative=authoritative, truncated=truncated)
     head = _HEAD.pack(flags, 1, *counts[:2], counts[2] + bool(query.edns))
     start = HEADER_BYTES + len(query.question)
     tail = bytes(writer.out[start:]) + encode_opt(query, rcode, max_bytes)
     if counts[0] == 0 and counts[1] == 1 and isinstance(authority[0].rdata, Soa):
         return Reply(head, start, tail, serial_at=writer.last_end - start - SERIAL_FROM_END)
-    if counts[0] > 1 and _is_rotatable(answer, query):
-        rotating = answer_end - start if counts[0] == len(answer) else len(writer.out) - start
-        return Reply(head, start, tail, stride=rotating // counts[0], rotating=rotating)
     return Reply(head, start, tail)
 
 
@@ -157,8 +158,10 @@ def assemble(query_id: bytes, question: bytes, reply: Reply, *, serial: int = -1
     """The message to send: `turn` chooses which of the rotating records is first, `serial` is the zone's of now."""
     tail = reply.tail
     if reply.stride:
-        cut = turn * reply.stride % reply.rotating
-        tail = tail[cut : reply.rotating] + tail[:cut] + tail[reply.rotating :]
+        begin, ring = turn * reply.stride % reply.rotating, reply.rotating
+        end = begin + reply.window
+        shown = tail[begin:end] if end <= ring else tail[begin:ring] + tail[: end - ring]
+        tail = shown + tail[ring:]
     elif reply.serial_at >= 0 and serial >= 0:
         tail = tail[: reply.serial_at] + serial.to_bytes(4, "big") + tail[reply.serial_at + 4 :]
     return b"".join((query_id, reply.head, question, tail))
@@ -325,11 +328,34 @@ def _reply_flags(query: Query, rcode: RCode, *, authoritative: bool, truncated: 
     return QR | opcode | (AA if authoritative else 0) | (TC if truncated else 0) | copied | rcode & RCODE_MASK
 
 
-def _is_rotatable(answer: Sequence[Record], query: Query) -> bool:
-    return all(
-        isinstance(record.rdata, Address) and (record.owner is query.name or record.owner == query.name)
+def _is_ring(query: Query, answer: Sequence[Record]) -> bool:
+    """Several addresses of the question's name, of one family and one TTL."""
+    if len(answer) < 2:
+        return False
+    rrtype, ttl_seconds = answer[0].rrtype, answer[0].ttl_seconds
+    return rrtype in ADDRESS_BYTES and all(
+        record.rrtype == rrtype
+        and record.ttl_seconds == ttl_seconds
+        and (record.owner is query.name or record.owner == query.name)
         for record in answer
     )
+
+
+def _encode_ring(
+    query: Query, rcode: RCode, answer: Sequence[Record], max_bytes: int, *, authoritative: bool, truncated: bool
+) -> Reply:
+    """Every record is a pointer to the question's name, a constant and the address, so that thousands take no time."""
+    size = ADDRESS_BYTES[answer[0].rrtype]
+    constant = _POINTER_TO_QUESTION + _RECORD.pack(answer[0].rrtype, CLASS_IN, answer[0].ttl_seconds, size)
+    stride, start = len(constant) + size, HEADER_BYTES + len(query.question)
+    room = max_bytes - start - (OPT_BYTES if query.edns else 0)
+    count = min(len(answer), room // stride)
+    truncated = truncated or count < len(answer)
+    flags = _reply_flags(query, rcode, authoritative=authoritative, truncated=truncated)
+    head = _HEAD.pack(flags, 1, count, 0, int(bool(query.edns)))
+    ring = constant + constant.join([record.rdata.packed for record in answer if isinstance(record.rdata, Address)])
+    tail = ring + encode_opt(query, rcode, max_bytes)
+    return Reply(head, start, tail, stride=stride, rotating=len(ring), window=count * stride)
 
 
 def _encode_rejection(data: bytes, flags: int, rcode: RCode, question_end: int = 0) -> bytes:
