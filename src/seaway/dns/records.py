@@ -105,10 +105,12 @@ def parse_name(text: str) -> Name:
 
 def is_encodable(name: Name) -> bool:
     """The labels and the whole have lengths that the wire allows."""
-    return (
-        all(0 < len(label) <= MAX_LABEL_BYTES for label in name)
-        and sum(map(len, name)) + len(name) + 1 <= MAX_NAME_BYTES
-    )
+    return all(0 < len(label) <= MAX_LABEL_BYTES for label in name) and encoded_size(name) <= MAX_NAME_BYTES
+
+
+def encoded_size(name: Name) -> int:
+    """The bytes that the name takes when it is not compressed."""
+    return sum(map(len, name)) + len(name) + 1
 
 
 def lower_name(name: Name) -> Name:
