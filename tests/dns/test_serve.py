@@ -16,6 +16,7 @@ import pytest
 
 from seaway.dns import serve
 from seaway.dns.config import DnsConfig
+from seaway.dns.counts import QueryCounts
 from seaway.dns.forwarding import serve as relaying
 from seaway.dns.forwarding.config import Block
 from seaway.dns.forwarding.forward import Forwarder
@@ -41,7 +42,12 @@ def make_relay(config: DnsConfig, responder: Responder, *, soon: bool = False) -
 
 
 def run(
-    body: Callable[[Server, Upstream], Awaitable[None]], *, upstreams: bool = True, soon: bool = False, **options: Any
+    body: Callable[[Server, Upstream], Awaitable[None]],
+    *,
+    upstreams: bool = True,
+    soon: bool = False,
+    counts: QueryCounts | None = None,
+    **options: Any,
 ) -> None:
     async def main() -> None:
         async with serve_upstream() as upstream:
@@ -52,7 +58,7 @@ def run(
             index.apply_service(None, headless("many"), wall_seconds=SERIAL)
             many = [(f"10.9.0.{i}", None, True) for i in range(60)]
             index.apply_slice(None, endpoints("many", *many), wall_seconds=SERIAL)
-            responder = Responder(index, config.zone)
+            responder = Responder(index, config.zone, counts=counts)
             server = Server(config, responder, make_relay(config, responder, soon=soon))
             await server.open()
             try:

@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 
 from seaway.dns.answer import Answer, Chase, Elsewhere, answer
+from seaway.dns.counts import QueryCounts, Tally
 from seaway.dns.index import EVERYTHING, Index, Source
 from seaway.dns.lookup import ZoneConfig
 from seaway.dns.message import CLASS_IN, OPCODE_MASK, TC, Message, WireError, decode_alias_records
@@ -53,7 +54,10 @@ class Deferred:
 class Responder:
     """Answers queries from the index. `kept_udp` and `kept_tcp` are read by the serving loop, written here alone."""
 
-    def __init__(self, index: Index, config: ZoneConfig, *, max_udp_bytes: int = 1232) -> None:
+    def __init__(
+        self, index: Index, config: ZoneConfig, *, max_udp_bytes: int = 1232, counts: QueryCounts | None = None
+    ) -> None:
+        self.counts = counts or QueryCounts()
         self._index = index
         self._config = config
         self._max_udp_bytes = max_udp_bytes
@@ -93,9 +97,11 @@ class Responder:
         if isinstance(found, Chase):
             return Deferred(data[:2], query, max_bytes, found.aliases, found.target)
         reply = _encode_answer(query, found, max_bytes)
+        out = self.fill(data, reply)
         if found.source is not None and query.is_plain:
-            self._keep(data, query, reply, found.source, over_tcp=over_tcp)
-        return self.fill(data, reply)
+            tally = self._find_tally(data, out, over_tcp=over_tcp)
+            self._keep(data, query, replace(reply, tally=tally), found.source, over_tcp=over_tcp)
+        return out
 
     def look_up(self, deferred: Deferred) -> bytes | Deferred:
         """The reply that the cluster's records have for a query that was claimed; nothing is kept of it."""
@@ -196,6 +202,12 @@ class Responder:
             self._kept_bytes = _size(key, reply)
         (self.kept_tcp if over_tcp else self.kept_udp)[key] = reply
         self._keys.setdefault(source, []).append(key)
+
+    def _find_tally(self, data: bytes, out: bytes, *, over_tcp: bool) -> Tally:
+        if self.counts.is_full:
+            self._forget_all()
+            self.counts.begin_anew()
+        return self.counts.find_tally(data, out, over_tcp=over_tcp)
 
     def _forget_all(self) -> None:
         self.kept_udp.clear()

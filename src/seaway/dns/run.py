@@ -11,23 +11,26 @@ import asyncio
 import contextlib
 import gc
 import logging
+import platform
 import signal
 import time
 from collections.abc import Callable, Coroutine, Iterable
 from dataclasses import dataclass, replace
 from typing import Any
 
+import seaway
 from seaway.api.registry import ENDPOINT_SLICES, NAMESPACES, PODS, SERVICES
 from seaway.client.requests import Client
 from seaway.client.run import Change, Informer, run_all
 from seaway.dns.config import DnsConfig
+from seaway.dns.counts import QueryCounts, note_build, parse_trigger_seconds
 from seaway.dns.forwarding.counts import ForwardingCounts
 from seaway.dns.forwarding.forward import Forwarder
 from seaway.dns.forwarding.paths import PodNamespaces
 from seaway.dns.forwarding.serve import Relay, Zone
 from seaway.dns.forwarding.upstreams import parse_resolv_conf
 from seaway.dns.forwarding.waste import WastedQueries
-from seaway.dns.index import EVERYTHING, Index
+from seaway.dns.index import EVERYTHING, Index, service_key
 from seaway.dns.lifecycle.pages import State
 from seaway.dns.lifecycle.run import (
     Stamp,
@@ -41,6 +44,7 @@ from seaway.dns.lifecycle.run import (
 from seaway.dns.moving import Change as SliceChange
 from seaway.dns.moving import Moves
 from seaway.dns.objects import DetailedSlice, EndpointSlice, Namespace, Pod, Service
+from seaway.dns.records import Name
 from seaway.dns.respond import Responder
 from seaway.dns.serve import Server
 from seaway.telemetry.metrics import Metrics
@@ -99,9 +103,12 @@ class _Piece:
         self._moves = Moves(self._index.slices_of)
         self._expiry: asyncio.TimerHandle | None = None
         self._pods = PodNamespaces()
-        self._counts = ForwardingCounts(self.metrics)
+        server = f"dns://:{config.listen[0][1]}"
+        self._counts = ForwardingCounts(self.metrics, server=server)
+        self._queries = QueryCounts(self.metrics, server=server, zones=_list_zones(config))
+        note_build(self.metrics, seaway.__version__, platform.python_version())
         self._wasted = WastedQueries(self.metrics)
-        self._responder = Responder(self._index, config.zone, max_udp_bytes=config.max_udp_bytes)
+        self._responder = self._make_responder(config)
         self._relay = self._make_relay(config, self._responder, ())
         self._server = Server(config, self._responder, self._relay, wasted=self._wasted)
         self._informers = self._make_informers(client)
@@ -179,6 +186,9 @@ class _Piece:
 
     # -- the configuration ---------------------------------------------------------------------------------------------
 
+    def _make_responder(self, config: DnsConfig) -> Responder:
+        return Responder(self._index, config.zone, max_udp_bytes=config.max_udp_bytes, counts=self._queries)
+
     def _make_relay(self, config: DnsConfig, responder: Responder, old: tuple[Forwarder, ...]) -> Relay:
         """With the forwarders of blocks that are as they were: their caches and what they know of upstreams stay."""
         kept = {forwarder.block: forwarder for forwarder in old}
@@ -194,6 +204,7 @@ class _Piece:
             loop.add_signal_handler(number, self._reload.set)
         log.info("Running configuration SHA512 = %s", self._checksum)
         try:
+            self._queries.note_version(self._checksum)
             await watch_config(self._load_again, self._config.lifecycle, self._reload, self._counts.reload_failures.inc)
         finally:
             for number in RELOAD_SIGNALS:
@@ -214,13 +225,15 @@ class _Piece:
             config = replace(config, pods=self._config.pods)
         await self._use(config)
         self._checksum = checksum
+        self._queries.note_version(checksum)
         log.info("Reloading complete; running configuration SHA512 = %s", checksum)
         return True
 
     async def _use(self, config: DnsConfig) -> None:
         """Answer by this configuration from now on; what is in flight is finished by the old one."""
         old = self._relay
-        responder = Responder(self._index, config.zone, max_udp_bytes=config.max_udp_bytes)
+        self._queries.use(_list_zones(config))
+        responder = self._make_responder(config)
         relay = self._make_relay(config, responder, old.forwarders)
         hosts = _load_hosts(relay)
         self._server.use(config, responder, relay)
@@ -261,6 +274,8 @@ class _Piece:
 
         def on_slice(change: Change[EndpointSlice]) -> None:
             self._apply_slices(self._moves.take(change.old, change.new, asyncio.get_running_loop().time()))
+            if change.new is not None and self._index.is_synced:
+                self._note_programming(change.new)
 
         namespaces.subscribe(on_namespace)
         services.subscribe(on_service)
@@ -285,6 +300,16 @@ class _Piece:
         if deadline is not None and self._expiry is None:
             self._expiry = asyncio.get_running_loop().call_at(deadline, self._expire)
 
+    def _note_programming(self, endpoint_slice: EndpointSlice) -> None:
+        """How long the change took to get here. What was there before this server came says nothing of it."""
+        key = service_key(endpoint_slice)
+        shard = self._index.find(key) if key is not None else None
+        trigger = parse_trigger_seconds(endpoint_slice.metadata.annotations.trigger_time)
+        if shard is None or shard.service is None or trigger is None:
+            return
+        kind = "headless_with_selector" if shard.service.is_headless else "cluster_ip"
+        self._queries.note_programming(kind, max(0.0, time.time() - trigger))
+
     def _expire(self) -> None:
         self._expiry = None
         self._apply_slices(self._moves.expire(asyncio.get_running_loop().time()))
@@ -293,6 +318,10 @@ class _Piece:
 def _load_hosts(relay: Relay) -> dict[Zone, Stamp | None]:
     """Before the first query, so that none misses a name of a file."""
     return {zone: load_hosts(zone) for zone in relay.zones if zone.block.hosts is not None and zone.block.hosts.path}
+
+
+def _list_zones(config: DnsConfig) -> tuple[Name, ...]:
+    return tuple(block.zone for block in config.server_blocks)
 
 
 def _watches_pods(config: DnsConfig) -> bool:

@@ -24,6 +24,7 @@ from seaway.dns.index import canonical_address
 from seaway.dns.message import RCODE_MASK
 from seaway.dns.records import RCode
 from seaway.dns.respond import Deferred, Responder
+from seaway.dns.wire import encode_failure
 from seaway.net.errors import OperationalError
 
 DATAGRAMS_PER_WAKE = 64
@@ -37,6 +38,7 @@ MAX_PORT_DRAWS = 16
 NXDOMAIN = int(RCode.NXDOMAIN)
 Peer = tuple[str, int] | tuple[str, int, int, int]
 WriteLog = Callable[[bytes, bytes, Peer, str, float], None]
+log = logging.getLogger(__name__)
 query_log = logging.getLogger("seaway.dns.query")
 
 
@@ -117,32 +119,29 @@ class Server:
         if self._log is not None:
             return self._make_logging_drain(sock, self._log)
         receive, send = sock.recvfrom, sock.sendto
-        kept, fill, respond, defer = (
-            self._responder.kept_udp,
-            self._responder.fill,
-            self._responder.respond,
-            self._defer,
-        )
+        kept, fill, take = self._responder.kept_udp, self._responder.fill, self._take
         join = b"".join
         note_wasted = self.wasted.note
+        family = _find_family(sock)
+        durations = self._responder.counts.find_durations(self._config.zone.cluster_domain)
+        clock = time.perf_counter
 
         def drain() -> None:
+            quick, slow_seconds, begun = 0, 0.0, clock()
             for _ in range(DATAGRAMS_PER_WAKE):
                 try:
                     query, peer = receive(MAX_QUERY_BYTES)
                 except OSError:
-                    return  # drained; or an error that some earlier reply met, which concerns nobody now
+                    break  # drained; or an error that some earlier reply met, which concerns nobody now
                 reply = kept.get(query[2:].lower())
                 if reply is None:
-                    out = respond(query)
-                    if out is None:
-                        continue
-                    if not isinstance(out, bytes):
-                        defer(out, sock, peer)
-                        continue
-                    if out[3] & RCODE_MASK == NXDOMAIN:
-                        note_wasted(peer[0])
-                elif reply.stride or reply.serial_at >= 0:
+                    started = clock()
+                    take(query, peer, sock, started)
+                    slow_seconds += clock() - started
+                    continue
+                quick += 1
+                reply.tally[family] += 1
+                if reply.stride or reply.serial_at >= 0:
                     out = fill(query, reply)
                     if out[3] & RCODE_MASK == NXDOMAIN:
                         note_wasted(peer[0])
@@ -152,6 +151,8 @@ class Server:
                     send(out, peer)
                 except OSError:
                     continue  # no route, no room: the client asks again
+            if quick:
+                durations.observe((clock() - begun - slow_seconds) / quick, times=quick)
 
         return drain
 
@@ -164,32 +165,43 @@ class Server:
                     query, peer = sock.recvfrom(MAX_QUERY_BYTES)
                 except OSError:
                     return
-                started = time.perf_counter()
-
-                def send(out: bytes, query: bytes = query, peer: Peer = peer, started: float = started) -> None:
-                    with contextlib.suppress(OSError):
-                        sock.sendto(out, peer)
-                    write(query, out, peer, "udp", time.perf_counter() - started)
-
-                found = self._responder.respond(query)
-                if isinstance(found, bytes):
-                    self._note_waste(found, peer[0])
-                    send(found)
-                elif found is not None:
-                    self._relay.take(found, peer[0], send)
+                self._take(query, peer, sock, time.perf_counter(), write)
 
         return drain
+
+    def _take(
+        self, query: bytes, peer: Peer, sock: socket.socket, started: float, write: WriteLog | None = None
+    ) -> None:
+        """Answer a query whose reply is not kept, now or later, and count it."""
+        family, counts = _find_family(sock), self._responder.counts
+
+        def send(out: bytes) -> None:
+            with contextlib.suppress(OSError):  # no route, no room: the client asks again
+                sock.sendto(out, peer)
+            seconds = time.perf_counter() - started
+            counts.note(query, out, over_tcp=False, family=family, seconds=seconds)
+            if write is not None:
+                write(query, out, peer, "udp", seconds)
+
+        found = self._respond(query)
+        if isinstance(found, bytes):
+            self._note_waste(found, peer[0])
+            send(found)
+        elif found is not None:
+            self._relay.take(found, peer[0], send)
+
+    def _respond(self, query: bytes, *, over_tcp: bool = False) -> bytes | Deferred | None:
+        """A bug in one answer is told, counted and answered with SERVFAIL; the others go on."""
+        try:
+            return self._responder.respond(query, over_tcp=over_tcp)
+        except Exception:
+            log.exception("query=%s", query[:512].hex())
+            self._responder.counts.panics.inc()
+            return encode_failure(query)
 
     def _note_waste(self, reply: bytes, source: str) -> None:
         if reply[3] & RCODE_MASK == NXDOMAIN:
             self.wasted.note(source)
-
-    def _defer(self, deferred: Deferred, sock: socket.socket, peer: Peer) -> None:
-        def send(reply: bytes) -> None:
-            with contextlib.suppress(OSError):
-                sock.sendto(reply, peer)
-
-        self._relay.take(deferred, peer[0], send)
 
     # -- TCP -----------------------------------------------------------------------------------------------------------
 
@@ -231,14 +243,17 @@ class Server:
                 wait_seconds = IDLE_SECONDS
                 continue
             started = time.perf_counter()
-            out = self._responder.respond(query, over_tcp=True)
+            out = self._respond(query, over_tcp=True)
             if isinstance(out, Deferred):
                 out = await self._relay.answer(out, peer[0])
             elif out is not None:
                 self._note_waste(out, peer[0])
             if out is not None:
+                seconds = time.perf_counter() - started
+                family = int(":" in peer[0])
+                self._responder.counts.note(query, out, over_tcp=True, family=family, seconds=seconds)
                 if self._log is not None:
-                    self._log(query, out, peer, "tcp", time.perf_counter() - started)
+                    self._log(query, out, peer, "tcp", seconds)
                 writer.write(len(out).to_bytes(2, "big") + out)
                 async with asyncio.timeout(WRITE_SECONDS):
                     await writer.drain()
@@ -270,6 +285,11 @@ def _make_log(relay: Relay) -> WriteLog | None:
                 return
 
     return write
+
+
+def _find_family(sock: socket.socket) -> int:
+    """The index of the socket's family in a tally."""
+    return int(sock.family == socket.AF_INET6)
 
 
 def _bind_pair(host: str, port: int) -> tuple[socket.socket, socket.socket]:

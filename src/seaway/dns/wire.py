@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from seaway.dns.message import (
     AA,
@@ -80,6 +80,7 @@ class Reply:
     stride: the tail begins with a ring of `rotating` bytes, records of this length; any may come first. 0: none.
     window: as many bytes of the ring are sent; what did not fit has its turn too.
     serial_at: where in the tail the serial of the zone lies, which may have grown since; -1: nowhere.
+    tally: how often it was sent, over IPv4 and over IPv6; raised by who sends it.
     """
 
     head: bytes
@@ -89,6 +90,7 @@ class Reply:
     rotating: int = 0
     window: int = 0
     serial_at: int = -1
+    tally: list[int] = field(default_factory=lambda: [0, 0], compare=False)
 
 
 def decode_query(data: bytes) -> Query | bytes | None:
@@ -117,6 +119,11 @@ def decode_query(data: bytes) -> Query | bytes | None:
     qtype, qclass = data[at] << 8 | data[at + 1], data[at + 2] << 8 | data[at + 3]
     is_plain = end == len(data) and end == question_end + (OPT_BYTES if edns else 0)
     return Query(flags, name, qtype, qclass, data[HEADER_BYTES:question_end], edns, is_plain)
+
+
+def encode_failure(data: bytes) -> bytes:
+    """SERVFAIL to a query of which nothing is known but its header."""
+    return _encode_rejection(data, data[2] << 8 | data[3], RCode.SERVFAIL)
 
 
 def encode_reply(
