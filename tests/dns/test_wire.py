@@ -248,8 +248,11 @@ def judge(wire: bytes) -> int | None:
                 owner_at = parser.current
                 skip_labels(parser)
                 rrtype, _, _, length = parser.get_struct("!HHIH")
-                parser.get_bytes(length)
+                rdata = dns.wire.Parser(parser.get_bytes(length))
                 if rrtype == RRType.OPT:
+                    while rdata.remaining():
+                        _, size = rdata.get_struct("!HH")
+                        rdata.get_bytes(size)
                     opts += 1
                     if section != 2 or wire[owner_at] != 0:
                         return FORMERR
@@ -284,6 +287,8 @@ extras = st.sampled_from(
         b"\0\0\x29\x02\0\0\0\x80\0\0\x0c\0\x0a\0\x08cookies!",
         b"\xc0\x0c\0\1\0\1\0\0\0\5\0\4\x0a\0\0\1",
         b"\1a\0\0\x29\0\0\0\0\0\0\0\0",
+        b"\0\0\x29\x04\xd0\0\0\0\0\0\5\0\3\0\2x",
+        b"\0\0\x29\x04\xd0\0\0\0\0\0\3\0\3\0",
         b"\x80",
     ]
 )
@@ -304,6 +309,7 @@ messages = st.one_of(
 @example(b"")
 @example(bytes(12))
 @example(make_wire(0, (1, 0, 0, 2), (WEB, b"\0\0\x29\x04\xd0\0\0\0\0\0\0" * 2), 0))
+@example(make_wire(0, (1, 0, 0, 1), (WEB, b"\0\0\x29\x04\xd0\0\0\0\0\0\5\0\3\0\2x"), 0))
 @example(make_wire(0, (1, 0, 0, 0), (b"\1a\xc0\2\0\1\0\1",), 0))
 def test_acceptance_follows_the_table(wire: bytes) -> None:
     verdict, found = judge(wire), decode_query(wire)

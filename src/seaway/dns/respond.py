@@ -17,6 +17,7 @@ from dataclasses import dataclass, replace
 
 from seaway.dns.answer import Answer, Chase, Elsewhere, answer
 from seaway.dns.counts import QueryCounts, Tally
+from seaway.dns.edns import OptionCode, encode_options
 from seaway.dns.index import EVERYTHING, Index, Source
 from seaway.dns.lookup import ZoneConfig
 from seaway.dns.message import CLASS_IN, OPCODE_MASK, TC, Message, WireError, decode_alias_records
@@ -34,6 +35,8 @@ from seaway.dns.wire import (
     udp_limit,
 )
 
+IDLE_SECONDS = 10.0
+"""After which a stream is closed. Rule: spec "discovery" A2.7."""
 MAX_KEPT = 32_768
 """Replies; about 640 bytes each. At the limit all are forgotten: simple, and a flood cannot choose which."""
 MAX_KEPT_BYTES = 32 << 20
@@ -55,12 +58,19 @@ class Responder:
     """Answers queries from the index. `kept_udp` and `kept_tcp` are read by the serving loop, written here alone."""
 
     def __init__(
-        self, index: Index, config: ZoneConfig, *, max_udp_bytes: int = 1232, counts: QueryCounts | None = None
+        self,
+        index: Index,
+        config: ZoneConfig,
+        *,
+        max_udp_bytes: int = 1232,
+        counts: QueryCounts | None = None,
+        nsid: bytes = b"",
     ) -> None:
         self.counts = counts or QueryCounts()
         self._index = index
         self._config = config
         self._max_udp_bytes = max_udp_bytes
+        self._nsid = nsid
         self._keys: dict[Source, list[bytes]] = {}
         self._kept_bytes = 0
         self.claims: Callable[[Query], bool] | None = None
@@ -68,7 +78,7 @@ class Responder:
         self.kept_udp: dict[bytes, Reply] = {}
         self.kept_tcp: dict[bytes, Reply] = {}
 
-    def respond(self, data: bytes, *, over_tcp: bool = False) -> bytes | Deferred | None:
+    def respond(self, data: bytes, *, over_tcp: bool = False, over_tls: bool = False) -> bytes | Deferred | None:
         """The reply; or what an upstream is needed for; or None: to be ignored. Never raises."""
         kept = (self.kept_tcp if over_tcp else self.kept_udp).get(data[2:].lower())
         if kept is not None:
@@ -79,6 +89,11 @@ class Responder:
         max_bytes = MAX_TCP_BYTES if over_tcp else udp_limit(query, max_udp_bytes=self._max_udp_bytes)
         if query.edns is not None and query.edns.version:
             return self._error(data, query, RCode.BADVERS, max_bytes)
+        if query.edns is not None and query.edns.options:
+            idle_seconds = IDLE_SECONDS if over_tcp else None
+            options = encode_options(query.edns.options, nsid=self._nsid, idle_seconds=idle_seconds)
+            is_padded = over_tls and OptionCode.PADDING in query.edns.options
+            query = replace(query, reply_options=options, is_padded=is_padded)
         if query.qclass != CLASS_IN:
             return self._error(data, query, RCode.REFUSED, max_bytes)
         if self.claims is not None and self.claims(query):
