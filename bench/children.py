@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import os
 import socket
 import struct
@@ -73,12 +74,13 @@ async def run_dns(options: Options) -> None:
 
 
 async def run_proxy(options: Options) -> None:
-    """The proxy beside an API server, in the network namespace of its parent. Says when it is ready."""
+    """The proxy beside an API server, in its parent's namespace, as `seaway proxy` runs it. Says when it is ready."""
+    from seaway.app.calm import calmly
     from seaway.net.family import Family
     from seaway.proxy.run import ProxyConfig, run
 
     config = ProxyConfig(node_name="bench", families=(Family.IPV4,), service_cidrs=("10.96.0.0/16",))
-    await _run_client(options, lambda client, on_ready: run(config, client, on_ready=on_ready))
+    await _run_client(options, calmly(lambda client, on_ready: run(config, client, on_ready=on_ready)))
 
 
 async def run_controllers(options: Options) -> None:
@@ -151,10 +153,61 @@ def _report_generations(monitor: socket.socket) -> None:
 async def run_plane(options: Options) -> None:
     """The proxy's core over the kernel, without an API: says the seconds of a full sync, then of single changes."""
     from bench.planes import measure_plane
+    from seaway.app.calm import THRESHOLDS
 
+    gc.set_threshold(*THRESHOLDS)  # as the product
     subprocess.run(["ip", "link", "set", "lo", "up"], check=True)
-    for values in measure_plane(options["services"], options["endpoints"], options["changes"]):
+    for values in measure_plane(**options):
         say(**values)
+
+
+async def run_traffic_plane(options: Options) -> None:
+    """The proxy's core in the namespace of a node that forwards; what is measured says `measure`."""
+    from bench.planes import fill_proxier, measure_restarts, measure_stress, sync
+    from seaway.app.calm import THRESHOLDS
+    from seaway.proxy.nftables.kernel import NftKernel
+
+    gc.set_threshold(*THRESHOLDS)
+    rest = {name: value for name, value in options.items() if name != "measure"}
+    if options["measure"] == "restarts":
+        for values in measure_restarts(**rest):
+            say(**values)
+    elif options["measure"] == "stress":
+        for values in measure_stress(**rest):
+            say(**values)
+    else:
+        sync(fill_proxier(NftKernel(), **rest))
+        say(pid=os.getpid())
+    await input_ended()
+
+
+async def run_connector(options: Options) -> None:
+    """Connects again and again until its input ends, then says how often, how often in vain, and the middle seconds.
+
+    It says its pid after the first connection.
+    """
+    ended = threading.Event()
+
+    def wait() -> None:
+        sys.stdin.buffer.read()
+        ended.set()
+
+    threading.Thread(target=wait, daemon=True).start()
+    taken: list[float] = []
+    failures = 0
+    while not ended.is_set():
+        begun = time.perf_counter()
+        try:
+            with socket.create_connection((options["address"], options["port"]), 2) as connection:
+                seconds = time.perf_counter() - begun
+                connection.recv(64)
+            taken.append(seconds)
+        except OSError:
+            failures += 1
+        if len(taken) + failures == 1:
+            say(pid=os.getpid())
+        time.sleep(options["pause"])
+    say(served=len(taken), failures=failures, p50=sorted(taken)[len(taken) // 2] if taken else 0.0)
 
 
 async def run_watchers(options: Options) -> None:
@@ -201,6 +254,8 @@ KINDS: Mapping[str, Callable[[Options], Awaitable[None]]] = {
     "proxy": run_proxy,
     "proxy-host": run_proxy_host,
     "plane": run_plane,
+    "traffic-plane": run_traffic_plane,
+    "connector": run_connector,
     "watchers": run_watchers,
 }
 

@@ -94,7 +94,7 @@ def _proxy(plan: Plan) -> Start:
         serves_uplinks=plan.way == HOST,
         uplink_state=plan.data.uplink_state if plan.way == HOST else None,
     )
-    return lambda client, on_ready: run_proxy(config, client, on_ready=on_ready)
+    return calmly(lambda client, on_ready: run_proxy(config, client, on_ready=on_ready))
 
 
 def _dns(plan: Plan) -> Start:
