@@ -9,6 +9,8 @@ import ipaddress
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
+import msgspec
+
 from seaway.dns.index import Index, canonical_address
 from seaway.dns.objects import Endpoint, EndpointSlice, Service
 from seaway.dns.query import REVERSE_ZONES, Question, Shape
@@ -49,8 +51,7 @@ class ZoneConfig:
     """Who may have the zone whole: canonical addresses, or `*` for everybody."""
 
 
-@dataclass(frozen=True, slots=True)
-class Host:
+class Host(msgspec.Struct, frozen=True, gc=False):
     """An address under a name, with the ports that it is reached at."""
 
     name: Name

@@ -6,6 +6,8 @@ import enum
 import ipaddress
 from dataclasses import dataclass
 
+import msgspec
+
 Name = tuple[bytes, ...]
 
 MAX_LABEL_BYTES = 63  # RFC 1035 2.3.4
@@ -40,22 +42,19 @@ class RCode(enum.IntEnum):
     BADVERS = 16
 
 
-@dataclass(frozen=True, slots=True)
-class Address:
+class Address(msgspec.Struct, frozen=True, gc=False):
     """Of an A record 4 bytes, of an AAAA record 16."""
 
     packed: bytes
 
 
-@dataclass(frozen=True, slots=True)
-class Target:
+class Target(msgspec.Struct, frozen=True, gc=False):
     """Of CNAME, NS and PTR."""
 
     name: Name
 
 
-@dataclass(frozen=True, slots=True)
-class Srv:
+class Srv(msgspec.Struct, frozen=True, gc=False):
     priority: int
     weight: int
     port: int
@@ -81,8 +80,7 @@ class Text:
 RData = Address | Target | Srv | Soa | Text
 
 
-@dataclass(frozen=True, slots=True)
-class Record:
+class Record(msgspec.Struct, frozen=True, gc=False):
     """One resource record of class IN."""
 
     owner: Name
