@@ -433,11 +433,11 @@ def test_a_drawn_port_that_tcp_cannot_have_is_drawn_again(
 ) -> None:
     bind, refused = serve._bind, []
 
-    def refuse_once(family: Any, kind: Any, host: str, number: int) -> socket.socket:
+    def refuse_once(family: Any, kind: Any, host: str, number: int, **options: Any) -> socket.socket:
         if kind == socket.SOCK_STREAM and not refused:
             refused.append(number)
             raise DnsError("in use")
-        return bind(family, kind, host, number)
+        return bind(family, kind, host, number, **options)
 
     monkeypatch.setattr(serve, "_bind", refuse_once)
     if not is_drawn_again:

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from seaway.dns.run import DnsConfig, Source
 
 MAX_DESCRIPTORS = 65_536
+MAX_WORKERS = 64
 _LISTEN, _UPSTREAMS = "127.0.0.1:10053", "/etc/resolv.conf"
 
 
@@ -45,6 +46,13 @@ _LISTEN, _UPSTREAMS = "127.0.0.1:10053", "/etc/resolv.conf"
 @click.option("--tls-cert-file", default="", help="The certificate of DNS over TLS, PEM.")
 @click.option("--tls-private-key-file", default="", help="Its key, PEM.")
 @click.option("--nsid", default="", help="The name of this server for those who ask (dig +nsid).  [default: none]")
+@click.option(
+    "--workers",
+    type=click.IntRange(1, MAX_WORKERS),
+    default=1,
+    show_default=True,
+    help="Processes that share the addresses and one watch.",
+)
 @click.option("--pods", default="insecure", show_default=True, help="Pod names: insecure, verified or disabled.")
 @click.pass_context
 def command(
@@ -61,6 +69,7 @@ def command(
     tls_cert_file: str,
     tls_private_key_file: str,
     nsid: str,
+    workers: int,
     pods: str,
 ) -> None:
     """Answer for the cluster names of an API server, and forward the rest.
@@ -83,7 +92,7 @@ def command(
         path = config_path or corefile
         if path is not None:
             _refuse_flags(context, both=config_path is not None and corefile is not None)
-            config, source = _load(path, listen, allowed_sources, extras)
+            config, source = _load(path, listen, allowed_sources, {**extras, "workers": workers})
         else:
             is_file = upstreams.startswith("/")
             config = DnsConfig(
@@ -92,6 +101,7 @@ def command(
                 upstreams=find_upstreams(Path(upstreams)) if is_file else split_list(upstreams),
                 allowed_sources=split_list(allowed_sources),
                 transfer_to=split_list(transfer_to),
+                workers=workers,
                 pods=pods,
                 **extras,
             )
@@ -102,6 +112,10 @@ def command(
         context.obj = config, found
         return
     _raise_descriptor_limit()
+    if config.workers > 1:
+        from seaway.app.dns_workers import run_dns_workers
+
+        sys.exit(run_dns_workers(config, found, source, report_to_stderr))
     sys.exit(
         run_with_client(
             found,

@@ -15,6 +15,7 @@ from seaway.dns.records import Name, lower_name, parse_name, render_name
 
 POD_MODES = ("disabled", "insecure", "verified")
 MAX_TTL_SECONDS = 3600
+MAX_WORKERS = 64
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 
@@ -75,6 +76,7 @@ class DnsConfig:
     blocks: what is done with other names, by zone; none: `upstreams` alone.
     tls_listen: addresses and ports for DNS over TLS, with the certificate and key of these files (PEM).
     nsid: the name that the server tells to those who ask for one (RFC 5001); empty: it tells none.
+    workers: processes that share the addresses.
     """
 
     cluster_domain: str = "cluster.local"
@@ -96,6 +98,7 @@ class DnsConfig:
     tls_certificate: str = ""
     tls_key: str = ""
     nsid: str = ""
+    workers: int = 1
 
     def __post_init__(self) -> None:
         if not parse_name(self.cluster_domain):
@@ -115,6 +118,10 @@ class DnsConfig:
             raise ValueError("DNS over TLS: no certificate or no key found, both needed")
         if len(self.nsid.encode()) > MAX_NSID_BYTES:
             raise ValueError(f"nsid: {len(self.nsid.encode())} bytes found, at most {MAX_NSID_BYTES} allowed")
+        if not 1 <= self.workers <= MAX_WORKERS:
+            raise ValueError(f"workers: {self.workers} found, 1 to {MAX_WORKERS} allowed")
+        if self.workers > 1 and any(not port for _, port in (*self.listen, *self.tls_listen)):
+            raise ValueError("listen: port 0 found, a port that the workers can share needed")
         for peer in self.transfer_to:
             if peer != ANYBODY and not pack_address(peer):
                 raise ValueError(f"transfer to {peer}: an address or {ANYBODY} needed")

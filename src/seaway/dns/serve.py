@@ -15,7 +15,7 @@ import socket
 import ssl
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 
 from seaway.dns.config import DnsConfig
 from seaway.dns.forwarding.querylog import render_query
@@ -111,7 +111,7 @@ class Server:
         await self._relay.close()
 
     async def _open_address(self, host: str, port: int) -> tuple[str, int]:
-        udp, tcp = _bind_pair(host, port)
+        udp, tcp = _bind_pair(host, port, is_shared=self._config.workers > 1)
         self._sockets.append(udp)
         port = udp.getsockname()[1]
         self._listeners.append(await asyncio.start_server(self._serve_connection, sock=tcp, limit=1 << 16))
@@ -123,7 +123,8 @@ class Server:
         if self._tls is None:
             self._tls = _make_context(self._config)
             self._tls.set_alpn_protocols(["dot"])
-        sock = _bind(socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_STREAM, host, port)
+        family = socket.AF_INET6 if ":" in host else socket.AF_INET
+        sock = _bind(family, socket.SOCK_STREAM, host, port, is_shared=self._config.workers > 1)
         listener = await asyncio.start_server(
             self._serve_connection,
             sock=sock,
@@ -343,14 +344,14 @@ def _refuse_password() -> str:
     raise ValueError("the key has a password")
 
 
-def _bind_pair(host: str, port: int) -> tuple[socket.socket, socket.socket]:
+def _bind_pair(host: str, port: int, *, is_shared: bool = False) -> tuple[socket.socket, socket.socket]:
     """A UDP and a TCP socket on one port; of port 0 one that is free for both, where the kernel looks at UDP alone."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     draws = MAX_PORT_DRAWS if port == 0 else 1
     while True:
-        udp = _bind(family, socket.SOCK_DGRAM, host, port)
+        udp = _bind(family, socket.SOCK_DGRAM, host, port, is_shared=is_shared)
         try:
-            return udp, _bind(family, socket.SOCK_STREAM, host, udp.getsockname()[1])
+            return udp, _bind(family, socket.SOCK_STREAM, host, udp.getsockname()[1], is_shared=is_shared)
         except DnsError:
             udp.close()
             draws -= 1
@@ -358,10 +359,22 @@ def _bind_pair(host: str, port: int) -> tuple[socket.socket, socket.socket]:
                 raise
 
 
-def _bind(family: socket.AddressFamily, kind: socket.SocketKind, host: str, port: int) -> socket.socket:
+def ensure_free(listen: Iterable[tuple[str, int]]) -> None:
+    """Nobody has the addresses: where a port is shared, the kernel would let a second server in. Raises DnsError."""
+    for host, port in listen:
+        for sock in _bind_pair(host, port):
+            sock.close()
+
+
+def _bind(
+    family: socket.AddressFamily, kind: socket.SocketKind, host: str, port: int, *, is_shared: bool
+) -> socket.socket:
+    """is_shared: with other processes of this user that say so too; the kernel gives each client to one of them."""
     sock = socket.socket(family, kind)
     try:
         sock.setblocking(False)
+        if is_shared:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
         if kind == socket.SOCK_STREAM:
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         else:
