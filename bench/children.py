@@ -66,11 +66,38 @@ async def run_apiserver(options: Options) -> None:
 
 
 async def run_dns(options: Options) -> None:
-    """Cluster DNS beside an API server. Says when it is ready."""
+    """Cluster DNS beside an API server, as `seaway dns` runs it. Says when it is ready.
+
+    hub: the name where another finds it, and the two of them share the port.
+    """
+    from seaway.app.calm import calmly
     from seaway.dns.run import DnsConfig, run
 
-    config = DnsConfig(listen=(("127.0.0.1", options["port"]),))
-    await _run_client(options, lambda client, on_ready: run(config, client, on_ready=on_ready))
+    hub = options.get("hub", "")
+    config = DnsConfig(listen=(("127.0.0.1", options["port"]),), workers=2 if hub else 1)
+    await _run_client(options, calmly(lambda client, on_ready: run(config, client, on_ready=on_ready, hub_name=hub)))
+
+
+async def run_dns_follower(options: Options) -> None:
+    """The other one. Says when it is ready."""
+    from seaway.app.calm import calm_collector, return_memory
+    from seaway.dns.run import DnsConfig, follow
+
+    begun = now()
+
+    def on_ready() -> None:
+        calm_collector()
+        return_memory()
+        say(pid=os.getpid(), seconds=now() - begun)
+
+    config = DnsConfig(listen=(("127.0.0.1", options["port"]),), workers=2)
+    ended = asyncio.ensure_future(input_ended())
+    running = asyncio.ensure_future(follow(config, options["hub"], on_ready=on_ready))
+    await asyncio.wait((ended, running), return_when=asyncio.FIRST_COMPLETED)
+    if running.done():
+        running.result()
+    running.cancel()
+    await asyncio.gather(running, return_exceptions=True)
 
 
 async def run_forwarder(options: Options) -> None:
@@ -293,6 +320,7 @@ KINDS: Mapping[str, Callable[[Options], Awaitable[None]]] = {
     "apiserver": run_apiserver,
     "controllers": run_controllers,
     "dns": run_dns,
+    "dns-follower": run_dns_follower,
     "forwarder": run_forwarder,
     "proxy": run_proxy,
     "proxy-host": run_proxy_host,

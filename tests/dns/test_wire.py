@@ -27,8 +27,10 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from seaway.dns.message import WireError, decode_alias_records, decode_message, decode_name, encode_question
+from seaway.dns.packing import pack_addresses
 from seaway.dns.records import (
     Address,
+    AddressSet,
     Name,
     RCode,
     RData,
@@ -194,8 +196,8 @@ def test_a_ring_of_addresses_equals_the_records_in_some_rotation(
     packed = sorted({((number + i) % (1 << size * 8)).to_bytes(size, "big") for i in range(count)})
     rrtype = RRType.A if size == 4 else RRType.AAAA
     query = make_query((b"db", b"x"), rrtype, edns=edns)
-    reply = encode_reply(query, RCode.NOERROR, [Record(query.name, rrtype, 5, Address(p)) for p in packed],
-                         max_bytes=limit)  # fmt: skip
+    answer = AddressSet(query.name, 5, pack_addresses(packed, size))
+    reply = encode_reply(query, RCode.NOERROR, answer, max_bytes=limit)
     wire = assemble(b"\0\0", query.question, reply, turn=turn)
     assert len(wire) <= limit
     message = dns.message.from_wire(wire, one_rr_per_rrset=True)

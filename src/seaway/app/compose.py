@@ -108,7 +108,7 @@ def _dns(plan: Plan) -> Start:
         upstreams=(f"unix://{plan.data.relay_socket}",) if plan.way == SANDBOX else plan.upstreams,
         allowed_sources=sources,
     )
-    return lambda client, on_ready: run_dns(config, client, on_ready=on_ready)
+    return calmly(lambda client, on_ready: run_dns(config, client, on_ready=on_ready))
 
 
 def _node(plan: Plan) -> Start:

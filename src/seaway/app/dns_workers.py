@@ -10,6 +10,7 @@ import os
 import secrets
 from pathlib import Path
 
+from seaway.app.calm import calm_collector, calmly, return_memory
 from seaway.app.pieces import Report, run_daemon, run_with_client
 from seaway.app.supervisor import Piece, Supervisor
 from seaway.dns.config import DnsConfig
@@ -32,12 +33,17 @@ def run_dns_workers(config: DnsConfig, kubeconfig: Path | None, source: Source |
         return run_with_client(
             kubeconfig,
             LEADER,
-            lambda client, on_ready: run(config, client, on_ready=on_ready, source=source, hub_name=name),
+            calmly(lambda client, on_ready: run(config, client, on_ready=on_ready, source=source, hub_name=name)),
             tell,
         )
 
     def follow_leader(tell: Report) -> int:
-        return run_daemon(lambda on_ready: follow(config, name, on_ready=on_ready, source=source), tell)
+        def calm_and_tell(line: str) -> None:
+            calm_collector()
+            return_memory()
+            tell(line)
+
+        return run_daemon(lambda on_ready: follow(config, name, on_ready=on_ready, source=source), calm_and_tell)
 
     followers = [Piece(f"{LEADER}-{number}", follow_leader) for number in range(1, config.workers)]
     supervisor = Supervisor(

@@ -200,7 +200,10 @@ class Supervisor:
         name = running.piece.name
         how = f"exit code {code}" if code >= 0 else f"signal {signal.Signals(-code).name}"
         if not running.was_ready:
-            self._fail(self._fatal or f"{name}: ended before it was ready ({how}){self._name_log('; see', name)}")
+            words = f"{name}: ended before it was ready ({how})"
+            if self.logs is not None:
+                words = f"{name}: ended before it was ready ({how}); see {self.logs / name}.log"
+            self._fail(self._fatal or words)
             return
         if time.monotonic() - running.started > STEADY_SECONDS:
             running.failures = 0
@@ -208,10 +211,10 @@ class Supervisor:
         running.failures += 1
         running.due = time.monotonic() + delay
         self._fatal = ""
-        self.on_death(name, f"{how}; starts again in {delay:g} s{self._name_log('; log', name)}")
-
-    def _name_log(self, words: str, name: str) -> str:
-        return f"{words} {self.logs / name}.log" if self.logs is not None else ""
+        again = f"starts again in {delay:g} s"
+        if self.logs is not None:
+            again = f"starts again in {delay:g} s; log {self.logs / name}.log"
+        self.on_death(name, f"{how}; {again}")
 
     def _fail(self, words: str) -> None:
         self._fatal = words

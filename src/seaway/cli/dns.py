@@ -77,6 +77,7 @@ def command(
     Without a kubeconfig the server is that of the Pod that this runs in. With a file its options take the place of
     flags, and it is read again when it changes, and on SIGHUP or SIGUSR1.
     """
+    from seaway.app.calm import calmly
     from seaway.app.pieces import run_with_client
     from seaway.app.plan import find_upstreams
     from seaway.dns.run import DnsConfig, run
@@ -120,7 +121,7 @@ def command(
         run_with_client(
             found,
             "dns",
-            lambda client, on_ready: run(config, client, on_ready=on_ready, source=source),
+            calmly(lambda client, on_ready: run(config, client, on_ready=on_ready, source=source)),
             report_to_stderr,
         )
     )

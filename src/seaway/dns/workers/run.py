@@ -45,7 +45,13 @@ class Hub:
 
     async def run(self) -> None:
         """Take followers in until cancelled. Raises OSError when the name is taken."""
-        server = await asyncio.start_unix_server(self._converse, "\0" + self._name)
+        sock = socket.socket(socket.AF_UNIX)
+        try:
+            sock.bind("\0" + self._name)
+            server = await asyncio.start_unix_server(self._converse, sock=sock)
+        except BaseException:
+            sock.close()
+            raise
         try:
             async with server:
                 await server.serve_forever()
@@ -170,9 +176,14 @@ class Leader:
     async def connect(self) -> AsyncIterator[Word]:
         """Wait for the leader; then its words, of which the whole state comes first, until it is gone."""
         while True:
-            with contextlib.suppress(OSError):
-                reader, self._writer = await asyncio.open_unix_connection("\0" + self._name)
+            sock = socket.socket(socket.AF_UNIX)  # libuv would read an abstract name as an empty one
+            try:
+                sock.setblocking(False)
+                sock.connect("\0" + self._name)
+                reader, self._writer = await asyncio.open_unix_connection(sock=sock)
                 break
+            except OSError:
+                sock.close()
             await asyncio.sleep(CONNECT_SECONDS)
         try:
             if _find_user(self._writer) == os.getuid():
