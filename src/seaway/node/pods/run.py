@@ -31,7 +31,6 @@ from seaway.node.status import make_pod_status
 log = logging.getLogger(__name__)
 
 CONFIG_RETRY_SECONDS = 2.0
-POST_START_SECONDS = 120.0
 MOUNT_RETRY_SECONDS = (0.5, 122.0)
 REFRESH_SECONDS = 60.0
 """How often volumes of ConfigMaps and Secrets are brought up to date. Rule: spec "node" §9 (Pod resync)."""
@@ -273,7 +272,7 @@ class PodWorker:
             await self._context.runtime.remove_container(forgotten)
 
     async def _run_post_start(self, container: Container, run: ContainerRun, hook: LifecycleHandler) -> None:
-        if not await self._stopper.run_hook(container, run, hook, timeout_seconds=POST_START_SECONDS):
+        if not await self._stopper.run_post_start(container, run, hook):
             self._warn("FailedPostStartHook", "PostStartHook failed", container.name)
             self._begin_stop(container.name, f"FailedPostStartHook: container {container.name} will be restarted")
 

@@ -140,8 +140,8 @@ class Runtime(Protocol):
     async def stop(self, stop: Stop) -> None:
         """Signal or kill a container; no error when it has ended."""
 
-    async def exec(self, container_id: str, argv: tuple[str, ...], *, timeout_seconds: float) -> ExecResult:
-        """Run a program in the namespaces and with the environment of a container."""
+    async def exec(self, container_id: str, argv: tuple[str, ...], *, timeout_seconds: float | None) -> ExecResult:
+        """Run a program in the namespaces and with the environment of a container; None: as long as it takes."""
 
     async def exec_on(self, container_id: str, argv: tuple[str, ...], streams: Mapping[str, int]) -> int:
         """Run a program on descriptors of ours, by STREAMS, and return its exit code when it has ended.

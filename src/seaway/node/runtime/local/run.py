@@ -314,7 +314,7 @@ class LocalRuntime:
         number = signal.SIGKILL if stop.kill else signal.SIGTERM
         await self._shim.ask("signal", id=stop.container_id, signal=int(number))
 
-    async def exec(self, container_id: str, argv: tuple[str, ...], *, timeout_seconds: float) -> ExecResult:
+    async def exec(self, container_id: str, argv: tuple[str, ...], *, timeout_seconds: float | None) -> ExecResult:
         """Run a program in the container; it is killed when its time is over, or when nobody waits any more."""
         output = bytearray()
 
