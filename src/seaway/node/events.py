@@ -28,7 +28,8 @@ class Happening:
 def make_field_path(pod: PodManifest, container: str) -> str:
     """How an event names a container."""
     is_init = any(c.name == container for c in pod.spec.init_containers)
-    return f"spec.{'initContainers' if is_init else 'containers'}{{{container}}}"
+    kind = "initContainers" if is_init else "ephemeralContainers" if pod.is_ephemeral(container) else "containers"
+    return f"spec.{kind}{{{container}}}"
 
 
 def make_pod_event(pod: PodManifest, happening: Happening, *, suffix: str, node: str, wall_now: datetime) -> Json:

@@ -108,6 +108,7 @@ class LifecycleHandler(Reader, frozen=True):
 class Lifecycle(Reader, frozen=True):
     post_start: LifecycleHandler | None = None
     pre_stop: LifecycleHandler | None = None
+    stop_signal: str = ""
 
 
 class Capabilities(Reader, frozen=True):
@@ -157,6 +158,8 @@ class Container(Reader, frozen=True):
     stdin: bool = False
     stdin_once: bool = False
     tty: bool = False
+    target_container_name: str = ""
+    """Of an ephemeral container: whose processes it wants to see."""
 
     @property
     def is_sidecar(self) -> bool:
@@ -293,6 +296,7 @@ class PodSpec(Reader, frozen=True):
     volumes: tuple[Volume, ...] = ()
     containers: tuple[Container, ...] = ()
     init_containers: tuple[Container, ...] = ()
+    ephemeral_containers: tuple[Container, ...] = ()
 
 
 class RunningState(Reader, frozen=True):
@@ -340,6 +344,7 @@ class ReportedStatus(Reader, frozen=True):
     conditions: tuple[ReportedCondition, ...] = ()
     container_statuses: tuple[ReportedContainer, ...] = ()
     init_container_statuses: tuple[ReportedContainer, ...] = ()
+    ephemeral_container_statuses: tuple[ReportedContainer, ...] = ()
 
 
 class PodManifest(Reader, frozen=True):
@@ -359,12 +364,18 @@ class PodManifest(Reader, frozen=True):
         """`name_namespace(uid)`, as messages name a Pod."""
         return f"{self.metadata.name}_{self.metadata.namespace}({self.metadata.uid})"
 
+    @property
+    def every_container(self) -> tuple[Container, ...]:
+        """Init containers, containers and ephemeral containers; names are unique among all of them."""
+        return (*self.spec.init_containers, *self.spec.containers, *self.spec.ephemeral_containers)
+
     def find_container(self, name: str) -> Container | None:
-        """The container or init container of that name."""
-        for container in (*self.spec.containers, *self.spec.init_containers):
-            if container.name == name:
-                return container
-        return None
+        """The container of that name, of whatever kind."""
+        return next((container for container in self.every_container if container.name == name), None)
+
+    def is_ephemeral(self, name: str) -> bool:
+        """A debugger added the container: it runs once, and counts for nothing."""
+        return any(container.name == name for container in self.spec.ephemeral_containers)
 
 
 class ConfigMap(Reader, frozen=True):
@@ -384,7 +395,7 @@ def find_sources(pod: PodManifest) -> tuple[frozenset[str], frozenset[str]]:
     """The names of the ConfigMaps and of the Secrets that the Pod refers to."""
     maps: set[str] = set()
     secrets: set[str] = set()
-    for container in (*pod.spec.init_containers, *pod.spec.containers):
+    for container in pod.every_container:
         for source in container.env_from:
             maps |= {source.config_map_ref.name} if source.config_map_ref else set()
             secrets |= {source.secret_ref.name} if source.secret_ref else set()

@@ -27,6 +27,9 @@ class ContainerRun:
     reason: str = ""
     message: str = ""
     image_id: str = ""
+    image: str = ""
+    """As the Pod named it for this run; "" of a run that only a status tells of."""
+    stop_signal: str = ""
 
     @property
     def is_running(self) -> bool:
@@ -47,7 +50,8 @@ class ContainerState:
 
     `started`: its startup probe passed, or it has none. `ready`: the readiness probe's verdict, or it has none; both
     speak of `current`. `waiting`: why there is no run, as (reason, message). `back_off_seconds`: how long after its
-    end a run may be followed by the next; 0 before the first restart.
+    end a run may be followed by the next; 0 before the first restart. `in_post_start`: the hook of `current` runs.
+    `replaced`: `current` is stopped because the Pod wants another image, whatever its restart policy.
     """
 
     name: str
@@ -56,6 +60,8 @@ class ContainerState:
     started: bool = False
     ready: bool = False
     stopping: bool = False
+    in_post_start: bool = False
+    replaced: bool = False
     waiting: tuple[str, str] | None = None
     retry_at: datetime | None = None
     back_off_seconds: float = 0.0
@@ -123,9 +129,11 @@ def recover_state(pod: PodManifest, sandbox: Sandbox | None, runs: Iterable[Cont
     by_name: dict[str, list[ContainerRun]] = {}
     for run in sorted(runs, key=lambda run: run.attempt):
         by_name.setdefault(run.name, []).append(run)
-    reported = {r.name: r for r in (*pod.status.container_statuses, *pod.status.init_container_statuses)}
+    status = pod.status
+    told = (*status.container_statuses, *status.init_container_statuses, *status.ephemeral_container_statuses)
+    reported = {r.name: r for r in told}
     containers = {}
-    for container in (*pod.spec.init_containers, *pod.spec.containers):
+    for container in pod.every_container:
         state = _recover_container(pod.uid, container, by_name.get(container.name, []), reported.get(container.name))
         if state is not None:
             containers[container.name] = state

@@ -45,6 +45,9 @@ def make_pod_status(
         status["observedGeneration"] = pod.metadata.generation
     if pod.spec.init_containers:
         status["initContainerStatuses"] = [_make_container_status(pod, c, state) for c in pod.spec.init_containers]
+    if pod.spec.ephemeral_containers:
+        debuggers = [_make_container_status(pod, c, state) for c in pod.spec.ephemeral_containers]
+        status["ephemeralContainerStatuses"] = sorted(debuggers, key=lambda c: str(c["name"]))
     addresses = tuple(host_ips) if pod.spec.host_network and state.sandbox else state.pod_ips
     if addresses:
         status["podIP"] = addresses[0]
@@ -60,7 +63,7 @@ def _make_container_status(pod: PodManifest, container: Container, state: PodSta
     now, last = _make_states(pod, container, own)
     status: Json = {
         "name": container.name,
-        "image": container.image,
+        "image": run.image if run is not None and run.image else container.image,
         "imageID": run.image_id if run is not None else "",
         "ready": is_container_ready(pod, container, own),
         "restartCount": run.attempt if run is not None else 0,
@@ -105,6 +108,8 @@ def _make_terminated(run: ContainerRun) -> Json:
 
 def is_container_ready(pod: PodManifest, container: Container, own: ContainerState) -> bool:
     """Rule: spec "node" §2.5. An init container is ready when it has ended well."""
+    if pod.is_ephemeral(container.name):
+        return False
     is_init = any(c.name == container.name for c in pod.spec.init_containers)
     if is_init and not container.is_sidecar:
         return own.current is not None and own.has_ended and own.current.exit_code == 0

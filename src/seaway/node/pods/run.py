@@ -97,7 +97,7 @@ class PodWorker:
 
     def _end_run(self, own: ContainerState, run: ContainerRun) -> None:
         self._probes.end_run(run.container_id)
-        own = replace(own, current=run, started=False, ready=False, stopping=False)
+        own = replace(own, current=run, started=False, ready=False, stopping=False, in_post_start=False)
         self.state = self.state.with_container(own)
         self._stopper.note_end(run.container_id)
         self.publish()
@@ -137,6 +137,8 @@ class PodWorker:
         self.publish()
         try:
             for action in plan.actions:
+                if not stopping and lifecycle.must_stop(self.pod, self.state, wall_now=datetime.now(UTC)):
+                    break  # deleted in the middle of a start: nothing more is begun
                 await self._apply(action)
         except RuntimeGone as error:
             log.warning("pod=%s runtime=gone error=%s", self.pod.text, error)
@@ -186,7 +188,10 @@ class PodWorker:
                 await self._create_sandbox()
             case lifecycle.StartContainer(name):
                 await self._start_container(name)
-            case lifecycle.StopContainer(name, message):
+            case lifecycle.StopContainer(name, message, after):
+                self._begin_stop(name, message, after=after)
+            case lifecycle.ReplaceContainer(name, message):
+                self.state = self.state.with_container(replace(self.state.find(name), replaced=True))
                 self._begin_stop(name, message)
             case lifecycle.BackOff(name):
                 self._back_off(name)
@@ -272,9 +277,17 @@ class PodWorker:
             await self._context.runtime.remove_container(forgotten)
 
     async def _run_post_start(self, container: Container, run: ContainerRun, hook: LifecycleHandler) -> None:
-        if not await self._stopper.run_post_start(container, run, hook):
+        is_good = await self._stopper.run_post_start(container, run, hook)
+        own = self.state.find(container.name)
+        if own.current is None or own.current.container_id != run.container_id or not own.is_running:
+            return
+        self.state = self.state.with_container(replace(own, in_post_start=False))
+        self._wake.set()
+        if not is_good:
+            failed = replace(self.state.find(container.name), waiting=("PostStartHookError", "PostStartHook failed"))
+            self.state = self.state.with_container(failed)
             self._warn("FailedPostStartHook", "PostStartHook failed", container.name)
-            self._begin_stop(container.name, f"FailedPostStartHook: container {container.name} will be restarted")
+            self._begin_stop(container.name, "FailedPostStartHook")
 
     def _back_off(self, name: str) -> None:
         own = self.state.find(name)
@@ -285,14 +298,20 @@ class PodWorker:
 
     # Stopping
 
-    def _begin_stop(self, name: str, message: str, *, grace_seconds: float | None = None) -> None:
+    def _begin_stop(
+        self, name: str, message: str, *, grace_seconds: float | None = None, after: tuple[str, ...] = ()
+    ) -> None:
         own, container = self.state.find(name), self.pod.find_container(name)
         if own.current is None or not own.is_running or own.stopping or container is None:
             return
         self.state = self.state.with_container(replace(own, stopping=True))
         self._record("Normal", "Killing", message, name)
         report = functools.partial(self._warn, container=name)
-        stop = self._stopper.stop(self.pod, container, own.current, grace_seconds=grace_seconds, report=report)
+        runs = (self.state.find(other).current for other in after)
+        stop = self._stopper.stop(
+            self.pod, container, own.current, grace_seconds=grace_seconds,
+            after=[run.container_id for run in runs if run is not None], report=report,
+        )  # fmt: skip
         self._spawn(stop)
 
     # Probes

@@ -75,7 +75,7 @@ class Stopper:
         for other in after:
             await self._wait_until(own_end, self._end_of(other), ended)
         least = loop.time() + MIN_STOP_SECONDS
-        await self._runtime.stop(Stop(run.container_id))
+        await self._runtime.stop(Stop(run.container_id, signal=run.stop_signal))
         await self._wait_until(own_end, ended, least=least)
         if not ended.is_set():
             await self._runtime.stop(Stop(run.container_id, kill=True))

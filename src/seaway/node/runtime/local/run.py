@@ -37,6 +37,7 @@ from seaway.node.runtime.images.unpack import remove_root
 from seaway.node.runtime.images.values import Image
 from seaway.node.runtime.local import rootfs
 from seaway.node.runtime.local.client import Json, ShimClient
+from seaway.node.signals import parse_signal
 from seaway.node.state import ContainerRun, Sandbox
 from seaway.node.volumes import HostPath, PlannedVolume
 
@@ -249,6 +250,7 @@ class LocalRuntime:
             labels={"uid": spec.uid, "namespace": spec.namespace, "pod": spec.pod, "name": spec.name,
                     "attempt": spec.attempt, "message_file": str(self._message_file(spec)),
                     "image_id": image.id if image is not None else "",
+                    "image": spec.image_name, "stop_signal": spec.stop_signal,
                     "message_log": log if spec.message_from_log else ""},
             spec={
                 "steps": steps, "argv": spec.argv, "working_dir": spec.working_dir,
@@ -310,8 +312,8 @@ class LocalRuntime:
         return bindings
 
     async def stop(self, stop: Stop) -> None:
-        """SIGTERM to the program, or SIGKILL to all that is in the container."""
-        number = signal.SIGKILL if stop.kill else signal.SIGTERM
+        """The signal to the program, or SIGKILL to all that is in the container."""
+        number = signal.SIGKILL if stop.kill else parse_signal(stop.signal) or signal.SIGTERM
         await self._shim.ask("signal", id=stop.container_id, signal=int(number))
 
     async def exec(self, container_id: str, argv: tuple[str, ...], *, timeout_seconds: float | None) -> ExecResult:
@@ -408,6 +410,8 @@ class LocalRuntime:
             finished_at=None if ended is None else datetime.fromtimestamp(ended, UTC),
             exit_code=described["exit_code"],
             image_id=labels.get("image_id", ""),
+            image=labels.get("image", ""),
+            stop_signal=labels.get("stop_signal", ""),
             reason="StartError" if error and ended is not None else "",
             message=error or ("" if ended is None else _read_message(labels, described["exit_code"])),
         )
