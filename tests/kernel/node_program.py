@@ -11,6 +11,7 @@ import json
 import os
 import subprocess
 import sys
+import tempfile
 import time
 import traceback
 import urllib.request
@@ -438,6 +439,167 @@ async def probes_decide(world: World) -> None:
     assert event["involvedObject"]["fieldPath"] == "spec.containers{main}"
     await world.wait_event("probed", "Unhealthy")
     await world.delete("probed", grace=0)
+
+
+HEALTH = """
+import socket
+
+def frame(kind, flags, stream, body=b""):
+    return len(body).to_bytes(3, "big") + bytes([kind, flags]) + stream.to_bytes(4, "big") + body
+
+def field(name, value):
+    return bytes([0x40, len(name)]) + name + bytes([len(value)]) + value
+
+HEAD, TAIL = bytes([0x88]) + field(b"content-type", b"application/grpc"), field(b"grpc-status", b"0")
+listener = socket.create_server(("", 50051))
+while True:
+    peer, _ = listener.accept()
+    with peer, peer.makefile("rb") as asked:
+        asked.read(24)
+        peer.sendall(frame(4, 0, 0))
+        while head := asked.read(9):
+            asked.read(int.from_bytes(head[:3], "big"))
+            if head[3] in (0, 1) and head[4] & 1:
+                peer.sendall(frame(1, 4, 1, HEAD) + frame(0, 0, 1, bytes([0, 0, 0, 0, 2, 8, 1])) + frame(1, 5, 1, TAIL))
+"""
+
+
+@scenario
+async def a_grpc_probe_decides(world: World) -> None:
+    probe = {"grpc": {"port": 50051, "service": "web"}, "periodSeconds": 1}
+    await world.create("health", ["python3", "-c", HEALTH], container={"readinessProbe": probe})
+    await world.wait("health", is_ready)
+    silent = {"grpc": {"port": 50052}, "periodSeconds": 1}
+    await world.create("sick", ["sleep", "600"], container={"readinessProbe": silent})
+    event = await world.wait_event("sick", "Unhealthy")
+    assert event["message"].startswith("Readiness probe failed: timeout: failed to connect service"), event["message"]
+    for name in ("health", "sick"):
+        await world.delete(name, grace=0)
+
+
+@scenario
+async def another_image_replaces_the_run_and_nothing_else(world: World) -> None:
+    beside = {"name": "beside", "image": "x", "command": ["sleep", "600"]}
+    main = {"name": "main", "image": "program:1", "command": ["sh", "-c", "trap 'exit 0' TERM; sleep 600 & wait"]}
+    pod = make_pod("renewed", nodeName=NODE, restartPolicy="Never", containers=[main, beside])
+    pod.pop("status")
+    await world.client.create(PODS, pod, "default")
+    before = await world.wait("renewed", is_ready)
+    await world.client.patch(
+        PODS, "renewed", "default", patch={"spec": {"containers": [{"name": "main", "image": "program:2"}]}},
+        patch_type="application/strategic-merge-patch+json",
+    )  # fmt: skip
+    after = await world.wait("renewed", lambda p: is_ready(p) and container_of(p, "main")["restartCount"] == 1)
+    assert container_of(after, "main")["image"] == "program:2"
+    assert container_of(after, "main")["lastState"]["terminated"]["exitCode"] == 0
+    assert container_of(after, "beside") == container_of(before, "beside")
+    assert after["status"]["podIP"] == before["status"]["podIP"]
+    event = await world.wait_event("renewed", "Killing")
+    assert event["message"] == "Container main definition changed, will be restarted"
+    await world.delete("renewed", grace=0)
+
+
+def container_of(pod: Json, name: str) -> Json:
+    kinds = ("containerStatuses", "initContainerStatuses", "ephemeralContainerStatuses")
+    statuses = [status for kind in kinds for status in pod["status"].get(kind, ())]
+    found: Json = next((status for status in statuses if status["name"] == name), {})
+    return found
+
+
+@scenario
+async def a_debugger_joins_a_running_pod(world: World) -> None:
+    await world.create("debugged", ["sleep", "600"])
+    before = await world.wait("debugged", is_ready)
+    shell = {"name": "shell", "image": "tools", "command": ["sh", "-c", "hostname; cat /etc/hosts; exit 4"]}
+    await world.client.patch(
+        PODS, "debugged", "default", patch={"spec": {"ephemeralContainers": [shell]}},
+        patch_type="application/strategic-merge-patch+json", subresource="ephemeralcontainers",
+    )  # fmt: skip
+    pod = await world.wait("debugged", lambda p: "terminated" in container_of(p, "shell").get("state", {}))
+    assert container_of(pod, "shell")["state"]["terminated"]["exitCode"] == 4
+    log = world.read_log(pod, container="shell")
+    assert log.startswith("debugged\n") and pod["status"]["podIP"] in log
+    assert is_ready(pod) and container_of(pod, "main") == container_of(before, "main")
+    event = next(e for e in await world.read_events("debugged") if "ephemeral" in e["involvedObject"]["fieldPath"])
+    assert event["involvedObject"]["fieldPath"] == "spec.ephemeralContainers{shell}"
+    nosy = {"name": "nosy", "image": "tools", "command": ["true"], "targetContainerName": "main"}
+    await world.client.patch(
+        PODS, "debugged", "default", patch={"spec": {"ephemeralContainers": [nosy]}},
+        patch_type="application/strategic-merge-patch+json", subresource="ephemeralcontainers",
+    )  # fmt: skip
+    pod = await world.wait(
+        "debugged", lambda p: "message" in container_of(p, "nosy").get("state", {}).get("waiting", {})
+    )
+    assert "containers do not share processes" in container_of(pod, "nosy")["state"]["waiting"]["message"]
+    await world.delete("debugged", grace=0)
+
+
+@scenario
+async def hooks_and_the_order_of_the_end(world: World) -> None:
+    order = Path(tempfile.mkdtemp())
+    order.chmod(0o777)
+    mount = [{"name": "shared", "mountPath": "/shared"}]
+    slow = {"exec": {"command": ["sh", "-c", "sleep 0.5; echo main postStart >> /shared/order"]}}
+
+    def make(name: str, *, hooks: Json, restart: str = "") -> Json:
+        script = f"trap 'sleep 0.3; echo {name} signalled >> /shared/order; exit 0' TERM; sleep 600 & wait"
+        extra = {"restartPolicy": restart} if restart else {}
+        return {"name": name, "image": "x", "command": ["sh", "-c", script], "volumeMounts": mount,
+                "lifecycle": hooks, **extra}  # fmt: skip
+
+    def say(words: str) -> Json:
+        return {"exec": {"command": ["sh", "-c", f"echo {words} >> /shared/order"]}}
+
+    pod = make_pod(
+        "ordered", nodeName=NODE, volumes=[{"name": "shared", "hostPath": {"path": str(order)}}],
+        initContainers=[make("proxy", hooks={"preStop": say("proxy preStop")}, restart="Always")],
+        containers=[
+            make("main", hooks={"postStart": slow, "preStop": {"sleep": {"seconds": 1}}}),
+            make("other", hooks={"postStart": say("other postStart")}),
+        ],
+    )  # fmt: skip
+    pod.pop("status")
+    (order / "order").write_text("")
+    (order / "order").chmod(0o666)
+    try:
+        await world.client.create(PODS, pod, "default")
+        await world.wait("ordered", is_ready)
+        await world.cluster.eventually(lambda: _has_lines(order / "order", 2))
+        await world.delete("ordered")
+        await world.wait_gone("ordered")
+        assert (order / "order").read_text().splitlines() == [
+            "main postStart", "other postStart", "proxy preStop", "other signalled", "main signalled",
+            "proxy signalled",
+        ]  # fmt: skip
+    finally:
+        (order / "order").unlink()
+        order.rmdir()
+
+
+async def _has_lines(path: Path, count: int) -> bool:
+    return len(path.read_text().splitlines()) >= count
+
+
+@scenario
+async def a_pod_names_its_stop_signal(world: World) -> None:
+    script = "trap 'exit 5' USR1; trap '' TERM; sleep 600 & wait"
+    await world.create(
+        "signalled", ["sh", "-c", script], container={"lifecycle": {"stopSignal": "SIGUSR1"}}, os={"name": "linux"},
+        restartPolicy="Never", activeDeadlineSeconds=1,
+    )  # fmt: skip
+    pod = await world.wait("signalled", lambda p: p["status"]["phase"] == "Failed")
+    assert container_of(pod, "main")["state"]["terminated"]["exitCode"] == 5
+    assert pod["status"]["reason"] == "DeadlineExceeded"
+    await world.delete("signalled", grace=0)
+
+
+@scenario
+async def a_hook_that_fails_ends_its_container(world: World) -> None:
+    hooks = {"postStart": {"exec": {"command": ["false"]}}}
+    await world.create("unhooked", ["sleep", "600"], container={"lifecycle": hooks}, terminationGracePeriodSeconds=1)
+    await world.wait("unhooked", lambda p: container_of(p, "main").get("restartCount") == 1)
+    assert (await world.wait_event("unhooked", "FailedPostStartHook"))["message"] == "PostStartHook failed"
+    await world.delete("unhooked", grace=0)
 
 
 @scenario

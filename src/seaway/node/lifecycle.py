@@ -342,6 +342,17 @@ def choose_phase(pod: PodManifest, state: PodState) -> str:
     return "Succeeded" if all(_has_succeeded(own) for _, own in owns) else "Failed"
 
 
+def choose_reported_phase(pod: PodManifest, state: PodState) -> str:
+    """The phase for the status: not terminal as long as something runs, or a Job would start another beside it.
+
+    Rule: spec "node" §3.1 (ours is terminal, but containers may still run).
+    """
+    phase = choose_phase(pod, state)
+    if phase in ("Succeeded", "Failed") and state.is_anything_running:
+        return pod.status.phase or "Pending"
+    return phase
+
+
 def _all_over(pod: PodManifest, state: PodState) -> bool:
     """Every regular container has ended for good: sidecars do not keep a Pod alive."""
     return all(

@@ -11,6 +11,7 @@ from seaway.node.podspec import Container, PodManifest, ReportedContainer
 
 UNKNOWN_EXIT_CODE = 137
 """Of a run that ended while nobody watched. Rule: spec "node" §2.5."""
+LOST_MESSAGE = "The container could not be located when the pod was terminated"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -186,7 +187,7 @@ def _reported_run(uid: str, reported: ReportedContainer | None, *, is_last: bool
     return ContainerRun(
         uid=uid, name=reported.name, attempt=attempt, container_id=reported.container_id.rpartition("/")[2],
         started_at=started, finished_at=started, exit_code=UNKNOWN_EXIT_CODE, reason="ContainerStatusUnknown",
-        message="The container could not be located when the pod was terminated",
+        message=LOST_MESSAGE,
     )  # fmt: skip
 
 

@@ -11,9 +11,9 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-from seaway.node.lifecycle import choose_phase, will_restart
+from seaway.node.lifecycle import choose_phase, choose_reported_phase, will_restart
 from seaway.node.podspec import Container, PodManifest, ReportedCondition
-from seaway.node.state import ContainerRun, ContainerState, PodState, format_time
+from seaway.node.state import LOST_MESSAGE, UNKNOWN_EXIT_CODE, ContainerRun, ContainerState, PodState, format_time
 
 Json = dict[str, Any]
 
@@ -30,7 +30,7 @@ def make_pod_status(
     wall_now: datetime,
 ) -> Json:
     """The status of the Pod now. written: the status of the last write, whose transition times are kept."""
-    phase = choose_phase(pod, state)
+    phase = choose_reported_phase(pod, state)
     status: Json = {
         "phase": phase,
         "conditions": _make_conditions(pod, state, phase, written, wall_now),
@@ -52,7 +52,7 @@ def make_pod_status(
     if addresses:
         status["podIP"] = addresses[0]
         status["podIPs"] = [{"ip": address} for address in addresses]
-    if state.failed is not None:
+    if state.failed is not None and phase == "Failed":
         status["reason"], status["message"] = state.failed
     return status
 
@@ -60,7 +60,7 @@ def make_pod_status(
 def _make_container_status(pod: PodManifest, container: Container, state: PodState) -> Json:
     own = state.find(container.name)
     run = own.current
-    now, last = _make_states(pod, container, own)
+    now, last = _make_states(pod, container, own, state)
     status: Json = {
         "name": container.name,
         "image": run.image if run is not None and run.image else container.image,
@@ -76,8 +76,20 @@ def _make_container_status(pod: PodManifest, container: Container, state: PodSta
     return status
 
 
-def _make_states(pod: PodManifest, container: Container, own: ContainerState) -> tuple[Json, Json]:
+def _was_never_begun(pod: PodManifest, state: PodState, container: Container) -> bool:
+    """The Pod is over, was initialized, and never came to this container."""
+    is_over = state.sandbox is None and choose_phase(pod, state) in ("Succeeded", "Failed")
+    is_init = any(c.name == container.name for c in pod.spec.init_containers)
+    begun = any(state.find(c.name).current is not None for c in pod.spec.containers)
+    return is_over and begun and not is_init and not pod.is_ephemeral(container.name)
+
+
+def _make_states(pod: PodManifest, container: Container, own: ContainerState, state: PodState) -> tuple[Json, Json]:
     run = own.current
+    if run is None and _was_never_begun(pod, state, container):
+        # Rule: spec "node" §2.5 (ContainerStatusUnknown), §2.6: in the end, what never started has failed
+        lost = {"exitCode": UNKNOWN_EXIT_CODE, "reason": "ContainerStatusUnknown", "message": LOST_MESSAGE}
+        return {"terminated": {**lost, "startedAt": None, "finishedAt": None}}, {}
     if run is None:
         reason, message = own.waiting or ("PodInitializing" if pod.spec.init_containers else "ContainerCreating", "")
         waiting = {"reason": reason} | ({"message": message} if message else {})

@@ -25,7 +25,7 @@ from seaway.node.podspec import Container, LifecycleHandler, PodManifest
 from seaway.node.probes import ProbeKind
 from seaway.node.probing.run import Prober, ProbeRunner, Verdict
 from seaway.node.runtime.contract import ContainerError, RuntimeGone
-from seaway.node.state import UNKNOWN_EXIT_CODE, ContainerRun, ContainerState, PodState
+from seaway.node.state import LOST_MESSAGE, UNKNOWN_EXIT_CODE, ContainerRun, ContainerState, PodState
 from seaway.node.status import make_pod_status
 
 log = logging.getLogger(__name__)
@@ -89,7 +89,7 @@ class PodWorker:
             if own.current is not None and own.is_running:
                 ended = replace(
                     own.current, finished_at=now, exit_code=UNKNOWN_EXIT_CODE, reason="ContainerStatusUnknown",
-                    message="The container could not be located when the pod was terminated",
+                    message=LOST_MESSAGE,
                 )  # fmt: skip
                 self._end_run(own, ended)
         self.state = replace(self.state, sandbox=None)
