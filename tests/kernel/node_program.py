@@ -594,6 +594,29 @@ async def a_pod_names_its_stop_signal(world: World) -> None:
 
 
 @scenario
+async def a_pod_that_does_not_fit_is_rejected(world: World) -> None:
+    port = {"ports": [{"containerPort": 8080, "hostPort": 18080}]}
+    await world.create("holder", ["sleep", "600"], container=port)
+    await world.wait("holder", is_ready)
+    await world.create("latecomer", ["sleep", "600"], container=port)
+    pod = await world.wait("latecomer", lambda p: p["status"]["phase"] == "Failed")
+    text = "Predicate NodePorts failed: node(s) didn't have free ports for the requested pod ports"
+    assert (pod["status"]["reason"], pod["status"]["message"]) == ("NodePorts", f"Pod was rejected: {text}")
+    assert "containerStatuses" not in pod["status"]
+    assert (await world.wait_event("latecomer", "NodePorts"))["message"] == text
+    await world.delete("latecomer")
+    await world.wait_gone("latecomer")
+    await world.create("elsewhere", ["sleep", "600"], nodeSelector={"planet": "mars"})
+    await world.wait("elsewhere", lambda p: p["status"].get("reason") == "NodeAffinity")
+    await world.delete("holder", grace=0)
+    await world.wait_gone("holder")
+    await world.create("successor", ["sleep", "600"], container=port)
+    await world.wait("successor", is_ready)
+    for name in ("elsewhere", "successor"):
+        await world.delete(name, grace=0)
+
+
+@scenario
 async def a_hook_that_fails_ends_its_container(world: World) -> None:
     hooks = {"postStart": {"exec": {"command": ["false"]}}}
     await world.create("unhooked", ["sleep", "600"], container={"lifecycle": hooks}, terminationGracePeriodSeconds=1)

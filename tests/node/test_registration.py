@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 from datetime import timedelta
 
+import pytest
+
 from seaway.node.registration import (
     HostFacts,
     NodeIdentity,
@@ -91,3 +93,36 @@ def test_the_lease() -> None:
     renewed = renew_lease(stored, "node-1", duration_seconds=40, wall_now=NOW + timedelta(milliseconds=1500))
     assert renewed["metadata"] == stored["metadata"]
     assert renewed["spec"]["renewTime"] == "2026-01-02T03:04:06.500000Z"
+
+
+def test_a_new_node_has_the_taints_and_an_old_one_keeps_its_own() -> None:
+    tainted = replace(IDENTITY, taints=(("dedicated", "web", "NoSchedule"), ("fragile", "", "NoExecute")))
+    node = make_node(tainted, FACTS, not_ready="", wall_now=NOW)
+    assert node["spec"]["taints"] == [
+        {"key": "dedicated", "value": "web", "effect": "NoSchedule"}, {"key": "fragile", "effect": "NoExecute"},
+    ]  # fmt: skip
+    assert make_node_patch(tainted, FACTS, make_node(IDENTITY, FACTS, not_ready="", wall_now=NOW)) == {}
+
+
+@pytest.mark.parametrize(
+    ("reserved", "expected"),
+    [
+        pytest.param((("cpu", "250m"),), {"cpu": "1750m"}, id="a part of a cpu"),
+        pytest.param((("cpu", "1"), ("memory", "1Gi")), {"cpu": "1", "memory": "15335680Ki"}, id="several resources"),
+        pytest.param((("cpu", "3"),), {"cpu": "0"}, id="never below nothing"),
+        pytest.param((("ephemeral-storage", "1Mi"),), {"ephemeral-storage": "1047552Ki"}, id="of the disk"),
+    ],
+)
+def test_what_is_reserved_is_not_for_pods(reserved: tuple[tuple[str, str], ...], expected: dict[str, str]) -> None:
+    status = make_node(replace(IDENTITY, reserved=reserved), FACTS, not_ready="", wall_now=NOW)["status"]
+    assert status["allocatable"] == {**status["capacity"], **expected}
+
+
+def test_the_largest_images_are_told() -> None:
+    images = [(size, tuple(f"{size}-{n}" for n in range(7))) for size in range(60)]
+    status = make_node(IDENTITY, FACTS, not_ready="", wall_now=NOW, images=images)["status"]
+    assert [image["sizeBytes"] for image in status["images"]] == list(range(59, 9, -1))
+    assert status["images"][0]["names"] == [f"59-{n}" for n in range(5)]
+    assert "images" not in make_node(IDENTITY, FACTS, not_ready="", wall_now=NOW)["status"]
+    empty = make_node_status(IDENTITY, FACTS, existing=status, not_ready="", wall_now=NOW)
+    assert empty["images"] == [], "what was told is taken back"

@@ -216,3 +216,12 @@ def test_a_run_that_vanished_has_ended_unknown() -> None:
 def test_a_pod_that_never_ran_has_no_past() -> None:
     pod = report(make_state(sandbox=False))
     assert recover_state(msgspec.convert(msgspec.to_builtins(pod), PodManifest), None, ()).find("main").current is None
+
+
+def test_a_pod_that_was_not_taken() -> None:
+    failed = ("NodePorts", "Predicate NodePorts failed: taken")
+    status = status_of(decode_pod(), replace(make_state(sandbox=False), failed=failed, is_rejected=True))
+    assert status == {
+        "phase": "Failed", "reason": "NodePorts", "message": "Pod was rejected: Predicate NodePorts failed: taken",
+        "startTime": "2026-01-02T03:04:05Z", "observedGeneration": 1, "conditions": [],
+    }  # fmt: skip

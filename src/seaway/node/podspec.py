@@ -1,7 +1,7 @@
 """The whole Pod that an agent needs: what to run, how to watch it, what was last reported.
 
 Controllers read the narrow `api/pod/types.py`; only the node agent decodes this much. Fields that change nothing on
-this node (resources, affinity, priorities) are not decoded. Rule: spec "node" §2.9 (which field is honoured).
+this node (resources, priorities) are not decoded. Rule: spec "node" §2.9 (which field is honoured).
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 import msgspec
 
 from seaway.api.machinery.meta import ObjectMeta, Reader
+from seaway.api.pod.scheduling import Affinity, Toleration
 from seaway.api.pod.types import ContainerPort, PodIP
 
 
@@ -290,6 +291,9 @@ class PodSpec(Reader, frozen=True):
     enable_service_links: bool = True
     service_account_name: str = ""
     runtime_class_name: str = ""
+    node_selector: dict[str, str] = msgspec.field(default_factory=dict)
+    affinity: Affinity = Affinity()
+    tolerations: tuple[Toleration, ...] = ()
     host_aliases: tuple[HostAlias, ...] = ()
     readiness_gates: tuple[ReadinessGate, ...] = ()
     security_context: PodSecurityContext | None = None

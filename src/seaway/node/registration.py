@@ -5,16 +5,18 @@ Rule: spec "node" §1.2-1.9. A Node that exists keeps the user's labels, taints 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
+from seaway.api.machinery.scalars import measure_quantity
 from seaway.node.state import format_time
 
 Json = dict[str, Any]
 
-MAX_PODS = 110
+MAX_IMAGES, MAX_IMAGE_NAMES = 50, 5
+"""Of `status.images`. Rule: spec "node" §1.6."""
 LEASE_NAMESPACE = "kube-node-lease"
 ARCHITECTURES = {
     "x86_64": "amd64",
@@ -48,29 +50,42 @@ class HostFacts:
 class NodeIdentity:
     """What the configuration says of the Node. `addresses`: internal addresses, primary first.
 
-    kubelet_port: of the node's own server; 0: there is none.
+    kubelet_port: of the node's own server; 0: there is none. taints: key, value, effect; of a Node that is new.
+    reserved: quantities by resource that are not for Pods.
     """
 
     name: str
     addresses: tuple[str, ...]
     pod_cidrs: tuple[str, ...]
     labels: tuple[tuple[str, str], ...] = ()
+    taints: tuple[tuple[str, str, str], ...] = ()
+    reserved: tuple[tuple[str, str], ...] = ()
+    max_pods: int = 110
     kubelet_version: str
     runtime_version: str
     kubelet_port: int = 0
 
 
-def make_node(identity: NodeIdentity, facts: HostFacts, *, not_ready: str, wall_now: datetime) -> Json:
+def make_node(
+    identity: NodeIdentity, facts: HostFacts, *, not_ready: str, wall_now: datetime, images: Images = ()
+) -> Json:
     """The Node as it is created, status included. not_ready: why it is not, or ""."""
     spec: Json = {}
     if identity.pod_cidrs:
         spec = {"podCIDR": identity.pod_cidrs[0], "podCIDRs": list(identity.pod_cidrs)}
+    if identity.taints:
+        spec["taints"] = [
+            {"key": key, "effect": effect} | ({"value": value} if value else {})
+            for key, value, effect in identity.taints
+        ]
     return {
         "apiVersion": "v1",
         "kind": "Node",
         "metadata": {"name": identity.name, "labels": make_labels(identity, facts)},
         "spec": spec,
-        "status": make_node_status(identity, facts, existing=None, not_ready=not_ready, wall_now=wall_now),
+        "status": make_node_status(
+            identity, facts, existing=None, not_ready=not_ready, wall_now=wall_now, images=images
+        ),
     }
 
 
@@ -97,22 +112,50 @@ def make_node_patch(identity: NodeIdentity, facts: HostFacts, existing: Mapping[
     return patch
 
 
+def subtract_reserved(capacity: Mapping[str, str], reserved: Iterable[tuple[str, str]]) -> dict[str, str]:
+    """What Pods get, never below nothing. Rule: spec "node" §1.5."""
+    left = dict(capacity)
+    for name, quantity in reserved:
+        nanos = max(0, measure_quantity(capacity[name]) - measure_quantity(quantity))
+        if name == "cpu":
+            milli = nanos // 10**6
+            left[name] = str(milli // 1000) if milli % 1000 == 0 else f"{milli}m"
+        else:
+            left[name] = f"{nanos // 10**9 // 1024}Ki"
+    return left
+
+
+Images = Sequence[tuple[int, tuple[str, ...]]]
+"""Size in bytes and names of each."""
+
+
 def make_node_status(
-    identity: NodeIdentity, facts: HostFacts, *, existing: Mapping[str, Any] | None, not_ready: str, wall_now: datetime
+    identity: NodeIdentity,
+    facts: HostFacts,
+    *,
+    existing: Mapping[str, Any] | None,
+    not_ready: str,
+    wall_now: datetime,
+    images: Images = (),
 ) -> Json:
     """The status. existing: the Node's status, whose transition times and foreign conditions are kept."""
     capacity = {
         "cpu": str(facts.cpus),
         "ephemeral-storage": f"{facts.storage_bytes // 1024}Ki",
         "memory": f"{facts.memory_kib}Ki",
-        "pods": str(MAX_PODS),
+        "pods": str(identity.max_pods),
     }
+    listed = [
+        {"names": list(names[:MAX_IMAGE_NAMES]), "sizeBytes": size}
+        for size, names in sorted(images, key=lambda image: (-image[0], image[1]))[:MAX_IMAGES]
+    ]
     return {
+        **({"images": listed} if listed or "images" in (existing or {}) else {}),
         "addresses": [
             *({"type": "InternalIP", "address": address} for address in identity.addresses),
             {"type": "Hostname", "address": facts.hostname},
         ],
-        "allocatable": capacity,
+        "allocatable": subtract_reserved(capacity, identity.reserved),
         "capacity": capacity,
         "conditions": _make_conditions(existing or {}, not_ready, format_time(wall_now)),
         "declaredFeatures": list(DECLARED_FEATURES),

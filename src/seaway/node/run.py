@@ -18,12 +18,16 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
 from seaway.api.machinery.errors import ApiError
+from seaway.api.node.types import Node
 from seaway.api.registry import EVENTS, NODES, PODS, SERVICES
 from seaway.api.service.types import Service
 from seaway.client.index import Change
 from seaway.client.requests import Client, TransportError
 from seaway.client.run import Informer
+from seaway.node.admission import find_rejection
 from seaway.node.config import NodeConfig
 from seaway.node.events import Happening, make_pod_event, make_repeat_patch
 from seaway.node.figures import make_figures
@@ -136,9 +140,14 @@ class _Agent:
             for run in runs:
                 await self._runtime.stop(Stop(run.container_id, kill=True))
             self._group.create_task(self._remove_orphan(uid))
+        states = []
         for pod in self._pods.objects.values():
             runs = [run for run in inventory.runs if run.uid == pod.uid]
-            self._add(pod, recover_state(pod, sandboxes.get(pod.uid), runs))
+            states.append((pod, recover_state(pod, sandboxes.get(pod.uid), runs)))
+        for pod, state in sorted(
+            states, key=lambda each: (not each[1].is_adopted, each[0].metadata.creation_timestamp)
+        ):
+            self._add(pod, state)
         self._pods.subscribe(self._take_pod)
 
     async def _remove_orphan(self, uid: str) -> None:
@@ -152,8 +161,14 @@ class _Agent:
         log.warning("pod=%s orphan=left", uid)
 
     def _add(self, pod: PodManifest, state: PodState) -> None:
+        others = [worker.pod for worker in self._workers.values() if worker.is_active]
         worker = self._workers[pod.uid] = PodWorker(self._context, pod, state)
         worker.take_pod(pod)
+        if worker.is_active and state.sandbox is None and not state.is_adopted:
+            node = msgspec.convert(self._heartbeat.node, Node) if self._heartbeat.node else None
+            rejection = find_rejection(pod, others, node, max_pods=self._context.config.max_pods)
+            if rejection is not None:
+                worker.reject(rejection)
         task = self._group.create_task(worker.run())
         task.add_done_callback(lambda _: self._workers.pop(pod.uid, None))
 

@@ -87,6 +87,7 @@ class PodState:
     """The Pod on this node. `pod_ips` outlives the sandbox. `failed`: a verdict over the whole Pod, (reason, message).
 
     `stop_by`: when what still runs is killed. `removed`: the object is gone from the API, or was refused there.
+    `is_rejected`: `failed` is why the node did not take it.
     """
 
     containers: Mapping[str, ContainerState] = field(default_factory=lambda: MappingProxyType({}))
@@ -96,6 +97,7 @@ class PodState:
     stop_by: datetime | None = None
     failed: tuple[str, str] | None = None
     removed: bool = False
+    is_rejected: bool = False
     retry_at: datetime | None = None
     is_adopted: bool = False
 

@@ -30,6 +30,8 @@ def make_pod_status(
     wall_now: datetime,
 ) -> Json:
     """The status of the Pod now. written: the status of the last write, whose transition times are kept."""
+    if state.is_rejected:
+        return _make_rejected_status(pod, state, wall_now)
     phase = choose_reported_phase(pod, state)
     status: Json = {
         "phase": phase,
@@ -54,6 +56,22 @@ def make_pod_status(
         status["podIPs"] = [{"ip": address} for address in addresses]
     if state.failed is not None and phase == "Failed":
         status["reason"], status["message"] = state.failed
+    return status
+
+
+def _make_rejected_status(pod: PodManifest, state: PodState, wall_now: datetime) -> Json:
+    """Of a Pod that was not taken: no address, no container. Rule: spec "node" §2.6."""
+    assert state.failed is not None
+    reason, message = state.failed
+    status: Json = {
+        "phase": "Failed",
+        "reason": reason,
+        "message": f"Pod was rejected: {message}",
+        "startTime": format_time(state.start_time or wall_now),
+        "conditions": [],
+    }
+    if pod.metadata.generation:
+        status["observedGeneration"] = pod.metadata.generation
     return status
 
 

@@ -20,6 +20,7 @@ from seaway.client.requests import Client, TransportError
 from seaway.node import registration
 from seaway.node.config import NodeConfig
 from seaway.node.registration import HostFacts, NodeIdentity
+from seaway.node.runtime.images.store import ImageStore
 
 log = logging.getLogger(__name__)
 
@@ -65,11 +66,15 @@ class Heartbeat:
         self._config = config
         self._client = client
         self._facts = read_facts(config)
+        self._images = ImageStore(config.data_dir / "images")
         self._identity = NodeIdentity(
             name=config.node_name,
             addresses=config.node_ips,
             pod_cidrs=tuple(cidr.strip() for cidr in config.pod_cidr.split(",")),
             labels=config.labels,
+            taints=config.taints,
+            reserved=config.reserved,
+            max_pods=config.max_pods,
             kubelet_version=config.version,
             runtime_version=runtime_version,
             kubelet_port=kubelet_port,
@@ -79,6 +84,15 @@ class Heartbeat:
         self._lease: Json | None = None
         self._reported_at = 0.0
         self._check = asyncio.Event()
+
+    @property
+    def node(self) -> Json:
+        """The Node as it was last seen; empty before it is registered."""
+        return self._node
+
+    def _read_images(self) -> list[tuple[int, tuple[str, ...]]]:
+        images = self._images.read().images.values()
+        return [(image.size_bytes, (*image.names, image.id)) for image in images]
 
     async def find_pod_cidrs(self) -> str:
         """The range of the Node as it exists: it can not be changed; else that of the configuration."""
@@ -100,7 +114,9 @@ class Heartbeat:
 
     async def _register(self) -> Json:
         now = datetime.now(UTC)
-        wanted = registration.make_node(self._identity, self._facts, not_ready=self._not_ready, wall_now=now)
+        wanted = registration.make_node(
+            self._identity, self._facts, not_ready=self._not_ready, wall_now=now, images=self._read_images()
+        )
         try:
             return await self._client.create(NODES, wanted)
         except AlreadyExists:
@@ -114,7 +130,12 @@ class Heartbeat:
         if patch:
             node = await self._client.patch(NODES, name, patch=patch)
         status = registration.make_node_status(
-            self._identity, self._facts, existing=node.get("status"), not_ready=self._not_ready, wall_now=now
+            self._identity,
+            self._facts,
+            existing=node.get("status"),
+            not_ready=self._not_ready,
+            wall_now=now,
+            images=self._read_images(),
         )
         return await self._client.patch(NODES, name, patch={"status": status}, subresource="status")
 
@@ -169,7 +190,7 @@ class Heartbeat:
             self._check.clear()
             wanted = registration.make_node_status(
                 self._identity, self._facts, existing=self._node.get("status"), not_ready=self._not_ready,
-                wall_now=datetime.now(UTC),
+                wall_now=datetime.now(UTC), images=self._read_images(),
             )  # fmt: skip
             current = registration.is_status_current(self._node.get("status") or {}, wanted)
             if current and loop.time() < self._reported_at + REPORT_SECONDS:

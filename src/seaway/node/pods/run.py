@@ -16,6 +16,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from seaway.node import lifecycle
+from seaway.node.admission import Rejection
 from seaway.node.events import Happening, make_field_path
 from seaway.node.pods.context import AgentContext
 from seaway.node.pods.start.run import Starter, StartFailed
@@ -55,6 +56,12 @@ class PodWorker:
         self._mount_retry = MOUNT_RETRY_SECONDS[0]
         self._is_finished = False
 
+    @property
+    def is_active(self) -> bool:
+        """The Pod holds something of the node: it is not over, and the API knows it."""
+        over = lifecycle.choose_reported_phase(self.pod, self.state) in ("Succeeded", "Failed")
+        return not (over or self._is_finished or self.state.removed)
+
     # What the agent tells
 
     def take_pod(self, pod: PodManifest) -> None:
@@ -64,6 +71,13 @@ class PodWorker:
             grace = pod.metadata.deletion_grace_period_seconds
             self._stopper.set_deadline(pod.spec.termination_grace_period_seconds if grace is None else grace)
         self._writer.take_reported(pod)
+        self._wake.set()
+
+    def reject(self, rejection: Rejection) -> None:
+        """The node does not take the Pod: it fails before anything of it is begun."""
+        failed = (rejection.reason, rejection.message)
+        self.state = replace(self.state, failed=failed, is_rejected=True)
+        self._warn(*failed)
         self._wake.set()
 
     def take_removal(self) -> None:
