@@ -617,6 +617,101 @@ async def a_pod_that_does_not_fit_is_rejected(world: World) -> None:
 
 
 @scenario
+async def a_pod_that_is_deleted_in_the_middle_of_its_start_is_gone(world: World) -> None:
+    waiting = {"postStart": {"exec": {"command": ["sh", "-c", "sleep 611"]}}}
+    script = "trap 'exit 0' TERM; sleep 600 & wait"
+    first = {"name": "first", "image": "x", "command": ["sh", "-c", script]}
+    await world.create("hooking", ["sh", "-c", script], container={"lifecycle": waiting})
+    await world.create("initializing", ["sleep", "600"], initContainers=[first])
+    await world.create("unmade", ["sleep", "600"], volumes=[{"name": "v", "configMap": {"name": "absent"}}])
+    await world.create("young", ["sleep", "600"])
+    await world.delete("young", grace=1)
+    await world.cluster.eventually(lambda: _find("sleep\x00611", is_there=True))
+    await world.wait("initializing", lambda p: "running" in container_of(p, "first").get("state", {}))
+    for name in ("hooking", "initializing", "unmade"):
+        await world.delete(name)
+    for name in ("hooking", "initializing", "unmade", "young"):
+        await world.wait_gone(name)
+    await world.cluster.eventually(lambda: _find("sleep\x00611", is_there=False))
+    await world.cluster.eventually(_no_links)
+
+
+async def _find(word: str, *, is_there: bool) -> bool:
+    return bool(find_processes(word)) == is_there
+
+
+async def _no_links() -> bool:
+    return not list_links()
+
+
+@scenario
+async def a_forced_deletion_ends_what_the_api_knows_no_more(world: World) -> None:
+    script = "trap 'sleep 0.5; exit 0' TERM; sleep 613 & wait"
+    await world.create("forced", ["sh", "-c", script])
+    await world.wait("forced", is_ready)
+    await world.delete("forced", grace=0)
+    assert await world.get("forced") is None
+    await world.create("forced", ["sleep", "600"])
+    pod = await world.wait("forced", is_ready)
+    assert container_of(pod, "main")["restartCount"] == 0, "another Pod of the same name"
+    await world.cluster.eventually(lambda: _find("sleep\x00613", is_there=False))
+    await world.delete("forced", grace=1)
+    await world.wait_gone("forced")
+
+
+@scenario
+async def children_end_with_their_container(world: World) -> None:
+    script = "(setsid sleep 614 &) ; (setsid sleep 614 &) ; sleep 600 & wait"
+    await world.create("parent", ["sh", "-c", script])
+    await world.wait("parent", is_ready)
+    await world.cluster.eventually(lambda: _find("sleep\x00614", is_there=True))
+    await world.delete("parent", grace=1)
+    await world.wait_gone("parent")
+    assert not find_processes("sleep\x00614")
+
+
+@scenario
+async def the_api_may_be_away(world: World) -> None:
+    """Pods run on, are started again, and are reported when it is back. Nobody is missed, and nobody ended."""
+    await world.create("alone", ["sh", "-c", "sleep 615"])
+    before = await world.wait("alone", is_ready)
+    world.cluster.cut()
+    try:
+        [program] = find_processes("sleep\x00615")
+        os.kill(program, 9)
+        await world.cluster.eventually(lambda: _find_another("sleep\x00615", program))
+    finally:
+        world.cluster.mend()
+    after = await world.wait("alone", lambda p: is_ready(p) and container_of(p, "main")["restartCount"] == 1)
+    assert container_of(after, "main")["lastState"]["terminated"]["exitCode"] == 137
+    assert after["status"]["podIP"] == before["status"]["podIP"]
+    await world.delete("alone", grace=1)
+    await world.wait_gone("alone")
+
+
+async def _find_another(word: str, pid: int) -> bool:
+    return any(found != pid for found in find_processes(word))
+
+
+@scenario
+async def a_flood_of_words_fills_no_disk(world: World) -> None:
+    await world.create("flood", ["sh", "-c", "yes 'many words, and always the same ones'"])
+    pod = await world.wait("flood", is_ready)
+    logs = world.state_dir / "logs" / pod["metadata"]["uid"] / "main"
+
+    async def rotated() -> bool:
+        return (logs / "0.log.1").exists()
+
+    await world.cluster.eventually(rotated)
+    assert sum(path.stat().st_size for path in logs.iterdir()) < 64 << 20
+    await world.create("beside", ["sleep", "600"])
+    await world.wait("beside", is_ready)
+    for name in ("flood", "beside"):
+        await world.delete(name, grace=1)
+        await world.wait_gone(name)
+
+
+@scenario
 async def a_hook_that_fails_ends_its_container(world: World) -> None:
     hooks = {"postStart": {"exec": {"command": ["false"]}}}
     await world.create("unhooked", ["sleep", "600"], container={"lifecycle": hooks}, terminationGracePeriodSeconds=1)
