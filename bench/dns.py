@@ -36,7 +36,7 @@ def run() -> list[Figure]:
         queries = _write_queries(folder)
         with Child("apiserver", {"folder": name}) as server:
             server.read()
-            port = _find_free_port()
+            port = find_free_port()
             with Child("dns", {"folder": name, "port": port}, core=choose_cores()[0]) as dns:
                 ready = Figure(READY, dns.read()["seconds"])
                 rate = _measure(dns, port, queries)
@@ -69,6 +69,7 @@ def _write_queries(folder: Path) -> Path:
     return path
 
 
-def _find_free_port() -> int:
+def find_free_port() -> int:
+    """A port of loopback that nobody has now."""
     with socket.create_server(("127.0.0.1", 0)) as taken:
         return int(taken.getsockname()[1])

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Any
+
+import pytest
 
 from seaway.api.machinery.http import Request, Response
 from seaway.api.pod.types import Pod
@@ -96,7 +99,15 @@ class ListWatchServer:
 Scenario = Callable[[ListWatchServer, Informer[Pod], list[str]], Awaitable[None]]
 
 
-def play(server: ListWatchServer, scenario: Scenario) -> list[str]:
+Play = Callable[[ListWatchServer, Scenario], list[str]]
+
+
+@pytest.fixture(name="play", params=[False, True], ids=["kept as they are", "packed"])
+def _make_play(request: pytest.FixtureRequest) -> Play:
+    return functools.partial(play_scenario, is_packed=request.param)
+
+
+def play_scenario(server: ListWatchServer, scenario: Scenario, *, is_packed: bool) -> list[str]:
     """What a handler saw: `+name`, `~name`, `-name`."""
     seen: list[str] = []
 
@@ -105,7 +116,7 @@ def play(server: ListWatchServer, scenario: Scenario) -> list[str]:
         seen.append(sign + change.key.removeprefix("default/"))
 
     async def main() -> None:
-        informer = Informer(Client(server), PODS, Pod)
+        informer = Informer(Client(server), PODS, Pod, is_packed=is_packed)
         informer.subscribe(note)
         task = asyncio.create_task(run_all(informer))
         async with asyncio.timeout(5):
@@ -124,7 +135,7 @@ async def until(holds: Callable[[], bool]) -> None:
         await asyncio.sleep(0)
 
 
-def test_events_arrive_in_order_and_are_decoded() -> None:
+def test_events_arrive_in_order_and_are_decoded(play: Play) -> None:
     async def scenario(server: ListWatchServer, informer: Informer[Pod], seen: list[str]) -> None:
         server.put("b", ip="10.0.0.2", ready=True)
         server.remove("a")
@@ -139,7 +150,7 @@ def test_events_arrive_in_order_and_are_decoded() -> None:
     assert server.requests == ["list 0", "watch 2"]
 
 
-def test_pages_are_followed() -> None:
+def test_pages_are_followed(play: Play) -> None:
     async def scenario(server: ListWatchServer, informer: Informer[Pod], seen: list[str]) -> None:
         assert len(informer.objects) == 3
 
@@ -150,7 +161,7 @@ def test_pages_are_followed() -> None:
     assert server.requests[:3] == ["list 0", "list 1", "list 2"]
 
 
-def test_a_cut_watch_resumes_after_the_last_bookmark_without_a_list() -> None:
+def test_a_cut_watch_resumes_after_the_last_bookmark_without_a_list(play: Play) -> None:
     async def scenario(server: ListWatchServer, informer: Informer[Pod], seen: list[str]) -> None:
         await until(lambda: bool(server.watchers))
         server.bookmark()
@@ -165,7 +176,7 @@ def test_a_cut_watch_resumes_after_the_last_bookmark_without_a_list() -> None:
     assert server.requests == ["list 0", "watch 2", "watch 3"]
 
 
-def test_a_server_that_was_away_is_found_again() -> None:
+def test_a_server_that_was_away_is_found_again(play: Play) -> None:
     async def scenario(server: ListWatchServer, informer: Informer[Pod], seen: list[str]) -> None:
         await until(lambda: bool(server.watchers))
         server.is_down = True
@@ -178,7 +189,7 @@ def test_a_server_that_was_away_is_found_again() -> None:
     assert play(ListWatchServer(), scenario) == ["+b"]
 
 
-def test_after_expiry_handlers_see_only_differences() -> None:
+def test_after_expiry_handlers_see_only_differences(play: Play) -> None:
     async def scenario(server: ListWatchServer, informer: Informer[Pod], seen: list[str]) -> None:
         await until(lambda: bool(server.watchers))
         quiet, server.watchers = server.watchers, []  # what follows is lost to the watch
@@ -196,7 +207,7 @@ def test_after_expiry_handlers_see_only_differences() -> None:
     assert server.requests == ["list 0", "watch 4", "watch 4", "list ", "watch 7"]
 
 
-def test_a_late_subscriber_sees_what_is_there() -> None:
+def test_a_late_subscriber_sees_what_is_there(play: Play) -> None:
     async def scenario(server: ListWatchServer, informer: Informer[Pod], seen: list[str]) -> None:
         late: list[str] = []
         leave = informer.subscribe(lambda change: late.append(change.key))

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from seaway.api.node.types import Node
 from seaway.api.pod.types import Pod
-from seaway.client.sharing import MAX_POOLED, Pool, reuse
+from seaway.client.sharing import MAX_POOLED, Pool
 from seaway.testing.builders import make_node, make_pod
 
 _LABELS = st.dictionaries(st.sampled_from(["app", "tier"]), st.sampled_from(["a", "b"]), max_size=2)
@@ -39,17 +39,6 @@ def test_what_is_shared_equals_what_was_decoded(pods: list[Pod]) -> None:
                 assert one.spec.containers is other.spec.containers
             if one.status == other.status:
                 assert one.status.conditions is other.status.conditions
-
-
-@given(_PODS, _PODS)
-def test_an_update_takes_over_what_it_leaves_as_it_was(old: Pod, new: Pod) -> None:
-    wanted, known = copy.deepcopy(new), copy.deepcopy(old)
-    found = reuse(old, new)
-    assert found == wanted and old == known
-    if old.spec == new.spec:
-        assert found.spec is old.spec
-    if old.metadata.labels == new.metadata.labels:
-        assert found.metadata.labels is old.metadata.labels
 
 
 def test_the_pool_is_bounded() -> None:

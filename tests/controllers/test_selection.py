@@ -76,6 +76,12 @@ def test_it_finds_what_a_look_at_everything_finds(steps: list[tuple[Service | Po
         ]
         assert sorted(found) == sorted(wanted)
         assert selection.count_pods(namespace, selector) == len(wanted)
+    for namespace in ("x", "y"):
+        there = [pod for pod in pods.values() if pod.metadata.namespace == namespace]
+        assert (namespace in selection.namespaces) == bool(there)
+        chosen = selection.find_pods(namespace, lambda labels: "app" in labels)
+        assert {id(pod) for pod in chosen} == {id(pod) for pod in there if "app" in pod.metadata.labels}
+        assert len(list(selection.find_pods(namespace, lambda labels: True))) == len(there)
 
 
 def take(objects: dict[str, Any], key: str, new: Any) -> Change[Any]:

@@ -6,6 +6,7 @@ import asyncio
 import shutil
 import socket
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from typing import Any
 
 import dns.flags
@@ -15,7 +16,10 @@ import pytest
 
 from seaway.dns import serve
 from seaway.dns.config import DnsConfig
-from seaway.dns.forward import Forwarder
+from seaway.dns.forwarding import serve as relaying
+from seaway.dns.forwarding.config import Block
+from seaway.dns.forwarding.forward import Forwarder
+from seaway.dns.forwarding.serve import Relay
 from seaway.dns.respond import Responder
 from seaway.dns.serve import DnsError, Server
 from tests.dns.fixture import SERIAL, cluster_ip, endpoints, headless, make_index
@@ -25,8 +29,15 @@ ZONE = "demo.svc.cluster.local"
 needs_dig = pytest.mark.skipif(shutil.which("dig") is None, reason="dig is not installed (package dnsutils)")
 
 
-SOON = {"attempt_seconds": 0.05, "deadline_seconds": 0.2}
+SOON: dict[str, Any] = {"attempt_seconds": 0.05, "deadline_seconds": 0.2, "max_fails": 0}
 """For upstreams that are meant not to answer."""
+
+
+def make_relay(config: DnsConfig, responder: Responder, *, soon: bool = False) -> Relay:
+    def hasten(block: Block) -> Block:
+        return replace(block, routes=tuple(replace(route, **SOON) for route in block.routes)) if soon else block
+
+    return Relay(config, responder, tuple(Forwarder(hasten(block)) for block in config.server_blocks))
 
 
 def run(
@@ -41,8 +52,8 @@ def run(
             index.apply_service(None, headless("many"), wall_seconds=SERIAL)
             many = [(f"10.9.0.{i}", None, True) for i in range(60)]
             index.apply_slice(None, endpoints("many", *many), wall_seconds=SERIAL)
-            forwarder = Forwarder(config.upstream_servers, **(SOON if soon else {}))
-            server = Server(config, Responder(index, config.zone), forwarder)
+            responder = Responder(index, config.zone)
+            server = Server(config, responder, make_relay(config, responder, soon=soon))
             await server.open()
             try:
                 await body(server, upstream)
@@ -128,7 +139,7 @@ def test_dig_finds_nothing_to_warn_of() -> None:
 
 
 @needs_dig
-def test_84_a_zone_transfer_fails() -> None:
+def test_d1_84_a_zone_transfer_fails() -> None:
     async def body(server: Server, upstream: Upstream) -> None:
         out = await dig(server, "+tcp", "cluster.local", "AXFR")
         assert "Transfer failed" in out
@@ -137,7 +148,7 @@ def test_84_a_zone_transfer_fails() -> None:
     run(body)
 
 
-def test_20_queries_in_one_segment_and_one_query_in_several() -> None:
+def test_d2_20_queries_in_one_segment_and_one_query_in_several() -> None:
     async def body(server: Server, upstream: Upstream) -> None:
         reader, writer = await asyncio.open_connection(*server.addresses[0])
         writer.write(frame(f"web.{ZONE}") + frame("www.example.com") + frame(f"nosuch.{ZONE}"))
@@ -159,7 +170,7 @@ def test_20_queries_in_one_segment_and_one_query_in_several() -> None:
 
 
 @pytest.mark.parametrize("sent", [b"", b"\0", b"\0\x20abc"], ids=["nothing", "half a length", "half a query"])
-def test_21_a_connection_that_says_nothing_is_closed(sent: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_d2_21_a_connection_that_says_nothing_is_closed(sent: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(serve, "FIRST_QUERY_SECONDS", 0.05)
     monkeypatch.setattr(serve, "IDLE_SECONDS", 0.05)
 
@@ -217,7 +228,7 @@ def test_foreign_answers_keep_what_the_upstream_said() -> None:
 @pytest.mark.parametrize(
     ("options", "count", "truncated"), [({}, 29, True), ({"use_edns": 0, "payload": 4096}, 50, False)]
 )
-def test_8_a_large_foreign_answer_is_cut_to_what_the_client_takes(
+def test_d3_8_a_large_foreign_answer_is_cut_to_what_the_client_takes(
     options: dict[str, Any], count: int, truncated: bool
 ) -> None:
     async def body(server: Server, upstream: Upstream) -> None:
@@ -238,7 +249,7 @@ def test_an_external_name_is_answered_with_its_alias_first() -> None:
     run(body)
 
 
-def test_6_when_upstreams_are_silent_the_answer_is_servfail() -> None:
+def test_d3_6_when_upstreams_are_silent_the_answer_is_servfail() -> None:
     async def body(server: Server, upstream: Upstream) -> None:
         reply = await ask_udp(server, "dead.example.com")
         assert (reply.rcode(), reply.authority) == (dns.rcode.SERVFAIL, [])
@@ -257,7 +268,7 @@ def test_without_upstreams_foreign_names_are_refused_and_aliases_stand_alone() -
 
 
 def test_strangers_are_told_of_the_cluster_and_nothing_else(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(serve, "is_allowed", lambda source, networks: source == "127.0.0.1")
+    monkeypatch.setattr(relaying, "is_allowed", lambda source, networks: source == "127.0.0.1")
 
     async def body(server: Server, upstream: Upstream) -> None:
         for source, rcode in (("127.0.0.9", dns.rcode.REFUSED), ("127.0.0.1", dns.rcode.NOERROR)):
@@ -268,7 +279,7 @@ def test_strangers_are_told_of_the_cluster_and_nothing_else(monkeypatch: pytest.
 
 
 @pytest.mark.parametrize("limit", [{"max_forwards": 2}, {"max_forwards_per_source": 2}])
-def test_9_the_third_slow_query_is_refused_at_once(limit: dict[str, int]) -> None:
+def test_d3_9_the_third_slow_query_is_refused_at_once(limit: dict[str, int]) -> None:
     async def body(server: Server, upstream: Upstream) -> None:
         slow = [asyncio.create_task(ask_udp(server, "dead.example.com", "TYPE" + str(i + 300))) for i in range(2)]
         async with asyncio.timeout(5):
@@ -294,7 +305,8 @@ def test_an_address_in_use_is_named_and_nothing_stays_bound() -> None:
     async def body(server: Server, upstream: Upstream) -> None:
         address = server.addresses[0]
         config = DnsConfig(listen=(("127.0.0.2", address[1]), address))
-        other = Server(config, Responder(make_index(), config.zone), Forwarder(()))
+        responder = Responder(make_index(), config.zone)
+        other = Server(config, responder, make_relay(config, responder))
         with pytest.raises(DnsError, match=rf"dns 127.0.0.1:{address[1]}/udp: Address already in use; choose"):
             await other.open()
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
@@ -331,7 +343,7 @@ def test_a_cluster_ip_added_while_serving_is_answered() -> None:
     responder = Responder(index, config.zone)
 
     async def main() -> None:
-        server = Server(config, responder, Forwarder(()))
+        server = Server(config, responder, make_relay(config, responder))
         await server.open()
         assert (await ask_udp(server, f"late.{ZONE}")).rcode() == dns.rcode.NXDOMAIN
         responder.drop(index.apply_service(None, cluster_ip("late", "10.96.7.77"), wall_seconds=SERIAL))

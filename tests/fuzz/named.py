@@ -48,6 +48,7 @@ NAMED = (
     Named(503, "ServiceUnavailable", r'no endpoints available for service ".*"', "api-machinery §1.4", _PROXIED),
     Named(503, "ServiceUnavailable", r'no service port .* found for service ".*"', "service-api §8", _PROXIED),
     Named(503, "ServiceUnavailable", r"error trying to reach service: .*", "service-api §8", _PROXIED),
+    Named(503, "ServiceUnavailable", r"error dialing backend: this server has no way to nodes", "node §5.4", _PROXIED),
     Named(504, "Timeout", r"Timeout: Too large resource version: \d+, current: \d+", "api-machinery §1.4",
     "GET DELETE"),
     Named(504, "Timeout", r"Timeout: request did not complete within .*", "api-machinery §1.4"),

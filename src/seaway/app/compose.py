@@ -5,11 +5,12 @@ from __future__ import annotations
 import asyncio
 import math
 import socket
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from seaway.app import options as addresses
-from seaway.app.files import KUBELET_CLIENT
+from seaway.app.calm import Start, calmly
+from seaway.app.identities import KUBELET_CLIENT
 from seaway.app.options import DNS_PORT
 from seaway.app.pieces import Ready, Report, run_daemon, run_with_client
 from seaway.app.plan import FAMILIES
@@ -21,7 +22,6 @@ if TYPE_CHECKING:
     from seaway.client.requests import Client
 
 Main = Callable[[Report], int]
-Start = Callable[["Client", Ready], Awaitable[None]]
 
 LEASE_RENEW_SECONDS = 1.0
 NODE_GRACE_SECONDS = 3.0
@@ -66,7 +66,7 @@ def _controllers(plan: Plan) -> Start:
         ca_pem=plan.serving.authority.read_text(),
         enabled=("*", "-healthcheck") if plan.way == SANDBOX else ("*",),
     )
-    return lambda client, on_ready: run_controllers(config, client, on_ready=on_ready)
+    return calmly(lambda client, on_ready: run_controllers(config, client, on_ready=on_ready))
 
 
 def _healthcheck(plan: Plan) -> Start:
@@ -94,7 +94,7 @@ def _proxy(plan: Plan) -> Start:
         serves_uplinks=plan.way == HOST,
         uplink_state=plan.data.uplink_state if plan.way == HOST else None,
     )
-    return lambda client, on_ready: run_proxy(config, client, on_ready=on_ready)
+    return calmly(lambda client, on_ready: run_proxy(config, client, on_ready=on_ready))
 
 
 def _dns(plan: Plan) -> Start:

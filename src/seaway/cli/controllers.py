@@ -47,6 +47,7 @@ def command(
     election: ElectionConfig | None,
 ) -> None:
     """Run the control loops against the API server of a kubeconfig."""
+    from seaway.app.calm import calmly
     from seaway.app.pieces import run_with_client
     from seaway.controllers.config import ControllersConfig
     from seaway.controllers.run import run
@@ -66,7 +67,7 @@ def command(
         run_with_client(
             kubeconfig,
             "controllers",
-            lambda client, on_ready: run(config, client, on_ready=on_ready),
+            calmly(lambda client, on_ready: run(config, client, on_ready=on_ready)),
             report_to_stderr,
         )
     )

@@ -16,10 +16,10 @@ from seaway.api.machinery.meta import object_key
 from seaway.api.registry import Resource
 from seaway.client import reflector
 from seaway.client.index import Change, diff_objects
+from seaway.client.packing import PackedObjects, PlainObjects
 from seaway.client.queuefigures import QueueFigures
 from seaway.client.reflector import Failure, Reflector
 from seaway.client.requests import Client, TransportError
-from seaway.client.sharing import Pool, reuse
 from seaway.client.workqueue import BackOff, RetryLater, WorkQueue
 from seaway.telemetry.metrics import Metrics
 
@@ -50,7 +50,8 @@ class Informer(Generic[T]):
 
     Objects are decoded once, as `as_type`: a Reader with `metadata`, or dict for the whole object. Handlers are called
     on the loop's thread, in order, after the cache has changed; one that raises ends `run`: it is a bug.
-    page_size: how many are listed at once; 0: all. shares_parts: for caches of many; equal parts are kept once.
+    page_size: how many are listed at once; 0: all. is_packed: for caches of many; what is read is made anew, so that
+    only what handlers are given and what `objects` answers can be compared, not its identity.
     """
 
     def __init__(
@@ -63,7 +64,7 @@ class Informer(Generic[T]):
         label_selector: str = "",
         field_selector: str = "",
         page_size: int = 0,
-        shares_parts: bool = False,
+        is_packed: bool = False,
     ) -> None:
         self._client = client
         self._resource = resource
@@ -73,9 +74,8 @@ class Informer(Generic[T]):
         self._decode: Callable[[msgspec.Raw], T] = msgspec.json.Decoder(as_type).decode
         self._identify = _identify_dict if as_type is dict else _identify_reader
         self._page_size = page_size
-        self._pool = Pool() if shares_parts else None
-        self._objects: dict[str, T] = {}
-        self._page: dict[str, T] = {}
+        self._objects: Any = PackedObjects[T]() if is_packed else PlainObjects[T]()
+        self._page = self._objects.begin()
         self._handlers: list[Callable[[Change[T]], None]] = []
         self._synced = asyncio.Event()
         self._state = Reflector()
@@ -109,8 +109,8 @@ class Informer(Generic[T]):
     def subscribe(self, handler: Callable[[Change[T]], None]) -> Callable[[], None]:
         """Tell the handler of every change; at once of each object that is already there. Returns the way out."""
         self._handlers.append(handler)
-        for key, obj in list(self._objects.items()):
-            handler(Change(key, None, obj))
+        for key in list(self._objects):
+            handler(Change(key, None, self._objects[key]))
         return lambda: self._handlers.remove(handler)
 
     def decode_by(self, decode: Callable[[msgspec.Raw], T]) -> None:
@@ -165,20 +165,23 @@ class Informer(Generic[T]):
             field_selector=self._field_selector,
         )
         if not action.continue_token:
-            self._page = {}
+            self._page = self._objects.begin()
         for raw in page.items:
             obj = self._decode(raw)
             key, version = self._identify(obj)
             known = self._objects.get(key)
             if known is not None and self._identify(known)[1] == version:
-                obj = known
-            elif self._pool is not None:
-                obj = self._pool.share(obj)
-            self._page[key] = obj
+                self._page.adopt(key, self._objects)
+            else:
+                self._page[key] = obj
         if not page.continue_token:
-            want, self._page = self._page, {}
-            for change in diff_objects(self._objects, want, lambda obj: self._identify(obj)[1]):
-                self._apply(change)
+            want, self._page = self._page, self._objects.begin()
+            for change in diff_objects(self._objects, want, lambda key: self._objects.has_same(key, want)):
+                if change.new is None:
+                    del self._objects[change.key]
+                else:
+                    self._objects.adopt(change.key, want)
+                self._tell(change)
             self._synced.set()
         return reflector.Listed(page.resource_version, page.continue_token, random.random())
 
@@ -215,20 +218,16 @@ class Informer(Generic[T]):
             obj = self._decode(event.object)
             key, version = self._identify(obj)
             old = self._objects.get(key)
-            if self._pool is not None:
-                obj = self._pool.share(obj) if old is None else reuse(old, obj)
             if event.type != "DELETED":
-                self._apply(Change(key, old, obj))
+                self._objects[key] = obj
+                self._tell(Change(key, old, obj))
             elif old is not None:
-                self._apply(Change(key, old, None))
+                del self._objects[key]
+                self._tell(Change(key, old, None))
         now = asyncio.get_running_loop().time()
         self._state, _ = reflector.step(self._state, reflector.Progressed(version), now)
 
-    def _apply(self, change: Change[T]) -> None:
-        if change.new is None:
-            del self._objects[change.key]
-        else:
-            self._objects[change.key] = change.new
+    def _tell(self, change: Change[T]) -> None:
         for handler in tuple(self._handlers):
             handler(change)
 

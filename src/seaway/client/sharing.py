@@ -1,8 +1,8 @@
-"""Equal parts of many objects kept once: a cache of a hundred thousand Pods then costs a quarter.
+"""Equal parts of many objects kept once, for what must be at hand and cannot be packed.
 
 Decoded objects are frozen, and most of what they hold is the same in many: namespaces, labels, containers, conditions.
-Parts are looked up among those that went through lately, which is enough, since a list has alike objects side by side;
-what an update leaves as it was is taken from the object before. Nothing here knows of kinds.
+Parts are looked up among those that went through lately, which is enough, since a list has alike objects side by side.
+Nothing here knows of kinds.
 
 1. What comes out equals what went in.
 2. The pool is bounded: what is in no other object is forgotten with the rest.
@@ -96,21 +96,6 @@ class Pool:
         if len(self._parts) >= MAX_POOLED:
             self._parts.clear()
         self._parts[key] = value
-
-
-def reuse(old: T, new: T) -> T:
-    """The new object, known to nobody else yet, with the parts of the old one that are equal to its own."""
-    if type(old) is not type(new) or not isinstance(new, msgspec.Struct):
-        return new
-    for name, _ in _plan_fields(type(new)):
-        before, after = getattr(old, name), getattr(new, name)
-        if before is after:
-            continue
-        if before == after and type(before) is type(after):
-            msgspec.structs.force_setattr(new, name, before)
-        else:
-            reuse(before, after)
-    return new
 
 
 @functools.cache

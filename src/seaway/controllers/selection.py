@@ -5,7 +5,7 @@ One for all loops that follow Pods: it must hear of a change before they do.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from typing import TypeAlias
 
 from seaway.api.pod.types import Pod
@@ -13,10 +13,10 @@ from seaway.api.service.types import Service
 from seaway.client.index import Change, Index
 from seaway.controllers.endpointslice.endpoint import has_ended, is_selected, project_pod
 
-Label: TypeAlias = tuple[str, str, str]
-"""Namespace, key, value."""
-LabelSet: TypeAlias = tuple[str, frozenset[tuple[str, str]]]
-"""Namespace, and all labels of a Pod."""
+Label: TypeAlias = str
+"""A namespace and one label, as one text: there are as many as Pods, and tuples are three times the size."""
+LabelSet: TypeAlias = str
+"""A namespace, and all labels of a Pod in order, one a line."""
 
 
 class Selection:
@@ -26,34 +26,32 @@ class Selection:
         self._services, self._pods = services, pods
         self._services_by_label: Index[Service, Label] = Index(_first_selector_label)
         self._pods_by_labels: Index[Pod, LabelSet] = Index(lambda pod: (_label_set(pod),))
-        self._sets_by_label: dict[Label, dict[LabelSet, None]] = {}
+        self._sets_by_label: Index[LabelSet, Label] = Index(_split_labels)
+        self._sets_by_namespace: Index[LabelSet, str] = Index(lambda labels: (_namespace_of(labels),))
 
     def apply_service(self, change: Change[Service]) -> None:
         """A Service of the cache has changed."""
         self._services_by_label.apply(change)
 
     def apply_pod(self, change: Change[Pod]) -> None:
-        """A Pod of the cache has changed."""
+        """A Pod of the cache has changed.
+
+        A set of labels is there while some Pod has it: Pods of one workload are alike, and cost one entry each.
+        """
         old, new = change.old, change.new
         if old is not None and new is not None and old.metadata.labels == new.metadata.labels:
             return
+        added = _label_set(new) if new is not None else None
+        if added is not None and not self._pods_by_labels.get(added):
+            self._apply_set(Change(added, None, added))
         self._pods_by_labels.apply(change)
-        for pod in (old, new):
-            if pod is not None:
-                self._note_labels(_label_set(pod))
+        removed = _label_set(old) if old is not None else None
+        if removed is not None and not self._pods_by_labels.get(removed):
+            self._apply_set(Change(removed, removed, None))
 
-    def _note_labels(self, labels: LabelSet) -> None:
-        """The set is there while some Pod has it. Pods of one workload are alike, and cost one entry each."""
-        namespace, pairs = labels
-        is_there = bool(self._pods_by_labels.get(labels))
-        for key, value in pairs:
-            sets = self._sets_by_label.setdefault((namespace, key, value), {})
-            if is_there:
-                sets[labels] = None
-            else:
-                sets.pop(labels, None)
-            if not sets:
-                del self._sets_by_label[namespace, key, value]
+    def _apply_set(self, change: Change[LabelSet]) -> None:
+        self._sets_by_label.apply(change)
+        self._sets_by_namespace.apply(change)
 
     def find_services(self, pod: Pod | None) -> set[str]:
         """The keys of the Services that select the Pod; none for None."""
@@ -83,21 +81,31 @@ class Selection:
                 return set()
         return self.find_services(old) | self.find_services(new)
 
+    @property
+    def namespaces(self) -> Collection[str]:
+        """Those that have Pods."""
+        return self._sets_by_namespace.values()
+
+    def find_pods(self, namespace: str, matches: Callable[[Mapping[str, str]], bool]) -> Iterator[Pod]:
+        """The Pods of the namespace whose labels match. Labels that many have are looked at once."""
+        for labels in self._sets_by_namespace.get(namespace):
+            if matches(_parse_labels(labels)):
+                for key in self._pods_by_labels.get(labels):
+                    yield self._pods[key]
+
     def count_pods(self, namespace: str, selector: Mapping[str, str]) -> int:
         """How many Pods of the namespace have the labels."""
-        return len(self._select(namespace, selector))
+        return sum(len(self._pods_by_labels.get(labels)) for labels in self._find_sets(namespace, selector))
 
     def select_pods(self, service: Service) -> list[Pod]:
         """The Pods that the Service selects, found through its rarest label."""
-        return self._select(service.metadata.namespace, service.spec.selector)
+        found = self._find_sets(service.metadata.namespace, service.spec.selector)
+        return [self._pods[key] for labels in found for key in self._pods_by_labels.get(labels)]
 
-    def _select(self, namespace: str, selector: Mapping[str, str]) -> list[Pod]:
-        empty: dict[LabelSet, None] = {}
-        candidates = [self._sets_by_label.get((namespace, key, value), empty) for key, value in selector.items()]
-        rarest = min(candidates, key=len, default=empty)
-        wanted = selector.items()
-        matching = (labels for labels in rarest if wanted <= labels[1])
-        return [self._pods[key] for labels in matching for key in self._pods_by_labels.get(labels)]
+    def _find_sets(self, namespace: str, selector: Mapping[str, str]) -> list[LabelSet]:
+        wanted = {_label(namespace, key, value) for key, value in selector.items()}
+        rarest = min((self._sets_by_label.get(label) for label in wanted), key=len, default=())
+        return [labels for labels in rarest if wanted.issubset(_split_labels(labels))]
 
 
 def _first_selector_label(service: Service) -> Iterable[Label]:
@@ -106,12 +114,32 @@ def _first_selector_label(service: Service) -> Iterable[Label]:
     if not selector or service.spec.type == "ExternalName":
         return ()
     key = min(selector)
-    return ((service.metadata.namespace, key, selector[key]),)
+    return (_label(service.metadata.namespace, key, selector[key]),)
+
+
+def _label(namespace: str, key: str, value: str) -> Label:
+    """Neither names nor labels hold an end of a line, and keys no equals sign."""
+    return f"{namespace}\n{key}={value}"
 
 
 def _label_set(pod: Pod) -> LabelSet:
-    return pod.metadata.namespace, frozenset(pod.metadata.labels.items())
+    pairs = sorted(pod.metadata.labels.items())
+    return "\n".join((pod.metadata.namespace, *(f"{key}={value}" for key, value in pairs)))
+
+
+def _namespace_of(labels: LabelSet) -> str:
+    return labels.partition("\n")[0]
+
+
+def _parse_labels(labels: LabelSet) -> dict[str, str]:
+    pairs = (pair.partition("=") for pair in labels.split("\n")[1:])
+    return {key: value for key, _, value in pairs}
+
+
+def _split_labels(labels: LabelSet) -> list[Label]:
+    namespace, *pairs = labels.split("\n")
+    return [f"{namespace}\n{pair}" for pair in pairs]
 
 
 def _pod_labels(pod: Pod) -> Iterable[Label]:
-    return [(pod.metadata.namespace, key, value) for key, value in pod.metadata.labels.items()]
+    return [_label(pod.metadata.namespace, key, value) for key, value in pod.metadata.labels.items()]

@@ -81,6 +81,11 @@ class Endpoint(Reader, frozen=True):
     conditions: EndpointConditions = EndpointConditions()
     hostname: str | None = None
 
+    @property
+    def pod_name(self) -> str:
+        """Of the Pod behind it; "" where that is not known (`DetailedEndpoint` knows)."""
+        return ""
+
 
 class EndpointSlice(Reader, frozen=True):
     metadata: SliceMeta = SliceMeta()
@@ -97,6 +102,42 @@ class EndpointSlice(Reader, frozen=True):
         if self.address_type == "FQDN":
             return ()
         return tuple(endpoint for endpoint in self.endpoints or () if endpoint.conditions.ready is not False)
+
+
+class DetailedConditions(EndpointConditions, frozen=True):
+    serving: bool | None = None
+    terminating: bool | None = None
+
+
+class TargetRef(Reader, frozen=True):
+    kind: str = ""
+    name: str = ""
+
+
+class DetailedEndpoint(Endpoint, frozen=True):
+    conditions: DetailedConditions = DetailedConditions()
+    target_ref: TargetRef | None = None
+
+    @property
+    def pod_name(self) -> str:
+        """Of the Pod, or whatever else the endpoint stands for; "" for hand-made ones."""
+        return self.target_ref.name if self.target_ref is not None else ""
+
+
+class DetailedSlice(EndpointSlice, frozen=True):
+    """With what endpoint names of Pods, and explanations, need; decoded only where one of them is asked for."""
+
+    endpoints: tuple[DetailedEndpoint, ...] | None = None
+
+
+class DetailedSpec(ServiceSpec, frozen=True):
+    selector: dict[str, str] | None = None
+
+
+class DetailedService(Service, frozen=True):
+    """With what explanations need."""
+
+    spec: DetailedSpec = DetailedSpec()
 
 
 class Namespace(Reader, frozen=True):

@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import enum
 import ipaddress
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import overload
+
+from seaway.dns.packing import V4, Packed
 
 Name = tuple[bytes, ...]
 
@@ -91,6 +95,34 @@ class Record:
     rdata: RData
 
 
+@dataclass(frozen=True, slots=True)
+class AddressSet(Sequence[Record]):
+    """The addresses of one name, sorted. Records are made when they are looked at: of thousands nobody looks at all."""
+
+    owner: Name
+    ttl_seconds: int
+    packed: Packed
+
+    @property
+    def rrtype(self) -> RRType:
+        """A or AAAA."""
+        return RRType.A if self.packed.size == V4 else RRType.AAAA
+
+    def __len__(self) -> int:
+        return len(self.packed)
+
+    @overload
+    def __getitem__(self, index: int) -> Record: ...
+    @overload
+    def __getitem__(self, index: slice) -> Sequence[Record]: ...
+    def __getitem__(self, index: int | slice) -> Record | Sequence[Record]:
+        if isinstance(index, slice):
+            return tuple(self[i] for i in range(*index.indices(len(self))))
+        at = range(len(self))[index] * self.packed.size
+        address = Address(self.packed.addresses[at : at + self.packed.size])
+        return Record(self.owner, self.rrtype, self.ttl_seconds, address)
+
+
 def parse_name(text: str) -> Name:
     """The labels of a domain name, with or without its trailing dot. Raises ValueError when it cannot be one.
 
@@ -114,6 +146,11 @@ def is_encodable(name: Name) -> bool:
 def lower_name(name: Name) -> Name:
     """The name in the form in which names compare equal. Rule: RFC 4343 (ASCII letters only)."""
     return tuple(label.lower() for label in name)
+
+
+def is_within(name: Name, zone: Name) -> bool:
+    """The name is the zone's or below it; both in lower case."""
+    return name[len(name) - len(zone) :] == zone if len(name) >= len(zone) else False
 
 
 def render_name(name: Name) -> str:

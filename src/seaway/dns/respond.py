@@ -12,8 +12,8 @@ answered, but not kept. The number of kept replies is limited, since anybody can
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, replace
 
 from seaway.dns.answer import Answer, Chase, Elsewhere, answer
 from seaway.dns.index import EVERYTHING, Index, Source
@@ -21,6 +21,7 @@ from seaway.dns.lookup import ZoneConfig
 from seaway.dns.message import CLASS_IN, OPCODE_MASK, TC, Message, WireError, decode_alias_records
 from seaway.dns.query import parse_question
 from seaway.dns.records import Name, RCode, Record, lower_name
+from seaway.dns.transfer import answer_transfer
 from seaway.dns.wire import (
     MAX_TCP_BYTES,
     Query,
@@ -34,6 +35,8 @@ from seaway.dns.wire import (
 
 MAX_KEPT = 32_768
 """Replies; about 640 bytes each. At the limit all are forgotten: simple, and a flood cannot choose which."""
+MAX_KEPT_BYTES = 64 << 20
+"""Of their records: a Service of thousands of endpoints has replies of 64 kB, and anybody may vary a query."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +58,9 @@ class Responder:
         self._config = config
         self._max_udp_bytes = max_udp_bytes
         self._keys: dict[Source, list[bytes]] = {}
+        self._kept_bytes = 0
+        self.claims: Callable[[Query], bool] | None = None
+        """Queries of the cluster's zones that the relay has to see first; None: there are none."""
         self.kept_udp: dict[bytes, Reply] = {}
         self.kept_tcp: dict[bytes, Reply] = {}
 
@@ -71,7 +77,14 @@ class Responder:
             return self._error(data, query, RCode.BADVERS, max_bytes)
         if query.qclass != CLASS_IN:
             return self._error(data, query, RCode.REFUSED, max_bytes)
-        question = parse_question(query.name, query.qtype, cluster_domain=self._config.cluster_domain)
+        if self.claims is not None and self.claims(query):
+            return Deferred(data[:2], query, max_bytes)
+        question = parse_question(
+            query.name,
+            query.qtype,
+            cluster_domain=self._config.cluster_domain,
+            reverse_zones=self._config.reverse_zones,
+        )
         found = answer(question, self._index, self._config)
         if isinstance(found, Elsewhere):
             if query.flags & OPCODE_MASK:
@@ -83,6 +96,28 @@ class Responder:
         if found.source is not None and query.is_plain:
             self._keep(data, query, reply, found.source, over_tcp=over_tcp)
         return self.fill(data, reply)
+
+    def look_up(self, deferred: Deferred) -> bytes | Deferred:
+        """The reply that the cluster's records have for a query that was claimed; nothing is kept of it."""
+        query = deferred.query
+        question = parse_question(
+            query.name,
+            query.qtype,
+            cluster_domain=self._config.cluster_domain,
+            reverse_zones=self._config.reverse_zones,
+        )
+        found = answer(question, self._index, self._config)
+        if isinstance(found, Elsewhere):
+            return deferred
+        if isinstance(found, Chase):
+            return replace(deferred, aliases=found.aliases, target=found.target)
+        reply = _encode_answer(query, found, deferred.max_bytes)
+        turn = int.from_bytes(deferred.query_id, "big")
+        return assemble(deferred.query_id, query.question, reply, serial=self._index.serial, turn=turn)
+
+    def transfer(self, data: bytes, source: str) -> Iterator[bytes] | None:
+        """The messages of a zone transfer that the source may have; None: `respond` knows what to say."""
+        return answer_transfer(data, source, self._index, self._config) if self._config.transfer_to else None
 
     def fill(self, data: bytes, reply: Reply) -> bytes:
         """A kept reply for this query: its id, its spelling of the question, the serial of now.
@@ -99,8 +134,9 @@ class Responder:
                 self._forget_all()
                 return
             for key in self._keys.pop(source, ()):
-                self.kept_udp.pop(key, None)
-                self.kept_tcp.pop(key, None)
+                for kept in (self.kept_udp, self.kept_tcp):
+                    reply = kept.pop(key, None)
+                    self._kept_bytes -= _size(reply) if reply is not None else 0
 
     def relay(self, deferred: Deferred, message: Message, ttl_seconds: int | None) -> bytes:
         """The reply to a deferred query, from what the upstream said."""
@@ -152,16 +188,24 @@ class Responder:
         around_name = data[2:12] + data[12 + len(query.question) - 4 :]
         if around_name.lower() != around_name or around_name.upper() != around_name:
             return
-        if len(self.kept_udp) + len(self.kept_tcp) >= MAX_KEPT:
+        self._kept_bytes += _size(reply)
+        if len(self.kept_udp) + len(self.kept_tcp) >= MAX_KEPT or self._kept_bytes > MAX_KEPT_BYTES:
             self._forget_all()
+            self._kept_bytes = _size(reply)
         key = data[2:].lower()
         (self.kept_tcp if over_tcp else self.kept_udp)[key] = reply
         self._keys.setdefault(source, []).append(key)
 
     def _forget_all(self) -> None:
+        self._kept_bytes = 0
         self.kept_udp.clear()
         self.kept_tcp.clear()
         self._keys.clear()
+
+
+def _size(reply: Reply) -> int:
+    """Of the records; a block counts for each reply that shares it."""
+    return len(reply.tail) + len(reply.block)
 
 
 def _encode_answer(query: Query, found: Answer, max_bytes: int) -> Reply:

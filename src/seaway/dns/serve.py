@@ -1,7 +1,7 @@
 """Sockets: queries come over UDP and TCP, replies leave from the address that was asked.
 
-UDP is a loop over datagrams in one callback, without a task or a copy for a reply that is kept; whatever needs an
-upstream becomes a task, of which there is a limited number, in all and per source. TCP has the two-byte framing, many
+UDP is a loop over datagrams in one callback, without a task or a copy for a reply that is kept; whatever needs more
+than the cluster's records is handed to the relay, which replies when it can. TCP has the two-byte framing, many
 queries per connection answered in order, and limits in number and in time. Rule: spec "discovery" A2.7; design.md
 §12.
 """
@@ -12,18 +12,19 @@ import asyncio
 import contextlib
 import logging
 import socket
+import time
 from collections import Counter
-from collections.abc import Callable
-from functools import lru_cache
+from collections.abc import Callable, Iterator
 
-from seaway.dns.config import DnsConfig, is_allowed
-from seaway.dns.forward import Ask, Forwarder, ForwardError
-from seaway.dns.message import AD, CD, RD, encode_question
+from seaway.dns.config import DnsConfig
+from seaway.dns.forwarding.querylog import render_query
+from seaway.dns.forwarding.serve import Relay
+from seaway.dns.forwarding.waste import WastedQueries
+from seaway.dns.index import canonical_address
+from seaway.dns.message import RCODE_MASK
 from seaway.dns.records import RCode
 from seaway.dns.respond import Deferred, Responder
 from seaway.net.errors import OperationalError
-
-log = logging.getLogger(__name__)
 
 DATAGRAMS_PER_WAKE = 64
 """Then other work gets its turn."""
@@ -33,7 +34,10 @@ FIRST_QUERY_SECONDS = 3.0
 IDLE_SECONDS = 10.0
 WRITE_SECONDS = 5.0
 MAX_PORT_DRAWS = 16
+NXDOMAIN = int(RCode.NXDOMAIN)
 Peer = tuple[str, int] | tuple[str, int, int, int]
+WriteLog = Callable[[bytes, bytes, Peer, str, float], None]
+query_log = logging.getLogger("seaway.dns.query")
 
 
 class DnsError(OperationalError):
@@ -43,18 +47,18 @@ class DnsError(OperationalError):
 class Server:
     """The sockets of one configuration."""
 
-    def __init__(self, config: DnsConfig, responder: Responder, forwarder: Forwarder) -> None:
+    def __init__(
+        self, config: DnsConfig, responder: Responder, relay: Relay, *, wasted: WastedQueries | None = None
+    ) -> None:
         self._config = config
         self._responder = responder
-        self._forwarder = forwarder
+        self._relay = relay
+        self.wasted = wasted or WastedQueries()
+        self._log = _make_log(relay)
         self._sockets: list[socket.socket] = []
         self._listeners: list[asyncio.Server] = []
-        self._tasks: set[asyncio.Task[None]] = set()
         self._connections: set[asyncio.Task[None]] = set()
-        self._forwards: Counter[str] = Counter()
         self._connected: Counter[str] = Counter()
-        networks = config.allowed_networks
-        self._is_allowed = lru_cache(maxsize=4096)(lambda source: is_allowed(source, networks))
         self.addresses: tuple[tuple[str, int], ...] = ()
         """Where it listens; of port 0 the port that it got."""
 
@@ -66,6 +70,20 @@ class Server:
             await self.close()
             raise
 
+    def use(self, config: DnsConfig, responder: Responder, relay: Relay) -> None:
+        """Answer with these from the next query on. The sockets stay, and what lies in them is answered too."""
+        self._config, self._responder, self._relay = config, responder, relay
+        self._log = _make_log(relay)
+        loop = asyncio.get_running_loop()
+        for sock in self._sockets:
+            loop.add_reader(sock, self._make_drain(sock))
+
+    async def drain(self) -> None:
+        """Take no new connection, and return when what is in flight is answered."""
+        for listener in self._listeners:
+            listener.close()
+        await self._relay.drain()
+
     async def close(self) -> None:
         """Answer nothing more. Safe to repeat."""
         loop = asyncio.get_running_loop()
@@ -75,14 +93,14 @@ class Server:
         self._sockets.clear()
         for listener in self._listeners:
             listener.close()
-        tasks = (*self._tasks, *self._connections)
+        tasks = tuple(self._connections)
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
         for listener in self._listeners:
             await listener.wait_closed()
         self._listeners.clear()
-        await self._forwarder.close()
+        await self._relay.close()
 
     async def _open_address(self, host: str, port: int) -> tuple[str, int]:
         udp, tcp = _bind_pair(host, port)
@@ -96,6 +114,8 @@ class Server:
 
     def _make_drain(self, sock: socket.socket) -> Callable[[], None]:
         """The callback of a readable socket, with everything that it touches in local variables: it is the hot loop."""
+        if self._log is not None:
+            return self._make_logging_drain(sock, self._log)
         receive, send = sock.recvfrom, sock.sendto
         kept, fill, respond, defer = (
             self._responder.kept_udp,
@@ -104,6 +124,7 @@ class Server:
             self._defer,
         )
         join = b"".join
+        note_wasted = self.wasted.note
 
         def drain() -> None:
             for _ in range(DATAGRAMS_PER_WAKE):
@@ -119,8 +140,12 @@ class Server:
                     if not isinstance(out, bytes):
                         defer(out, sock, peer)
                         continue
+                    if out[3] & RCODE_MASK == NXDOMAIN:
+                        note_wasted(peer[0])
                 elif reply.stride or reply.serial_at >= 0:
                     out = fill(query, reply)
+                    if out[3] & RCODE_MASK == NXDOMAIN:
+                        note_wasted(peer[0])
                 else:
                     out = join((query[:2], reply.head, query[12 : reply.question_end], reply.tail))
                 try:
@@ -130,48 +155,41 @@ class Server:
 
         return drain
 
+    def _make_logging_drain(self, sock: socket.socket, write: WriteLog) -> Callable[[], None]:
+        """The same for a server that logs queries, without haste: nothing of this costs those that do not."""
+
+        def drain() -> None:
+            for _ in range(DATAGRAMS_PER_WAKE):
+                try:
+                    query, peer = sock.recvfrom(MAX_QUERY_BYTES)
+                except OSError:
+                    return
+                started = time.perf_counter()
+
+                def send(out: bytes, query: bytes = query, peer: Peer = peer, started: float = started) -> None:
+                    with contextlib.suppress(OSError):
+                        sock.sendto(out, peer)
+                    write(query, out, peer, "udp", time.perf_counter() - started)
+
+                found = self._responder.respond(query)
+                if isinstance(found, bytes):
+                    self._note_waste(found, peer[0])
+                    send(found)
+                elif found is not None:
+                    self._relay.take(found, peer[0], send)
+
+        return drain
+
+    def _note_waste(self, reply: bytes, source: str) -> None:
+        if reply[3] & RCODE_MASK == NXDOMAIN:
+            self.wasted.note(source)
+
     def _defer(self, deferred: Deferred, sock: socket.socket, peer: Peer) -> None:
-        refused = self._refuse(deferred, peer[0])
-        if refused is not None:
+        def send(reply: bytes) -> None:
             with contextlib.suppress(OSError):
-                sock.sendto(refused, peer)
-            return
-        task = asyncio.get_running_loop().create_task(self._forward_datagram(deferred, sock, peer))
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+                sock.sendto(reply, peer)
 
-    async def _forward_datagram(self, deferred: Deferred, sock: socket.socket, peer: Peer) -> None:
-        reply = await self._forward(deferred, peer[0])
-        with contextlib.suppress(OSError):
-            sock.sendto(reply, peer)
-
-    # -- upstream ------------------------------------------------------------------------------------------------------
-
-    def _refuse(self, deferred: Deferred, source: str) -> bytes | None:
-        """The reply to a source that may not have it looked up, or has too many in flight. None: go on."""
-        config = self._config
-        if (
-            not config.upstreams
-            or not self._is_allowed(source)
-            or self._forwards.total() >= config.max_forwards
-            or self._forwards[source] >= config.max_forwards_per_source
-        ):
-            return self._responder.fail(deferred, RCode.REFUSED)
-        return None
-
-    async def _forward(self, deferred: Deferred, source: str) -> bytes:
-        """The reply to a query that needs an upstream, whatever becomes of it there."""
-        self._forwards[source] += 1
-        try:
-            message, ttl_seconds = await self._forwarder.ask(_ask(deferred))
-            return self._responder.relay(deferred, message, ttl_seconds)
-        except ForwardError as error:
-            log.warning("forward question=%r error=%s", deferred.query.question, error)
-            return self._responder.fail(deferred, RCode.SERVFAIL)
-        finally:
-            self._forwards[source] -= 1
-            if not self._forwards[source]:
-                del self._forwards[source]
+        self._relay.take(deferred, peer[0], send)
 
     # -- TCP -----------------------------------------------------------------------------------------------------------
 
@@ -189,7 +207,7 @@ class Server:
         self._connections.add(task)
         self._connected[source] += 1
         try:
-            await self._serve_queries(reader, writer, source)
+            await self._serve_queries(reader, writer, peer or ("", 0))
         except (OSError, EOFError, TimeoutError):
             pass  # the peer has left, or was too slow
         finally:
@@ -199,7 +217,7 @@ class Server:
                 del self._connected[source]
             writer.close()
 
-    async def _serve_queries(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, source: str) -> None:
+    async def _serve_queries(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, peer: Peer) -> None:
         wait_seconds = FIRST_QUERY_SECONDS
         while True:
             async with asyncio.timeout(wait_seconds):
@@ -207,23 +225,51 @@ class Server:
             async with asyncio.timeout(FIRST_QUERY_SECONDS):
                 size = first[0] << 8 | (await reader.readexactly(1))[0]
                 query = await reader.readexactly(size)
+            messages = self._responder.transfer(query, canonical_address(peer[0].partition("%")[0]))
+            if messages is not None:
+                await _send_all(messages, writer)
+                wait_seconds = IDLE_SECONDS
+                continue
+            started = time.perf_counter()
             out = self._responder.respond(query, over_tcp=True)
             if isinstance(out, Deferred):
-                out = self._refuse(out, source) or await self._forward(out, source)
+                out = await self._relay.answer(out, peer[0])
+            elif out is not None:
+                self._note_waste(out, peer[0])
             if out is not None:
+                if self._log is not None:
+                    self._log(query, out, peer, "tcp", time.perf_counter() - started)
                 writer.write(len(out).to_bytes(2, "big") + out)
                 async with asyncio.timeout(WRITE_SECONDS):
                     await writer.drain()
             wait_seconds = IDLE_SECONDS
 
 
-def _ask(deferred: Deferred) -> Ask:
-    """A relayed query is asked as the client did; the target of an alias always with recursion."""
-    query = deferred.query
-    dnssec_ok = query.edns is not None and query.edns.dnssec_ok
-    if deferred.aliases:
-        return Ask(encode_question(deferred.target, query.qtype), RD | query.flags & CD)
-    return Ask(query.question, query.flags & (RD | AD | CD), dnssec_ok)
+async def _send_all(messages: Iterator[bytes], writer: asyncio.StreamWriter) -> None:
+    """One after the other, each when the peer has taken those before; others get their turn in between."""
+    for message in messages:
+        writer.write(len(message).to_bytes(2, "big") + message)
+        async with asyncio.timeout(WRITE_SECONDS):
+            await writer.drain()
+        await asyncio.sleep(0)
+
+
+def _make_log(relay: Relay) -> WriteLog | None:
+    """What writes the query log; None: nobody wants one."""
+    logs = relay.logs
+    if not logs:
+        return None
+
+    def write(query: bytes, reply: bytes, peer: Peer, protocol: str, seconds: float) -> None:
+        for config in logs:
+            line = render_query(
+                query, reply, peer=(peer[0], peer[1]), protocol=protocol, seconds=seconds, config=config
+            )
+            if line is not None:
+                query_log.info("%s", line)
+                return
+
+    return write
 
 
 def _bind_pair(host: str, port: int) -> tuple[socket.socket, socket.socket]:

@@ -33,7 +33,7 @@ from seaway.dns.message import (
     decode_name,
     locate_record,
 )
-from seaway.dns.records import Address, Name, RCode, Record, RRType, Soa, Srv, Target, Text, lower_name
+from seaway.dns.records import Address, AddressSet, Name, RCode, Record, RRType, Soa, Srv, Target, Text, lower_name
 
 MIN_UDP_BYTES = 512  # RFC 1035 4.2.1, RFC 6891 6.2.3
 MAX_TCP_BYTES = 65_535
@@ -41,6 +41,7 @@ OPT_BYTES = 11
 SERIAL_FROM_END = 20  # of an SOA record: serial and four more 32-bit numbers end it
 OPCODE_QUERY, OPCODE_NOTIFY = 0x0000, 0x2000
 _MAX_POINTER = 0x3FFF
+_POINTED_BYTES = 12  # of a record before its data, when its owner is a pointer
 _HEAD = struct.Struct("!HHHHH")
 _HEADER = struct.Struct("!HHHHHH")
 _RECORD = struct.Struct("!HHIH")
@@ -75,7 +76,8 @@ class Query:
 class Reply:
     """A reply without its id: `head` (flags and counts), the question of the client (to `question_end`), `tail`.
 
-    stride: the tail begins with `rotating` bytes of records of this length, of which any may come first. 0: none.
+    stride: before the tail come `shown` bytes of the records of `block`, each of this length, of which any may come
+    first, so that all are told in time though a message may not hold them. 0: none. Replies share blocks.
     serial_at: where in the tail the serial of the zone lies, which may have grown since; -1: nowhere.
     """
 
@@ -83,7 +85,8 @@ class Reply:
     question_end: int
     tail: bytes
     stride: int = 0
-    rotating: int = 0
+    block: bytes = b""
+    shown: int = 0
     serial_at: int = -1
 
 
@@ -128,8 +131,10 @@ def encode_reply(
 ) -> Reply:
     """The reply of at most `max_bytes`: whole records, in order; TC when one of answer or authority had to be left out.
 
-    Rotation is offered when all answers that are there have one length and are addresses of the question's name.
+    Rotation is offered when the answer is a set of addresses of the question's name.
     """
+    if isinstance(answer, AddressSet) and answer.owner == query.name:
+        return _encode_addresses(query, answer, max_bytes)
     writer = _Writer(query)
     room = max_bytes - (OPT_BYTES if query.edns else 0)
     counts = [0, 0, 0]
@@ -139,17 +144,12 @@ def encode_reply(
         if written < len(records):
             truncated = truncated or section < 2  # glue is a courtesy (RFC 2181 9)
             break
-        if section == 0:
-            answer_end = len(writer.out)
     flags = _reply_flags(query, rcode, authoritative=authoritative, truncated=truncated)
     head = _HEAD.pack(flags, 1, *counts[:2], counts[2] + bool(query.edns))
     start = HEADER_BYTES + len(query.question)
     tail = bytes(writer.out[start:]) + encode_opt(query, rcode, max_bytes)
     if counts[0] == 0 and counts[1] == 1 and isinstance(authority[0].rdata, Soa):
         return Reply(head, start, tail, serial_at=writer.last_end - start - SERIAL_FROM_END)
-    if counts[0] > 1 and _is_rotatable(answer, query):
-        rotating = answer_end - start if counts[0] == len(answer) else len(writer.out) - start
-        return Reply(head, start, tail, stride=rotating // counts[0], rotating=rotating)
     return Reply(head, start, tail)
 
 
@@ -157,9 +157,11 @@ def assemble(query_id: bytes, question: bytes, reply: Reply, *, serial: int = -1
     """The message to send: `turn` chooses which of the rotating records is first, `serial` is the zone's of now."""
     tail = reply.tail
     if reply.stride:
-        cut = turn * reply.stride % reply.rotating
-        tail = tail[cut : reply.rotating] + tail[:cut] + tail[reply.rotating :]
-    elif reply.serial_at >= 0 and serial >= 0:
+        cut = turn * reply.stride % len(reply.block)
+        window = reply.block[cut : cut + reply.shown]
+        rest = reply.block[: reply.shown - len(window)]
+        return b"".join((query_id, reply.head, question, window, rest, tail))
+    if reply.serial_at >= 0 and serial >= 0:
         tail = tail[: reply.serial_at] + serial.to_bytes(4, "big") + tail[reply.serial_at + 4 :]
     return b"".join((query_id, reply.head, question, tail))
 
@@ -325,11 +327,34 @@ def _reply_flags(query: Query, rcode: RCode, *, authoritative: bool, truncated: 
     return QR | opcode | (AA if authoritative else 0) | (TC if truncated else 0) | copied | rcode & RCODE_MASK
 
 
-def _is_rotatable(answer: Sequence[Record], query: Query) -> bool:
-    return all(
-        isinstance(record.rdata, Address) and (record.owner is query.name or record.owner == query.name)
-        for record in answer
-    )
+def _encode_addresses(query: Query, answer: AddressSet, max_bytes: int) -> Reply:
+    packed = answer.packed
+    if packed.block_ttl_seconds != answer.ttl_seconds:
+        packed.block, packed.block_ttl_seconds = _encode_block(answer), answer.ttl_seconds
+    stride = _POINTED_BYTES + packed.size
+    start = HEADER_BYTES + len(query.question)
+    room = max_bytes - start - (OPT_BYTES if query.edns else 0)
+    count = max(0, min(len(answer), room // stride))
+    flags = _reply_flags(query, RCode.NOERROR, authoritative=True, truncated=count < len(answer))
+    head = _HEAD.pack(flags, 1, count, 0, bool(query.edns))
+    opt = encode_opt(query, RCode.NOERROR, max_bytes)
+    if len(answer) == 1:
+        return Reply(head, start, packed.block[: count * stride] + opt)
+    return Reply(head, start, opt, stride, packed.block, count * stride)
+
+
+def _encode_block(answer: AddressSet) -> bytes:
+    """Every address as a record whose owner is a pointer at the question: filled in by columns, not by records."""
+    packed, count = answer.packed, len(answer)
+    fixed = struct.pack("!HHHIH", 0xC000 | HEADER_BYTES, answer.rrtype, CLASS_IN, answer.ttl_seconds, packed.size)
+    stride = _POINTED_BYTES + packed.size
+    out = bytearray(count * stride)
+    for at, byte in enumerate(fixed):
+        if byte:
+            out[at::stride] = bytes((byte,)) * count
+    for at in range(packed.size):
+        out[_POINTED_BYTES + at :: stride] = packed.addresses[at :: packed.size]
+    return bytes(out)
 
 
 def _encode_rejection(data: bytes, flags: int, rcode: RCode, question_end: int = 0) -> bytes:

@@ -27,6 +27,7 @@ from seaway.client.requests import Client
 from seaway.client.run import Change, Informer, run_all
 from seaway.net.errors import OperationalError
 from seaway.net.family import Family
+from seaway.proxy.bridges.run import BridgeWatch
 from seaway.proxy.config import DetectLocal, ProxyConfig
 from seaway.proxy.counting.run import read_connections
 from seaway.proxy.flows.run import FlowKeeper
@@ -226,6 +227,7 @@ class _Loop:
     ) -> None:
         self._config = config
         self._proxier = proxier
+        self._bridges = BridgeWatch(config, find_supported_families(config.families))
         self._uplinks = uplinks
         self._teller = teller
         self._flows = FlowKeeper(proxier, teller.figures.observe_flows)
@@ -283,6 +285,7 @@ class _Loop:
         """Sync, and sync again when something came, when it failed, or to see whether the table is still there."""
         self._teller.start()
         failures = await self._start()
+        self._bridges.look(self._proxier.node)
         log.info("ready services=%d", self._proxier.service_count)
         on_ready()
         gc.freeze()  # what is known now lives long: the collector need not walk it again and again
@@ -290,6 +293,7 @@ class _Loop:
             delay = RETRY_SECONDS[min(failures, len(RETRY_SECONDS)) - 1] if failures else VERIFY_SECONDS
             if not await self._sleep(min(delay, self._until_flows_end())):
                 self._proxier.verify()
+                self._bridges.look(self._proxier.node)
                 self._must_see_uplinks = self._must_see_ranges = True
             failures = failures + 1 if (await self._sync()).failures else 0
 

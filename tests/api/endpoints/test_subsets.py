@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from seaway.api.endpoints.subsets import canonicalize_subsets, count_addresses
-from seaway.api.endpoints.types import EndpointAddress, EndpointPort, Endpoints, EndpointSubset, PackedEndpoints
+from seaway.api.endpoints.types import EndpointAddress, EndpointPort, EndpointSubset
 
 Json = dict[str, Any]
 
@@ -125,12 +125,3 @@ def test_the_canonical_form_says_the_same_in_any_order_and_is_its_own(found: lis
         len(one.ports or (None,)) for one in canonical
     ), "each port is in one subset"
     assert count_addresses(canonical) <= count_addresses(found) * 4
-
-
-@pytest.mark.parametrize("subsets", ["", ', "subsets": null', ', "subsets": [{"addresses": [{"ip": "10.0.0.1"}]}]'])
-def test_packed_endpoints_unpack_to_the_object(subsets: str) -> None:
-    raw = f'{{"metadata": {{"name": "web", "resourceVersion": "7"}}{subsets}}}'.encode()
-    packed = msgspec.json.decode(raw, type=PackedEndpoints)
-    if "null" in subsets:
-        raw = raw.replace(b"null", b"[]")
-    assert packed.unpack() == msgspec.json.decode(raw, type=Endpoints)

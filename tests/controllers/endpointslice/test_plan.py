@@ -218,7 +218,7 @@ def test_a_memo_changes_nothing_but_the_work() -> None:
     first = plan_slices(service(), chosen, nodes(), [], memo=memo)
     assert len(memo) == 3
     assert plan_slices(service(), chosen, nodes(), [], memo=memo) == first
-    changed = [pod("p0000", "10.244.0.1", ready=False), *chosen[1:]]
+    changed = [pod("p0000", "10.244.0.1", ready=False, meta={"resourceVersion": "9"}), *chosen[1:]]
     assert plan_slices(service(), changed, nodes(), [], memo=memo) == plan_slices(service(), changed, nodes(), [])
 
 
@@ -261,7 +261,7 @@ def test_a_traffic_distribution_alone_rewrites_what_has_no_hints_and_its_end_wha
 def test_a_change_in_one_slice_leaves_hints_of_the_others_alone() -> None:
     close, chosen = service(trafficDistribution="PreferClose"), spread_pods(150)
     existing = apply(close, [], plan_slices(close, chosen, TWO_ZONES, []))
-    changed = [pod("p0000", "10.244.0.1", ready=False), *chosen[1:]]
+    changed = [pod("p0000", "10.244.0.1", ready=False, meta={"resourceVersion": "9"}), *chosen[1:]]
     plan = plan_slices(close, changed, TWO_ZONES, existing)
     assert len(plan.update) == 1 and not plan.create and not plan.delete
     assert hints_of(apply(close, existing, plan))[0] is None

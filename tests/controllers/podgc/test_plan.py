@@ -64,7 +64,7 @@ def test_beyond_the_threshold_evicted_ones_go_first_then_the_oldest() -> None:
 
 
 def test_nodes_that_pods_name_and_nobody_has() -> None:
-    assert find_missing([pod(nodeName="n"), pod(nodeName="m"), pod()], ["n"]) == {"m"}
+    assert find_missing(["n", "m"], ["n"]) == {"m"}
 
 
 def test_a_pod_fails_before_it_goes_and_says_why_when_its_node_is_gone() -> None:

@@ -13,7 +13,7 @@ def test_it_is_the_pod_of_everybody_else() -> None:
 
 
 def test_pods_that_ask_for_the_same_share_it() -> None:
-    pool = Pool()  # of the cache
+    pool = Pool()  # of the board
     one, other = (
         pool.share(
             pod(name, labels={"app": "web"}, requests={"cpu": "1"}, affinity=affinity("podAntiAffinity", near("web")))

@@ -114,7 +114,7 @@ def _speaks_websocket(call: Call, node: str) -> bool:
 async def _ask(call: Call, node: str, outgoing: Outgoing) -> Response:
     """The agent's answer. Raises ApiError."""
     if call.state.backends is None:
-        raise InternalError("error dialing backend: this server has no way to nodes")
+        raise ServiceUnavailable("error dialing backend: this server has no way to nodes")
     target: Target = choose_kubelet(node, call.state.find)
     if not outgoing.is_upgrade:
         fields = (("Host", target.host), ("Connection", "close"))

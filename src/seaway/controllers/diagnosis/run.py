@@ -15,7 +15,6 @@ from seaway.api.machinery.errors import Conflict, NotFound
 from seaway.api.pod.types import Pod
 from seaway.api.registry import SERVICES
 from seaway.api.service.types import Service
-from seaway.client.index import Index
 from seaway.client.requests import STRATEGIC_PATCH
 from seaway.client.run import Change, QueueLoop
 from seaway.client.workqueue import BackOff
@@ -56,16 +55,17 @@ class DiagnosisController:
         self._client = shared.client
         self._selection = shared.selection
         self._services, self._pods = shared.services, shared.pods
-        self._pods_by_namespace: Index[Pod, str] = Index(lambda pod: (pod.metadata.namespace,))
         self._served: Counter[str] = Counter()
         self._since: dict[str, dict[str, tuple[str, float]]] = {}
         self._standing: dict[str, dict[str, None]] = {}
+        self._is_started = False
         self._queue = QueueLoop("diagnosis", self._sync, workers=1, back_off=BACK_OFF, metrics=shared.metrics)
         self._services.subscribe(self._on_service)
         self._pods.subscribe(self._on_pod)
 
     async def run(self) -> None:
         """Work until cancelled."""
+        self._is_started = True
         for key in sorted(self._services.objects):
             self._queue.add_after(key, SETTLE_SECONDS)
         await self._queue.run()
@@ -85,7 +85,8 @@ class DiagnosisController:
             self._queue.add_after(change.key, SETTLE_SECONDS)
 
     def _on_pod(self, change: Change[Pod]) -> None:
-        self._pods_by_namespace.apply(change)
+        if not self._is_started:  # all Services are looked at when it begins
+            return
         for key in sorted(self._selection.find_selecting(change)):
             self._queue.add_after(key, SETTLE_SECONDS)
         if change.old is None or change.new is None or change.old.metadata.labels != change.new.metadata.labels:
@@ -122,16 +123,16 @@ class DiagnosisController:
         is_well = not needs_endpoints(service) or has_endpoints(service, selected)
         if is_well and (not needs_class(service) or is_class_served(service)):
             return ()
-        keys = islice(self._pods_by_namespace.get(service.metadata.namespace), MAX_NEIGHBOURS)
+        neighbours = self._selection.find_pods(service.metadata.namespace, lambda labels: True)
         around = Surroundings(
-            [self._pods.objects[key] for key in keys] if not selected else (),
+            list(islice(neighbours, MAX_NEIGHBOURS)) if not selected else (),
             dict(self._look_elsewhere(service)) if not selected and service.spec.selector else None,
             {name: count for name, count in self._served.items() if count},
         )
         return diagnose(service, selected, around)
 
     def _look_elsewhere(self, service: Service) -> Iterator[tuple[str, int]]:
-        for namespace in islice(self._pods_by_namespace.values(), MAX_NAMESPACES):
+        for namespace in islice(self._selection.namespaces, MAX_NAMESPACES):
             count = self._selection.count_pods(namespace, service.spec.selector)
             if count and namespace != service.metadata.namespace:
                 yield namespace, count

@@ -16,7 +16,7 @@ from typing import Any
 from seaway.api.machinery.counts import find_percent
 from seaway.api.machinery.labelselectors import render_label_selector
 from seaway.api.machinery.meta import OwnerReference
-from seaway.api.machinery.selectors import SelectorError, selector_from_object
+from seaway.api.machinery.selectors import LabelSelector, SelectorError, selector_from_object
 from seaway.api.pod.types import Pod
 from seaway.api.poddisruptionbudget.types import PodDisruptionBudget
 from seaway.controllers.events.plan import Happening
@@ -53,11 +53,16 @@ def selects(budget: PodDisruptionBudget, pod: Pod) -> bool:
     """The budget guards the Pod. An empty selector means all of the namespace, none and a broken one nobody."""
     if budget.metadata.namespace != pod.metadata.namespace:
         return False
-    try:
-        selector = selector_from_object(budget.spec.selector)
-    except SelectorError:
-        return False
+    selector = read_selector(budget)
     return selector is not None and selector.matches(pod.metadata.labels)
+
+
+def read_selector(budget: PodDisruptionBudget) -> LabelSelector | None:
+    """Which Pods of its namespace the budget guards; None: none."""
+    try:
+        return selector_from_object(budget.spec.selector)
+    except SelectorError:
+        return None
 
 
 def plan_budget(

@@ -21,7 +21,7 @@ from seaway.api.scale.types import Scaled
 from seaway.client.index import Index
 from seaway.client.run import Change, QueueLoop
 from seaway.client.workqueue import BackOff, RetryLater
-from seaway.controllers.disruption.plan import NoScale, plan_budget, render_patch, selects
+from seaway.controllers.disruption.plan import NoScale, plan_budget, read_selector, render_patch, selects
 from seaway.controllers.events.run import post_event
 from seaway.controllers.shared.run import Shared
 
@@ -42,7 +42,7 @@ class DisruptionController:
         self._pods = shared.pods
         self._budgets = shared.cache(POD_DISRUPTION_BUDGETS, PodDisruptionBudget)
         self._scaled = {(r.api_version, r.kind): shared.cache(r, Scaled) for r in _SCALED}
-        self._pods_by_namespace: Index[Pod, str] = Index(lambda pod: (pod.metadata.namespace,))
+        self._selection = shared.selection
         self._by_namespace: Index[PodDisruptionBudget, str] = Index(lambda budget: (budget.metadata.namespace,))
         self._told: dict[str, frozenset[str]] = {}
         self._queue = QueueLoop("disruption", self._sync, workers=WORKERS, back_off=BACK_OFF, metrics=shared.metrics)
@@ -63,7 +63,6 @@ class DisruptionController:
             self._queue.add(change.key)
 
     def _on_pod(self, change: Change[Pod]) -> None:
-        self._pods_by_namespace.apply(change)
         old, new = change.old, change.new
         if old is not None and new is not None and _show(old) == _show(new):
             return
@@ -86,10 +85,10 @@ class DisruptionController:
         budget = self._budgets.objects.get(key)
         if budget is None:
             return None
-        pods = (self._pods.objects[name] for name in self._pods_by_namespace.get(budget.metadata.namespace))
-        guarded = [pod for pod in pods if selects(budget, pod)]
+        selector = read_selector(budget)
+        pods = self._selection.find_pods(budget.metadata.namespace, selector.matches) if selector is not None else ()
         wall_now = datetime.datetime.now(datetime.UTC)
-        plan = plan_budget(budget, guarded, self._find_scale, wall_now=wall_now)
+        plan = plan_budget(budget, pods, self._find_scale, wall_now=wall_now)
         if plan.status is not None:
             await self._write(key, budget, plan.status)
         for name, happening in plan.about_pods:

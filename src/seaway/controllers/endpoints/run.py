@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 import msgspec
 
-from seaway.api.endpoints.types import Endpoints, PackedEndpoints
+from seaway.api.endpoints.types import Endpoints
 from seaway.api.machinery.errors import AlreadyExists, ApiError, Conflict, Forbidden, NotFound
 from seaway.api.machinery.meta import ObjectMeta, object_key
 from seaway.api.pod.types import Pod
@@ -61,7 +61,7 @@ class EndpointsController:
         self._client = shared.client
         self._selection = shared.selection
         self._services, self._pods = shared.services, shared.pods
-        self._endpoints = shared.cache(ENDPOINTS, PackedEndpoints)
+        self._endpoints = shared.cache(ENDPOINTS, Endpoints)
         self._states: dict[str, _ServiceState] = {}
         self._queue = QueueLoop("endpoint", self._sync, workers=WORKERS, back_off=BACK_OFF, metrics=shared.metrics)
         self._is_started = False
@@ -89,10 +89,12 @@ class EndpointsController:
             self._add_soon(change.key)
 
     def _on_pod(self, change: Change[Pod]) -> None:
+        if not self._is_started:  # all Services are looked at when it begins
+            return
         for key in sorted(self._selection.find_affected(change)):
             self._add_soon(key)
 
-    def _on_endpoints(self, change: Change[PackedEndpoints]) -> None:
+    def _on_endpoints(self, change: Change[Endpoints]) -> None:
         """Edits by others stay until the Service or a Pod changes; what was deleted is made again."""
         state = self._states.get(change.key)
         if state is not None and state.written is not None:
@@ -117,8 +119,7 @@ class EndpointsController:
         else:
             state = self._states.setdefault(key, _ServiceState())
         state.synced_at = asyncio.get_running_loop().time()
-        cached = self._endpoints.objects.get(key)
-        existing = state.written or (cached.unpack() if cached is not None else None)
+        existing = state.written or self._endpoints.objects.get(key)
         pods = self._selection.select_pods(service) if service is not None else []
         trigger_time = None
         if service is not None and service.spec.selector:
@@ -188,6 +189,6 @@ def _project(service: Service) -> tuple[object, ...]:
     return service.spec, service.metadata.labels, service.metadata.uid, service.metadata.deletion_timestamp
 
 
-def _has_reached(cached: PackedEndpoints | None, written: Endpoints) -> bool:
+def _has_reached(cached: Endpoints | None, written: Endpoints) -> bool:
     """The cache holds what was written, or something later: the versions of one kind grow."""
     return cached is not None and int(cached.metadata.resource_version) >= int(written.metadata.resource_version)

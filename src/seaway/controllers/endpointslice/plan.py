@@ -11,7 +11,8 @@ from typing import TypeAlias
 
 from seaway.api.endpointslice.types import LABEL_MANAGED_BY, Endpoint, EndpointPort, EndpointSlice
 from seaway.api.endpointslice.weights import ANNOTATION_WEIGHTS
-from seaway.api.node.types import Node
+from seaway.api.machinery.meta import ObjectMeta
+from seaway.api.node.types import LABEL_ZONE, Node
 from seaway.api.pod.types import Pod
 from seaway.api.service.types import Service
 from seaway.controllers.endpointslice.endpoint import choose_families, is_eligible, make_endpoint, resolve_ports
@@ -37,7 +38,9 @@ MAX_ENDPOINTS = 100
 """Per slice; upstream's `--max-endpoints-per-slice`."""
 
 PortMap: TypeAlias = frozenset[EndpointPort]
-Memo: TypeAlias = MutableMapping[tuple[str, Family], tuple[Pod, Service, Node | None, Endpoint | None]]
+MadeOf: TypeAlias = tuple[tuple[str, str], tuple[str, str], str | None]
+"""UID and version of a Pod and of its Service, and the zone of its node: what an endpoint depends on."""
+Memo: TypeAlias = MutableMapping[tuple[str, Family], tuple[MadeOf, Endpoint | None]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,14 +168,23 @@ def _group_endpoints(
 
 
 def _recall_endpoint(service: Service, pod: Pod, node: Node | None, family: Family, memo: Memo) -> Endpoint | None:
-    """The endpoint, made anew only when one of the (immutable) objects that it depends on is another."""
+    """The endpoint, made anew only when one of the objects that it depends on is another."""
     key = (pod.metadata.name, family)
+    made_of = (_version(pod.metadata), _version(service.metadata), _find_zone(node))
     known = memo.get(key)
-    if known is not None and known[0] is pod and known[1] is service and known[2] is node:
-        return known[3]
+    if known is not None and known[0] == made_of:
+        return known[1]
     endpoint = make_endpoint(service, pod, node, family)
-    memo[key] = (pod, service, node, endpoint)
+    memo[key] = (made_of, endpoint)
     return endpoint
+
+
+def _version(meta: ObjectMeta) -> tuple[str, str]:
+    return meta.uid, meta.resource_version
+
+
+def _find_zone(node: Node | None) -> str | None:
+    return None if node is None else node.metadata.labels.get(LABEL_ZONE, "")
 
 
 @dataclass(slots=True)

@@ -53,7 +53,7 @@ REMINDER_SECONDS = 600.0
 """Before the same words about hints are posted again. (Upstream posts them at each sync, and merges.)"""
 BACK_OFF = BackOff(first_seconds=0.1, max_seconds=30.0)
 
-MEMO_FROM = 50
+MEMO_FROM = 200
 """Pods of a Service from which on their endpoints are kept between syncs: a few are cheaper made anew than kept."""
 _MEMO_SLACK = 64
 _ALL_NODES = "nodes"
@@ -75,14 +75,15 @@ class EndpointSliceController:
     def __init__(self, shared: Shared) -> None:
         self._client = shared.client
         self._selection = shared.selection
+        self._pods_by_node = shared.pods_by_node
         self._services, self._pods, self._nodes, self._slices = (
             shared.services, shared.pods, shared.nodes, shared.slices
         )  # fmt: skip
         self._max_endpoints = MAX_ENDPOINTS
         self._states: dict[str, _ServiceState] = {}
-        self._pods_by_node: Index[Pod, str] = Index(lambda pod: (pod.spec.node_name,) if pod.spec.node_name else ())
         self._slices_by_service: Index[EndpointSlice, str] = Index(_service_keys)
         self._topology = Topology()
+        self._is_running = False
         self._metrics = SliceMetrics(shared.metrics)
         self._queue = QueueLoop(
             "endpoint_slice", self._sync, workers=WORKERS, back_off=BACK_OFF, metrics=shared.metrics
@@ -97,6 +98,7 @@ class EndpointSliceController:
 
     async def run(self) -> None:
         """Keep slices until cancelled, from the moment when all caches are filled."""
+        self._is_running = True
         self._topology = compute_topology(self._nodes.objects.values())
         for key in sorted(self._services.objects):
             self._queue.add(key)
@@ -109,7 +111,8 @@ class EndpointSliceController:
             self._queue.add(change.key)
 
     def _on_pod(self, change: Change[Pod]) -> None:
-        self._pods_by_node.apply(change)
+        if not self._is_running:  # all Services are looked at when it begins
+            return
         for key in sorted(self._selection.find_affected(change)):
             self._add_soon(key)
 

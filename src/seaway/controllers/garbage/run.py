@@ -57,7 +57,7 @@ class Kind:
         found = shared.find_whole(resource)
         self.is_shared = found is not None
         self.informer: Informer[Owned] = found or Informer(
-            shared.client, resource, Owned, page_size=PAGE_SIZE, shares_parts=True
+            shared.client, resource, Owned, page_size=PAGE_SIZE, is_packed=True
         )
         self.leave: Callable[[], None] = lambda: None
         self.dependents: Index[Owned, str] = Index(lambda obj: {ref.uid for ref in obj.metadata.owner_references})

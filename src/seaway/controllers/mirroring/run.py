@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 
 import msgspec
 
-from seaway.api.endpoints.types import PackedEndpoints
+from seaway.api.endpoints.types import Endpoints
 from seaway.api.endpointslice.types import LABEL_SERVICE_NAME, EndpointSlice
 from seaway.api.machinery.errors import ApiError, Conflict, Forbidden, NotFound
 from seaway.api.machinery.meta import object_key
@@ -60,7 +60,7 @@ class MirroringController:
     def __init__(self, shared: Shared) -> None:
         self._client = shared.client
         self._services, self._slices = shared.services, shared.slices
-        self._endpoints = shared.cache(ENDPOINTS, PackedEndpoints)
+        self._endpoints = shared.cache(ENDPOINTS, Endpoints)
         self._states: dict[str, _State] = {}
         self._metrics = MirrorMetrics(shared.metrics)
         self._slices_by_service: Index[EndpointSlice, str] = Index(_service_keys)
@@ -85,7 +85,7 @@ class MirroringController:
         if _project(change.old) != _project(change.new):
             self._add(change.key)
 
-    def _on_endpoints(self, change: Change[PackedEndpoints]) -> None:
+    def _on_endpoints(self, change: Change[Endpoints]) -> None:
         if any(found is not None and is_mirrorable(found.metadata) for found in (change.old, change.new)):
             self._add(change.key)
 
@@ -123,7 +123,7 @@ class MirroringController:
         ]
         service = self._services.objects.get(key)
         endpoints = self._endpoints.objects.get(key) if _project(service) is not None else None
-        plan = plan_mirror(endpoints.unpack() if endpoints is not None else None, service, existing)
+        plan = plan_mirror(endpoints, service, existing)
         if endpoints is not None:
             await self._tell(state, plan, endpoints)
         if not plan.is_empty:
@@ -132,7 +132,7 @@ class MirroringController:
             self._metrics.observe_sync(key, existing, plan, asyncio.get_running_loop().time() - begun)
         return UNSEEN_SECONDS if len(state.tracker) else None
 
-    async def _tell(self, state: _State, plan: MirrorPlan, endpoints: PackedEndpoints) -> None:
+    async def _tell(self, state: _State, plan: MirrorPlan, endpoints: Endpoints) -> None:
         said = tuple(event.message for event in plan.events)
         if said == state.told:
             return
@@ -140,7 +140,7 @@ class MirroringController:
             await post_event(self._client, ENDPOINTS, endpoints.metadata, event)
         state.told = said
 
-    async def _apply(self, key: str, state: _State, plan: MirrorPlan, endpoints: PackedEndpoints | None) -> None:
+    async def _apply(self, key: str, state: _State, plan: MirrorPlan, endpoints: Endpoints | None) -> None:
         """Create, update, delete, in this order, going on after a failure; raises RetryLater with all of them."""
         failures: list[str] = []
         for write in plan.create + plan.update:
@@ -165,7 +165,7 @@ class MirroringController:
         if failures:
             raise RetryLater("; ".join(failures))
 
-    async def _write(self, state: _State, write: MirrorWrite, endpoints: PackedEndpoints) -> None:
+    async def _write(self, state: _State, write: MirrorWrite, endpoints: Endpoints) -> None:
         body = render_slice(endpoints.metadata, write)
         try:
             if write.replaces is None:

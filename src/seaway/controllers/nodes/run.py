@@ -14,7 +14,6 @@ from seaway.api.machinery.meta import ObjectMeta
 from seaway.api.node.types import Node
 from seaway.api.pod.types import Pod
 from seaway.api.registry import LEASES, NODES, PODS, Resource
-from seaway.client.index import Index
 from seaway.client.run import Change, QueueLoop
 from seaway.client.workqueue import BackOff
 from seaway.controllers.events.plan import Happening
@@ -56,7 +55,7 @@ class NodeController:
         """Pods that came to a node while it was not ready."""
         self._pace = Pace()
         self._outlook = Outlook({}, {})
-        self._pods_by_node: Index[Pod, str] = Index(lambda pod: (pod.spec.node_name,) if pod.spec.node_name else ())
+        self._pods_by_node = shared.pods_by_node
         self._queue = QueueLoop("nodes", self._sync, workers=8, back_off=BACK_OFF, metrics=shared.metrics)
         self._nodes.subscribe(self._on_node)
         self._pods.subscribe(self._on_pod)
@@ -115,7 +114,6 @@ class NodeController:
             self._queue.add(name)
 
     def _on_pod(self, change: Change[Pod]) -> None:
-        self._pods_by_node.apply(change)
         old, new = change.old, change.new
         if new is None or not new.spec.node_name:
             return

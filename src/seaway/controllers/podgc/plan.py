@@ -51,7 +51,8 @@ def plan_removals(
 ) -> tuple[Removal, ...]:
     """The Pods that go, sorted.
 
-    nodes: by name. gone: nodes that have been missing for long enough, and that the server does not have either.
+    pods: those that lie on a node of `gone`, and all that are leaving. nodes: by name.
+    gone: nodes that have been missing for long enough, and that the server does not have either.
     threshold: so many ended Pods may stay, 0 for any number.
     """
     found: dict[str, Removal] = {}
@@ -77,9 +78,14 @@ def choose_terminated(pods: Iterable[Pod], threshold: int) -> list[Pod]:
     return ended[: len(ended) - threshold]
 
 
-def find_missing(pods: Iterable[Pod], nodes: Collection[str]) -> frozenset[str]:
+def is_leaving(pod: Pod) -> bool:
+    """The Pod has ended, or is to: others are removed only with their node."""
+    return pod.status.phase in _ENDED or _is_ending(pod)
+
+
+def find_missing(named: Iterable[str], nodes: Collection[str]) -> frozenset[str]:
     """The nodes that Pods name and that are not there."""
-    return frozenset(pod.spec.node_name for pod in pods if pod.spec.node_name) - frozenset(nodes)
+    return frozenset(named) - frozenset(nodes)
 
 
 def plan_end(pod: Mapping[str, Any], why: str, wall_now: str) -> Json | None:

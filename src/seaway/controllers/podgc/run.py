@@ -7,10 +7,12 @@ import logging
 
 from seaway.api.machinery.errors import ApiError, Conflict, NotFound
 from seaway.api.node.types import Node
+from seaway.api.pod.types import Pod
 from seaway.api.registry import NODES, PODS
+from seaway.client.index import Index
 from seaway.client.requests import STRATEGIC_PATCH, TransportError
 from seaway.controllers.events.run import wall_now
-from seaway.controllers.podgc.plan import QUARANTINE_SECONDS, Removal, find_missing, plan_end, plan_removals
+from seaway.controllers.podgc.plan import QUARANTINE_SECONDS, Removal, find_missing, is_leaving, plan_end, plan_removals
 from seaway.controllers.shared.run import Shared
 
 log = logging.getLogger(__name__)
@@ -25,7 +27,10 @@ class PodGCController:
         self._client = shared.client
         self._nodes, self._pods = shared.nodes, shared.pods
         self._threshold = shared.config.terminated_pod_threshold
+        self._pods_by_node = shared.pods_by_node
+        self._leaving: Index[Pod, bool] = Index(lambda pod: (True,) if is_leaving(pod) else ())
         self._missing_since: dict[str, float] = {}
+        self._pods.subscribe(self._leaving.apply)
 
     async def run(self) -> None:
         """Work until cancelled."""
@@ -38,14 +43,16 @@ class PodGCController:
 
     async def _collect(self) -> None:
         gone = await self._find_gone()
-        plan = plan_removals(self._pods.objects.values(), self._nodes.objects, gone=gone, threshold=self._threshold)
+        keys = {*self._leaving.get(True), *(key for name in gone for key in self._pods_by_node.get(name))}
+        pods = (self._pods.objects[key] for key in keys)
+        plan = plan_removals(pods, self._nodes.objects, gone=gone, threshold=self._threshold)
         for removal in plan:
             await self._remove(removal)
 
     async def _find_gone(self) -> frozenset[str]:
         """The nodes that have been missing through the quarantine, and that the server does not have either."""
         now = asyncio.get_running_loop().time()
-        missing = find_missing(self._pods.objects.values(), self._nodes.objects.keys())
+        missing = find_missing(self._pods_by_node.values(), self._nodes.objects)
         self._missing_since = {name: self._missing_since.get(name, now) for name in sorted(missing)}
         overdue = [name for name, since in self._missing_since.items() if now - since >= QUARANTINE_SECONDS]
         return frozenset([name for name in overdue if await self._is_gone(name)])

@@ -14,10 +14,13 @@ from collections import Counter, OrderedDict
 from collections.abc import Iterable, Mapping
 from typing import NamedTuple, TypeAlias
 
+import msgspec
+
 from seaway.api.machinery.selectors import LabelSelector, Operator, Requirement
 from seaway.api.node.types import LABEL_ZONE, Node
 from seaway.api.service.types import Service
-from seaway.controllers.scheduler.pod import HostPort, PlacedPod, PodTerm, Wants
+from seaway.client.sharing import Pool
+from seaway.controllers.scheduler.pod import HostPort, Likeness, PlacedPod, PodTerm, Wants, read_likeness
 from seaway.controllers.scheduler.resources import CPU, MEMORY, SCORED_DEFAULTS, measure_all
 
 Label: TypeAlias = tuple[str, str, str]
@@ -35,6 +38,13 @@ class Judgement(NamedTuple):
     preferred: int
 
 
+class Lying(msgspec.Struct, frozen=True, gc=False):
+    """A Pod that lies on a node."""
+
+    node_name: str
+    like: Likeness
+
+
 class Row:
     """A node, and what lies on it. `capacity` None: the node has not said what it has, and nothing limits it."""
 
@@ -48,7 +58,7 @@ class Row:
         self.used: Counter[str] = Counter()
         self.scored: Counter[str] = Counter()
         self.ports: Counter[HostPort] = Counter()
-        self.pods: dict[str, PlacedPod] = {}
+        self.pods = 0
         self.judged: dict[Wants, Judgement] = {}
 
     @property
@@ -62,17 +72,13 @@ class Row:
         allocatable = node.status.allocatable if node is not None else {}
         self.capacity = measure_all(allocatable) if allocatable else None
 
-    def count(self, key: str, pod: PlacedPod, sign: int) -> None:
-        if sign > 0:
-            self.pods[key] = pod
-        else:
-            del self.pods[key]
-        requests = pod.wants.requests
-        for name, amount in requests:
+    def count(self, wants: Wants, sign: int) -> None:
+        self.pods += sign
+        for name, amount in wants.requests:
             self.used[name] += sign * amount
-        for name, amount in scored_requests(pod.wants).items():
+        for name, amount in scored_requests(wants).items():
             self.scored[name] += sign * amount
-        for port in pod.wants.ports:
+        for port in wants.ports:
             self.ports[port] += sign
             if not self.ports[port]:
                 del self.ports[port]
@@ -100,8 +106,9 @@ class Board:
         self.preferring: dict[PodTerm, Counter[str]] = {}
         """The same of what such Pods would rather have near or far."""
         self._known: dict[str, Row] = {}
-        self._pods: dict[str, PlacedPod] = {}
-        self._by_namespace: dict[str, dict[str, None]] = {}
+        self._pods: dict[str, dict[str, Lying]] = {}
+        """By namespace, then by key."""
+        self._pool = Pool()
         self._namespaces: dict[str, Mapping[str, str]] = {}
         self._services: dict[Label, dict[str, LabelSelector]] = {}
         self._label_of: dict[str, Label] = {}
@@ -152,32 +159,31 @@ class Board:
 
     def put_pod(self, key: str, pod: PlacedPod) -> None:
         """The Pod lies on the node that it names now; where it was before does not matter."""
-        old = self._pods.get(key)
-        if old is not None and not pod.has_ended and _counts_alike(old, pod):
-            self._pods[key] = self.rows[pod.node_name].pods[key] = pod
+        if not pod.node_name or pod.has_ended:
+            self.drop_pod(key)
+            return
+        new = self._pool.share(Lying(pod.node_name, read_likeness(pod)))
+        if self.find_pod(key) == new:
             return
         self.drop_pod(key)
-        if not pod.node_name or pod.has_ended:
-            return
-        self._pods[key] = pod
-        self._by_namespace.setdefault(pod.metadata.namespace, {})[key] = None
-        self._count(key, pod, 1)
+        self._pods.setdefault(_namespace_of(key), {})[key] = new
+        self._count(new, 1)
 
     def drop_pod(self, key: str) -> None:
         """The Pod lies nowhere."""
-        pod = self._pods.pop(key, None)
+        namespace = _namespace_of(key)
+        mine = self._pods.get(namespace, {})
+        pod = mine.pop(key, None)
         if pod is None:
             return
-        mine = self._by_namespace[pod.metadata.namespace]
-        del mine[key]
         if not mine:
-            del self._by_namespace[pod.metadata.namespace]
-        self._count(key, pod, -1)
+            del self._pods[namespace]
+        self._count(pod, -1)
         self._drop_empty(pod.node_name)
 
-    def find_pod(self, key: str) -> PlacedPod | None:
+    def find_pod(self, key: str) -> Lying | None:
         """The Pod, if it lies somewhere."""
-        return self._pods.get(key)
+        return self._pods.get(_namespace_of(key), {}).get(key)
 
     def tally(self, group: Group) -> Mapping[str, int]:
         """How many Pods of the group lie on which node; nodes without any are left out."""
@@ -206,12 +212,14 @@ class Board:
 
     def matches(self, term: PodTerm, pod: PlacedPod) -> bool:
         """The term means the Pod. Rule: namespaces by name or by label; a missing selector selects nothing."""
-        namespace = pod.metadata.namespace
+        return self._means(term, pod.metadata.namespace, pod.metadata.labels)
+
+    def _means(self, term: PodTerm, namespace: str, labels: Mapping[str, str]) -> bool:
         if namespace not in term.namespaces:
             by_label = term.namespace_selector
             if by_label is None or not by_label.matches(self._namespaces.get(namespace, {})):
                 return False
-        return term.selector is not None and term.selector.matches(pod.metadata.labels)
+        return term.selector is not None and term.selector.matches(labels)
 
     def _row(self, name: str) -> Row:
         row = self.rows.get(name)
@@ -224,22 +232,22 @@ class Board:
         if row is not None and row.node is None and not row.pods:
             del self.rows[name]
 
-    def _count(self, key: str, pod: PlacedPod, sign: int) -> None:
-        name = pod.node_name
-        self._row(name).count(key, pod, sign)
-        for kept, terms in ((self.far, pod.wants.far), (self.preferring, pod.wants.preferred_pods)):
+    def _count(self, pod: Lying, sign: int) -> None:
+        name, like = pod.node_name, pod.like
+        self._row(name).count(like.wants, sign)
+        for kept, terms in ((self.far, like.wants.far), (self.preferring, like.wants.preferred_pods)):
             for term in terms:
                 _add(kept.setdefault(term, Counter()), name, sign)
                 if not kept[term]:
                     del kept[term]
-        owner = pod.owner
-        if owner and not pod.is_ending:
+        owner = like.owner
+        if owner and not like.is_ending:
             _add(self._owners.setdefault(owner, Counter()), name, sign)
             if not self._owners[owner]:
                 del self._owners[owner]
-        for scope in (pod.metadata.namespace, ""):
+        for scope in (like.namespace, ""):
             for group in self._scopes.get(scope, ()):
-                if self._is_of(group, pod):
+                if self._is_of(group, like):
                     _add(self._tallies[group], name, sign)
 
     def _forget(self, group: Group) -> None:
@@ -249,21 +257,24 @@ class Board:
         if not self._scopes[scope]:
             del self._scopes[scope]
 
-    def _is_of(self, group: Group, pod: PlacedPod) -> bool:
-        if pod.is_ending and not group.counts_ending:
+    def _is_of(self, group: Group, like: Likeness) -> bool:
+        if like.is_ending and not group.counts_ending:
             return False
-        return all(self.matches(term, pod) for term in group.terms)
+        labels = dict(like.labels)
+        return all(self._means(term, like.namespace, labels) for term in group.terms)
 
     def _count_group(self, group: Group) -> Counter[str]:
-        pods = (self._pods[key] for key in self._candidates(group))
-        return Counter(pod.node_name for pod in pods if self._is_of(group, pod))
+        return Counter(pod.node_name for pod in self._candidates(group) if self._is_of(group, pod.like))
 
-    def _candidates(self, group: Group) -> Iterable[str]:
-        """The keys of Pods in the namespaces that one term names, or of all."""
-        for term in group.terms:
-            if term.namespace_selector is None:
-                return [key for name in term.namespaces for key in self._by_namespace.get(name, ())]
-        return list(self._pods)
+    def _candidates(self, group: Group) -> Iterable[Lying]:
+        """The Pods in the namespaces that one term names, or all."""
+        named = (term.namespaces for term in group.terms if term.namespace_selector is None)
+        for namespace in next(named, self._pods.keys()):
+            yield from self._pods.get(namespace, {}).values()
+
+
+def _namespace_of(key: str) -> str:
+    return key.partition("/")[0]
 
 
 def _scope_of(group: Group) -> str:
@@ -272,16 +283,6 @@ def _scope_of(group: Group) -> str:
         if term.namespace_selector is None and len(term.namespaces) == 1:
             return next(iter(term.namespaces))
     return ""
-
-
-def _counts_alike(old: PlacedPod, new: PlacedPod) -> bool:
-    """Everything that is counted of the two is the same."""
-    one, two = old.metadata, new.metadata
-    return (
-        (old.node_name, old.is_ending, old.owner) == (new.node_name, new.is_ending, new.owner)
-        and (old.wants is new.wants or old.wants == new.wants)
-        and (one.labels is two.labels or one.labels == two.labels)
-    )
 
 
 def _add(counts: Counter[str], name: str, sign: int) -> None:

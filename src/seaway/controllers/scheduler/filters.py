@@ -100,7 +100,7 @@ def filter_resources(situation: Situation, row: Row) -> Reasons:
     if row.capacity is None:
         return ()
     capacity, used = row.capacity, row.used
-    reasons = ["Too many pods"] if len(row.pods) + 1 > capacity.get(PODS, 0) else []
+    reasons = ["Too many pods"] if row.pods + 1 > capacity.get(PODS, 0) else []
     for name, amount in situation.pod.wants.requests:
         if amount > capacity.get(name, 0) - used[name]:
             reasons.append(f"Insufficient {name}")

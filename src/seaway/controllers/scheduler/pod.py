@@ -124,6 +124,22 @@ class PlacedPod(Pod, frozen=True):
         return next((owner.uid for owner in self.metadata.owner_references if owner.controller), "")
 
 
+class Likeness(msgspec.Struct, frozen=True, gc=False, cache_hash=True):
+    """What of a Pod that lies somewhere bears on others: the same for all replicas of a workload."""
+
+    namespace: str
+    labels: tuple[tuple[str, str], ...]
+    wants: Wants
+    owner: str
+    is_ending: bool
+
+
+def read_likeness(pod: PlacedPod) -> Likeness:
+    """Equal for equal Pods; labels are sorted."""
+    meta = pod.metadata
+    return Likeness(meta.namespace, tuple(sorted(meta.labels.items())), pod.wants, pod.owner, pod.is_ending)
+
+
 _decode_pod = msgspec.json.Decoder(Pod).decode
 _decode_wishes = msgspec.json.Decoder(wire.SchedulingPod).decode
 

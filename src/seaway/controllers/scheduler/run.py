@@ -89,7 +89,7 @@ class SchedulerController:
         after = self._board.find_pod(key)
         if before is not None and after is None:
             self._happened(Happening.POD_LEFT)
-        elif after is not None and (before is None or before.metadata.labels != after.metadata.labels):
+        elif after is not None and (before is None or before.like.labels != after.like.labels):
             self._happened(Happening.POD_PLACED)
 
     def _take_waiting(self, key: str, old: PlacedPod | None, new: PlacedPod) -> None:

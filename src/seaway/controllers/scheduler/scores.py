@@ -29,7 +29,7 @@ def choose_best(situation: Situation, rows: Sequence[Row]) -> Row:
         scores = score(situation, rows)
         if scores is not None:
             totals = [total + weight * own for total, own in zip(totals, scores, strict=True)]
-    best = min(range(len(rows)), key=lambda i: (-round(totals[i], 6), len(rows[i].pods), rows[i].name))
+    best = min(range(len(rows)), key=lambda i: (-round(totals[i], 6), rows[i].pods, rows[i].name))
     return rows[best]
 
 

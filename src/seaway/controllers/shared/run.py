@@ -12,8 +12,9 @@ from seaway.api.machinery.meta import ObjectMeta
 from seaway.api.namespace.types import Namespace
 from seaway.api.node.types import Node
 from seaway.api.pod.types import Pod
-from seaway.api.registry import ENDPOINT_SLICES, NAMESPACES, NODES, PODS, SERVICES, Resource
+from seaway.api.registry import ENDPOINT_SLICES, LEASES, NAMESPACES, NODES, PODS, SERVICES, Resource
 from seaway.api.service.types import Service
+from seaway.client.index import Index
 from seaway.client.requests import Client
 from seaway.client.run import Informer
 from seaway.controllers.config import ControllersConfig
@@ -26,6 +27,10 @@ T = TypeVar("T")
 PAGE_SIZE = 2000
 """Of lists: a hundred thousand Pods in one body cost more memory than they do afterwards. (Upstream's clients take
 500 at a time, with which the server of ours spends twice the time.)
+"""
+_READ_ALL_THE_TIME = (NODES, NAMESPACES, LEASES)
+"""As are whole objects, which are those of workloads: loops look at all of them, and packing would cost more than it
+gives. Pods, Services and what belongs to them are many, and found by index.
 """
 
 
@@ -46,8 +51,9 @@ class Shared:
         """The one cache of the kind's objects as this type: of all, or as `Informer` narrows them by its keywords."""
         key = (resource.store_prefix, as_type, tuple(sorted(narrowed.items())))
         if key not in self._informers:
+            is_packed = as_type is not dict and resource not in _READ_ALL_THE_TIME
             self._informers[key] = Informer(
-                self.client, resource, as_type, page_size=PAGE_SIZE, shares_parts=True, **narrowed
+                self.client, resource, as_type, page_size=PAGE_SIZE, is_packed=is_packed, **narrowed
             )
         return self._informers[key]
 
@@ -104,6 +110,13 @@ class Shared:
         pods_by_owner = PodsByOwner()
         self.pods.subscribe(pods_by_owner.apply)
         return pods_by_owner
+
+    @cached_property
+    def pods_by_node(self) -> Index[Pod, str]:
+        """The keys of the Pods that lie on a node. Hears of each change before loops that asked for it."""
+        pods_by_node: Index[Pod, str] = Index(lambda pod: (pod.spec.node_name,) if pod.spec.node_name else ())
+        self.pods.subscribe(pods_by_node.apply)
+        return pods_by_node
 
     def wall_now(self) -> datetime:
         """The time as Pods and conditions have it."""

@@ -8,7 +8,6 @@ import logging
 from seaway.api.machinery.errors import Conflict, NotFound
 from seaway.api.node.types import Node
 from seaway.api.registry import PODS
-from seaway.client.index import Index
 from seaway.client.requests import STRATEGIC_PATCH
 from seaway.client.run import Change, QueueLoop
 from seaway.client.workqueue import BackOff
@@ -37,7 +36,7 @@ class TaintEvictionController:
     def __init__(self, shared: Shared) -> None:
         self._client = shared.client
         self._nodes, self._pods = shared.nodes, shared.placed_pods
-        self._by_node: Index[PlacedPod, str] = Index(lambda pod: (pod.node_name,) if pod.node_name else ())
+        self._pods_by_node = shared.pods_by_node
         self._sentences: dict[str, tuple[str, Sentence]] = {}
         """By Pod: its uid, and when it goes."""
         self._queue = QueueLoop("tainteviction", self._sync, workers=WORKERS, back_off=BACK_OFF, metrics=shared.metrics)
@@ -52,11 +51,10 @@ class TaintEvictionController:
         before = find_evicting(change.old) if change.old is not None else ()
         after = find_evicting(change.new) if change.new is not None else ()
         if before != after:
-            for key in self._by_node.get(change.key):
+            for key in self._pods_by_node.get(change.key):
                 self._queue.add(key)
 
     def _on_pod(self, change: Change[PlacedPod]) -> None:
-        self._by_node.apply(change)
         old, new = change.old, change.new
         if new is None:
             self._sentences.pop(change.key, None)

@@ -9,6 +9,7 @@ Rule: issue of the proxy, part 5 (counters of each Service).
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
@@ -29,13 +30,20 @@ class Reading:
     packets: int
 
 
+_UNREADABLE = re.compile(r"[^A-Za-z0-9._/:-]")
+"""What no valid name has; between quotes it could end the comment, and the listing with it."""
+
+
 def write_label(service: str, port_name: str) -> str:
-    """What is written beside a counter: `default/web:http`. Of a name that is too long, the start and a digest."""
+    """What is written beside a counter: `default/web:http`.
+
+    Of a name that is too long, or that nft would not read back as it stands, the start and a digest.
+    """
     text = f"{service}:{port_name}" if port_name else service
-    if len(text) <= MAX_LABEL:
+    if len(text) <= MAX_LABEL and not _UNREADABLE.search(text):
         return text
     digest = hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
-    return f"{text[: MAX_LABEL - 17]}~{digest}"
+    return f"{_UNREADABLE.sub('_', text[: MAX_LABEL - 17])}~{digest}"
 
 
 def list_labels(forwardings: Iterable[Iterable[ServiceForwarding]]) -> dict[str, Port]:

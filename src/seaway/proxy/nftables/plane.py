@@ -128,9 +128,12 @@ class NftablesTable:
 
         Raises NftError when the kernel cannot be brought there; the next call tries again.
         """
-        transaction, moves = self._plan(changed, config)
-        if self._in_step and not transaction.is_empty:
-            self._apply(transaction, moves)
+        have = self._structure
+        changes, moves = self._take(changed, config)
+        if self._in_step:
+            transaction = diff_parts(have, self._structure, changes)
+            if not transaction.is_empty:
+                self._apply(transaction, moves)
         if not self._in_step:
             self.recover()
 
@@ -177,7 +180,7 @@ class NftablesTable:
         moved = {key: service for key, service in arranged.items() if service != self._arranged[key]}
         if moved:
             self._arranged.update(moved)
-            self._plan(moved, self._config)
+            self._take(moved, self._config)
 
     def verify(self) -> bool:
         """The kernel's table is the wanted one; if not, or if it cannot be read, the next sync reads and mends it.
@@ -232,11 +235,13 @@ class NftablesTable:
                 commands.append(Remind(goal, tuple((key, min(left, longest)) for key, left in kept)))
         return replace(transaction, switch=(*transaction.switch, *commands)) if commands else transaction
 
-    def _plan(self, changed: Mapping[str, ServiceForwarding | None], config: RenderConfig) -> tuple[Transaction, Moves]:
+    def _take(
+        self, changed: Mapping[str, ServiceForwarding | None], config: RenderConfig
+    ) -> tuple[list[ElementChange], Moves]:
+        """Want the Services as they are now; the elements that this changes, and where clients go."""
         changes, moves = self._exchange(changed)
         if config != self._config:
             changes += _compare(_node_entries(self._config), _node_entries(config))
-        have = self._structure
         before = self._state()
         has_other_picks = self._count(changes)
         if has_other_picks or config != self._config:
@@ -245,7 +250,7 @@ class NftablesTable:
         self._config = config
         if self._state() != before:
             changes.append((STATE, STATE_KEY, before, self._state()))
-        return diff_parts(have, self._structure, changes), moves
+        return changes, moves
 
     def _exchange(self, changed: Mapping[str, ServiceForwarding | None]) -> tuple[list[ElementChange], Moves]:
         """Put the changed Services in place of what they were; the elements that this changes, and where clients go.

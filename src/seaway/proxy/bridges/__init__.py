@@ -1,0 +1,1 @@
+"""Pods of others that hang on a bridge: whether their Services work depends on the bridge."""
