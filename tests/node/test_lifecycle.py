@@ -27,6 +27,7 @@ from seaway.node.lifecycle import (
     plan_pod,
     take_back_off,
     take_start,
+    will_restart,
 )
 from seaway.node.runtime.images.values import Image
 from seaway.node.state import ContainerState, PodState, Sandbox
@@ -189,6 +190,7 @@ def test_phases(changes: dict[str, Any], state: PodState, expected: str) -> None
         ({"securityContext": {"sysctls": [{"name": "kernel.x", "value": "1"}]}}, "kernel.x"),
         ({"securityContext": {"sysctls": [{"name": "net.ipv4.x", "value": "1"}]}}, ""),
         ({"hostNetwork": True}, ""),
+        ({"containers": [{"name": "main", "restartPolicyRules": [{"action": "RestartAllContainers"}]}]}, "Restart"),
     ],
 )
 def test_refusals(spec: dict[str, Any], word: str) -> None:
@@ -256,6 +258,36 @@ def test_a_begun_run(probes: dict[str, Any], exit_code: int | None, started: boo
 def test_a_new_sandbox(state: PodState, kept: set[str]) -> None:
     after = replace(state, retry_at=NOW).with_sandbox(decode_pod(**INIT), Sandbox("uid-1", ("10.244.0.9",)))
     assert (set(after.containers), after.pod_ips, after.retry_at) == (kept, ("10.244.0.9",), None)
+
+
+def rule(operator: str, *values: int) -> dict[str, Any]:
+    return {"action": "Restart", "exitCodes": {"operator": operator, "values": list(values)}}
+
+
+@pytest.mark.parametrize(
+    ("policy", "own", "rules", "exit_code", "expected"),
+    [
+        pytest.param("Never", "", [], 1, False, id="the Pod's policy"),
+        pytest.param("Never", "Always", [], 0, True, id="the container's own comes before it"),
+        pytest.param("Always", "Never", [], 1, False, id="in both directions"),
+        pytest.param("Never", "OnFailure", [], 0, False, id="a success is no failure"),
+        pytest.param("Never", "Never", [rule("In", 42)], 42, True, id="a rule comes before both"),
+        pytest.param("Never", "Never", [rule("In", 42)], 41, False, id="where it applies"),
+        pytest.param("Never", "Never", [rule("NotIn", 0, 1)], 2, True, id="any code but those"),
+        pytest.param("Always", "Never", [rule("NotIn", 0, 1)], 1, False, id="and then the policy counts"),
+    ],
+)
+def test_who_is_started_again(
+    policy: str, own: str, rules: list[dict[str, Any]], exit_code: int, expected: bool
+) -> None:
+    main = {"name": "main", "restartPolicyRules": rules} | ({"restartPolicy": own} if own else {})
+    pod = decode_pod(restartPolicy=policy, containers=[main])
+    assert will_restart(pod, pod.spec.containers[0], ended(exit_code)) is expected
+
+
+def test_an_init_container_may_have_a_policy_of_its_own() -> None:
+    pod = decode_pod(initContainers=[{"name": "first", "restartPolicy": "Never"}])
+    assert choose_phase(pod, make_state(ended(1, "first"))) == "Failed"
 
 
 def test_the_row_of_waits_begins_again_with_another_image() -> None:

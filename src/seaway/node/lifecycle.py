@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
-from seaway.node.podspec import Container, PodManifest
+from seaway.node.podspec import Container, PodManifest, RestartRule
 from seaway.node.runtime.images.values import Image
 from seaway.node.state import ContainerRun, ContainerState, PodState
 
@@ -216,13 +216,21 @@ def will_restart(pod: PodManifest, container: Container, own: ContainerState) ->
         return False
     if pod.is_ephemeral(container.name):
         return False
-    if container.is_sidecar or own.replaced:
+    if own.replaced or any(_applies(rule, own.current.exit_code) for rule in container.restart_policy_rules):
         return True
     is_init = any(c.name == container.name for c in pod.spec.init_containers)
-    policy = pod.spec.restart_policy
-    if policy == "Always" and is_init:
-        policy = "OnFailure"
+    policy = container.restart_policy
+    if not policy:
+        policy = "OnFailure" if is_init and pod.spec.restart_policy == "Always" else pod.spec.restart_policy
     return policy == "Always" or (policy == "OnFailure" and own.current.exit_code != 0)
+
+
+def _applies(rule: RestartRule, exit_code: int) -> bool:
+    """A rule that only restarts; one that restarts the whole Pod is refused (`find_refusal`)."""
+    codes = rule.exit_codes
+    if rule.action != "Restart" or codes is None:
+        return False
+    return exit_code in codes.values if codes.operator == "In" else exit_code not in codes.values
 
 
 def find_restart_time(own: ContainerState) -> datetime:
@@ -369,6 +377,9 @@ def find_refusal(pod: PodManifest) -> str:
         return "hostPID and hostIPC are not supported on this node"
     if any(container.volume_devices for container in (*spec.containers, *spec.init_containers)):
         return "block devices are not supported on this node"
+    rules = (rule for container in pod.every_container for rule in container.restart_policy_rules)
+    if any(rule.action != "Restart" for rule in rules):
+        return "restartPolicyRules: this node has no action but Restart"
     for sysctl in spec.security_context.sysctls if spec.security_context else ():
         if not sysctl.name.startswith("net."):
             return f"sysctl {sysctl.name}: only net.* are a Pod's own"

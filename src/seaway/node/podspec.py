@@ -136,6 +136,18 @@ class VolumeMount(Reader, frozen=True):
     read_only: bool = False
 
 
+class ExitCodes(Reader, frozen=True):
+    """operator: In or NotIn."""
+
+    operator: str = ""
+    values: tuple[int, ...] = ()
+
+
+class RestartRule(Reader, frozen=True):
+    action: str = ""
+    exit_codes: ExitCodes | None = None
+
+
 class Container(Reader, frozen=True):
     name: str = ""
     image: str = ""
@@ -153,6 +165,7 @@ class Container(Reader, frozen=True):
     startup_probe: Probe | None = None
     lifecycle: Lifecycle | None = None
     restart_policy: str = ""
+    restart_policy_rules: tuple[RestartRule, ...] = ()
     termination_message_path: str = "/dev/termination-log"
     termination_message_policy: str = "File"
     security_context: SecurityContext | None = None
