@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from seaway.api.machinery.errors import NotFound
-from seaway.api.registry import PODS
+from seaway.api.registry import EVENTS, PODS
 from seaway.client.kubeconfig import parse_kubeconfig
 from seaway.client.requests import Client
 from seaway.client.transport import open_client
@@ -224,6 +224,37 @@ async def killed_at_each_step_of_an_end(host: Host) -> None:
 
 
 @scenario
+async def a_full_disk_holds_pods_back_and_ends_none(host: Host) -> None:
+    """What runs goes on, what is to start says why it does not, and starts when there is room again."""
+    await host.create("early", "while true; do echo words; sleep 0.1; done")
+    before = await host.wait_pod("early", is_ready)
+    filler = host.state_dir / "filler"
+    with contextlib.suppress(OSError), filler.open("wb", buffering=0) as file:
+        while True:
+            file.write(bytes(1 << 16))
+    with contextlib.suppress(OSError), filler.open("ab", buffering=0) as file:
+        while True:
+            file.write(b"x")
+    await host.create("late", "exec sleep 600")
+
+    async def is_told() -> bool:
+        page = await host.client.list(EVENTS, "default")
+        events = [json.loads(bytes(item)) for item in page.items]
+        return any("No space left" in e["message"] for e in events if e["involvedObject"]["name"] == "late")
+
+    await host.wait(is_told, "an event says why")
+    host.kill_agent()
+    host.start_agent()
+    await host.client.delete(PODS, "early", "default", options={"gracePeriodSeconds": 1})
+    await host.wait_gone("early")
+    assert container_of(before, "main")["restartCount"] == 0
+    filler.unlink()
+    await host.wait_pod("late", is_ready)
+    await host.client.delete(PODS, "late", "default", options={"gracePeriodSeconds": 1})
+    await host.wait_gone("late")
+
+
+@scenario
 async def killed_before_a_forced_deletion(host: Host) -> None:
     """What the API knows nothing of any more is ended when the agent comes back."""
     uid = await host.create("forced", "exec sleep 612")
@@ -255,6 +286,8 @@ async def nothing_is_left(host: Host) -> None:
 async def main(directory: Path, only: list[str]) -> None:
     for command in (["ip", "link", "set", "lo", "up"], ["ip", "addr", "add", f"{NODE_IP}/32", "dev", "lo"]):
         subprocess.run(command, check=True)
+    (directory / "data").mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=16m", "tmpfs", str(directory / "data")], check=True)
     async with SeawayServer() as seaway:
         node = await asyncio.to_thread(seaway.server.make_user, f"system:node:{NODE}", ("system:nodes",), "default")
         client = open_client(parse_kubeconfig(seaway.kubeconfig.read_text()))

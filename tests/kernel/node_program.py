@@ -190,6 +190,11 @@ async def the_node_is_registered(world: World) -> None:
         return bool(now["spec"]["renewTime"] > lease["spec"]["renewTime"])
 
     await world.cluster.eventually(renewed)
+    assert (await world.wait_event(NODE, "NodeReady"))["message"] == f"Node {NODE} status is now: NodeReady"
+    await world.client.patch(NODES, NODE, patch={"spec": {"unschedulable": True}})
+    await world.wait_event(NODE, "NodeNotSchedulable")
+    await world.client.patch(NODES, NODE, patch={"spec": {"unschedulable": None}})
+    await world.wait_event(NODE, "NodeSchedulable")
 
 
 @scenario

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import timedelta
+from typing import Any
 
 import pytest
 
 from seaway.node.registration import (
     HostFacts,
     NodeIdentity,
+    find_happenings,
     is_status_current,
     make_lease,
     make_node,
@@ -126,3 +128,29 @@ def test_the_largest_images_are_told() -> None:
     assert "images" not in make_node(IDENTITY, FACTS, not_ready="", wall_now=NOW)["status"]
     empty = make_node_status(IDENTITY, FACTS, existing=status, not_ready="", wall_now=NOW)
     assert empty["images"] == [], "what was told is taken back"
+
+
+def make_seen(*, ready: str = "True", boot: str = "b", unschedulable: bool = False) -> dict[str, Any]:
+    node = make_node(replace(IDENTITY), replace(FACTS, boot_id=boot), not_ready="", wall_now=NOW)
+    node["status"]["conditions"][-1]["status"] = ready
+    return {**node, "spec": {"unschedulable": unschedulable}}
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "expected"),
+    [
+        pytest.param({}, make_seen(), [("Normal", "NodeReady")], id="a new Node is ready"),
+        pytest.param(make_seen(), make_seen(), [], id="nothing changed"),
+        pytest.param(make_seen(), make_seen(ready="False"), [("Normal", "NodeNotReady")], id="not ready any more"),
+        pytest.param(make_seen(ready="Unknown"), make_seen(), [("Normal", "NodeReady")], id="back again"),
+        pytest.param(make_seen(), make_seen(boot="c"), [("Warning", "Rebooted")], id="another boot"),
+        pytest.param(
+            make_seen(), make_seen(unschedulable=True), [("Normal", "NodeNotSchedulable")], id="cordoned"),
+        pytest.param(
+            make_seen(unschedulable=True), make_seen(), [("Normal", "NodeSchedulable")], id="and released"),
+    ],
+)  # fmt: skip
+def test_what_is_told_of_a_node(before: dict[str, Any], after: dict[str, Any], expected: list[tuple[str, str]]) -> None:
+    found = find_happenings("node-1", before, after)
+    assert [(happening.kind, happening.reason) for happening in found] == expected
+    assert all("node-1" in happening.message.lower() for happening in found)

@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from seaway.api.machinery.scalars import measure_quantity
+from seaway.node.events import Happening
 from seaway.node.state import format_time
 
 Json = dict[str, Any]
@@ -210,6 +211,33 @@ def _keep_transition(before: Mapping[str, Any] | None, status: str, now: str) ->
     if before is not None and before.get("status") == status:
         return str(before.get("lastTransitionTime") or now)
     return now
+
+
+def find_happenings(name: str, before: Mapping[str, Any], after: Mapping[str, Any]) -> tuple[Happening, ...]:
+    """What changed between two states of the Node that is told as an event. before: empty for a Node that is new.
+
+    Rule: spec "node" §1.6 (Rebooted), §1.7 (Ready), §1.10 (cordon).
+    """
+    found = []
+    boots = [str(((node.get("status") or {}).get("nodeInfo") or {}).get("bootID") or "") for node in (before, after)]
+    if all(boots) and boots[0] != boots[1]:
+        found.append(Happening("Warning", "Rebooted", f"Node {name} has been rebooted, boot id: {boots[1]}"))
+    ready = [_find_ready(node) for node in (before, after)]
+    if ready[1] is not None and ready[0] != ready[1]:
+        found.append(_tell(name, "NodeReady" if ready[1] else "NodeNotReady"))
+    cordoned = [bool((node.get("spec") or {}).get("unschedulable")) for node in (before, after)]
+    if before and cordoned[0] != cordoned[1]:
+        found.append(_tell(name, "NodeNotSchedulable" if cordoned[1] else "NodeSchedulable"))
+    return tuple(found)
+
+
+def _tell(name: str, reason: str) -> Happening:
+    return Happening("Normal", reason, f"Node {name} status is now: {reason}")
+
+
+def _find_ready(node: Mapping[str, Any]) -> bool | None:
+    conditions = (node.get("status") or {}).get("conditions") or ()
+    return next((c.get("status") == "True" for c in conditions if c.get("type") == "Ready"), None)
 
 
 def is_status_current(existing: Mapping[str, Any], wanted: Mapping[str, Any]) -> bool:

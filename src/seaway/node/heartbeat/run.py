@@ -19,6 +19,7 @@ from seaway.api.registry import LEASES, NODES
 from seaway.client.requests import Client, TransportError
 from seaway.node import registration
 from seaway.node.config import NodeConfig
+from seaway.node.events import Happening
 from seaway.node.registration import HostFacts, NodeIdentity
 from seaway.node.runtime.images.store import ImageStore
 
@@ -52,6 +53,11 @@ def read_facts(config: NodeConfig) -> HostFacts:
     )
 
 
+def _read_version(node: Json) -> int:
+    version = str((node.get("metadata") or {}).get("resourceVersion") or "")
+    return int(version) if version.isdecimal() else 0
+
+
 def _read(path: str) -> str:
     try:
         return Path(path).read_text().strip()
@@ -62,7 +68,16 @@ def _read(path: str) -> str:
 class Heartbeat:
     """One node's presence in the API."""
 
-    def __init__(self, config: NodeConfig, client: Client, runtime_version: str, kubelet_port: int = 0) -> None:
+    def __init__(
+        self,
+        config: NodeConfig,
+        client: Client,
+        runtime_version: str,
+        kubelet_port: int = 0,
+        *,
+        record: Callable[[Happening], None],
+    ) -> None:
+        self._record = record
         self._config = config
         self._client = client
         self._facts = read_facts(config)
@@ -108,7 +123,8 @@ class Heartbeat:
 
     async def register(self) -> None:
         """Returns when the Node exists, says what this agent says, and has a Lease."""
-        self._node = await self._persist(self._register, "register")
+        self._record(Happening("Normal", "Starting", "Starting kubelet."))
+        self._see(await self._persist(self._register, "register"))
         self._reported_at = asyncio.get_running_loop().time()
         await self._persist(self._renew, "lease")
 
@@ -118,10 +134,12 @@ class Heartbeat:
             self._identity, self._facts, not_ready=self._not_ready, wall_now=now, images=self._read_images()
         )
         try:
-            return await self._client.create(NODES, wanted)
+            created = await self._client.create(NODES, wanted)
+            self._node = {}
+            return created
         except AlreadyExists:
-            node = await self._client.get(NODES, self._config.node_name, as_type=dict)
-            return await self._write(node)
+            self._node = await self._client.get(NODES, self._config.node_name, as_type=dict)
+            return await self._write(self._node)
 
     async def _write(self, node: Json) -> Json:
         """Bring an existing Node to what is wanted."""
@@ -146,9 +164,16 @@ class Heartbeat:
             self._check.set()
 
     def take_node(self, node: Json) -> None:
-        """The Node as the API has it: what somebody else wrote over is put right at once."""
-        self._node = node
+        """The Node as the API has it, unless it is an echo from the past; what somebody wrote over is put right."""
+        if _read_version(node) < _read_version(self._node):
+            return
+        self._see(node)
         self._check.set()
+
+    def _see(self, node: Json) -> None:
+        for happening in registration.find_happenings(self._config.node_name, self._node, node):
+            self._record(happening)
+        self._node = node
 
     async def run(self) -> None:
         """Until cancelled."""
@@ -196,10 +221,10 @@ class Heartbeat:
             if current and loop.time() < self._reported_at + REPORT_SECONDS:
                 continue
             try:
-                self._node = await self._write(self._node)
+                self._see(await self._write(self._node))
                 self._reported_at = loop.time()
             except NotFound:
-                self._node = await self._persist(self._register, "register")
+                self._see(await self._persist(self._register, "register"))
             except (ApiError, TransportError) as error:
                 log.warning("node=%s status=unwritten error=%r", self._config.node_name, error)
                 await asyncio.sleep(RETRY_SECONDS[0])

@@ -86,7 +86,7 @@ class Starter:
             raise
         except VolumeError as error:
             raise StartFailed("FailedMount", str(error)) from error
-        except (ContainerError, ResolverError) as error:
+        except (ContainerError, ResolverError, OSError) as error:
             raise StartFailed("FailedCreatePodSandBox", f"Failed to create pod sandbox: {error}") from error
 
     async def start_container(self, pod: PodManifest, container: Container, state: PodState) -> ContainerRun:
@@ -111,7 +111,7 @@ class Starter:
             return await self._context.runtime.start_container(spec)
         except RuntimeGone:
             raise
-        except ContainerError as error:
+        except (ContainerError, OSError) as error:
             raise StartFailed("CreateContainerError", str(error)) from error
         except (EnvError, VolumeError, ResolverError) as error:
             raise StartFailed("CreateContainerConfigError", str(error)) from error

@@ -188,8 +188,13 @@ class LocalRuntime:
             self._pools = tuple(network_plan.allocate_address(pool, uid)[0] for pool in before)
         except network_plan.AddressesExhausted as error:
             raise ContainerError(str(error)) from error
-        if self._pools != before:
+        if self._pools == before:
+            return
+        try:
             files.save_json(self._addresses_file, network_plan.encode_pools(self._pools))
+        except ContainerError:
+            self._pools = before  # an address that is not on disk might be given twice
+            raise
 
     async def remove_sandbox(self, uid: str) -> None:
         """The link, then the namespaces."""
@@ -206,7 +211,10 @@ class LocalRuntime:
                 await self._shim.ask("forget", id=container["id"])
         if any(uid in pool.held for pool in self._pools):
             self._pools = tuple(network_plan.release_address(pool, uid) for pool in self._pools)
-            files.save_json(self._addresses_file, network_plan.encode_pools(self._pools))
+            try:
+                files.save_json(self._addresses_file, network_plan.encode_pools(self._pools))
+            except ContainerError as error:  # the next write, or the next agent, says so too
+                log.warning("pod=%s address=unsaved error=%s", uid, error)
         self._volumes.pop(uid, None)
         await asyncio.to_thread(shutil.rmtree, self._pod_dir(uid), True)
         if not keep_logs:
@@ -302,12 +310,7 @@ class LocalRuntime:
         for mount in spec.mounts:
             source = self._volumes[spec.uid][mount.volume]
             if mount.sub_path:
-                inner = (source / mount.sub_path).resolve()
-                if not inner.is_relative_to(source.resolve()):
-                    raise ContainerError(f"subPath {mount.sub_path}: leads out of the volume")
-                if not inner.exists():
-                    inner.mkdir(mode=0o777, parents=True)
-                source = inner
+                source = find_inside(source, mount.sub_path)
             bindings.append(rootfs.Binding(str(source), mount.path, mount.read_only))
         return bindings
 
@@ -415,6 +418,21 @@ class LocalRuntime:
             reason="StartError" if error and ended is not None else "",
             message=error or ("" if ended is None else _read_message(labels, described["exit_code"])),
         )
+
+
+def find_inside(volume: Path, sub_path: str) -> Path:
+    """What a subPath names in a volume, made when it is missing. Raises ContainerError: programs of the Pod may have
+    put links and files where directories are meant.
+    """
+    try:
+        inner = (volume / sub_path).resolve()
+        if not inner.is_relative_to(volume.resolve()):
+            raise ContainerError(f"subPath {sub_path}: leads out of the volume")
+        if not inner.exists():
+            inner.mkdir(mode=0o777, parents=True)
+    except (OSError, RuntimeError) as error:  # a loop of links is a RuntimeError
+        raise ContainerError(f"subPath {sub_path}: {error}") from error
+    return inner
 
 
 def open_sockets_inside(path: str | None) -> tuple[socket.socket, socket.socket]:
