@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from seaway.api.machinery.errors import NotFound
-from seaway.api.registry import EVENTS, PODS
+from seaway.api.registry import EVENTS, NODES, PODS
 from seaway.client.kubeconfig import parse_kubeconfig
 from seaway.client.requests import Client
 from seaway.client.transport import open_client
@@ -243,6 +243,12 @@ async def a_full_disk_holds_pods_back_and_ends_none(host: Host) -> None:
         return any("No space left" in e["message"] for e in events if e["involvedObject"]["name"] == "late")
 
     await host.wait(is_told, "an event says why")
+
+    async def is_pressed() -> bool:
+        node = await host.client.get(NODES, NODE, as_type=dict)
+        return any(c["type"] == "DiskPressure" and c["status"] == "True" for c in node["status"]["conditions"])
+
+    await host.wait(is_pressed, "the Node tells of the disk")
     host.kill_agent()
     host.start_agent()
     await host.client.delete(PODS, "early", "default", options={"gracePeriodSeconds": 1})
@@ -287,7 +293,7 @@ async def main(directory: Path, only: list[str]) -> None:
     for command in (["ip", "link", "set", "lo", "up"], ["ip", "addr", "add", f"{NODE_IP}/32", "dev", "lo"]):
         subprocess.run(command, check=True)
     (directory / "data").mkdir()
-    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=16m", "tmpfs", str(directory / "data")], check=True)
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=128m", "tmpfs", str(directory / "data")], check=True)
     async with SeawayServer() as seaway:
         node = await asyncio.to_thread(seaway.server.make_user, f"system:node:{NODE}", ("system:nodes",), "default")
         client = open_client(parse_kubeconfig(seaway.kubeconfig.read_text()))

@@ -650,6 +650,40 @@ async def _no_links() -> bool:
 
 
 @scenario
+async def readiness_is_probed_until_the_end(world: World) -> None:
+    """A Pod that is being deleted is ready as long as its probe says so, and not a moment longer."""
+    probe = {"exec": {"command": ["test", "!", "-e", "/tmp/tired"]}, "periodSeconds": 1, "failureThreshold": 1}
+    script = "trap 'until [ -e /tmp/tired ]; do sleep 0.1; done; sleep 600' TERM; sleep 600 & wait"
+    await world.create("fading", ["sh", "-c", script], container={"readinessProbe": probe, "livenessProbe": probe})
+    await world.wait("fading", is_ready)
+    await world.delete("fading", grace=30)
+    pod = await world.wait("fading", lambda p: p["metadata"].get("deletionTimestamp"))
+    assert is_ready(pod) and pod["status"]["phase"] == "Running"
+    [program] = find_processes("/tmp/tired ]")[-1:]
+    (Path(f"/proc/{program}/root") / "tmp" / "tired").touch()
+    pod = await world.wait("fading", lambda p: not is_ready(p))
+    assert pod["status"]["phase"] == "Running" and container_of(pod, "main")["restartCount"] == 0
+    events = await world.read_events("fading")
+    assert not [e for e in events if "liveness" in e["message"]], "liveness is not probed any more"
+    await world.delete("fading", grace=1)
+    await world.wait_gone("fading")
+
+
+@scenario
+async def a_probe_has_a_grace_of_its_own(world: World) -> None:
+    probe = {"exec": {"command": ["false"]}, "periodSeconds": 1, "failureThreshold": 1,
+             "terminationGracePeriodSeconds": 1}  # fmt: skip
+    script = "trap '' TERM; while true; do sleep 0.1; done"
+    await world.create(
+        "ill", ["sh", "-c", script], container={"livenessProbe": probe}, terminationGracePeriodSeconds=600
+    )
+    pod = await world.wait("ill", lambda p: container_of(p, "main").get("restartCount") == 1)
+    assert container_of(pod, "main")["lastState"]["terminated"]["exitCode"] == 137
+    await world.delete("ill", grace=1)
+    await world.wait_gone("ill")
+
+
+@scenario
 async def a_forced_deletion_ends_what_the_api_knows_no_more(world: World) -> None:
     script = "trap 'sleep 0.5; exit 0' TERM; sleep 613 & wait"
     await world.create("forced", ["sh", "-c", script])

@@ -11,7 +11,9 @@ import pytest
 from seaway.node.registration import (
     HostFacts,
     NodeIdentity,
+    Room,
     find_happenings,
+    find_pressures,
     is_status_current,
     make_lease,
     make_node,
@@ -154,3 +156,33 @@ def test_what_is_told_of_a_node(before: dict[str, Any], after: dict[str, Any], e
     found = find_happenings("node-1", before, after)
     assert [(happening.kind, happening.reason) for happening in found] == expected
     assert all("node-1" in happening.message.lower() for happening in found)
+
+
+PLENTY = Room(memory_bytes=1 << 40, disk_bytes=1 << 40, disk_inodes=1 << 20, pids=1 << 20)
+
+
+@pytest.mark.parametrize(
+    ("change", "expected"),
+    [
+        pytest.param({}, set(), id="room for everything"),
+        pytest.param({"memory_bytes": 99 << 20}, {"MemoryPressure"}, id="memory"),
+        pytest.param({"disk_bytes": 1 << 20}, {"DiskPressure"}, id="disk"),
+        pytest.param({"disk_inodes": 5}, {"DiskPressure"}, id="files"),
+        pytest.param({"pids": 10}, {"PIDPressure"}, id="processes"),
+    ],
+)
+def test_pressures(change: dict[str, int], expected: set[str]) -> None:
+    pressures = find_pressures(replace(PLENTY, **change))
+    assert pressures == expected
+    before = make_node(IDENTITY, FACTS, not_ready="", wall_now=NOW)
+    after = make_node(IDENTITY, FACTS, not_ready="", wall_now=NOW, pressures=pressures)
+    told = {c["type"]: (c["status"], c["reason"], c["message"]) for c in after["status"]["conditions"]}
+    assert told["Ready"][0] == "True", "pressure keeps new Pods away, and is no failure"
+    assert {kind for kind, (status, *_) in told.items() if status == "True"} == {*expected, "Ready"}
+    happened = [happening.reason for happening in find_happenings("node-1", before, after)]
+    assert len(happened) == len(expected)
+    if expected == {"DiskPressure"}:
+        assert told["DiskPressure"] == ("True", "KubeletHasDiskPressure", "kubelet has disk pressure")
+        assert happened == ["NodeHasDiskPressure"]
+        back = find_happenings("node-1", after, before)
+        assert [happening.message for happening in back] == ["Node node-1 status is now: NodeHasNoDiskPressure"]

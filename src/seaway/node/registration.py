@@ -48,6 +48,33 @@ class HostFacts:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Room:
+    """What is left of the host at a moment. disk: where the agent keeps what Pods write."""
+
+    memory_bytes: int
+    disk_bytes: int
+    disk_inodes: int
+    pids: int
+
+
+MIN_ROOM = Room(memory_bytes=100 << 20, disk_bytes=100 << 20, disk_inodes=1000, pids=500)
+"""Below it there is pressure. Memory is upstream's default. Of the disk upstream wants a tenth, and evicts to get it; here
+nothing is evicted, and a node is not closed for a disk that is merely well filled."""
+PRESSURE_SECONDS = 300.0
+"""How long a pressure is told after it was last seen, so that it does not flap: upstream's transition period."""
+
+
+def find_pressures(room: Room) -> frozenset[str]:
+    """The condition types that are True. Rule: spec "node" §1.7."""
+    is_short = {
+        "MemoryPressure": room.memory_bytes < MIN_ROOM.memory_bytes,
+        "DiskPressure": room.disk_bytes < MIN_ROOM.disk_bytes or 0 <= room.disk_inodes < MIN_ROOM.disk_inodes,
+        "PIDPressure": room.pids < MIN_ROOM.pids,
+    }
+    return frozenset(kind for kind, found in is_short.items() if found)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class NodeIdentity:
     """What the configuration says of the Node. `addresses`: internal addresses, primary first.
 
@@ -68,7 +95,13 @@ class NodeIdentity:
 
 
 def make_node(
-    identity: NodeIdentity, facts: HostFacts, *, not_ready: str, wall_now: datetime, images: Images = ()
+    identity: NodeIdentity,
+    facts: HostFacts,
+    *,
+    not_ready: str,
+    wall_now: datetime,
+    images: Images = (),
+    pressures: frozenset[str] = frozenset(),
 ) -> Json:
     """The Node as it is created, status included. not_ready: why it is not, or ""."""
     spec: Json = {}
@@ -85,7 +118,7 @@ def make_node(
         "metadata": {"name": identity.name, "labels": make_labels(identity, facts)},
         "spec": spec,
         "status": make_node_status(
-            identity, facts, existing=None, not_ready=not_ready, wall_now=wall_now, images=images
+            identity, facts, existing=None, not_ready=not_ready, wall_now=wall_now, images=images, pressures=pressures
         ),
     }
 
@@ -138,6 +171,7 @@ def make_node_status(
     not_ready: str,
     wall_now: datetime,
     images: Images = (),
+    pressures: frozenset[str] = frozenset(),
 ) -> Json:
     """The status. existing: the Node's status, whose transition times and foreign conditions are kept."""
     capacity = {
@@ -158,7 +192,7 @@ def make_node_status(
         ],
         "allocatable": subtract_reserved(capacity, identity.reserved),
         "capacity": capacity,
-        "conditions": _make_conditions(existing or {}, not_ready, format_time(wall_now)),
+        "conditions": _make_conditions(existing or {}, not_ready, format_time(wall_now), pressures),
         "declaredFeatures": list(DECLARED_FEATURES),
         "daemonEndpoints": {"kubeletEndpoint": {"Port": identity.kubelet_port}},
         "nodeInfo": {
@@ -179,14 +213,20 @@ def make_node_status(
 DECLARED_FEATURES = ("ExtendWebSocketsToKubelet",)
 """What API servers may count on: WebSockets of clients are this node's to answer. Rule: spec "node" §5.4."""
 _PRESSURES = (
-    ("MemoryPressure", "KubeletHasSufficientMemory", "kubelet has sufficient memory available"),
-    ("DiskPressure", "KubeletHasNoDiskPressure", "kubelet has no disk pressure"),
-    ("PIDPressure", "KubeletHasSufficientPID", "kubelet has sufficient PID available"),
-)
+    ("MemoryPressure", "HasSufficientMemory", "has sufficient memory available",
+     "HasInsufficientMemory", "has insufficient memory available"),
+    ("DiskPressure", "HasNoDiskPressure", "has no disk pressure", "HasDiskPressure", "has disk pressure"),
+    ("PIDPressure", "HasSufficientPID", "has sufficient PID available",
+     "HasInsufficientPID", "has insufficient PID available"),
+)  # fmt: skip
+"""Reason and message of a condition that is False, and of one that is True, after `Kubelet` and `kubelet`."""
 
 
-def _make_conditions(existing: Mapping[str, Any], not_ready: str, now: str) -> list[Json]:
-    wanted = [(kind, "False", reason, message) for kind, reason, message in _PRESSURES]
+def _make_conditions(existing: Mapping[str, Any], not_ready: str, now: str, pressures: frozenset[str]) -> list[Json]:
+    wanted = []
+    for kind, good, words, bad, complaint in _PRESSURES:
+        status, reason, message = ("True", bad, complaint) if kind in pressures else ("False", good, words)
+        wanted.append((kind, status, f"Kubelet{reason}", f"kubelet {message}"))
     if not_ready:
         wanted.append(("Ready", "False", "KubeletNotReady", not_ready))
     else:
@@ -222,7 +262,11 @@ def find_happenings(name: str, before: Mapping[str, Any], after: Mapping[str, An
     boots = [str(((node.get("status") or {}).get("nodeInfo") or {}).get("bootID") or "") for node in (before, after)]
     if all(boots) and boots[0] != boots[1]:
         found.append(Happening("Warning", "Rebooted", f"Node {name} has been rebooted, boot id: {boots[1]}"))
-    ready = [_find_ready(node) for node in (before, after)]
+    for kind, good, _, bad, _ in _PRESSURES:
+        pressed = [_is_true(node, kind) for node in (before, after)]
+        if pressed[1] is not None and bool(pressed[0]) != pressed[1]:
+            found.append(_tell(name, f"Node{bad if pressed[1] else good}"))
+    ready = [_is_true(node, "Ready") for node in (before, after)]
     if ready[1] is not None and ready[0] != ready[1]:
         found.append(_tell(name, "NodeReady" if ready[1] else "NodeNotReady"))
     cordoned = [bool((node.get("spec") or {}).get("unschedulable")) for node in (before, after)]
@@ -235,9 +279,9 @@ def _tell(name: str, reason: str) -> Happening:
     return Happening("Normal", reason, f"Node {name} status is now: {reason}")
 
 
-def _find_ready(node: Mapping[str, Any]) -> bool | None:
+def _is_true(node: Mapping[str, Any], kind: str) -> bool | None:
     conditions = (node.get("status") or {}).get("conditions") or ()
-    return next((c.get("status") == "True" for c in conditions if c.get("type") == "Ready"), None)
+    return next((c.get("status") == "True" for c in conditions if c.get("type") == kind), None)
 
 
 def is_status_current(existing: Mapping[str, Any], wanted: Mapping[str, Any]) -> bool:

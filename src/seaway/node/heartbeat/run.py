@@ -20,12 +20,13 @@ from seaway.client.requests import Client, TransportError
 from seaway.node import registration
 from seaway.node.config import NodeConfig
 from seaway.node.events import Happening
-from seaway.node.registration import HostFacts, NodeIdentity
+from seaway.node.registration import HostFacts, NodeIdentity, Room
 from seaway.node.runtime.images.store import ImageStore
 
 log = logging.getLogger(__name__)
 
 RETRY_SECONDS = (0.1, 7.0)
+PLENTY = 1 << 62
 REPORT_SECONDS = 300.0
 """A status that says nothing new is written at least this often."""
 
@@ -50,6 +51,22 @@ def read_facts(config: NodeConfig) -> HostFacts:
         cpus=os.cpu_count() or 1,
         memory_kib=int(memory),
         storage_bytes=disk.f_blocks * disk.f_frsize,
+    )
+
+
+def read_room(config: NodeConfig) -> Room:
+    """What is left of the host now. What cannot be read is plenty."""
+    lines = _read("/proc/meminfo").splitlines()
+    available = next((int(line.split()[1]) << 10 for line in lines if line.startswith("MemAvailable")), PLENTY)
+    disk = os.statvfs(config.state_dir)
+    load = _read("/proc/loadavg").split()
+    running = int(load[3].partition("/")[2]) if len(load) > 3 else 0
+    limit = _read("/proc/sys/kernel/pid_max")
+    return Room(
+        memory_bytes=available,
+        disk_bytes=disk.f_bavail * disk.f_frsize,
+        disk_inodes=disk.f_favail if disk.f_files else PLENTY,
+        pids=int(limit) - running if limit else PLENTY,
     )
 
 
@@ -98,12 +115,20 @@ class Heartbeat:
         self._node: Json = {}
         self._lease: Json | None = None
         self._reported_at = 0.0
+        self._pressed_at: dict[str, float] = {}
         self._check = asyncio.Event()
 
     @property
     def node(self) -> Json:
         """The Node as it was last seen; empty before it is registered."""
         return self._node
+
+    def _read_pressures(self) -> frozenset[str]:
+        """Those of now, and those that are not over for long enough."""
+        now = asyncio.get_running_loop().time()
+        self._pressed_at |= dict.fromkeys(registration.find_pressures(read_room(self._config)), now)
+        recent = (kind for kind, at in self._pressed_at.items() if now - at < registration.PRESSURE_SECONDS)
+        return frozenset(recent)
 
     def _read_images(self) -> list[tuple[int, tuple[str, ...]]]:
         images = self._images.read().images.values()
@@ -131,7 +156,12 @@ class Heartbeat:
     async def _register(self) -> Json:
         now = datetime.now(UTC)
         wanted = registration.make_node(
-            self._identity, self._facts, not_ready=self._not_ready, wall_now=now, images=self._read_images()
+            self._identity,
+            self._facts,
+            not_ready=self._not_ready,
+            wall_now=now,
+            images=self._read_images(),
+            pressures=self._read_pressures(),
         )
         try:
             created = await self._client.create(NODES, wanted)
@@ -154,6 +184,7 @@ class Heartbeat:
             not_ready=self._not_ready,
             wall_now=now,
             images=self._read_images(),
+            pressures=self._read_pressures(),
         )
         return await self._client.patch(NODES, name, patch={"status": status}, subresource="status")
 
@@ -215,7 +246,7 @@ class Heartbeat:
             self._check.clear()
             wanted = registration.make_node_status(
                 self._identity, self._facts, existing=self._node.get("status"), not_ready=self._not_ready,
-                wall_now=datetime.now(UTC), images=self._read_images(),
+                wall_now=datetime.now(UTC), images=self._read_images(), pressures=self._read_pressures(),
             )  # fmt: skip
             current = registration.is_status_current(self._node.get("status") or {}, wanted)
             if current and loop.time() < self._reported_at + REPORT_SECONDS:
