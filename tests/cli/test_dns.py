@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from seaway.cli.dns import command
+from seaway.cli import group
 from seaway.net.errors import OperationalError
 
 
@@ -23,7 +23,7 @@ from seaway.net.errors import OperationalError
     ],
 )
 def test_flags_that_do_not_go_together_are_a_usage_error(arguments: list[str], said: str) -> None:
-    found = CliRunner().invoke(command, arguments, env={"KUBECONFIG": ""})
+    found = CliRunner().invoke(group, ["dns", *arguments], env={"KUBECONFIG": ""})
     assert found.exit_code == 2
     assert said in found.output
 
@@ -31,6 +31,6 @@ def test_flags_that_do_not_go_together_are_a_usage_error(arguments: list[str], s
 def test_a_file_with_an_error_is_one_line(tmp_path: Path) -> None:
     path = tmp_path / "Corefile"
     path.write_text(".:53 {\n kubernetes cluster.local\n templat\n}\n")
-    found = CliRunner().invoke(command, ["-conf", str(path), "--listen", "127.0.0.1:10053"])
+    found = CliRunner().invoke(group, ["dns", "-conf", str(path), "--listen", "127.0.0.1:10053"])
     assert isinstance(found.exception, OperationalError)
     assert str(found.exception).startswith(f"{path}:3: unknown directive 'templat'; known here: autopath, ")

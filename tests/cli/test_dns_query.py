@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from click.testing import CliRunner
 
-from seaway.cli.dns import command
+from seaway.cli import group
 from seaway.testing.fixture import Seaway
 
 MANIFEST = """
@@ -41,7 +41,7 @@ def cluster(seaway: Seaway) -> Seaway:
 
 
 def run(cluster: Seaway, *words: str, code: int = 0, server: tuple[str, ...] = ()) -> str:
-    done = CliRunner().invoke(command, [*server, "query", "--kubeconfig", str(cluster.kubeconfig), *words])
+    done = CliRunner().invoke(group, ["dns", *server, "query", "--kubeconfig", str(cluster.kubeconfig), *words])
     assert done.exit_code == code, done.output + str(done.exception)
     return done.output
 
@@ -96,7 +96,9 @@ def test_as_a_pod_asks(cluster: Seaway, tmp_path: Path) -> None:
 
 
 def test_a_pod_that_does_not_exist(cluster: Seaway) -> None:
-    done = CliRunner().invoke(command, ["query", "--kubeconfig", str(cluster.kubeconfig), "db", "--as", "pod/nosuch"])
+    done = CliRunner().invoke(
+        group, ["dns", "query", "--kubeconfig", str(cluster.kubeconfig), "db", "--as", "pod/nosuch"]
+    )
     assert 'pods "nosuch" not found' in str(done.exception)
 
 

@@ -157,7 +157,8 @@ def test_aliases_in_a_circle_end() -> None:
         ("a.b", "", ("a.b", 1)),
         ("10.96.0.1", "", ("1.0.96.10.in-addr.arpa", 12)),
         ("a.b", "srv", ("a.b", 33)),
-        ("a.b", "TYPE65", ("a.b", 65)),
+        ("a.b", "HTTPS", ("a.b", 65)),
+        ("a.b", "TYPE999", ("a.b", 999)),
     ],
 )
 def test_what_is_asked(name: str, qtype: str, expected: tuple[str, int]) -> None:

@@ -45,9 +45,9 @@ def command(
 ) -> None:
     """Say what a name is answered with, and why: seaway dns query web.default.svc.cluster.local
 
-    Nothing is sent to a server of names: the answer comes from the objects of now, and from the functions that serve.
-    TYPE is A, and PTR when the name is an address. Options of the server (the cluster domain, a Corefile) stand before
-    `query`.
+    Without a kubeconfig the cluster is that of the Pod that this runs in. Nothing is sent to a server of names: the
+    answer comes from the objects of now, and from the functions that serve. TYPE is A, and PTR when the name is an
+    address. Options of the server (the cluster domain, a Corefile) stand before `query`.
     """
     from seaway.dns.explaining.explain import parse_type
     from seaway.dns.explaining.text import encode_json, render_explanation, render_walk
@@ -55,8 +55,6 @@ def command(
 
     config, found_kubeconfig = served
     path = kubeconfig or found_kubeconfig
-    if path is None:
-        raise click.UsageError("Missing option '--kubeconfig'.")
     try:
         asked, number = parse_type(name, qtype)
         found = asyncio.run(_read(path, config, pod.removeprefix("pod/"), namespace))
@@ -79,11 +77,12 @@ def command(
     click.echo(render_walk(walked))
 
 
-async def _read(kubeconfig: Path, config: DnsConfig, pod: str, namespace: str) -> Found:
-    from seaway.app.pieces import connect
+async def _read(kubeconfig: Path | None, config: DnsConfig, pod: str, namespace: str) -> Found:
+    from seaway.app.pieces import connect, connect_in_cluster
     from seaway.dns.explaining.run import read_cluster
 
-    client = connect(kubeconfig, user_agent="seaway-dns-query")
+    agent = "seaway-dns-query"
+    client = connect(kubeconfig, user_agent=agent) if kubeconfig else connect_in_cluster(user_agent=agent)
     try:
         return await read_cluster(client, config, pod=(namespace, pod) if pod else None)
     finally:

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 from seaway.dns.answer import Answer, Chase, Elsewhere, answer
 from seaway.dns.explaining.reasons import explain_outcome
+from seaway.dns.forwarding.config import QTYPES
 from seaway.dns.index import Index, ServiceKey, Shard, canonical_address
 from seaway.dns.lookup import ZoneConfig, endpoint_label, find_alias, is_port_asked
 from seaway.dns.objects import DetailedConditions, Endpoint, EndpointSlice, Service
@@ -77,17 +78,17 @@ def parse_type(name: str, qtype: str) -> tuple[str, int]:
     text = qtype.upper()
     if not text:
         return asked, default
-    if text in RRType.__members__:
-        return asked, RRType[text]
+    if text in QTYPES:
+        return asked, QTYPES[text]
     number = text.removeprefix("TYPE")
     if number.isascii() and number.isdigit() and int(number) < 1 << 16:
         return asked, int(number)
-    raise ValueError(f"type {qtype}: one of {', '.join(RRType.__members__)} needed, or a number such as TYPE65")
+    raise ValueError(f"type {qtype}: one of {', '.join(QTYPES)} needed, or a number such as TYPE65")
 
 
 def render_type(qtype: int) -> str:
     """The mnemonic of a type, or TYPE and its number. Rule: RFC 3597 5."""
-    return RRType(qtype).name if qtype in RRType.__members__.values() else f"TYPE{qtype}"
+    return next((name for name, number in QTYPES.items() if number == qtype), f"TYPE{qtype}")
 
 
 def _explain(name: Name, qtype: int, index: Index, config: ZoneConfig, seen: frozenset[Name]) -> Explanation:
@@ -125,14 +126,15 @@ def judge_endpoints(
     is_plain = not (_is_virtual(shard.service) and question.shape in (Shape.SERVICE, Shape.PORT))
     service_name = (key[1].encode(), key[0].encode(), b"svc", *config.cluster_domain)
     for each in shard.slices:
+        published = {id(endpoint) for endpoint in each.published}
         for endpoint in each.endpoints or ():
             for address in endpoint.addresses:
                 if question.shape is Shape.REVERSE and canonical_address(address) != question.address:
                     continue
                 label = endpoint_label(endpoint, address, config)
                 name = (label, *service_name)
-                published = any(other is endpoint for other in each.published)
-                is_used = published and (name in names if names else is_plain and pack_address(address) in packed)
+                is_named = name in names if names else is_plain and pack_address(address) in packed
+                is_used = is_named and id(endpoint) in published
                 if is_used and question.shape is Shape.ENDPOINT:
                     is_used = label == question.endpoint.encode()
                 reason = "" if is_used else _find_fault(question, shard.service, each, endpoint, address, name)
