@@ -58,8 +58,8 @@ class Room:
 
 
 MIN_ROOM = Room(memory_bytes=100 << 20, disk_bytes=100 << 20, disk_inodes=1000, pids=500)
-"""Below it there is pressure. Memory is upstream's default. Of the disk upstream wants a tenth, and evicts to get it; here
-nothing is evicted, and a node is not closed for a disk that is merely well filled."""
+"""Below it there is pressure. Memory is upstream's default. Of the disk upstream wants a tenth, and evicts to get it;
+here nothing is evicted, and a node is not closed for a disk that is well filled."""
 PRESSURE_SECONDS = 300.0
 """How long a pressure is told after it was last seen, so that it does not flap: upstream's transition period."""
 
