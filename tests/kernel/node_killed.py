@@ -265,6 +265,7 @@ async def killed_before_a_forced_deletion(host: Host) -> None:
     """What the API knows nothing of any more is ended when the agent comes back."""
     uid = await host.create("forced", "exec sleep 612")
     await host.wait_pod("forced", is_ready)
+    await host.wait(lambda: find_processes("sleep\x00612"), "it has begun")
     host.kill_agent()
     await host.client.delete(PODS, "forced", "default", options={"gracePeriodSeconds": 0})
     await host.create("successor", "exec sleep 600")

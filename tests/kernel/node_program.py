@@ -714,6 +714,7 @@ async def the_api_may_be_away(world: World) -> None:
     """Pods run on, are started again, and are reported when it is back. Nobody is missed, and nobody ended."""
     await world.create("alone", ["sh", "-c", "sleep 615"])
     before = await world.wait("alone", is_ready)
+    await world.cluster.eventually(lambda: _find("sleep\x00615", is_there=True))
     world.cluster.cut()
     try:
         [program] = find_processes("sleep\x00615")

@@ -48,6 +48,7 @@ log = logging.getLogger(__name__)
 DEFAULT_USER = 65534
 """`nobody`: owns nothing on the host."""
 START_ERROR_CODE = 128
+START_CHECKS, START_CHECK_SECONDS = 250, 0.02
 MAX_EXEC_OUTPUT_BYTES = 10 * 1024
 """What a probe's message may hold. Rule: spec "node" §2.8."""
 MAX_MESSAGE_BYTES = 4096
@@ -109,8 +110,16 @@ class LocalRuntime:
         return await asyncio.get_running_loop().run_in_executor(self._thread, call)
 
     async def read_inventory(self) -> Inventory:
-        """What the shim holds, with the addresses that the Pods have."""
+        """What the shim holds, with the addresses that the Pods have.
+
+        A start that an agent before this one asked for is waited for: it would be made twice.
+        """
         answer = await self._shim.ask("list")
+        for _ in range(START_CHECKS):
+            if not answer.get("starting"):  # a shim of an older version does not tell
+                break
+            await asyncio.sleep(START_CHECK_SECONDS)
+            answer = await self._shim.ask("list")
         sandboxes = tuple(
             Sandbox(s["uid"], () if s["net"] is None else self._addresses_of(s["uid"])) for s in answer["sandboxes"]
         )
