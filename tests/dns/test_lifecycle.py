@@ -20,11 +20,13 @@ import pytest
 
 from seaway.client.requests import Client
 from seaway.dns.lifecycle.pages import State, answer_health, answer_ready
+from seaway.dns.objects import ANNOTATION_TRIGGER_TIME
 from seaway.dns.run import Source, run
 from seaway.dns.serve import DnsError
 from seaway.dns.settings.run import ConfigFile
 from seaway.dns.settings.words import SettingsError
-from tests.dns.test_run import NAMESPACE, SLICE, Server, ask, free_port, service
+from seaway.testing.builders import make_slice
+from tests.dns.test_run import NAMESPACE, SLICE, Server, ask, ask_until, free_port, service, version
 from tests.dns.upstream import serve_upstream
 
 WEB = "web.default.svc.cluster.local"
@@ -382,5 +384,27 @@ def test_a_hosts_file_is_followed(tmp_path: Path) -> None:
             hosts.unlink()
             while (await ask(piece.port, WEB)).answer[0][0].address != "10.96.0.5":
                 pass
+
+    asyncio.run(main())
+
+
+def test_the_page_tells_queries_and_how_long_changes_took(tmp_path: Path) -> None:
+    async def main() -> None:
+        async with started(tmp_path) as piece:
+            await ask(piece.port, WEB)
+            changed = make_slice("web-1", "web", ["10.244.0.6"])
+            changed["metadata"]["annotations"] = {ANNOTATION_TRIGGER_TIME: "2026-01-01T00:00:00Z"}
+            piece.api.tell("endpointslices", "MODIFIED", version(changed, 12))
+            await ask_until(piece.port, f"10-244-0-6.{WEB}", "10.244.0.6")
+            code, text = await piece.page(piece.metrics, "/metrics")
+            lines = text.splitlines()
+            where = f'server="dns://:{piece.port}",zone=".",view=""'
+            assert code == 200
+            assert any(line.startswith(f"coredns_dns_requests_total{{{where},") for line in lines)
+            assert any(line.startswith(f'coredns_dns_responses_total{{{where},rcode="NOERROR"') for line in lines)
+            kind = 'service_kind="cluster_ip"'
+            assert f"coredns_kubernetes_dns_programming_duration_seconds_count{{{kind}}} 1" in lines
+            assert any(line.startswith('coredns_reload_version_info{hash="sha512",value="') for line in lines)
+            assert any(line.startswith("coredns_build_info{version=") for line in lines)
 
     asyncio.run(main())

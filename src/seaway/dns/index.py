@@ -72,6 +72,14 @@ class Index:
         """All Services that have names, with their keys, in no order."""
         return [(key, shard) for key, shard in self._shards.items() if shard.service and key[0] in self.namespaces]
 
+    def list_all(self) -> list[tuple[Service | None, tuple[EndpointSlice, ...]]]:
+        """All shards, also of Services that have no names."""
+        return [(shard.service, shard.slices) for shard in self._shards.values()]
+
+    def list_pods(self) -> list[tuple[str, str, str]]:
+        """Namespace, address and name."""
+        return [(*key, name) for key, name in self._pods.items()]
+
     def owners_of(self, address: str) -> tuple[ServiceKey, ...]:
         """The Services that have the address, as cluster IP or as published endpoint, sorted. It is canonical."""
         sole = self._sole_owners.get(address)

@@ -59,11 +59,19 @@ class SliceLabels(Reader, frozen=True):
     service_name: str = msgspec.field(default="", name=LABEL_SERVICE_NAME)
 
 
+ANNOTATION_TRIGGER_TIME = "endpoints.kubernetes.io/last-change-trigger-time"
+
+
+class SliceAnnotations(Reader, frozen=True):
+    trigger_time: str = msgspec.field(default="", name=ANNOTATION_TRIGGER_TIME)
+
+
 class SliceMeta(Reader, frozen=True):
     name: str = ""
     namespace: str = ""
     resource_version: str = ""
     labels: SliceLabels = SliceLabels()
+    annotations: SliceAnnotations = SliceAnnotations()
 
 
 class EndpointPort(Reader, frozen=True):

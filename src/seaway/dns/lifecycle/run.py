@@ -24,9 +24,11 @@ from seaway.dns.records import render_name
 from seaway.dns.serve import DnsError
 from seaway.dns.settings.words import SettingsError
 from seaway.dns.wire import encode_upstream_query
+from seaway.telemetry.exposition import CONTENT_TYPE, Family, collect_process, render_families
+from seaway.telemetry.merging import merge_families
 from seaway.telemetry.metrics import Metrics
-from seaway.telemetry.page import Answer, answer_request
-from seaway.telemetry.serve import PageServer, open_pages
+from seaway.telemetry.page import Answer, answer_request, read_request
+from seaway.telemetry.serve import PageServer, Reply, open_pages
 
 log = logging.getLogger(__name__)
 
@@ -36,15 +38,30 @@ PROBE_SECONDS = 2.0
 PROBE_TRIES = 15
 """With PROBE_SECONDS the 30 s that CoreDNS tries."""
 HINFO = 13
+CollectOthers = Callable[[], Awaitable[list[list[Family]]]]
 
 
 @contextlib.asynccontextmanager
-async def serve_pages(lifecycle: Lifecycle, state: State, metrics: Metrics) -> AsyncIterator[None]:
-    """Answer on the addresses that the lifecycle names while the block runs. Raises DnsError."""
-    pages: list[tuple[str, tuple[str, int] | None, Callable[[bytes], Answer]]] = [
+async def serve_pages(
+    lifecycle: Lifecycle, state: State, metrics: Metrics, collect_others: CollectOthers | None = None
+) -> AsyncIterator[None]:
+    """Answer on the addresses that the lifecycle names while the block runs. Raises DnsError.
+
+    collect_others: what other processes have counted, to be added up on the page.
+    """
+
+    async def answer_metrics(header: bytes) -> Answer:
+        request = read_request(header)
+        if isinstance(request, Answer) or request.path != "/metrics" or request.method not in ("GET", "HEAD"):
+            return answer_request(header, metrics, lambda: _checks(state))
+        others = await collect_others() if collect_others is not None else ()
+        families = merge_families([[*metrics.collect(), *collect_process()], *others])
+        return Answer(200, render_families(families), CONTENT_TYPE, request.method == "GET")
+
+    pages: list[tuple[str, tuple[str, int] | None, Reply]] = [
         ("health", lifecycle.health, answer_health),
         ("ready", lifecycle.ready, lambda header: answer_ready(header, state)),
-        ("metrics", lifecycle.metrics, lambda header: answer_request(header, metrics, lambda: _checks(state))),
+        ("metrics", lifecycle.metrics, answer_metrics),
     ]
     opened: list[PageServer] = []
     try:
