@@ -17,6 +17,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from seaway.dns import respond as respond_module
 from seaway.dns.index import Index
 from seaway.dns.message import Message, WireError, decode_message, decode_name
 from seaway.dns.objects import Namespace
@@ -232,6 +233,25 @@ def test_d2_24_a_message_ends_at_65535_bytes() -> None:
     assert (len(reply.answer[0]), bool(reply.flags & dns.flags.TC)) == (4093, True)
 
 
+@pytest.mark.parametrize(("count", "over_tcp"), [(5000, True), (100, False), (40, False)])
+def test_d2_24_25_what_does_not_fit_has_its_turn_too(count: int, over_tcp: bool) -> None:
+    responder = make_responder(with_endpoints(count))
+    seen: Counter[str] = Counter()
+    sizes, turns = set(), 40
+    for turn in range(turns):
+        wire = struct.pack("!H", turn * count // turns) + ask_wire("db2.@ A")[2:]
+        out = responder.respond(wire, over_tcp=over_tcp)
+        assert isinstance(out, bytes)
+        assert out[2] & 0x02  # TC
+        found = [out[at : at + 4] for at in range(len(wire) + 12, len(out), 16)]
+        assert out[6:8] == len(found).to_bytes(2, "big")
+        sizes.add(len(found))
+        seen.update(found)
+    assert len(seen) == count
+    (size,) = sizes
+    assert all(turns * size // count - 2 <= times <= turns * size // count + 2 for times in seen.values())
+
+
 def test_targets_of_srv_are_not_compressed_and_their_glue_points_at_them() -> None:
     out = make_responder().respond(ask_wire("_mysql._tcp.db.@ SRV"))
     assert isinstance(out, bytes)
@@ -334,6 +354,14 @@ def test_the_number_of_kept_replies_is_limited() -> None:
     for i in range(MAX_KEPT + 10):
         responder.respond(header() + bytes((len(f"n{i}"),)) + f"n{i}".encode() + WEB[16:])
     assert len(responder.kept_udp) <= MAX_KEPT
+
+
+def test_the_bytes_of_kept_replies_are_limited(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(respond_module, "MAX_KEPT_BYTES", 500_000)
+    responder = make_responder(with_endpoints(5000))
+    for payload in range(512, 527):
+        responder.respond(ask_wire("db2.@ A", use_edns=0, payload=payload), over_tcp=True)
+    assert 0 < sum(len(reply.tail) for reply in responder.kept_tcp.values()) <= 500_000
 
 
 def test_unsynced_refusals_are_not_kept() -> None:

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import shutil
 import socket
+import ssl
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
+import dns.edns
 import dns.flags
 import dns.message
 import dns.rcode
@@ -23,6 +27,7 @@ from seaway.dns.forwarding.forward import Forwarder
 from seaway.dns.forwarding.serve import Relay
 from seaway.dns.respond import Responder
 from seaway.dns.serve import DnsError, Server
+from tests.dns.certificates import make_certificate
 from tests.dns.fixture import SERIAL, cluster_ip, endpoints, headless, make_index
 from tests.dns.upstream import Upstream, serve_upstream
 
@@ -297,6 +302,107 @@ def test_d3_9_the_third_slow_query_is_refused_at_once(limit: dict[str, int]) -> 
     run(body, soon=True, **limit)
 
 
+@pytest.mark.parametrize("hosts", [("127.0.0.1", "127.0.0.2", "127.0.0.3"), ("127.0.0.1", "::1")])
+def test_d2_22_replies_leave_from_the_address_that_was_asked(hosts: tuple[str, ...]) -> None:
+    async def body(server: Server, upstream: Upstream) -> None:
+        loop = asyncio.get_running_loop()
+        for host, port in server.addresses:
+            for name in (f"web.{ZONE}", f"nosuch.{ZONE}", "www.example.com"):
+                family = socket.AF_INET6 if ":" in host else socket.AF_INET
+                with socket.socket(family, socket.SOCK_DGRAM) as sock:
+                    sock.setblocking(False)
+                    sock.sendto(dns.message.make_query(name, "A").to_wire(), (host, port))
+                    async with asyncio.timeout(5):
+                        _, source = await loop.sock_recvfrom(sock, 65_535)
+                assert source[:2] == (host, port)
+            reader, writer = await asyncio.open_connection(host, port)
+            writer.write(frame(f"web.{ZONE}"))
+            assert (await read_message(reader)).answer
+            writer.close()
+
+    run(body, listen=tuple((host, 0) for host in hosts))
+
+
+# -- DNS over TLS ------------------------------------------------------------------------------------------------------
+
+
+def trust(certificate: Path) -> ssl.SSLContext:
+    context = ssl.create_default_context(cafile=str(certificate))
+    context.set_alpn_protocols(["dot"])
+    return context
+
+
+def test_queries_over_tls_are_answered_and_padded_where_wanted(tmp_path: Path) -> None:
+    certificate, key = make_certificate(tmp_path)
+
+    async def body(server: Server, upstream: Upstream) -> None:
+        reader, writer = await asyncio.open_connection(*server.tls_addresses[0], ssl=trust(certificate))
+        assert writer.get_extra_info("ssl_object").selected_alpn_protocol() == "dot"
+        for name in (f"web.{ZONE}", "www.example.com", f"nosuch.{ZONE}"):
+            for padded in (False, True):
+                options = [dns.edns.GenericOption(dns.edns.OptionType.PADDING, bytes(9))] if padded else []
+                wire = dns.message.make_query(name, "A", use_edns=0, options=options).to_wire()
+                writer.write(len(wire).to_bytes(2, "big") + wire)
+                size = int.from_bytes(await reader.readexactly(2), "big")
+                reply = dns.message.from_wire(await reader.readexactly(size))
+                assert str(reply.question[0].name) == name + "."
+                assert (size % 468 == 0) == padded
+        writer.close()
+
+    run(body, tls_listen=(("127.0.0.1", 0),), tls_certificate=str(certificate), tls_key=str(key))
+
+
+def test_a_stranger_to_tls_is_let_go_and_others_are_served(tmp_path: Path) -> None:
+    certificate, key = make_certificate(tmp_path)
+
+    async def body(server: Server, upstream: Upstream) -> None:
+        reader, writer = await asyncio.open_connection(*server.tls_addresses[0])
+        writer.write(frame(f"web.{ZONE}"))
+        async with asyncio.timeout(5):
+            with contextlib.suppress(ConnectionError):
+                await reader.read()
+        writer.close()
+        assert (await ask_udp(server, f"web.{ZONE}")).answer
+
+    run(body, tls_listen=(("127.0.0.1", 0),), tls_certificate=str(certificate), tls_key=str(key))
+
+
+def test_a_certificate_that_cannot_be_used_is_named() -> None:
+    async def main() -> None:
+        config = DnsConfig(listen=(("127.0.0.1", 0),), tls_listen=(("127.0.0.1", 0),), tls_certificate="/no/cert",
+                           tls_key="/no/key")  # fmt: skip
+        responder = Responder(make_index(), config.zone)
+        with pytest.raises(DnsError, match=r"certificate /no/cert and key /no/key: .*No such file"):
+            await Server(config, responder, make_relay(config, responder)).open()
+
+    asyncio.run(main())
+
+
+def test_a_renewed_certificate_is_taken_with_the_configuration_and_a_broken_one_is_not(tmp_path: Path) -> None:
+    async def body(server: Server, upstream: Upstream) -> None:
+        config = server._config
+
+        async def serial() -> int:
+            context = ssl.create_default_context()
+            context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+            _, writer = await asyncio.open_connection(*server.tls_addresses[0], ssl=context)
+            found = writer.get_extra_info("ssl_object").getpeercert(binary_form=True)
+            writer.close()
+            return hash(found)
+
+        first = await serial()
+        make_certificate(tmp_path)
+        server.use(config, server._responder, server._relay)
+        second = await serial()
+        assert second != first
+        (tmp_path / "key.pem").write_text("no key")
+        server.use(config, server._responder, server._relay)
+        assert await serial() == second
+
+    certificate, key = make_certificate(tmp_path)
+    run(body, tls_listen=(("127.0.0.1", 0),), tls_certificate=str(certificate), tls_key=str(key))
+
+
 def test_junk_does_not_stop_the_server() -> None:
     async def body(server: Server, upstream: Upstream) -> None:
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
@@ -327,11 +433,11 @@ def test_a_drawn_port_that_tcp_cannot_have_is_drawn_again(
 ) -> None:
     bind, refused = serve._bind, []
 
-    def refuse_once(family: Any, kind: Any, host: str, number: int, *, is_shared: bool) -> socket.socket:
+    def refuse_once(family: Any, kind: Any, host: str, number: int, **options: Any) -> socket.socket:
         if kind == socket.SOCK_STREAM and not refused:
             refused.append(number)
             raise DnsError("in use")
-        return bind(family, kind, host, number, is_shared=is_shared)
+        return bind(family, kind, host, number, **options)
 
     monkeypatch.setattr(serve, "_bind", refuse_once)
     if not is_drawn_again:
@@ -357,33 +463,3 @@ def test_a_cluster_ip_added_while_serving_is_answered() -> None:
         await server.close()
 
     asyncio.run(main())
-
-
-def test_d2_22_replies_leave_from_the_address_that_was_asked() -> None:
-    port = find_port_of("127.0.0.1", "127.0.0.2", "::1")
-
-    async def body(server: Server, _: Upstream) -> None:
-        loop = asyncio.get_running_loop()
-        for host, _ in server.addresses:
-            with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_DGRAM) as sock:
-                sock.setblocking(False)
-                sock.sendto(dns.message.make_query(f"web.{ZONE}", "A").to_wire(), (host, port))
-                async with asyncio.timeout(5):
-                    wire, source = await loop.sock_recvfrom(sock, 4096)
-            assert source[:2] == (host, port)
-            assert dns.message.from_wire(wire).rcode() == dns.rcode.NOERROR
-
-    run(body, listen=tuple((host, port) for host in ("127.0.0.1", "127.0.0.2", "::1")))
-
-
-def find_port_of(*hosts: str) -> int:
-    """A port that nobody has on any of these addresses, below those that the kernel draws."""
-    for port in range(25_000, 26_000):
-        try:
-            for host in hosts:
-                for sock in serve._bind_pair(host, port):
-                    sock.close()
-        except DnsError:
-            continue
-        return port
-    raise AssertionError("no port is free")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -42,6 +42,10 @@ _LISTEN, _UPSTREAMS = "127.0.0.1:10053", "/etc/resolv.conf"
 @click.option(
     "--transfer-to", default="", help="Addresses that may have the zone whole, or * for all.  [default: none]"
 )
+@click.option("--tls-listen", default="", help="ADDRESS:PORT of DNS over TLS, or several with commas.  [default: none]")
+@click.option("--tls-cert-file", default="", help="The certificate of DNS over TLS, PEM.")
+@click.option("--tls-private-key-file", default="", help="Its key, PEM.")
+@click.option("--nsid", default="", help="The name of this server for those who ask (dig +nsid).  [default: none]")
 @click.option(
     "--workers",
     type=click.IntRange(1, MAX_WORKERS),
@@ -61,6 +65,10 @@ def command(
     upstreams: str,
     allowed_sources: str,
     transfer_to: str,
+    tls_listen: str,
+    tls_cert_file: str,
+    tls_private_key_file: str,
+    nsid: str,
     workers: int,
     pods: str,
 ) -> None:
@@ -76,10 +84,16 @@ def command(
 
     source: Source | None = None
     try:
+        extras: dict[str, Any] = {}
+        if tls_listen:
+            extras |= {"tls_listen": _parse_listen(tls_listen, flag="--tls-listen")}
+            extras |= {"tls_certificate": tls_cert_file, "tls_key": tls_private_key_file}
+        if nsid:
+            extras["nsid"] = nsid
         path = config_path or corefile
         if path is not None:
             _refuse_flags(context, both=config_path is not None and corefile is not None)
-            config, source = _load(path, listen, allowed_sources, workers)
+            config, source = _load(path, listen, allowed_sources, {**extras, "workers": workers})
         else:
             is_file = upstreams.startswith("/")
             config = DnsConfig(
@@ -90,6 +104,7 @@ def command(
                 transfer_to=split_list(transfer_to),
                 workers=workers,
                 pods=pods,
+                **extras,
             )
     except ValueError as error:
         raise click.UsageError(str(error)) from error
@@ -115,7 +130,7 @@ def command(
 command.add_command(query.command)
 
 
-def _load(path: Path, listen: str, allowed_sources: str, workers: int) -> tuple[DnsConfig, Source]:
+def _load(path: Path, listen: str, allowed_sources: str, extras: dict[str, Any]) -> tuple[DnsConfig, Source]:
     """The configuration of a file, and how it is loaded again; flags that were given go before the file."""
     from dataclasses import replace
 
@@ -123,12 +138,13 @@ def _load(path: Path, listen: str, allowed_sources: str, workers: int) -> tuple[
     from seaway.dns.settings.run import ConfigFile
 
     addresses = _parse_listen(listen) if listen else ()
+    fixed = extras | ({"listen": addresses} if addresses else {})
     hosts = [host for host, _ in addresses] or _find_hosts()
     file = ConfigFile(path, hosts=hosts, allowed_sources=split_list(allowed_sources))
 
     def load() -> tuple[DnsConfig, str]:
         config, checksum = file.load()
-        return replace(config, listen=addresses or config.listen, workers=workers), checksum
+        return replace(config, **fixed), checksum
 
     config, checksum = load()
     return config, Source(load, checksum)
@@ -160,12 +176,12 @@ def _raise_descriptor_limit() -> None:
         resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
-def _parse_listen(text: str) -> tuple[tuple[str, int], ...]:
-    return tuple(_parse_address(each) for each in split_list(text))
+def _parse_listen(text: str, *, flag: str = "--listen") -> tuple[tuple[str, int], ...]:
+    return tuple(_parse_address(each, flag) for each in split_list(text))
 
 
-def _parse_address(text: str) -> tuple[str, int]:
+def _parse_address(text: str, flag: str) -> tuple[str, int]:
     host, _, port = text.rpartition(":")
     if not host or not port.isdigit():
-        raise ValueError(f"--listen {text}: ADDRESS:PORT needed, like 127.0.0.1:10053")
+        raise ValueError(f"{flag} {text}: ADDRESS:PORT needed, like 127.0.0.1:10053")
     return host.strip("[]"), int(port)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ipaddress
 from dataclasses import dataclass
 
+from seaway.dns.edns import MAX_NSID_BYTES
 from seaway.dns.forwarding.config import Block, CacheConfig, Policy, RouteConfig, is_within
 from seaway.dns.forwarding.upstreams import Upstream, parse_upstreams, refuse_own_address
 from seaway.dns.index import canonical_address
@@ -74,6 +75,8 @@ class DnsConfig:
     pods: `insecure` (as stock clusters), `verified` (only addresses that a Pod has; watches Pods), `disabled`.
     transfer_to: addresses that may have the cluster's zone whole, or `*` for everybody; none: nobody.
     blocks: what is done with other names, by zone; none: `upstreams` alone.
+    tls_listen: addresses and ports for DNS over TLS, with the certificate and key of these files (PEM).
+    nsid: the name that the server tells to those who ask for one (RFC 5001); empty: it tells none.
     workers: processes that share the addresses.
     """
 
@@ -92,6 +95,10 @@ class DnsConfig:
     blocks: tuple[Block, ...] = ()
     lifecycle: Lifecycle = Lifecycle()
     kubernetes: KubernetesOptions = KubernetesOptions()
+    tls_listen: tuple[tuple[str, int], ...] = ()
+    tls_certificate: str = ""
+    tls_key: str = ""
+    nsid: str = ""
     workers: int = 1
 
     def __post_init__(self) -> None:
@@ -105,12 +112,16 @@ class DnsConfig:
             raise ValueError(f"max UDP bytes: {self.max_udp_bytes} found, 512 to 4096 allowed")
         if not self.listen:
             raise ValueError("listen: no address found, at least one needed")
-        for host, _ in self.listen:
+        for host, _ in (*self.listen, *self.tls_listen):
             if ipaddress.ip_address(host).is_unspecified:
                 raise ValueError(f"listen {host}: a wildcard found, an address of this host needed; name each address")
+        if self.tls_listen and not (self.tls_certificate and self.tls_key):
+            raise ValueError("DNS over TLS: no certificate or no key found, both needed")
+        if len(self.nsid.encode()) > MAX_NSID_BYTES:
+            raise ValueError(f"nsid: {len(self.nsid.encode())} bytes found, at most {MAX_NSID_BYTES} allowed")
         if not 1 <= self.workers <= MAX_WORKERS:
             raise ValueError(f"workers: {self.workers} found, 1 to {MAX_WORKERS} allowed")
-        if self.workers > 1 and any(not port for _, port in self.listen):
+        if self.workers > 1 and any(not port for _, port in (*self.listen, *self.tls_listen)):
             raise ValueError("listen: port 0 found, a port that the workers can share needed")
         for peer in self.transfer_to:
             if peer != ANYBODY and not pack_address(peer):

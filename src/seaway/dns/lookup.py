@@ -8,11 +8,22 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
+import msgspec
+
 from seaway.dns.index import Index, canonical_address
 from seaway.dns.objects import Endpoint, EndpointSlice, Service
 from seaway.dns.packing import pack_address
 from seaway.dns.query import REVERSE_ZONES, Question, Shape
-from seaway.dns.records import MAX_LABEL_BYTES, Name, RRType, is_encodable, lower_name, parse_name
+from seaway.dns.records import (
+    MAX_LABEL_BYTES,
+    MAX_NAME_BYTES,
+    Name,
+    RRType,
+    encoded_size,
+    is_encodable,
+    lower_name,
+    parse_name,
+)
 
 ANYBODY = "*"
 """In the place of peers: all of them."""
@@ -40,8 +51,7 @@ class ZoneConfig:
     """Who may have the zone whole: canonical addresses, or `*` for everybody."""
 
 
-@dataclass(frozen=True, slots=True)
-class Host:
+class Host(msgspec.Struct, frozen=True, gc=False):
     """An address under a name, with the ports that it is reached at."""
 
     name: Name
@@ -191,6 +201,7 @@ def _vip_hosts(service: Service, question: Question, config: ZoneConfig) -> Iter
 def _endpoint_hosts(slices: tuple[EndpointSlice, ...], question: Question, config: ZoneConfig) -> Iterable[Host]:
     """A host per published address; its name is that of the endpoint. Rule: spec "discovery" A1.4-A1.6."""
     service = _service_name(question, config)
+    room = MAX_NAME_BYTES - encoded_size(service)
     for each in slices:
         ports = tuple(
             NO_PORT if port.port is None else port.port
@@ -199,10 +210,10 @@ def _endpoint_hosts(slices: tuple[EndpointSlice, ...], question: Question, confi
         ) or _default_ports(question, bool(each.ports))
         for endpoint in each.published if ports else ():
             for address in endpoint.addresses:
-                name = (endpoint_label(endpoint, address, config), *service)
+                label = endpoint_label(endpoint, address, config)
                 packed = pack_address(address)
-                if packed and is_encodable(name):
-                    yield Host(name, packed, ports)
+                if packed and len(label) < room and len(label) <= MAX_LABEL_BYTES:
+                    yield Host((label, *service), packed, ports)
 
 
 def is_port_asked(question: Question, name: str, protocol: str) -> bool:

@@ -8,6 +8,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import overload
 
+import msgspec
+
 from seaway.dns.packing import V4, Packed
 
 Name = tuple[bytes, ...]
@@ -44,22 +46,19 @@ class RCode(enum.IntEnum):
     BADVERS = 16
 
 
-@dataclass(frozen=True, slots=True)
-class Address:
+class Address(msgspec.Struct, frozen=True, gc=False):
     """Of an A record 4 bytes, of an AAAA record 16."""
 
     packed: bytes
 
 
-@dataclass(frozen=True, slots=True)
-class Target:
+class Target(msgspec.Struct, frozen=True, gc=False):
     """Of CNAME, NS and PTR."""
 
     name: Name
 
 
-@dataclass(frozen=True, slots=True)
-class Srv:
+class Srv(msgspec.Struct, frozen=True, gc=False):
     priority: int
     weight: int
     port: int
@@ -85,8 +84,7 @@ class Text:
 RData = Address | Target | Srv | Soa | Text
 
 
-@dataclass(frozen=True, slots=True)
-class Record:
+class Record(msgspec.Struct, frozen=True, gc=False):
     """One resource record of class IN."""
 
     owner: Name
@@ -137,10 +135,12 @@ def parse_name(text: str) -> Name:
 
 def is_encodable(name: Name) -> bool:
     """The labels and the whole have lengths that the wire allows."""
-    return (
-        all(0 < len(label) <= MAX_LABEL_BYTES for label in name)
-        and sum(map(len, name)) + len(name) + 1 <= MAX_NAME_BYTES
-    )
+    return all(0 < len(label) <= MAX_LABEL_BYTES for label in name) and encoded_size(name) <= MAX_NAME_BYTES
+
+
+def encoded_size(name: Name) -> int:
+    """The bytes that the name takes when it is not compressed."""
+    return sum(map(len, name)) + len(name) + 1
 
 
 def lower_name(name: Name) -> Name:

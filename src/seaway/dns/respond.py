@@ -17,6 +17,7 @@ from dataclasses import dataclass, replace
 
 from seaway.dns.answer import Answer, Chase, Elsewhere, answer
 from seaway.dns.counts import QueryCounts, Tally
+from seaway.dns.edns import OptionCode, encode_options
 from seaway.dns.index import EVERYTHING, Index, Source
 from seaway.dns.lookup import ZoneConfig
 from seaway.dns.message import CLASS_IN, OPCODE_MASK, TC, Message, WireError, decode_alias_records
@@ -34,10 +35,12 @@ from seaway.dns.wire import (
     udp_limit,
 )
 
+IDLE_SECONDS = 10.0
+"""After which a stream is closed. Rule: spec "discovery" A2.7."""
 MAX_KEPT = 32_768
 """Replies; about 640 bytes each. At the limit all are forgotten: simple, and a flood cannot choose which."""
-MAX_KEPT_BYTES = 64 << 20
-"""Of their records: a Service of thousands of endpoints has replies of 64 kB, and anybody may vary a query."""
+MAX_KEPT_BYTES = 32 << 20
+"""Of what they hold: a Service of thousands of endpoints has replies of 64 kB, and anybody may vary a query."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,12 +58,19 @@ class Responder:
     """Answers queries from the index. `kept_udp` and `kept_tcp` are read by the serving loop, written here alone."""
 
     def __init__(
-        self, index: Index, config: ZoneConfig, *, max_udp_bytes: int = 1232, counts: QueryCounts | None = None
+        self,
+        index: Index,
+        config: ZoneConfig,
+        *,
+        max_udp_bytes: int = 1232,
+        counts: QueryCounts | None = None,
+        nsid: bytes = b"",
     ) -> None:
         self.counts = counts or QueryCounts()
         self._index = index
         self._config = config
         self._max_udp_bytes = max_udp_bytes
+        self._nsid = nsid
         self._keys: dict[Source, list[bytes]] = {}
         self._kept_bytes = 0
         self.claims: Callable[[Query], bool] | None = None
@@ -68,7 +78,7 @@ class Responder:
         self.kept_udp: dict[bytes, Reply] = {}
         self.kept_tcp: dict[bytes, Reply] = {}
 
-    def respond(self, data: bytes, *, over_tcp: bool = False) -> bytes | Deferred | None:
+    def respond(self, data: bytes, *, over_tcp: bool = False, over_tls: bool = False) -> bytes | Deferred | None:
         """The reply; or what an upstream is needed for; or None: to be ignored. Never raises."""
         kept = (self.kept_tcp if over_tcp else self.kept_udp).get(data[2:].lower())
         if kept is not None:
@@ -79,6 +89,11 @@ class Responder:
         max_bytes = MAX_TCP_BYTES if over_tcp else udp_limit(query, max_udp_bytes=self._max_udp_bytes)
         if query.edns is not None and query.edns.version:
             return self._error(data, query, RCode.BADVERS, max_bytes)
+        if query.edns is not None and query.edns.options:
+            idle_seconds = IDLE_SECONDS if over_tcp else None
+            options = encode_options(query.edns.options, nsid=self._nsid, idle_seconds=idle_seconds)
+            is_padded = over_tls and OptionCode.PADDING in query.edns.options
+            query = replace(query, reply_options=options, is_padded=is_padded)
         if query.qclass != CLASS_IN:
             return self._error(data, query, RCode.REFUSED, max_bytes)
         if self.claims is not None and self.claims(query):
@@ -142,7 +157,8 @@ class Responder:
             for key in self._keys.pop(source, ()):
                 for kept in (self.kept_udp, self.kept_tcp):
                     reply = kept.pop(key, None)
-                    self._kept_bytes -= _size(reply) if reply is not None else 0
+                    if reply is not None:
+                        self._kept_bytes -= _size(key, reply)
 
     def relay(self, deferred: Deferred, message: Message, ttl_seconds: int | None) -> bytes:
         """The reply to a deferred query, from what the upstream said."""
@@ -194,11 +210,11 @@ class Responder:
         around_name = data[2:12] + data[12 + len(query.question) - 4 :]
         if around_name.lower() != around_name or around_name.upper() != around_name:
             return
-        self._kept_bytes += _size(reply)
+        key = data[2:].lower()
+        self._kept_bytes += _size(key, reply)
         if len(self.kept_udp) + len(self.kept_tcp) >= MAX_KEPT or self._kept_bytes > MAX_KEPT_BYTES:
             self._forget_all()
-            self._kept_bytes = _size(reply)
-        key = data[2:].lower()
+            self._kept_bytes = _size(key, reply)
         (self.kept_tcp if over_tcp else self.kept_udp)[key] = reply
         self._keys.setdefault(source, []).append(key)
 
@@ -209,15 +225,15 @@ class Responder:
         return self.counts.find_tally(data, out, over_tcp=over_tcp)
 
     def _forget_all(self) -> None:
-        self._kept_bytes = 0
         self.kept_udp.clear()
         self.kept_tcp.clear()
         self._keys.clear()
+        self._kept_bytes = 0
 
 
-def _size(reply: Reply) -> int:
-    """Of the records; a block counts for each reply that shares it."""
-    return len(reply.tail) + len(reply.block)
+def _size(key: bytes, reply: Reply) -> int:
+    """A block counts for each reply that shares it."""
+    return len(key) + len(reply.tail) + len(reply.block)
 
 
 def _encode_answer(query: Query, found: Answer, max_bytes: int) -> Reply:

@@ -65,6 +65,7 @@ DRAIN_SECONDS = 5.0
 _NEEDS_RESTART = (
     "cluster_domain",
     "listen",
+    "tls_listen",
     "lifecycle",
     "kubernetes",
     "max_connections",
@@ -254,7 +255,13 @@ class _Piece:
     # -- the configuration ---------------------------------------------------------------------------------------------
 
     def _make_responder(self, config: DnsConfig) -> Responder:
-        return Responder(self._index, config.zone, max_udp_bytes=config.max_udp_bytes, counts=self._queries)
+        return Responder(
+            self._index,
+            config.zone,
+            max_udp_bytes=config.max_udp_bytes,
+            counts=self._queries,
+            nsid=config.nsid.encode(),
+        )
 
     def _make_relay(self, config: DnsConfig, responder: Responder, old: tuple[Forwarder, ...]) -> Relay:
         """With the forwarders of blocks that are as they were: their caches and what they know of upstreams stay."""

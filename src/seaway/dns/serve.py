@@ -12,6 +12,7 @@ import asyncio
 import contextlib
 import logging
 import socket
+import ssl
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
@@ -24,7 +25,7 @@ from seaway.dns.index import canonical_address
 from seaway.dns.kernel import SLOT_BYTES, SLOTS, Batch, Peer
 from seaway.dns.message import RCODE_MASK
 from seaway.dns.records import RCode
-from seaway.dns.respond import Deferred, Responder
+from seaway.dns.respond import IDLE_SECONDS, Deferred, Responder
 from seaway.dns.wire import encode_failure
 from seaway.net.errors import OperationalError
 
@@ -33,7 +34,6 @@ DATAGRAMS_PER_WAKE = SLOTS
 MAX_QUERY_BYTES = SLOT_BYTES
 RECEIVE_BUFFER_BYTES = 4 << 20
 FIRST_QUERY_SECONDS = 3.0
-IDLE_SECONDS = 10.0
 WRITE_SECONDS = 5.0
 MAX_PORT_DRAWS = 16
 NXDOMAIN = int(RCode.NXDOMAIN)
@@ -63,17 +63,23 @@ class Server:
         self._connected: Counter[str] = Counter()
         self.addresses: tuple[tuple[str, int], ...] = ()
         """Where it listens; of port 0 the port that it got."""
+        self.tls_addresses: tuple[tuple[str, int], ...] = ()
+        """The same of DNS over TLS."""
+        self._tls: ssl.SSLContext | None = None
 
     async def open(self) -> None:
         """Bind and begin to answer. Raises DnsError, and nothing stays bound."""
         try:
             self.addresses = tuple([await self._open_address(host, port) for host, port in self._config.listen])
+            self.tls_addresses = tuple([await self._open_tls(host, port) for host, port in self._config.tls_listen])
         except BaseException:
             await self.close()
             raise
 
     def use(self, config: DnsConfig, responder: Responder, relay: Relay) -> None:
         """Answer with these from the next query on. The sockets stay, and what lies in them is answered too."""
+        if self._tls is not None:
+            self._renew_certificate(self._tls, config)
         self._config, self._responder, self._relay = config, responder, relay
         self._log = _make_log(relay)
         loop = asyncio.get_running_loop()
@@ -111,6 +117,32 @@ class Server:
         self._listeners.append(await asyncio.start_server(self._serve_connection, sock=tcp, limit=1 << 16))
         asyncio.get_running_loop().add_reader(udp, self._make_drain(udp))
         return host, port
+
+    async def _open_tls(self, host: str, port: int) -> tuple[str, int]:
+        """The same framing and the same limits as TCP. Rule: RFC 7858."""
+        if self._tls is None:
+            self._tls = _make_context(self._config)
+            self._tls.set_alpn_protocols(["dot"])
+        family = socket.AF_INET6 if ":" in host else socket.AF_INET
+        sock = _bind(family, socket.SOCK_STREAM, host, port, is_shared=self._config.workers > 1)
+        listener = await asyncio.start_server(
+            self._serve_connection,
+            sock=sock,
+            limit=1 << 16,
+            ssl=self._tls,
+            ssl_handshake_timeout=FIRST_QUERY_SECONDS,
+            ssl_shutdown_timeout=WRITE_SECONDS,
+        )
+        self._listeners.append(listener)
+        return host, int(sock.getsockname()[1])
+
+    def _renew_certificate(self, context: ssl.SSLContext, config: DnsConfig) -> None:
+        """Take what the files hold now; what cannot be used is told, and the one before stays."""
+        try:
+            _make_context(config)  # so that half a pair never gets into the one that serves
+            context.load_cert_chain(config.tls_certificate, config.tls_key, password=_refuse_password)
+        except (DnsError, OSError) as error:
+            log.warning("tls certificate is kept as it was: %s", error)
 
     # -- UDP -----------------------------------------------------------------------------------------------------------
 
@@ -229,10 +261,10 @@ class Server:
         elif found is not None:
             self._relay.take(found, peer[0], send)
 
-    def _respond(self, query: bytes, *, over_tcp: bool = False) -> bytes | Deferred | None:
+    def _respond(self, query: bytes, *, over_tcp: bool = False, over_tls: bool = False) -> bytes | Deferred | None:
         """A bug in one answer is told, counted and answered with SERVFAIL; the others go on."""
         try:
-            return self._responder.respond(query, over_tcp=over_tcp)
+            return self._responder.respond(query, over_tcp=over_tcp, over_tls=over_tls)
         except Exception:
             log.exception("query=%s", query[:512].hex())
             self._responder.counts.panics.inc()
@@ -269,6 +301,7 @@ class Server:
             writer.close()
 
     async def _serve_queries(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, peer: Peer) -> None:
+        over_tls = writer.get_extra_info("ssl_object") is not None
         wait_seconds = FIRST_QUERY_SECONDS
         while True:
             async with asyncio.timeout(wait_seconds):
@@ -282,7 +315,7 @@ class Server:
                 wait_seconds = IDLE_SECONDS
                 continue
             started = time.perf_counter()
-            out = self._respond(query, over_tcp=True)
+            out = self._respond(query, over_tcp=True, over_tls=over_tls)
             if isinstance(out, Deferred):
                 out = await self._relay.answer(out, peer[0])
             elif out is not None:
@@ -329,6 +362,25 @@ def _make_log(relay: Relay) -> WriteLog | None:
 def _find_family(sock: socket.socket) -> int:
     """The index of the socket's family in a tally."""
     return int(sock.family == socket.AF_INET6)
+
+
+def _make_context(config: DnsConfig) -> ssl.SSLContext:
+    """Raises DnsError."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    try:
+        context.load_cert_chain(config.tls_certificate, config.tls_key, password=_refuse_password)
+    except (OSError, ValueError) as error:
+        raise DnsError(
+            f"dns over tls: certificate {config.tls_certificate} and key {config.tls_key}: {error}; "
+            "give two PEM files that belong together, the key without a password"
+        ) from None
+    return context
+
+
+def _refuse_password() -> str:
+    """Instead of a prompt on the terminal."""
+    raise ValueError("the key has a password")
 
 
 def _bind_pair(host: str, port: int, *, is_shared: bool = False) -> tuple[socket.socket, socket.socket]:

@@ -14,6 +14,7 @@ import struct
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+from seaway.dns.edns import encode_padding, read_option_codes
 from seaway.dns.message import (
     AA,
     AD,
@@ -40,6 +41,7 @@ MAX_TCP_BYTES = 65_535
 OPT_BYTES = 11
 SERIAL_FROM_END = 20  # of an SOA record: serial and four more 32-bit numbers end it
 OPCODE_QUERY, OPCODE_NOTIFY = 0x0000, 0x2000
+ADDRESS_BYTES = {int(RRType.A): 4, int(RRType.AAAA): 16}
 _MAX_POINTER = 0x3FFF
 _POINTED_BYTES = 12  # of a record before its data, when its owner is a pointer
 _HEAD = struct.Struct("!HHHHH")
@@ -52,16 +54,20 @@ _OPT = struct.Struct("!BHHIH")
 
 @dataclass(frozen=True, slots=True)
 class Edns:
-    """What the OPT record of a query says; its options are ignored."""
+    """What the OPT record of a query says. options: the codes of those that it has."""
 
     udp_bytes: int
     version: int
     dnssec_ok: bool
+    options: frozenset[int] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
 class Query:
-    """An accepted query. `question` is the name, type and class as sent; `is_plain`: nothing else but an empty OPT."""
+    """An accepted query. `question` is the name, type and class as sent; `is_plain`: nothing else but an empty OPT.
+
+    reply_options: what the OPT record of the reply has, encoded; `is_padded`: and then as much as makes it a block.
+    """
 
     flags: int
     name: Name
@@ -70,6 +76,13 @@ class Query:
     question: bytes
     edns: Edns | None = None
     is_plain: bool = True
+    reply_options: bytes = b""
+    is_padded: bool = False
+
+    @property
+    def opt_bytes(self) -> int:
+        """What the OPT record of the reply takes, without padding, which takes only what is left."""
+        return OPT_BYTES + len(self.reply_options) if self.edns is not None else 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,7 +125,7 @@ def decode_query(data: bytes) -> Query | bytes | None:
     question_end = at + 4
     try:
         places, end = _locate_records(data, question_end, (answers, authorities, additionals))
-        edns = _read_edns(places)
+        edns = _read_edns(data, places)
     except WireError:
         return _encode_rejection(data, flags & ~OPCODE_MASK, RCode.FORMERR, question_end)
     qtype, qclass = data[at] << 8 | data[at + 1], data[at + 2] << 8 | data[at + 3]
@@ -143,7 +156,7 @@ def encode_reply(
     if isinstance(answer, AddressSet) and answer.owner == query.name:
         return _encode_addresses(query, answer, max_bytes)
     writer = _Writer(query)
-    room = max_bytes - (OPT_BYTES if query.edns else 0)
+    room = max_bytes - query.opt_bytes
     counts = [0, 0, 0]
     for section, records in enumerate((answer, authority, additional)):
         written = writer.write_records(records, room)
@@ -154,7 +167,7 @@ def encode_reply(
     flags = _reply_flags(query, rcode, authoritative=authoritative, truncated=truncated)
     head = _HEAD.pack(flags, 1, *counts[:2], counts[2] + bool(query.edns))
     start = HEADER_BYTES + len(query.question)
-    tail = bytes(writer.out[start:]) + encode_opt(query, rcode, max_bytes)
+    tail = bytes(writer.out[start:]) + encode_opt(query, rcode, max_bytes, used=len(writer.out))
     if counts[0] == 0 and counts[1] == 1 and isinstance(authority[0].rdata, Soa):
         return Reply(head, start, tail, serial_at=writer.last_end - start - SERIAL_FROM_END)
     return Reply(head, start, tail)
@@ -180,7 +193,7 @@ def encode_relayed(query: Query, message: Message, *, ttl_seconds: int | None, m
     """
     start = message.question_end
     out = bytearray(message.wire[: message.places[-1].end] if message.places else message.wire[:start])
-    room = max_bytes - (OPT_BYTES if query.edns else 0)
+    room = max_bytes - query.opt_bytes
     counts, end, truncated, extended = [0, 0, 0], start, bool(message.flags & TC), 0
     for place in message.places:
         if place.rrtype == RRType.OPT:
@@ -205,16 +218,22 @@ def encode_relayed(query: Query, message: Message, *, ttl_seconds: int | None, m
         | rcode
     )
     head = _HEAD.pack(flags, 1, *counts[:2], counts[2] + bool(query.edns))
-    return Reply(head, start, bytes(out[start:end]) + encode_opt(query, extended << 4, max_bytes))
+    return Reply(head, start, bytes(out[start:end]) + encode_opt(query, extended << 4, max_bytes, used=end))
 
 
-def encode_opt(query: Query, rcode: int, max_bytes: int) -> bytes:
-    """The OPT record of a reply: there if and only if the query had one. Rule: spec "discovery" A2.5."""
+def encode_opt(query: Query, rcode: int, max_bytes: int, *, used: int) -> bytes:
+    """The OPT record of a reply: there if and only if the query had one. used: bytes of the message before it.
+
+    Rule: spec "discovery" A2.5.
+    """
     if query.edns is None:
         return b""
     shown = min(max(query.edns.udp_bytes, MIN_UDP_BYTES), max_bytes)
     ttl = (rcode >> 4) << 24 | (DO if query.edns.dnssec_ok and rcode != RCode.BADVERS else 0)
-    return _OPT.pack(0, RRType.OPT, shown, ttl, 0)
+    options = query.reply_options
+    if query.is_padded:
+        options += encode_padding(used + OPT_BYTES + len(options), max_bytes)
+    return _OPT.pack(0, RRType.OPT, shown, ttl, len(options)) + options
 
 
 def udp_limit(query: Query, *, max_udp_bytes: int) -> int:
@@ -318,14 +337,19 @@ def _locate_records(data: bytes, at: int, counts: Sequence[int]) -> tuple[list[P
     return places, at
 
 
-def _read_edns(places: Sequence[Place]) -> Edns | None:
+def _read_edns(data: bytes, places: Sequence[Place]) -> Edns | None:
     found = [place for place in places if place.rrtype == RRType.OPT]
     if not found:
         return None
     if len(found) > 1 or found[0].section != 2 or found[0].rdata_at - found[0].start != OPT_BYTES:
         raise WireError("OPT record misplaced")  # RFC 6891 6.1.1: one, at the root, in additional
     opt = found[0]
-    return Edns(opt.rrclass, opt.ttl_seconds >> 16 & 0xFF, bool(opt.ttl_seconds & DO))
+    return Edns(
+        opt.rrclass,
+        opt.ttl_seconds >> 16 & 0xFF,
+        bool(opt.ttl_seconds & DO),
+        read_option_codes(data, opt.rdata_at, opt.end),
+    )
 
 
 def _reply_flags(query: Query, rcode: RCode, *, authoritative: bool, truncated: bool) -> int:
@@ -340,11 +364,11 @@ def _encode_addresses(query: Query, answer: AddressSet, max_bytes: int) -> Reply
         packed.block, packed.block_ttl_seconds = _encode_block(answer), answer.ttl_seconds
     stride = _POINTED_BYTES + packed.size
     start = HEADER_BYTES + len(query.question)
-    room = max_bytes - start - (OPT_BYTES if query.edns else 0)
+    room = max_bytes - start - query.opt_bytes
     count = max(0, min(len(answer), room // stride))
     flags = _reply_flags(query, RCode.NOERROR, authoritative=True, truncated=count < len(answer))
     head = _HEAD.pack(flags, 1, count, 0, bool(query.edns))
-    opt = encode_opt(query, RCode.NOERROR, max_bytes)
+    opt = encode_opt(query, RCode.NOERROR, max_bytes, used=start + count * stride)
     if len(answer) == 1:
         return Reply(head, start, packed.block[: count * stride] + opt)
     return Reply(head, start, opt, stride, packed.block, count * stride)

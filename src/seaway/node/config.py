@@ -26,6 +26,8 @@ class NodeConfig:
 
     state_dir: Pods, logs, the shim's socket; inside data_dir, which no Pod can see.
     serving: None for no server.
+    labels: kept true on the Node. taints: key, value and effect, set when it is registered. reserved: resources and
+    quantities that Pods do not get.
     sandbox: the agent runs in a user namespace with one mapped user, and Pods end with it.
     """
 
@@ -41,6 +43,9 @@ class NodeConfig:
     version: str = "v1.36.0"
     hostname: str = ""
     labels: tuple[tuple[str, str], ...] = ()
+    taints: tuple[tuple[str, str, str], ...] = ()
+    max_pods: int = 110
+    reserved: tuple[tuple[str, str], ...] = ()
     lease_renew_seconds: float = 10.0
     lease_duration_seconds: int = 40
     status_seconds: float = 10.0

@@ -7,8 +7,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import datetime
-import ipaddress
 import ssl
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
@@ -28,6 +26,7 @@ from seaway.dns.message import RCODE_MASK, Message
 from seaway.dns.records import RCode, parse_name
 from seaway.telemetry.exposition import render_families
 from seaway.telemetry.metrics import Metrics
+from tests.dns.certificates import make_certificate
 from tests.dns.forwarding.test_forward import ask
 from tests.dns.upstream import Tamper, Upstream, serve_upstream
 
@@ -346,32 +345,6 @@ def test_an_upstream_without_edns_is_asked_without(is_bare: bool, force_tcp: boo
             assert [query.edns for query in upstream.queries] == [0, -1, -1]
 
     run(body)
-
-
-def make_certificate(folder: Path) -> tuple[Path, Path]:
-    """A certificate of 127.0.0.1, signed by itself, and its key."""
-    from cryptography import x509
-    from cryptography.hazmat.primitives import hashes, serialization
-    from cryptography.hazmat.primitives.asymmetric import ec
-
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "dns.test")])
-    now = datetime.datetime.now(datetime.UTC)
-    names = [x509.DNSName("dns.test"), x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]
-    certificate = (
-        x509.CertificateBuilder().subject_name(name).issuer_name(name).public_key(key.public_key())
-        .serial_number(1).not_valid_before(now - datetime.timedelta(days=1))
-        .not_valid_after(now + datetime.timedelta(days=1))
-        .add_extension(x509.SubjectAlternativeName(names), critical=False)
-        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
-        .sign(key, hashes.SHA256())
-    )  # fmt: skip
-    paths = folder / "cert.pem", folder / "key.pem"
-    paths[0].write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
-    paths[1].write_bytes(
-        key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
-    )
-    return paths
 
 
 @pytest.mark.parametrize(

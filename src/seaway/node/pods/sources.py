@@ -17,7 +17,7 @@ from seaway.node.envvars import (
     make_environment,
     make_service_variables,
 )
-from seaway.node.lifecycle import ProcessUser, choose_user
+from seaway.node.lifecycle import ProcessUser, choose_stop_signal, choose_user
 from seaway.node.podspec import Container, PodManifest
 from seaway.node.resolvconf import (
     NSSWITCH,
@@ -121,6 +121,11 @@ def make_container_spec(
     who = choose_user(pod, container, sandboxed=config.sandbox, own_ids=own_ids)
     if isinstance(who, str):
         raise EnvError(who)
+    if container.target_container_name:
+        raise EnvError(
+            f"targetContainerName {container.target_container_name}: containers do not share processes on this node; "
+            "leave it out (kubectl debug without --target)"
+        )
     chosen = choose_services(services, pod.metadata.namespace, links=pod.spec.enable_service_links)
     environment = make_environment(
         container,
@@ -158,6 +163,8 @@ def make_container_spec(
         termination_message_path=container.termination_message_path,
         message_from_log=container.termination_message_policy == "FallbackToLogsOnError",
         image=image,
+        image_name=container.image,
+        stop_signal=choose_stop_signal(container, image),
         read_only_root=bool(container.security_context and container.security_context.read_only_root_filesystem),
         stdin=container.stdin,
         stdin_once=container.stdin_once,
