@@ -10,6 +10,7 @@ import subprocess
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from tempfile import TemporaryFile
 from types import TracebackType
 
 import msgspec
@@ -85,18 +86,22 @@ def run_tool(
 ) -> str:
     """What the program prints; variables: of its environment. Raises MissingTool, and RuntimeError with its words."""
     path = find_tool(name)
-    done = subprocess.run(
-        [path, *arguments],
-        capture_output=True,
-        text=True,
-        timeout=timeout_seconds,
-        preexec_fn=_pin(core),
-        check=False,
-        env={**os.environ, **(variables or {})},
-    )
+    with TemporaryFile("w+") as out:  # a pipe would keep this process busy, on the core of what is measured
+        done = subprocess.run(
+            [path, *arguments],
+            stdout=out,
+            stderr=subprocess.PIPE,
+            text=True,
+            timeout=timeout_seconds,
+            preexec_fn=_pin(core),
+            check=False,
+            env={**os.environ, **(variables or {})},
+        )
+        out.seek(0)
+        said = out.read()
     if done.returncode:
-        raise RuntimeError(f"{name}: {(done.stderr or done.stdout).strip()}")
-    return done.stdout
+        raise RuntimeError(f"{name}: {(done.stderr or said).strip()}")
+    return said
 
 
 def find_tool(name: str) -> str:

@@ -23,7 +23,7 @@ LEADER = "dns"
 def run_dns_workers(config: DnsConfig, kubeconfig: Path | None, source: Source | None, report: Report) -> int:
     """Serve until told to stop; the exit code. report: says `ready` when all workers are."""
     try:
-        ensure_free(config.listen)
+        ensure_free((*config.listen, *config.tls_listen))
     except DnsError as error:
         report(f"fatal {error}")
         return 1
