@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from hypothesis import settings
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -11,3 +12,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         action="store_true",
         help="write what is found anew: outcomes of golden conversations, docs/compatibility.md; review the diff",
     )
+
+
+settings.register_profile("no-clock", deadline=None)
+settings.load_profile("no-clock")  # a busy machine must not fail a law
