@@ -14,15 +14,16 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from bench.credentials import make_credentials, socket_connection
-from bench.dataset import fill_database, name_service
+from bench.dataset import choose_address, choose_cluster_ip, fill_database, name_service
 from bench.figures import Figure, Goal, median, percentile
 from bench.generators import DnsLoad, run_dnsperf
-from bench.processes import Child, MissingTool, choose_cores, read_cpu_seconds, read_pss_mb
+from bench.processes import Child, MissingTool, choose_cores, find_tool, open_program, read_cpu_seconds, read_pss_mb
+from seaway.api.registry import ENDPOINT_SLICES
 from seaway.api.registry import SERVICES as SERVICES_OF_API
 from seaway.client.transport import open_client
 from seaway.dns.message import encode_question
 from seaway.dns.wire import encode_upstream_query
-from seaway.testing.builders import make_service
+from seaway.testing.builders import make_service, make_slice
 
 SERVICES, ENDPOINTS = 10_000, 10
 ROUNDS = 5
@@ -38,10 +39,17 @@ VISIBLE = Goal("dns: a change is answered after the API write, p50 of 50", "ms",
 MEMORY = Goal("dns: PSS at 10k Services, 100k endpoints", "MB", at_most=100, elsewhere="220 MB (CoreDNS)")
 SHARED = Goal("dns: CPU per question of two workers, against one", "", at_most=1.1)
 FOLLOWER = Goal("dns: PSS of a second worker", "MB", at_most=100)
-GOALS = (READY, RATE, P99, VISIBLE, MEMORY, SHARED, FOLLOWER)
+LARGE = Goal("dns: a headless Service of 5,000 endpoints over TCP, CPU per answer", "ms", at_most=1)
+CHANGED = Goal("dns: the same right after one of its slices has changed", "ms", at_most=1)
+PEER = Goal("dns: questions/s, of unbound's with the names as local data, one core", "")
+GOALS = (READY, RATE, PEER, P99, VISIBLE, LARGE, CHANGED, MEMORY, SHARED, FOLLOWER)
+LARGE_SLICES, LARGE_EACH = 50, 100
+LARGE_QUESTIONS, LARGE_CHANGES = 500, 40
 CHANGES = 50
 LATENCY_SECONDS = 5
 PROBE_SECONDS = 0.001
+UNBOUND_START_SECONDS = 2.0
+SETTLED_SECONDS = 1.0
 WORKERS_RATE = 20_000
 """Questions a second for each worker: what one costs depends on how many come at once."""
 MANY_CLIENTS = 64
@@ -64,8 +72,11 @@ def run() -> list[Figure]:
                 rate = _measure(dns, port, queries)
                 visible = Figure(VISIBLE, 1000 * median(asyncio.run(_watch_changes(folder, port))))
                 found = [ready, rate, _measure_latency(port, queries, rate), visible, memory]
+                found += asyncio.run(_measure_large(folder, dns, port))
                 alone = _spend([dns], port, queries, per_second=WORKERS_RATE)
-            return found + _measure_workers(folder, port, queries, alone)
+            found += _measure_workers(folder, port, queries, alone)
+        found.append(_measure_peer(folder, queries, rate))
+        return sorted(found, key=lambda figure: GOALS.index(figure.goal))
 
 
 def _measure_workers(folder: Path, port: int, queries: Path, alone: float) -> list[Figure]:
@@ -153,6 +164,64 @@ async def _watch_changes(folder: Path, port: int) -> list[float]:
             seconds.append(time.perf_counter() - written)
     await client.close()
     return seconds
+
+
+async def _measure_large(folder: Path, dns: Child, port: int) -> list[Figure]:
+    """The server's CPU for each answer, of which all are cut at 64 kB; then for the first after a change."""
+    client = open_client(socket_connection(folder))
+    service = make_service("large", clusterIP="None", selector={"app": "large"})
+    await client.create(SERVICES_OF_API, service, "default")
+    for number in range(LARGE_SLICES):
+        await client.create(ENDPOINT_SLICES, _make_part(number, number * LARGE_EACH), "default")
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    question = encode_question((b"large", b"default", b"svc", b"cluster", b"local"), 1)
+
+    async def ask(number: int) -> int:
+        query = encode_upstream_query(number, question, flags=0, udp_bytes=1232, dnssec_ok=False)
+        writer.write(len(query).to_bytes(2, "big") + query)
+        size = int.from_bytes(await reader.readexactly(2), "big")
+        return int.from_bytes((await reader.readexactly(size))[6:8], "big")
+
+    await asyncio.sleep(SETTLED_SECONDS)  # all slices have arrived
+    before = read_cpu_seconds(dns.pid)
+    counts = [await ask(number) for number in range(LARGE_QUESTIONS)]
+    kept = (read_cpu_seconds(dns.pid) - before) / LARGE_QUESTIONS
+    spent = 0.0
+    for number in range(LARGE_CHANGES):
+        await client.update(ENDPOINT_SLICES, _make_part(number, 10_000 + number * LARGE_EACH))
+        await asyncio.sleep(0.05)  # the change is taken, and not measured
+        before = read_cpu_seconds(dns.pid)
+        await ask(number)
+        spent += read_cpu_seconds(dns.pid) - before
+    writer.close()
+    await client.close()
+    note = f"{min(counts)} addresses in each answer, clock ticks of 10 ms"
+    return [Figure(LARGE, kept * 1000, note), Figure(CHANGED, spent / LARGE_CHANGES * 1000, "a slice of 100")]
+
+
+def _make_part(number: int, first: int) -> dict[str, object]:
+    return make_slice(f"large-{number}", "large", [choose_address(first + n) for n in range(LARGE_EACH)])
+
+
+def _measure_peer(folder: Path, queries: Path, rate: Figure) -> Figure:
+    """Unbound on the same core, with as many names as local data."""
+    try:
+        path = find_tool("unbound")
+    except MissingTool as error:
+        return Figure(PEER, None, str(error))
+    port, zone = find_free_port(), "default.svc.cluster.local."
+    names = "".join(f'local-data: "{name_service(n)}.{zone} 5 A {choose_cluster_ip(n)}"\n' for n in range(SERVICES))
+    (folder / "unbound.conf").write_text(
+        f'server:\nusername: ""\nchroot: ""\npidfile: ""\ndirectory: "{folder}"\ninterface: 127.0.0.1@{port}\n'
+        f'num-threads: 1\ndo-daemonize: no\nlocal-zone: "{zone}" static\n{names}remote-control:\ncontrol-enable: no\n'
+    )
+    with open_program([path, "-d", "-c", str(folder / "unbound.conf")], core=choose_cores()[0]):
+        time.sleep(UNBOUND_START_SECONDS)
+        loads = [run_dnsperf(port, queries, seconds=SECONDS, core=choose_cores()[1]) for _ in range(ROUNDS)]
+    theirs = median([load.per_second for load in loads])
+    if rate.measured is None or any(load.wrong for load in loads):
+        return Figure(PEER, None, "one of both was not measured")
+    return Figure(PEER, rate.measured / theirs, f"unbound {theirs:,.0f}/s, one thread")
 
 
 def _measure(dns: Child, port: int, queries: Path) -> Figure:

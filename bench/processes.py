@@ -104,6 +104,19 @@ def run_tool(
     return said
 
 
+@contextlib.contextmanager
+def open_program(command: Sequence[str], *, core: int | None = None) -> Iterator[None]:
+    """Runs beside what is measured, and is ended afterwards."""
+    process = subprocess.Popen(
+        command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, preexec_fn=_pin(core)
+    )
+    try:
+        yield
+    finally:
+        process.terminate()
+        process.wait(10)
+
+
 def find_tool(name: str) -> str:
     """The program's path. Raises MissingTool."""
     path = shutil.which(name)
