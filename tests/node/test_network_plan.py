@@ -21,6 +21,7 @@ from seaway.node.network.plan import (
     plan_attachment,
     release_address,
     restore_pools,
+    sort_ranges,
 )
 
 
@@ -101,6 +102,12 @@ def test_what_lacks_an_address_or_a_route_on_the_host_is_found() -> None:
         lacking = addresses | {a.link: addresses[a.link] - {gateway}}
         assert find_incomplete((a, b), HostNetwork(lacking, routes)) == (a,)
     assert find_incomplete((a, b), HostNetwork({}, frozenset())) == (a, b)
+
+
+def test_the_nodes_family_comes_first() -> None:
+    assert sort_ranges("10.244.3.0/24, fd10::/64", "2001:db8::1") == "fd10::/64,10.244.3.0/24"
+    assert sort_ranges("fd10::/64,10.244.3.0/24", "192.0.2.1") == "10.244.3.0/24,fd10::/64"
+    assert sort_ranges("10.244.3.0/24", "2001:db8::1") == "10.244.3.0/24"
 
 
 @given(st.uuids())

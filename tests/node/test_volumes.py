@@ -25,9 +25,15 @@ SECRETS = {"keys": {"k": b"secret"}}
 
 
 def plan(volume: dict[str, Any]) -> Any:
-    pod = decode_pod(volumes=[{"name": "v", **volume}], labels={"b": 'say "hi"', "a": "1"})
+    pod = decode_pod(
+        containers=[{"name": "main"}], volumes=[{"name": "v", **volume}], labels={"b": 'say "hi"', "a": "1"}
+    )
     [found] = plan_volumes(
-        pod, fields=PodFields(), find_config_map=MAPS.get, find_secret=SECRETS.get, find_token=TOKENS.get
+        pod,
+        fields=PodFields(allocatable={"cpu": "4"}),
+        find_config_map=MAPS.get,
+        find_secret=SECRETS.get,
+        find_token=TOKENS.get,
     )
     return found
 
@@ -46,6 +52,10 @@ VOLUMES: dict[str, tuple[dict[str, Any], Any]] = {
     "labels": (
         {"downwardAPI": {"items": [{"path": "l", "fieldRef": {"fieldPath": "metadata.labels"}}]}},
         Content("v", (FileEntry("l", b'a="1"\nb="say \\"hi\\""'),))),
+    "a resource of a container": (
+        {"downwardAPI": {"items": [{"path": "cpu", "resourceFieldRef": {
+            "containerName": "main", "resource": "limits.cpu", "divisor": "1m"}}]}},
+        Content("v", (FileEntry("cpu", b"4000"),))),
     "projected, with tokens": (
         {"projected": {"sources": [
             {"secret": {"name": "keys"}}, {"configMap": {"name": "settings", "items": [{"key": "b", "path": "b"}]}},

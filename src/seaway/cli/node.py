@@ -7,20 +7,34 @@ from pathlib import Path
 
 import click
 
-from seaway.cli.flags import data_dir_flag, host_name_default, kubeconfig_flag, report_to_stderr, split_list
+from seaway.cli.flags import (
+    data_dir_flag,
+    host_name_default,
+    optional_kubeconfig_flag,
+    report_to_stderr,
+    split_list,
+)
+from seaway.cli.of_node import env
 
 _FILE = click.Path(path_type=Path, dir_okay=False, exists=True)
 
 
-@click.command("node")
-@kubeconfig_flag
+@click.group("node", invoke_without_command=True)
+@click.pass_context
+@optional_kubeconfig_flag
 @data_dir_flag
 @click.option("--node-name", default=host_name_default, show_default="the host name", help="This host's Node.")
-@click.option("--node-ip", required=True, help="This host's address: a, or a,b for two families.")
+@click.option("--node-ip", help="This host's address: a, or a,b for two families.  [required]")
 @click.option("--pod-cidr", default="10.244.0.0/24", show_default=True, help="Addresses of this host's Pods.")
 @click.option("--cluster-cidr", default="10.244.0.0/16", show_default=True, help="Addresses inside of the cluster.")
 @click.option("--cluster-domain", default="cluster.local", show_default=True, help="The zone of cluster names.")
 @click.option("--dns-ip", default="10.96.0.10", show_default=True, help="Address of the DNS Service.")
+@click.option(
+    "--resolv-conf",
+    default="/etc/resolv.conf",
+    show_default=True,
+    help='What Pods inherit of this host\'s resolver; "": nothing.',
+)
 @click.option(
     "--kubelet-port",
     type=click.IntRange(1, 65535),
@@ -37,20 +51,26 @@ _FILE = click.Path(path_type=Path, dir_okay=False, exists=True)
 @click.option("--tls-cert-file", type=_FILE, default=None, help="Certificate of the node's own server.")
 @click.option("--tls-private-key-file", type=_FILE, default=None, help="Key of that certificate.")
 def command(
-    kubeconfig: Path,
+    context: click.Context,
+    kubeconfig: Path | None,
     data_dir: Path,
     node_name: str,
-    node_ip: str,
+    node_ip: str | None,
     pod_cidr: str,
     cluster_cidr: str,
     cluster_domain: str,
     dns_ip: str,
+    resolv_conf: str,
     kubelet_port: int,
     client_ca_file: Path | None,
     tls_cert_file: Path | None,
     tls_private_key_file: Path | None,
 ) -> None:
     """Register this host with the API server of a kubeconfig, and run its Pods."""
+    if context.invoked_subcommand is not None:
+        return
+    if kubeconfig is None or not node_ip:
+        raise click.UsageError("--kubeconfig and --node-ip are needed.")
     from seaway.app.files import prepare
     from seaway.app.pieces import run_with_client
     from seaway.node.config import ServingConfig
@@ -74,6 +94,7 @@ def command(
         dns_ip=dns_ip,
         state_dir=data.node_state,
         data_dir=data.root,
+        resolv_conf=Path(resolv_conf) if resolv_conf else None,
         serving=serving,
     )
     sys.exit(
@@ -81,3 +102,6 @@ def command(
             kubeconfig, "node", lambda client, on_ready: run(config, client, on_ready=on_ready), report_to_stderr
         )
     )
+
+
+command.add_command(env.command)

@@ -25,7 +25,7 @@ class NodeConfig:
     """node_ip: one address, or one per family with a comma, primary first. pod_cidr likewise.
 
     state_dir: Pods, logs, the shim's socket; inside data_dir, which no Pod can see.
-    serving: None for no server.
+    serving: None for no server. resolv_conf: what Pods inherit; None: nothing.
     sandbox: the agent runs in a user namespace with one mapped user, and Pods end with it.
     """
 
@@ -44,7 +44,7 @@ class NodeConfig:
     lease_renew_seconds: float = 10.0
     lease_duration_seconds: int = 40
     status_seconds: float = 10.0
-    resolv_conf: Path = Path("/etc/resolv.conf")
+    resolv_conf: Path | None = Path("/etc/resolv.conf")
     serving: ServingConfig | None = None
 
     @property

@@ -33,7 +33,6 @@ def make_field_path(pod: PodManifest, container: str) -> str:
 
 def make_pod_event(pod: PodManifest, happening: Happening, *, suffix: str, node: str, wall_now: datetime) -> Json:
     """The Event as it is created. suffix: makes the name unique."""
-    now = format_time(wall_now)
     involved = {
         "apiVersion": "v1",
         "kind": "Pod",
@@ -44,10 +43,27 @@ def make_pod_event(pod: PodManifest, happening: Happening, *, suffix: str, node:
     }
     if happening.field_path:
         involved["fieldPath"] = happening.field_path
+    return _make_event(involved, pod.metadata.namespace, happening, suffix=suffix, node=node, wall_now=wall_now)
+
+
+NODE_NAMESPACE = "default"
+"""Where events of objects without a namespace are."""
+
+
+def make_node_event(happening: Happening, *, suffix: str, node: str, wall_now: datetime) -> Json:
+    """An Event of the Node; its name is its UID there, as tools look for it. Rule: spec "node" §1.6."""
+    involved = {"apiVersion": "v1", "kind": "Node", "name": node, "uid": node}
+    return _make_event(involved, NODE_NAMESPACE, happening, suffix=suffix, node=node, wall_now=wall_now)
+
+
+def _make_event(
+    involved: Json, namespace: str, happening: Happening, *, suffix: str, node: str, wall_now: datetime
+) -> Json:
+    now = format_time(wall_now)
     return {
         "apiVersion": "v1",
         "kind": "Event",
-        "metadata": {"name": f"{pod.metadata.name}.{suffix}", "namespace": pod.metadata.namespace},
+        "metadata": {"name": f"{involved['name']}.{suffix}", "namespace": namespace},
         "involvedObject": involved,
         "type": happening.kind,
         "reason": happening.reason,

@@ -1,7 +1,7 @@
 """The whole Pod that an agent needs: what to run, how to watch it, what was last reported.
 
 Controllers read the narrow `api/pod/types.py`; only the node agent decodes this much. Fields that change nothing on
-this node (resources, affinity, priorities) are not decoded. Rule: spec "node" §2.9 (which field is honoured).
+this node (affinity, priorities) are not decoded. Rule: spec "node" §2.9 (which field is honoured).
 """
 
 from __future__ import annotations
@@ -25,7 +25,18 @@ class FieldRef(Reader, frozen=True):
 
 
 class ResourceFieldRef(Reader, frozen=True):
+    """`limits.cpu` and its like, in units of the divisor. An empty container name is the container itself."""
+
+    container_name: str = ""
     resource: str = ""
+    divisor: str = "0"
+
+
+class Resources(Reader, frozen=True):
+    """Quantities as the API writes them, by resource."""
+
+    limits: dict[str, str] = msgspec.field(default_factory=dict)
+    requests: dict[str, str] = msgspec.field(default_factory=dict)
 
 
 class EnvVarSource(Reader, frozen=True):
@@ -150,6 +161,7 @@ class Container(Reader, frozen=True):
     liveness_probe: Probe | None = None
     startup_probe: Probe | None = None
     lifecycle: Lifecycle | None = None
+    resources: Resources = Resources()
     restart_policy: str = ""
     termination_message_path: str = "/dev/termination-log"
     termination_message_policy: str = "File"

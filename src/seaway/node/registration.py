@@ -97,16 +97,21 @@ def make_node_patch(identity: NodeIdentity, facts: HostFacts, existing: Mapping[
     return patch
 
 
-def make_node_status(
-    identity: NodeIdentity, facts: HostFacts, *, existing: Mapping[str, Any] | None, not_ready: str, wall_now: datetime
-) -> Json:
-    """The status. existing: the Node's status, whose transition times and foreign conditions are kept."""
-    capacity = {
+def make_capacity(facts: HostFacts) -> dict[str, str]:
+    """What the host has; all of it is allocatable. Rule: spec "node" §1.5."""
+    return {
         "cpu": str(facts.cpus),
         "ephemeral-storage": f"{facts.storage_bytes // 1024}Ki",
         "memory": f"{facts.memory_kib}Ki",
         "pods": str(MAX_PODS),
     }
+
+
+def make_node_status(
+    identity: NodeIdentity, facts: HostFacts, *, existing: Mapping[str, Any] | None, not_ready: str, wall_now: datetime
+) -> Json:
+    """The status. existing: the Node's status, whose transition times and foreign conditions are kept."""
+    capacity = make_capacity(facts)
     return {
         "addresses": [
             *({"type": "InternalIP", "address": address} for address in identity.addresses),

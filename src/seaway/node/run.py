@@ -25,12 +25,15 @@ from seaway.client.index import Change
 from seaway.client.requests import Client, TransportError
 from seaway.client.run import Informer
 from seaway.node.config import NodeConfig
-from seaway.node.events import Happening, make_pod_event, make_repeat_patch
+from seaway.node.events import NODE_NAMESPACE, Happening, make_node_event, make_pod_event, make_repeat_patch
 from seaway.node.figures import make_figures
 from seaway.node.heartbeat.run import Heartbeat
+from seaway.node.network.plan import sort_ranges
 from seaway.node.pods.context import AgentContext
 from seaway.node.pods.run import PodWorker
+from seaway.node.pods.start.run import read_resolver_file
 from seaway.node.podspec import PodManifest
+from seaway.node.resolvconf import ResolverError, find_host_file_warning
 from seaway.node.runtime import files
 from seaway.node.runtime.contract import ContainerError, RuntimeGone, Stop
 from seaway.node.runtime.local.client import ShimClient
@@ -55,7 +58,7 @@ async def run(config: NodeConfig, client: Client, *, on_ready: Callable[[], None
     listening = listen(config.serving, config.node_ips[0]) if config.serving is not None else None
     port = listening.port if listening is not None else 0
     heartbeat = Heartbeat(config, client, LocalRuntime.name_and_version, port)
-    pod_cidrs = await heartbeat.find_pod_cidrs()
+    pod_cidrs = sort_ranges(await heartbeat.find_pod_cidrs(), config.node_ips[0])
     files.save_json(config.state_dir / "node.json", {"pod_cidrs": pod_cidrs})
     runtime = LocalRuntime(
         LocalConfig(state_dir=config.state_dir, data_dir=config.data_dir, pod_cidrs=pod_cidrs, sandboxed=config.sandbox)
@@ -84,7 +87,7 @@ class _Agent:
         )
         self._context = AgentContext(
             config=config, client=client, runtime=runtime,
-            read_services=self._read_services, record=self._recorder.record,
+            read_services=self._read_services, record=self._recorder.record, allocatable=heartbeat.allocatable,
         )  # fmt: skip
         self._workers: dict[str, PodWorker] = {}
         self._group: asyncio.TaskGroup
@@ -97,10 +100,20 @@ class _Agent:
             await self._heartbeat.register()
             self._node.subscribe(self._take_node)
             self._group.create_task(self._heartbeat.run())
+            self._check_resolver_file()
             await self._services.wait_synced()
             await self._adopt()
             self._group.create_task(self._watch_runtime())
             on_ready()
+
+    def _check_resolver_file(self) -> None:
+        config = self._context.config
+        with contextlib.suppress(ResolverError):  # each Pod that inherits it says so
+            text = read_resolver_file(config)
+            warning = find_host_file_warning(text, str(config.resolv_conf), cluster_domain=config.cluster_domain)
+            if warning:
+                log.warning("node=%s resolver=%r", config.node_name, warning)
+                self._recorder.record(None, Happening("Warning", "CheckLimitsForResolvConf", warning))
 
     def list_states(self) -> list[PodState]:
         """Of the Pods of the node, as they are now."""
@@ -195,11 +208,11 @@ class EventRecorder:
     def __init__(self, client: Client, node: str) -> None:
         self._client = client
         self._node = node
-        self._waiting: asyncio.Queue[tuple[PodManifest, Happening]] = asyncio.Queue(MAX_WAITING_EVENTS)
+        self._waiting: asyncio.Queue[tuple[PodManifest | None, Happening]] = asyncio.Queue(MAX_WAITING_EVENTS)
         self._known: dict[tuple[str, Happening], tuple[str, int]] = {}
 
-    def record(self, pod: PodManifest, happening: Happening) -> None:
-        """Never waits."""
+    def record(self, pod: PodManifest | None, happening: Happening) -> None:
+        """Of a Pod, or of the Node when there is none. Never waits."""
         with contextlib.suppress(asyncio.QueueFull):
             self._waiting.put_nowait((pod, happening))
 
@@ -210,18 +223,24 @@ class EventRecorder:
             try:
                 await self._post(pod, happening)
             except (ApiError, TransportError) as error:
-                log.info("pod=%s event=%s lost error=%r", pod.text, happening.reason, error)
+                subject = pod.text if pod is not None else ""
+                log.info("pod=%s event=%s lost error=%r", subject, happening.reason, error)
 
-    async def _post(self, pod: PodManifest, happening: Happening) -> None:
-        key, now = (pod.uid, happening), datetime.now(UTC)
+    async def _post(self, pod: PodManifest | None, happening: Happening) -> None:
+        key, now = (pod.uid if pod is not None else "", happening), datetime.now(UTC)
+        namespace = pod.metadata.namespace if pod is not None else NODE_NAMESPACE
         if key in self._known:
             name, count = self._known[key]
             patch = make_repeat_patch(count + 1, now)
-            await self._client.patch(EVENTS, name, pod.metadata.namespace, patch=patch)
+            await self._client.patch(EVENTS, name, namespace, patch=patch)
             self._known[key] = (name, count + 1)
             return
-        event = make_pod_event(pod, happening, suffix=secrets.token_hex(8), node=self._node, wall_now=now)
-        await self._client.create(EVENTS, event, pod.metadata.namespace)
+        suffix = secrets.token_hex(8)
+        if pod is not None:
+            event = make_pod_event(pod, happening, suffix=suffix, node=self._node, wall_now=now)
+        else:
+            event = make_node_event(happening, suffix=suffix, node=self._node, wall_now=now)
+        await self._client.create(EVENTS, event, namespace)
         self._known[key] = (event["metadata"]["name"], 1)
         while len(self._known) > MAX_KNOWN_EVENTS:
             del self._known[next(iter(self._known))]

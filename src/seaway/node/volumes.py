@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from seaway.node.accounttokens import WantedToken
-from seaway.node.envvars import EnvError, Find, PodFields, read_field
+from seaway.node.envvars import EnvError, Find, PodFields, read_field, read_resource_field
 from seaway.node.podspec import (
     DownwardFile,
     FieldRef,
@@ -150,12 +150,17 @@ def _read_downward(
     items: Sequence[DownwardFile], default_mode: int, pod: PodManifest, fields: PodFields
 ) -> Iterator[FileEntry]:
     for item in items:
-        if item.field_ref is None:
-            raise VolumeError(f"{item.path}: resourceFieldRef is not supported on this node")
-        text = _read_map(item.field_ref, pod)
-        if text is None:
-            text = read_field(item.field_ref, pod, fields)
+        text = _read_downward_field(item, pod, fields)
         yield FileEntry(_check_path(item.path), text.encode(), default_mode if item.mode is None else item.mode)
+
+
+def _read_downward_field(item: DownwardFile, pod: PodManifest, fields: PodFields) -> str:
+    if item.resource_field_ref is not None:
+        return read_resource_field(item.resource_field_ref, pod, None, fields)
+    if item.field_ref is None:
+        raise VolumeError(f"{item.path}: neither fieldRef nor resourceFieldRef is set")
+    text = _read_map(item.field_ref, pod)
+    return read_field(item.field_ref, pod, fields) if text is None else text
 
 
 def _read_map(ref: FieldRef, pod: PodManifest) -> str | None:

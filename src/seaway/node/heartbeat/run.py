@@ -80,6 +80,11 @@ class Heartbeat:
         self._reported_at = 0.0
         self._check = asyncio.Event()
 
+    @property
+    def allocatable(self) -> dict[str, str]:
+        """What the Pods of this node may use, by resource."""
+        return registration.make_capacity(self._facts)
+
     async def find_pod_cidrs(self) -> str:
         """The range of the Node as it exists: it can not be changed; else that of the configuration."""
         existing = await self._persist(self._find_node, "read")

@@ -60,6 +60,13 @@ def parse_pools(pod_cidrs: str) -> tuple[AddressPool, ...]:
     return tuple(pools)
 
 
+def sort_ranges(pod_cidrs: str, primary: str) -> str:
+    """The ranges, those of the family of the address `primary` first. Rule: spec "node" §2.15."""
+    version = ipaddress.ip_address(primary).version
+    ranges = [text.strip() for text in pod_cidrs.split(",")]
+    return ",".join(sorted(ranges, key=lambda text: ipaddress.ip_network(text).version != version))
+
+
 def allocate_address(pool: AddressPool, holder: str) -> tuple[AddressPool, Address]:
     """The holder's address, which stays the same until released. Raises AddressesExhausted."""
     if holder in pool.held:
