@@ -9,7 +9,8 @@ from __future__ import annotations
 import msgspec
 
 from seaway.api.machinery.meta import ObjectMeta, Reader
-from seaway.api.pod.types import ContainerPort, PodIP
+from seaway.api.pod.types import ContainerPort as NamedPort
+from seaway.api.pod.types import PodIP
 
 
 class KeySelector(Reader, frozen=True):
@@ -135,6 +136,12 @@ class SecurityContext(Reader, frozen=True):
     privileged: bool = False
     read_only_root_filesystem: bool = False
     capabilities: Capabilities | None = None
+
+
+class ContainerPort(NamedPort, frozen=True):
+    """A port of a container, with what a port of the node needs."""
+
+    host_ip: str = ""
 
 
 class VolumeMount(Reader, frozen=True):

@@ -259,9 +259,12 @@ async def remove_pods(state_dir: Path) -> None:
 
 
 def cleanup(state_dir: Path) -> None:
-    """Remove what ended Pods left: links, routes, addresses, files. The shim must have ended."""
+    """Remove what ended Pods left: ports, links, routes, addresses, files. The shim must have ended."""
+    from seaway.node.hostports.kernel import apply_host_ports
     from seaway.node.network import kernel
 
+    if (state_dir / "hostports.json").exists():
+        apply_host_ports(())
     saved = files.load_json(state_dir / "node.json")
     cidrs = str(saved.get("pod_cidrs", "")) if isinstance(saved, dict) else ""
     kernel.remove_everything(ipaddress.ip_network(cidr) for cidr in cidrs.split(",") if cidr)

@@ -18,6 +18,7 @@ from seaway.node.envvars import (
     make_service_variables,
     sort_addresses,
 )
+from seaway.node.hostports.plan import find_mappings
 from seaway.node.lifecycle import ProcessUser, choose_user
 from seaway.node.podspec import Container, PodManifest
 from seaway.node.resolvconf import (
@@ -81,6 +82,7 @@ def make_sandbox_spec(config: NodeConfig, pod: PodManifest, host: HostFiles) -> 
         hostname=make_names(config, pod, host).kernel,
         host_network=pod.spec.host_network,
         sysctls=tuple((s.name.replace(".", "/"), s.value) for s in (security.sysctls if security else ())),
+        ports=find_mappings(pod),
     )
 
 

@@ -1,0 +1,186 @@
+"""Runs inside namespaces of its own, as root: one API server, an agent, Pods, and packets. One line per scenario.
+
+`python -m tests.kernel.node_network_program DIRECTORY [SCENARIO...]`
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import socket
+import subprocess
+import sys
+import traceback
+import urllib.request
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+from tests.kernel.node_program import NODE_IP, SERVER, World, is_ready, open_world
+
+Scenario = Callable[[World], Awaitable[None]]
+SCENARIOS: dict[str, Scenario] = {}
+PORT = 54323
+ECHO = """
+import os, socket
+s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM); s.bind(("", 53))
+while True:
+    _, peer = s.recvfrom(100); s.sendto(os.uname().nodename.encode(), peer)
+"""
+WHO = """
+import http.server
+class Answer(http.server.BaseHTTPRequestHandler):
+    def do_GET(self):
+        self.send_response(200); self.end_headers(); self.wfile.write(self.client_address[0].encode())
+    def log_message(self, *_): pass
+http.server.HTTPServer(("", 80), Answer).serve_forever()
+"""
+
+
+def scenario(function: Scenario) -> Scenario:
+    SCENARIOS[function.__name__] = function
+    return function
+
+
+def list_rules() -> str:
+    return subprocess.run(["nft", "list", "ruleset"], capture_output=True, text=True, check=True).stdout
+
+
+async def fetch(url: str, *, source: str = "") -> str:
+    """The answer over HTTP; an empty source is the kernel's choice."""
+
+    def ask() -> str:
+        if source:
+            host, _, port = url.removeprefix("http://").partition(":")
+            with socket.create_connection((host, int(port)), 5, (source, 0)) as connection:
+                connection.sendall(b"GET / HTTP/1.0\r\n\r\n")
+                answer = b""
+                while piece := connection.recv(4096):
+                    answer += piece
+                return answer.rpartition(b"\r\n\r\n")[2].decode()
+        with urllib.request.urlopen(url, timeout=5) as answer:
+            return str(answer.read().decode())
+
+    return await asyncio.to_thread(ask)
+
+
+async def ask_udp(host: str, port: int, connection: socket.socket | None = None) -> str:
+    def ask() -> str:
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as fresh:
+            used = connection or fresh
+            used.settimeout(5)
+            used.sendto(b"?", (host, port))
+            return used.recv(100).decode()
+
+    return await asyncio.to_thread(ask)
+
+
+async def create_server(
+    world: World, name: str, program: str, port: int, host_port: int, **changes: Any
+) -> dict[str, Any]:
+    ports = [{"containerPort": port, "hostPort": host_port, **changes}]
+    ready = {"exec": {"command": ["sh", "-c", "grep -qE ':(0050|0035) ' /proc/net/tcp /proc/net/udp"]}}
+    container = {"ports": ports, "readinessProbe": {**ready, "periodSeconds": 1}}
+    await world.create(name, ["python3", "-c", program], container=container)
+    return await world.wait(name, is_ready)
+
+
+async def remove(world: World, *names: str) -> None:
+    for name in names:
+        await world.delete(name, grace=0)
+    for name in names:
+        await world.wait_gone(name)
+
+
+async def wait_for_rules(world: World, check: Callable[[str], bool]) -> None:
+    async def look() -> bool:
+        return check(list_rules())
+
+    await world.cluster.eventually(look)
+
+
+@scenario
+async def one_number_leads_to_three_pods_by_address_and_protocol(world: World) -> None:
+    """Upstream's conformance test of host ports, and what is left when the Pods are gone."""
+    await create_server(world, "of-loopback", SERVER, 80, PORT, hostIP="127.0.0.1")
+    await create_server(world, "of-node", SERVER, 80, PORT, hostIP=NODE_IP)
+    await create_server(world, "of-udp", ECHO, 53, PORT, hostIP=NODE_IP, protocol="UDP")
+    assert await fetch(f"http://127.0.0.1:{PORT}", source=NODE_IP) == "of-loopback"
+    assert await fetch(f"http://127.0.0.1:{PORT}") == "of-loopback"
+    assert await fetch(f"http://{NODE_IP}:{PORT}") == "of-node"
+    assert await ask_udp(NODE_IP, PORT) == "of-udp"
+    rules = list_rules()
+    checked = subprocess.run(["nft", "-c", "-f", "-"], input=rules, text=True, capture_output=True, check=False)
+    assert checked.returncode == 0, checked.stderr
+    await remove(world, "of-loopback", "of-node", "of-udp")
+    assert "seaway-node" not in list_rules()
+
+
+@scenario
+async def other_pods_and_the_pod_itself_come_in_by_the_nodes_port(world: World) -> None:
+    server = await create_server(world, "who", WHO, 80, 8080)
+    ask = f"python3 -c \"import urllib.request as u; print(u.urlopen('http://{NODE_IP}:8080', timeout=2).read().decode())\""
+    ask_self = ask.replace("8080", "8083")
+    client, log = await world.run_to_end("asker", ask)
+    assert log == client["status"]["podIP"], "the address of another Pod is kept"
+    assert server["status"]["podIP"] != client["status"]["podIP"]
+    script = f"python3 -c '{WHO}' & for i in $(seq 50); do {ask_self} && break; sleep 0.1; done; kill %1"
+    hairpin = {"ports": [{"containerPort": 80, "hostPort": 8083}]}
+    pod, log = await world.run_to_end("itself", script, container=hairpin)
+    assert log.splitlines()[-1:] and log.splitlines()[-1] != pod["status"]["podIP"], f"it would answer itself: {log}"
+    await remove(world, "who", "asker", "itself")
+
+
+@scenario
+async def an_agent_that_comes_back_restores_the_ports(world: World) -> None:
+    await create_server(world, "kept", SERVER, 80, 8081)
+    await world.stop_agent()
+    assert await fetch(f"http://{NODE_IP}:8081") == "kept", "ports serve while no agent runs"
+    subprocess.run(["nft", "delete", "table", "ip", "seaway-node"], check=True)
+    await world.start_agent()
+    await wait_for_rules(world, lambda rules: "8081" in rules)
+    assert await fetch(f"http://{NODE_IP}:8081") == "kept"
+    await world.stop_agent()
+    await world.delete("kept", grace=0)
+    await world.start_agent()
+    await wait_for_rules(world, lambda rules: "seaway-node" not in rules)
+
+
+@scenario
+async def a_flow_of_datagrams_follows_the_port_to_its_next_pod(world: World) -> None:
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as flow:
+        flow.bind((NODE_IP, 0))
+        await create_server(world, "first", ECHO, 53, 5353, protocol="UDP")
+        assert await ask_udp(NODE_IP, 5353, flow) == "first"
+        await remove(world, "first")
+        await create_server(world, "second", ECHO, 53, 5353, protocol="UDP")
+        assert await ask_udp(NODE_IP, 5353, flow) == "second"
+        await remove(world, "second")
+
+
+@scenario
+async def removal_takes_the_ports_away(world: World) -> None:
+    from seaway.node.run import remove_pods
+
+    await create_server(world, "last", SERVER, 80, 8082)
+    assert "8082" in list_rules()
+    await world.stop_agent()
+    await remove_pods(world.state_dir)
+    assert "seaway-node" not in list_rules()
+
+
+async def main(directory: Path, only: list[str]) -> None:
+    async with open_world(directory, sandbox=False) as world:
+        for name, function in SCENARIOS.items():
+            if only and name not in only:
+                continue
+            error = ""
+            try:
+                await asyncio.wait_for(function(world), 60)
+            except Exception:
+                error = traceback.format_exc()
+            print(json.dumps({"scenario": name, "error": error}), flush=True)
+
+
+if __name__ == "__main__":
+    asyncio.run(main(Path(sys.argv[1]), sys.argv[2:]))
