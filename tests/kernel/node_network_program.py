@@ -113,13 +113,14 @@ async def one_number_leads_to_three_pods_by_address_and_protocol(world: World) -
     checked = subprocess.run(["nft", "-c", "-f", "-"], input=rules, text=True, capture_output=True, check=False)
     assert checked.returncode == 0, checked.stderr
     await remove(world, "of-loopback", "of-node", "of-udp")
-    assert "seaway-node" not in list_rules()
+    await wait_for_rules(world, lambda rules: "seaway-node" not in rules)
 
 
 @scenario
 async def other_pods_and_the_pod_itself_come_in_by_the_nodes_port(world: World) -> None:
     server = await create_server(world, "who", WHO, 80, 8080)
-    ask = f"python3 -c \"import urllib.request as u; print(u.urlopen('http://{NODE_IP}:8080', timeout=2).read().decode())\""
+    url = f"http://{NODE_IP}:8080"
+    ask = f"python3 -c \"import urllib.request as u; print(u.urlopen('{url}', timeout=2).read().decode())\""
     ask_self = ask.replace("8080", "8083")
     client, log = await world.run_to_end("asker", ask)
     assert log == client["status"]["podIP"], "the address of another Pod is kept"

@@ -125,7 +125,8 @@ class LocalRuntime:
     async def mend_network(self, uids: Collection[str]) -> tuple[str, ...]:
         """Connect those of the Pods whose namespaces stand without their link, address or route; their UIDs, sorted.
 
-        The node's ports are made to lead to Pods that are there, and to no others. An agent that ended in the middle of a start left them so. A Pod that cannot be connected is logged.
+        The node's ports are made to lead to Pods that are there, and to no others. An agent that ended in the middle
+        of a start left them so. A Pod that cannot be connected is logged.
         """
         from seaway.node.network import kernel
 
