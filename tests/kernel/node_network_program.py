@@ -16,7 +16,7 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
-from tests.kernel.node_program import NODE_IP, SERVER, World, is_ready, open_world
+from tests.kernel.node_program import NODE, NODE_IP, SERVER, World, is_ready, open_world
 
 Scenario = Callable[[World], Awaitable[None]]
 SCENARIOS: dict[str, Scenario] = {}
@@ -157,6 +157,65 @@ async def a_flow_of_datagrams_follows_the_port_to_its_next_pod(world: World) -> 
         await create_server(world, "second", ECHO, 53, 5353, protocol="UDP")
         assert await ask_udp(NODE_IP, 5353, flow) == "second"
         await remove(world, "second")
+
+
+FIREWALLS = {
+    "own chain": "table inet mine { chain fw { type filter hook forward priority 0; policy drop;\n"
+                 "ct state established accept\n}\n}",
+    "reject at the end": "table inet firewalld { chain filter_FORWARD { type filter hook forward priority 10;\n"
+                         "ct state established accept\ncounter reject with icmpx type admin-prohibited\n}\n}",
+}  # fmt: skip
+
+
+@scenario
+async def a_firewall_that_drops_forwarded_packets_is_told_with_its_mend(world: World) -> None:
+    """Nothing of it is changed; the command that the event names lets the packets through."""
+    await create_server(world, "walled", SERVER, 80, 8084)
+    server = (await world.get("walled") or {})["status"]["podIP"]
+    ask = (
+        f"timeout 3 python3 -c \"import urllib.request as u; u.urlopen('http://{server}', timeout=1)\" && echo reached"
+    )
+    for number, rules in enumerate(FIREWALLS.values()):
+        subprocess.run(["nft", "-f", "-"], input=rules, text=True, check=True)
+        name = rules.split()[2]
+
+        async def find_warning(table: str = name) -> str:
+            warnings = read_warnings(world)
+            return next((text for text in warnings if f"table inet {table}, " in text), "")
+
+        message = await world.cluster.eventually(find_warning, timeout_seconds=20)
+
+        async def find_event(text: str = message) -> Any:
+            return next((event for event in await world.read_events(NODE) if event["message"] == text), None)
+
+        event = await world.cluster.eventually(find_event)
+        found = (event["reason"], event["type"], event["involvedObject"]["kind"])
+        assert found == ("ForwardingBlocked", "Warning", "Node")
+        _, log = await world.run_to_end(f"blocked-{number}", ask)
+        assert "reached" not in log
+        if name == "mine":
+            for command in message.partition("run: ")[2].split("; "):
+                subprocess.run(command.split(), check=True)
+            await wait_for_no_warning(world)
+            _, log = await world.run_to_end(f"open-{number}", ask)
+            assert "reached" in log, "the mend that was told is one"
+            await remove(world, f"open-{number}")
+        subprocess.run(["nft", "delete", "table", "inet", name], check=True)
+        await wait_for_no_warning(world)
+        await remove(world, f"blocked-{number}")
+    await remove(world, "walled")
+
+
+def read_warnings(world: World) -> list[str]:
+    path = world.state_dir / "warnings.json"
+    return list(json.loads(path.read_text())) if path.exists() else []
+
+
+async def wait_for_no_warning(world: World) -> None:
+    async def look() -> bool:
+        return not read_warnings(world)
+
+    await world.cluster.eventually(look, timeout_seconds=20)
 
 
 @scenario

@@ -27,6 +27,7 @@ from seaway.client.run import Informer
 from seaway.node.config import NodeConfig
 from seaway.node.events import NODE_NAMESPACE, Happening, make_node_event, make_pod_event, make_repeat_patch
 from seaway.node.figures import make_figures
+from seaway.node.firewalls.run import FirewallWatch
 from seaway.node.heartbeat.run import Heartbeat
 from seaway.node.network.plan import sort_ranges
 from seaway.node.pods.context import AgentContext
@@ -70,6 +71,8 @@ async def run(config: NodeConfig, client: Client, *, on_ready: Callable[[], None
             if listening is not None:
                 answers = make_answers(config, client, make_figures(agent.list_states), port=port)
                 group.create_task(serve(listening, answers, Streamer(runtime, agent.find_pod)))
+            watch = FirewallWatch(config.state_dir, pod_cidrs, agent.record_of_node)
+            group.create_task(watch.run())
             group.create_task(agent.run(on_ready))
     finally:
         await runtime.close()
@@ -114,6 +117,10 @@ class _Agent:
             if warning:
                 log.warning("node=%s resolver=%r", config.node_name, warning)
                 self._recorder.record(None, Happening("Warning", "CheckLimitsForResolvConf", warning))
+
+    def record_of_node(self, happening: Happening) -> None:
+        """An event of the Node."""
+        self._recorder.record(None, happening)
 
     def list_states(self) -> list[PodState]:
         """Of the Pods of the node, as they are now."""
