@@ -159,6 +159,24 @@ async def a_flow_of_datagrams_follows_the_port_to_its_next_pod(world: World) -> 
         await remove(world, "second")
 
 
+@scenario
+async def packets_of_pods_are_as_large_as_the_uplink_takes(world: World) -> None:
+    await world.stop_agent()
+    commands = (
+        "ip link add uplink type veth peer name outside",
+        "ip link set uplink mtu 1400 up",
+        "ip link set outside up",
+        "ip route add default dev uplink",
+    )
+    for command in commands:
+        subprocess.run(command.split(), check=True)
+    await world.start_agent()
+    _, log = await world.run_to_end("sized", "cat /sys/class/net/eth0/mtu")
+    assert log == "1400"
+    subprocess.run(["ip", "link", "del", "uplink"], check=True)
+    await remove(world, "sized")
+
+
 FIREWALLS = {
     "own chain": "table inet mine { chain fw { type filter hook forward priority 0; policy drop;\n"
                  "ct state established accept\n}\n}",

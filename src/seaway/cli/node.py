@@ -30,6 +30,9 @@ _FILE = click.Path(path_type=Path, dir_okay=False, exists=True)
 @click.option("--cluster-domain", default="cluster.local", show_default=True, help="The zone of cluster names.")
 @click.option("--dns-ip", default="10.96.0.10", show_default=True, help="Address of the DNS Service.")
 @click.option(
+    "--mtu", type=click.IntRange(0, 65535), default=0, help="The largest packet of Pods.  [default: the uplink's]"
+)
+@click.option(
     "--resolv-conf",
     default="/etc/resolv.conf",
     show_default=True,
@@ -60,6 +63,7 @@ def command(
     cluster_cidr: str,
     cluster_domain: str,
     dns_ip: str,
+    mtu: int,
     resolv_conf: str,
     kubelet_port: int,
     client_ca_file: Path | None,
@@ -96,6 +100,7 @@ def command(
         data_dir=data.root,
         resolv_conf=Path(resolv_conf) if resolv_conf else None,
         serving=serving,
+        mtu=mtu,
     )
     sys.exit(
         run_with_client(

@@ -26,6 +26,7 @@ class NodeConfig:
 
     state_dir: Pods, logs, the shim's socket; inside data_dir, which no Pod can see.
     serving: None for no server. resolv_conf: what Pods inherit; None: nothing.
+    mtu: the largest packet of Pods; 0: the uplink's.
     sandbox: the agent runs in a user namespace with one mapped user, and Pods end with it.
     """
 
@@ -46,6 +47,7 @@ class NodeConfig:
     status_seconds: float = 10.0
     resolv_conf: Path | None = Path("/etc/resolv.conf")
     serving: ServingConfig | None = None
+    mtu: int = 0
 
     @property
     def node_ips(self) -> tuple[str, ...]:

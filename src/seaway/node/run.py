@@ -62,7 +62,13 @@ async def run(config: NodeConfig, client: Client, *, on_ready: Callable[[], None
     pod_cidrs = sort_ranges(await heartbeat.find_pod_cidrs(), config.node_ips[0])
     files.save_json(config.state_dir / "node.json", {"pod_cidrs": pod_cidrs})
     runtime = LocalRuntime(
-        LocalConfig(state_dir=config.state_dir, data_dir=config.data_dir, pod_cidrs=pod_cidrs, sandboxed=config.sandbox)
+        LocalConfig(
+            state_dir=config.state_dir,
+            data_dir=config.data_dir,
+            pod_cidrs=pod_cidrs,
+            sandboxed=config.sandbox,
+            mtu=config.mtu,
+        )
     )
     await runtime.connect()
     try:

@@ -62,12 +62,16 @@ class StartError(ContainerError):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LocalConfig:
-    """state_dir: the agent's. data_dir: masked in every Pod. sandboxed: one user is mapped, as 0."""
+    """state_dir: the agent's. data_dir: masked in every Pod. sandboxed: one user is mapped, as 0.
+
+    mtu: of Pods; 0 for the uplink's.
+    """
 
     state_dir: Path
     data_dir: Path
     pod_cidrs: str
     sandboxed: bool
+    mtu: int = 0
 
 
 class LocalRuntime:
@@ -80,6 +84,7 @@ class LocalRuntime:
         self._shim = ShimClient(config.state_dir)
         self._images = ImageStore(config.data_dir / "images")
         self._pools = network_plan.parse_pools(config.pod_cidrs)
+        self._mtu = network_plan.DEFAULT_MTU
         self._ports: dict[str, tuple[PortMapping, ...]] = {}
         self._volumes: dict[str, dict[str, Path]] = {}
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="network")
@@ -98,7 +103,19 @@ class LocalRuntime:
         await self._shim.ensure_running()
         self._exit_stream = self._shim.watch()
         await anext(self._exit_stream)
+        self._mtu = await self._find_mtu()
         await self._in_thread(lambda: kernel.ensure_blackholes(pool.network for pool in self._pools))
+
+    async def _find_mtu(self) -> int:
+        """Raises NetworkError when it cannot be."""
+        from seaway.node.network import kernel
+
+        uplink = await self._in_thread(kernel.find_uplink_mtu)
+        has_ipv6 = any(pool.network.version == 6 for pool in self._pools)
+        try:
+            return network_plan.choose_mtu(self._config.mtu, uplink, has_ipv6=has_ipv6)
+        except network_plan.UnfitMtu as error:
+            raise kernel.NetworkError(str(error)) from error
 
     @property
     def _addresses_file(self) -> Path:
@@ -136,7 +153,7 @@ class LocalRuntime:
         try:
             for uid in sorted(handles):
                 self._reserve(uid)
-            wanted = [network_plan.plan_attachment(uid, self._pools) for uid in sorted(handles)]
+            wanted = [network_plan.plan_attachment(uid, self._pools, mtu=self._mtu) for uid in sorted(handles)]
             found = await self._in_thread(kernel.read_network)
             for lacking in network_plan.find_incomplete(wanted, found):
                 netns = f"/proc/{answer['pid']}/fd/{handles[lacking.uid]}"
@@ -181,7 +198,7 @@ class LocalRuntime:
         if spec.host_network:
             return Sandbox(spec.uid)
         self._reserve(spec.uid)
-        attachment = network_plan.plan_attachment(spec.uid, self._pools)
+        attachment = network_plan.plan_attachment(spec.uid, self._pools, mtu=self._mtu)
         if answer["is_new"]:  # a link of that name leads to namespaces that are gone
             await self._in_thread(lambda: kernel.detach_pod(attachment.link))
         netns = f"/proc/{answer['pid']}/fd/{answer['net']}"
