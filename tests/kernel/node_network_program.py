@@ -177,6 +177,27 @@ async def packets_of_pods_are_as_large_as_the_uplink_takes(world: World) -> None
     await remove(world, "sized")
 
 
+@scenario
+async def a_volume_in_memory_is_shared_bounded_and_gone_with_its_pod(world: World) -> None:
+    volume = {"name": "m", "emptyDir": {"medium": "Memory", "sizeLimit": "1Mi"}}
+    mount = {"volumeMounts": [{"name": "m", "mountPath": "/m"}], "image": "x"}
+    first = {**mount, "name": "first", "command": ["sh", "-c", "echo shared > /m/f; chmod 666 /m/f"]}
+    script = "cat /m/f; grep ' /m tmpfs ' /proc/mounts | wc -l; head -c 2000000 /dev/zero > /m/g || echo full"
+    pod, log = await world.run_to_end("memory", script, container=mount, volumes=[volume], initContainers=[first])
+    lines = log.splitlines()
+    assert lines[:2] == ["shared", "1"] and lines[-1] == "full", log
+
+    async def is_unmounted() -> bool:
+        return pod["metadata"]["uid"] not in Path("/proc/self/mounts").read_text()
+
+    await world.cluster.eventually(is_unmounted)
+    limited = {"resources": {"limits": {"memory": "1Gi"}}}
+    await world.create("limited", ["sleep", "600"], container=limited, volumes=[volume])
+    event = await world.wait_event("limited", "NotHonoured")
+    assert "limits of container main (memory=1Gi) are not enforced" in event["message"]
+    await remove(world, "memory", "limited")
+
+
 FIREWALLS = {
     "own chain": "table inet mine { chain fw { type filter hook forward priority 0; policy drop;\n"
                  "ct state established accept\n}\n}",

@@ -40,6 +40,10 @@ def plan(volume: dict[str, Any]) -> Any:
 
 VOLUMES: dict[str, tuple[dict[str, Any], Any]] = {
     "empty directory": ({"emptyDir": {}}, EmptyDir("v")),
+    "in memory": ({"emptyDir": {"medium": "Memory"}}, EmptyDir("v", in_memory=True)),
+    "in memory, of a size": (
+        {"emptyDir": {"medium": "Memory", "sizeLimit": "1Mi"}}, EmptyDir("v", in_memory=True, size_bytes=1 << 20)),
+    "a limit on disk is no tmpfs": ({"emptyDir": {"sizeLimit": "1Mi"}}, EmptyDir("v")),
     "host path": ({"hostPath": {"path": "/x", "type": "Directory"}}, HostPath("v", "/x", "Directory")),
     "all keys, sorted": (
         {"configMap": {"name": "settings"}}, Content("v", (FileEntry("a", b"1"), FileEntry("b", b"2")))),
@@ -84,6 +88,7 @@ def test_content(volume: dict[str, Any], expected: Any) -> None:
             "failed to fetch token",
         ),
         ({"projected": {"sources": [{"serviceAccountToken": {"path": "/t"}}]}}, "must not contain '..'"),
+        ({"emptyDir": {"medium": "HugePages"}}, "medium HugePages is not supported on this node"),
         ({"nfs": {"server": "s"}}, "no volume plugin matched"),
     ],
 )

@@ -150,6 +150,7 @@ class VolumeMount(Reader, frozen=True):
     sub_path: str = ""
     sub_path_expr: str = ""
     read_only: bool = False
+    mount_propagation: str = ""
 
 
 class Container(Reader, frozen=True):
@@ -245,6 +246,7 @@ class HostPathVolume(Reader, frozen=True):
 
 class EmptyDirVolume(Reader, frozen=True):
     medium: str = ""
+    size_limit: str = "0"
 
 
 class Volume(Reader, frozen=True):
@@ -282,6 +284,8 @@ class Sysctl(Reader, frozen=True):
 
 class PodSecurityContext(SecurityContext, frozen=True):
     sysctls: tuple[Sysctl, ...] = ()
+    fs_group: int | None = None
+    supplemental_groups: tuple[int, ...] = ()
 
 
 class ReadinessGate(Reader, frozen=True):

@@ -281,4 +281,6 @@ def cleanup(state_dir: Path) -> None:
     saved = files.load_json(state_dir / "node.json")
     cidrs = str(saved.get("pod_cidrs", "")) if isinstance(saved, dict) else ""
     kernel.remove_everything(ipaddress.ip_network(cidr) for cidr in cidrs.split(",") if cidr)
+    for pod in sorted(state_dir.glob("pods/*")):
+        files.remove_pod_files(pod)
     shutil.rmtree(state_dir, ignore_errors=True)

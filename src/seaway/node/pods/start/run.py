@@ -47,6 +47,8 @@ from seaway.node.runtime.contract import ContainerError, RuntimeGone
 from seaway.node.runtime.images.names import ImageNameError
 from seaway.node.runtime.images.values import Image
 from seaway.node.state import ContainerRun, PodState, Sandbox
+from seaway.node.unhonoured import REASON as NOT_HONOURED
+from seaway.node.unhonoured import find_unhonoured
 from seaway.node.volumes import Content, VolumeError
 
 _HOSTS = Path("/etc/hosts")
@@ -89,6 +91,9 @@ class Starter:
             spec = make_sandbox_spec(config, pod, host)
             await self._write_volumes(pod, state, await read_sources(self._context.client, pod))
             sandbox = await self._context.runtime.create_sandbox(spec)
+            unhonoured = find_unhonoured(pod)
+            if unhonoured:
+                self._context.record(pod, Happening("Normal", NOT_HONOURED, unhonoured))
             warnings = find_resolver_warnings(config, pod, host)
             if any(reason == MISSING_CLUSTER_DNS for reason, _ in warnings):
                 self._context.record(None, Happening("Warning", MISSING_CLUSTER_DNS, MISSING_CLUSTER_DNS_TEXT))

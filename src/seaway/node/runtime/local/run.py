@@ -261,7 +261,7 @@ class LocalRuntime:
             self._pools = tuple(network_plan.release_address(pool, uid) for pool in self._pools)
             files.save_json(self._addresses_file, network_plan.encode_pools(self._pools))
         self._volumes.pop(uid, None)
-        await asyncio.to_thread(shutil.rmtree, self._pod_dir(uid), True)
+        await asyncio.to_thread(files.remove_pod_files, self._pod_dir(uid))
         if not keep_logs:
             await asyncio.to_thread(shutil.rmtree, self._config.state_dir / "logs" / uid, True)
 
