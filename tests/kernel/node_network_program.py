@@ -20,6 +20,17 @@ from tests.kernel.node_program import NODE, NODE_IP, SERVER, World, is_ready, op
 
 Scenario = Callable[[World], Awaitable[None]]
 SCENARIOS: dict[str, Scenario] = {}
+DUAL_SCENARIOS: dict[str, Scenario] = {}
+NODE_IP6 = "2001:db8::10"
+
+
+class DualWorld(World):
+    """A node of two families, IPv6 first; its ranges are given the other way round."""
+
+    node_ip = f"{NODE_IP6},{NODE_IP}"
+    pod_cidr = "10.244.0.0/24,fd10:244::/64"
+
+
 PORT = 54323
 ECHO = """
 import os, socket
@@ -79,7 +90,7 @@ async def create_server(
     world: World, name: str, program: str, port: int, host_port: int, **changes: Any
 ) -> dict[str, Any]:
     ports = [{"containerPort": port, "hostPort": host_port, **changes}]
-    ready = {"exec": {"command": ["sh", "-c", "grep -qE ':(0050|0035) ' /proc/net/tcp /proc/net/udp"]}}
+    ready = {"exec": {"command": ["sh", "-c", "grep -qE ':(0050|0035) ' /proc/net/tcp /proc/net/tcp6 /proc/net/udp"]}}
     container = {"ports": ports, "readinessProbe": {**ready, "periodSeconds": 1}}
     await world.create(name, ["python3", "-c", program], container=container)
     return await world.wait(name, is_ready)
@@ -268,9 +279,62 @@ async def removal_takes_the_ports_away(world: World) -> None:
     assert "seaway-node" not in list_rules()
 
 
+def dual_scenario(function: Scenario) -> Scenario:
+    DUAL_SCENARIOS[function.__name__] = function
+    return function
+
+
+SERVER6 = SERVER.replace("http.server.HTTPServer((", "import socket\nclass Six(http.server.HTTPServer):\n"
+                         "    address_family = socket.AF_INET6\nSix((").replace('("", 80)', '("::", 80)')  # fmt: skip
+
+
+@dual_scenario
+async def pods_of_two_families_are_reached_by_both(world: World) -> None:
+    """Addresses are usable at once (no duplicate address detection), ports of the node lead to both."""
+    server = await create_server(world, "both", SERVER6, 80, 8090)
+    addresses = [entry["ip"] for entry in server["status"]["podIPs"]]
+    assert addresses == ["fd10:244::2", "10.244.0.2"] and server["status"]["podIP"] == addresses[0]
+    assert [entry["ip"] for entry in server["status"]["hostIPs"]] == [NODE_IP6, NODE_IP]
+    for host in (f"[{addresses[0]}]:80", f"{addresses[1]}:80", f"[{NODE_IP6}]:8090", f"{NODE_IP}:8090"):
+        assert await fetch(f"http://{host}") == "both", host
+    flags = "ip -6 -o addr show dev eth0 scope global; cat /proc/sys/net/ipv6/conf/eth0/forwarding"
+    urls = [f"http://[{addresses[0]}]", f"http://{addresses[1]}", f"http://[{NODE_IP6}]:8090", f"http://{NODE_IP}:8090"]
+    program = f"import urllib.request as u; [print(u.urlopen(it, timeout=3).read().decode()) for it in {urls}]"
+    _, log = await world.run_to_end("asks", f'python3 -c "{program}"; {flags}; echo $IPS',
+                                    container={"env": [{"name": "IPS", "valueFrom": {
+                                        "fieldRef": {"fieldPath": "status.podIPs"}}}]})  # fmt: skip
+    lines = log.splitlines()
+    assert lines[:4] == ["both"] * 4, log
+    assert "tentative" not in log and "nodad" in log, log
+    assert lines[-1] == "fd10:244::3,10.244.0.3"
+    routes = subprocess.run(["ip", "-6", "route"], capture_output=True, text=True, check=True).stdout
+    assert "blackhole fd10:244::/64" in routes and "fd10:244::2 dev veth" in routes
+    await remove(world, "both", "asks")
+
+
+@dual_scenario
+async def removal_of_two_families_leaves_no_trace(world: World) -> None:
+    from seaway.node.run import remove_pods
+
+    await create_server(world, "last", SERVER6, 80, 8091)
+    await world.stop_agent()
+    await remove_pods(world.state_dir)
+    routes = subprocess.run(["ip", "-6", "route"], capture_output=True, text=True, check=True).stdout
+    assert "fd10:244" not in routes and "seaway-node" not in list_rules()
+
+
 async def main(directory: Path, only: list[str]) -> None:
-    async with open_world(directory, sandbox=False) as world:
-        for name, function in SCENARIOS.items():
+    await run_scenarios(directory / "one", World, SCENARIOS, only)
+    subprocess.run(["ip", "addr", "add", f"{NODE_IP6}/128", "dev", "lo"], check=True)
+    subprocess.run(["ip", "addr", "del", f"{NODE_IP}/32", "dev", "lo"], check=False)  # it is added anew
+    await run_scenarios(directory / "two", DualWorld, DUAL_SCENARIOS, only)
+
+
+async def run_scenarios(directory: Path, kind: type[World], scenarios: dict[str, Scenario], only: list[str]) -> None:
+    if only and not set(only) & scenarios.keys():
+        return
+    async with open_world(directory, sandbox=False, kind=kind) as world:
+        for name, function in scenarios.items():
             if only and name not in only:
                 continue
             error = ""

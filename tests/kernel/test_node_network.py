@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.kernel.node_network_program import SCENARIOS
+from tests.kernel.node_network_program import DUAL_SCENARIOS, SCENARIOS
 
 pytestmark = pytest.mark.kernel
 
@@ -37,9 +37,9 @@ def outcomes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str
     results = [json.loads(line) for line in ended.stdout.splitlines() if line.startswith('{"scenario"')]
     found = {result["scenario"]: result["error"] for result in results}
     log = f"exit code {ended.returncode}\n{ended.stdout[-2000:]}\n{ended.stderr[-6000:]}"
-    yield {name: found.get(name, f"did not run: {log}") for name in SCENARIOS}
+    yield {name: found.get(name, f"did not run: {log}") for name in (*SCENARIOS, *DUAL_SCENARIOS)}
 
 
-@pytest.mark.parametrize("name", SCENARIOS)
+@pytest.mark.parametrize("name", [*SCENARIOS, *DUAL_SCENARIOS])
 def test_scenario(outcomes: dict[str, str], name: str) -> None:
     assert not outcomes[name], outcomes[name]
