@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import os
 import socket
 import struct
@@ -65,20 +66,90 @@ async def run_apiserver(options: Options) -> None:
 
 
 async def run_dns(options: Options) -> None:
-    """Cluster DNS beside an API server. Says when it is ready."""
+    """Cluster DNS beside an API server, as `seaway dns` runs it. Says when it is ready.
+
+    hub: the name where another finds it, and the two of them share the port.
+    """
+    from seaway.app.calm import calmly
     from seaway.dns.run import DnsConfig, run
 
-    config = DnsConfig(listen=(("127.0.0.1", options["port"]),))
-    await _run_client(options, lambda client, on_ready: run(config, client, on_ready=on_ready))
+    hub = options.get("hub", "")
+    config = DnsConfig(listen=(("127.0.0.1", options["port"]),), workers=2 if hub else 1)
+    await _run_client(options, calmly(lambda client, on_ready: run(config, client, on_ready=on_ready, hub_name=hub)))
+
+
+async def run_dns_follower(options: Options) -> None:
+    """The other one. Says when it is ready."""
+    from seaway.app.calm import calm_collector, return_memory
+    from seaway.dns.run import DnsConfig, follow
+
+    begun = now()
+
+    def on_ready() -> None:
+        calm_collector()
+        return_memory()
+        say(pid=os.getpid(), seconds=now() - begun)
+
+    config = DnsConfig(listen=(("127.0.0.1", options["port"]),), workers=2)
+    ended = asyncio.ensure_future(input_ended())
+    running = asyncio.ensure_future(follow(config, options["hub"], on_ready=on_ready))
+    await asyncio.wait((ended, running), return_when=asyncio.FIRST_COMPLETED)
+    if running.done():
+        running.result()
+    running.cancel()
+    await asyncio.gather(running, return_exceptions=True)
+
+
+async def run_forwarder(options: Options) -> None:
+    """DNS without a cluster, for names that an upstream knows. Says when it listens."""
+    from seaway.dns.config import DnsConfig
+    from seaway.dns.forwarding.config import Block, CacheConfig, RouteConfig
+    from seaway.dns.forwarding.forward import Forwarder
+    from seaway.dns.forwarding.serve import Relay
+    from seaway.dns.forwarding.upstreams import Upstream
+    from seaway.dns.index import Index
+    from seaway.dns.respond import Responder
+    from seaway.dns.serve import Server
+
+    route = RouteConfig((Upstream("127.0.0.1", options["upstream"]),))
+    block = Block(routes=(route,), cache=CacheConfig() if options["is_cached"] else None)
+    config = DnsConfig(listen=(("127.0.0.1", options["port"]),), blocks=(block,), max_forwards_per_source=1000)
+    index = Index()
+    index.is_synced = True
+    responder = Responder(index, config.zone)
+    server = Server(config, responder, Relay(config, responder, (Forwarder(block),)))
+    await server.open()
+    say(seconds=0.0)
+    await input_ended()
+    await server.close()
+
+
+async def run_upstream(options: Options) -> None:
+    """A name server that knows every name under one address. Says when it listens."""
+    record = bytes.fromhex("c00c000100010000012c0004c6336407")
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+        sock.bind(("127.0.0.1", options["port"]))
+        sock.setblocking(False)
+
+        def answer() -> None:
+            query, peer = sock.recvfrom(4096)
+            question_end = query.index(b"\0", 12) + 5
+            head = query[:2] + bytes.fromhex("81800001000100000000")
+            sock.sendto(head + query[12:question_end] + record, peer)
+
+        asyncio.get_running_loop().add_reader(sock, answer)
+        say(seconds=0.0)
+        await input_ended()
 
 
 async def run_proxy(options: Options) -> None:
-    """The proxy beside an API server, in the network namespace of its parent. Says when it is ready."""
+    """The proxy beside an API server, in its parent's namespace, as `seaway proxy` runs it. Says when it is ready."""
+    from seaway.app.calm import calmly
     from seaway.net.family import Family
     from seaway.proxy.run import ProxyConfig, run
 
     config = ProxyConfig(node_name="bench", families=(Family.IPV4,), service_cidrs=("10.96.0.0/16",))
-    await _run_client(options, lambda client, on_ready: run(config, client, on_ready=on_ready))
+    await _run_client(options, calmly(lambda client, on_ready: run(config, client, on_ready=on_ready)))
 
 
 async def run_controllers(options: Options) -> None:
@@ -151,10 +222,61 @@ def _report_generations(monitor: socket.socket) -> None:
 async def run_plane(options: Options) -> None:
     """The proxy's core over the kernel, without an API: says the seconds of a full sync, then of single changes."""
     from bench.planes import measure_plane
+    from seaway.app.calm import THRESHOLDS
 
+    gc.set_threshold(*THRESHOLDS)  # as the product
     subprocess.run(["ip", "link", "set", "lo", "up"], check=True)
-    for values in measure_plane(options["services"], options["endpoints"], options["changes"]):
+    for values in measure_plane(**options):
         say(**values)
+
+
+async def run_traffic_plane(options: Options) -> None:
+    """The proxy's core in the namespace of a node that forwards; what is measured says `measure`."""
+    from bench.planes import fill_proxier, measure_restarts, measure_stress, sync
+    from seaway.app.calm import THRESHOLDS
+    from seaway.proxy.nftables.kernel import NftKernel
+
+    gc.set_threshold(*THRESHOLDS)
+    rest = {name: value for name, value in options.items() if name != "measure"}
+    if options["measure"] == "restarts":
+        for values in measure_restarts(**rest):
+            say(**values)
+    elif options["measure"] == "stress":
+        for values in measure_stress(**rest):
+            say(**values)
+    else:
+        sync(fill_proxier(NftKernel(), **rest))
+        say(pid=os.getpid())
+    await input_ended()
+
+
+async def run_connector(options: Options) -> None:
+    """Connects again and again until its input ends, then says how often, how often in vain, and the middle seconds.
+
+    It says its pid after the first connection.
+    """
+    ended = threading.Event()
+
+    def wait() -> None:
+        sys.stdin.buffer.read()
+        ended.set()
+
+    threading.Thread(target=wait, daemon=True).start()
+    taken: list[float] = []
+    failures = 0
+    while not ended.is_set():
+        begun = time.perf_counter()
+        try:
+            with socket.create_connection((options["address"], options["port"]), 2) as connection:
+                seconds = time.perf_counter() - begun
+                connection.recv(64)
+            taken.append(seconds)
+        except OSError:
+            failures += 1
+        if len(taken) + failures == 1:
+            say(pid=os.getpid())
+        time.sleep(options["pause"])
+    say(served=len(taken), failures=failures, p50=sorted(taken)[len(taken) // 2] if taken else 0.0)
 
 
 async def run_watchers(options: Options) -> None:
@@ -198,9 +320,14 @@ KINDS: Mapping[str, Callable[[Options], Awaitable[None]]] = {
     "apiserver": run_apiserver,
     "controllers": run_controllers,
     "dns": run_dns,
+    "dns-follower": run_dns_follower,
+    "forwarder": run_forwarder,
     "proxy": run_proxy,
     "proxy-host": run_proxy_host,
     "plane": run_plane,
+    "upstream": run_upstream,
+    "traffic-plane": run_traffic_plane,
+    "connector": run_connector,
     "watchers": run_watchers,
 }
 

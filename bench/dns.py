@@ -1,20 +1,26 @@
-"""Cluster DNS beside an API server with 10,000 Services: questions per second on one core, and memory."""
+"""Cluster DNS beside an API server with 10,000 Services and 100,000 endpoints: rate, latency, memory, workers."""
 
 from __future__ import annotations
 
 import asyncio
 import random
 import socket
+import time
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from bench.credentials import make_credentials
+from bench.credentials import make_credentials, socket_connection
 from bench.dataset import fill_database, name_service
-from bench.figures import Figure, Goal, median
+from bench.figures import Figure, Goal, median, percentile
 from bench.generators import DnsLoad, run_dnsperf
 from bench.processes import Child, MissingTool, choose_cores, read_cpu_seconds, read_pss_mb
+from seaway.api.registry import SERVICES as SERVICES_OF_API
+from seaway.client.transport import open_client
+from seaway.dns.message import encode_question
+from seaway.dns.wire import encode_upstream_query
+from seaway.testing.builders import make_service
 
-SERVICES, ENDPOINTS = 10_000, 1
+SERVICES, ENDPOINTS = 10_000, 10
 ROUNDS = 5
 SECONDS = 2
 QUESTIONS = 20_000
@@ -23,8 +29,15 @@ READY = Goal("dns: from start to ready, 10k Services", "s")
 RATE = Goal(
     "dns: questions/s, 10k Services, one core", "/s", at_least=60_000, elsewhere="21,000/s on 2 cores (CoreDNS)"
 )
-MEMORY = Goal("dns: PSS at 10k Services", "MB", at_most=100, elsewhere="220 MB (CoreDNS)")
-GOALS = (READY, RATE, MEMORY)
+P99 = Goal("dns: p99 at half of that load", "ms", at_most=2)
+VISIBLE = Goal("dns: a change is answered after the API write, p50 of 50", "ms", at_most=10)
+MEMORY = Goal("dns: PSS at 10k Services, 100k endpoints", "MB", at_most=100, elsewhere="220 MB (CoreDNS)")
+SHARED = Goal("dns: CPU per question of two workers, against one", "", at_most=1.1)
+FOLLOWER = Goal("dns: PSS of a second worker", "MB", at_most=100)
+GOALS = (READY, RATE, P99, VISIBLE, MEMORY, SHARED, FOLLOWER)
+CHANGES = 50
+MANY_CLIENTS = 64
+"""So many that the kernel gives each of two workers about half of them."""
 
 
 def run() -> list[Figure]:
@@ -36,11 +49,72 @@ def run() -> list[Figure]:
         queries = _write_queries(folder)
         with Child("apiserver", {"folder": name}) as server:
             server.read()
-            port = _find_free_port()
+            port = find_free_port()
             with Child("dns", {"folder": name, "port": port}, core=choose_cores()[0]) as dns:
                 ready = Figure(READY, dns.read()["seconds"])
+                memory = Figure(MEMORY, read_pss_mb(dns.pid), "before the first question")
                 rate = _measure(dns, port, queries)
-                return [ready, rate, Figure(MEMORY, read_pss_mb(dns.pid))]
+                visible = Figure(VISIBLE, 1000 * median(asyncio.run(_watch_changes(folder, port))))
+                found = [ready, rate, _measure_latency(port, queries, rate), visible, memory]
+                alone = _spend([dns], port, queries)
+            return found + _measure_workers(folder, port, queries, alone)
+
+
+def _measure_workers(folder: Path, port: int, queries: Path, alone: float) -> list[Figure]:
+    """The leader and a follower on one core, so that both are always busy or both wait."""
+    core = choose_cores()[0]
+    options = {"folder": str(folder), "port": port, "hub": f"seaway-bench-{port}"}
+    with Child("dns", options, core=core) as leader, Child("dns-follower", options, core=core) as follower:
+        follower.read()
+        leader.read()
+        memory = Figure(FOLLOWER, read_pss_mb(follower.pid))
+        before = read_cpu_seconds(follower.pid)
+        shared = _spend([leader, follower], port, queries)
+        part = (read_cpu_seconds(follower.pid) - before) * 100
+        detail = f"{shared:.1f} µs and {alone:.1f} µs; the follower had {part:.0f} ms of CPU a second"
+        return [Figure(SHARED, shared / alone, detail), memory]
+
+
+def _spend(servers: list[Child], port: int, queries: Path) -> float:
+    """Microseconds of the servers' CPU per question, of many clients."""
+    before = sum(read_cpu_seconds(server.pid) for server in servers)
+    loads = [
+        run_dnsperf(port, queries, seconds=SECONDS, core=choose_cores()[1], clients=MANY_CLIENTS) for _ in range(ROUNDS)
+    ]
+    spent = sum(read_cpu_seconds(server.pid) for server in servers) - before
+    return spent / sum(load.completed for load in loads) * 1e6
+
+
+def _measure_latency(port: int, queries: Path, rate: Figure) -> Figure:
+    if rate.measured is None:
+        return Figure(P99, None, rate.note)
+    half = int(rate.measured / 2)
+    load = run_dnsperf(port, queries, seconds=SECONDS, core=choose_cores()[1], per_second=half)
+    detail = f"{load.per_second:,.0f}/s; p50 {1000 * percentile(load.latencies, 0.5):.2f} ms; {load.lost} lost"
+    return Figure(P99, 1000 * percentile(load.latencies, 0.99), detail)
+
+
+async def _watch_changes(folder: Path, port: int) -> list[float]:
+    """Seconds from the answer of the API server to a write until DNS says what was written."""
+    client = open_client(socket_connection(folder))
+    loop = asyncio.get_running_loop()
+    seconds = []
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+        sock.setblocking(False)
+        sock.connect(("127.0.0.1", port))
+        for number in range(CHANGES):
+            await client.create(SERVICES_OF_API, make_service(f"new-{number}"), "default")
+            written = time.perf_counter()
+            question = encode_question((f"new-{number}".encode(), b"default", b"svc", b"cluster", b"local"), 1)
+            while True:
+                sock.send(encode_upstream_query(number, question, flags=0, udp_bytes=1232, dnssec_ok=False))
+                async with asyncio.timeout(5):
+                    reply = await loop.sock_recv(sock, 4096)
+                if not reply[3] & 0xF:
+                    break
+            seconds.append(time.perf_counter() - written)
+    await client.close()
+    return seconds
 
 
 def _measure(dns: Child, port: int, queries: Path) -> Figure:
@@ -69,6 +143,7 @@ def _write_queries(folder: Path) -> Path:
     return path
 
 
-def _find_free_port() -> int:
+def find_free_port() -> int:
+    """A port of loopback that nobody has now."""
     with socket.create_server(("127.0.0.1", 0)) as taken:
         return int(taken.getsockname()[1])

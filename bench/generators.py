@@ -65,12 +65,19 @@ class DnsLoad:
     per_second: float
     lost: int
     wrong: int
+    latencies: tuple[float, ...] = ()
+    """In seconds, sorted; only where they were asked for."""
 
 
-def run_dnsperf(port: int, queries: Path, *, seconds: int, core: int | None = None) -> DnsLoad:
-    """Load on a server at 127.0.0.1 from one thread. Raises MissingTool."""
-    arguments = ("-s", "127.0.0.1", "-p", str(port), "-d", str(queries), "-l", str(seconds), "-c", "8", "-q", "200")
-    return parse_dnsperf(run_tool("dnsperf", *arguments, "-T", "1", core=core))
+def run_dnsperf(
+    port: int, queries: Path, *, seconds: int, core: int | None = None, per_second: int = 0, clients: int = 8
+) -> DnsLoad:
+    """Load on a server at 127.0.0.1 from one thread. per_second: at this rate, and every latency is told; 0: all that
+    the server takes, 200 at once. Raises MissingTool.
+    """
+    arguments = ["-s", "127.0.0.1", "-p", str(port), "-d", str(queries), "-l", str(seconds), "-c", str(clients)]
+    arguments += ["-T", "1", *(("-v", "-Q", str(per_second)) if per_second else ("-q", "200"))]
+    return parse_dnsperf(run_tool("dnsperf", *arguments, core=core))
 
 
 def parse_dnsperf(text: str) -> DnsLoad:
@@ -80,5 +87,7 @@ def parse_dnsperf(text: str) -> DnsLoad:
     rate = re.search(r"Queries per second:\s+([\d.]+)", text)
     if completed is None or lost is None or rate is None:
         raise RuntimeError(f"dnsperf: no report in {text!r}")
-    right = re.search(r"NOERROR (\d+)", text)
-    return DnsLoad(int(completed[1]), float(rate[1]), int(lost[1]), int(completed[1]) - (int(right[1]) if right else 0))
+    right = re.search(r"NOERROR (\d+) ", text)
+    wrong = int(completed[1]) - (int(right[1]) if right else 0)
+    latencies = sorted(map(float, re.findall(r"^> \S+ \S+ \S+ ([\d.]+)$", text, re.MULTILINE)))
+    return DnsLoad(int(completed[1]), float(rate[1]), int(lost[1]), wrong, tuple(latencies))

@@ -1,14 +1,22 @@
-"""The proxy's core over the real kernel, timed: how long a full sync takes, and one changed endpoint."""
+"""The proxy's core over the real kernel, timed: full syncs, single changes, restarts, a minute of changes."""
 
 from __future__ import annotations
 
+import gc
+import os
+import subprocess
 import time
 from collections.abc import Iterator
 
+import msgspec
+
 from bench.dataset import choose_address, choose_cluster_ip, name_service
+from bench.figures import percentile
+from bench.processes import read_pss_mb
 from seaway.api.endpointslice.types import Endpoint, EndpointPort, EndpointSlice
 from seaway.api.machinery.meta import ObjectMeta
 from seaway.api.service.types import Service, ServicePort, ServiceSpec
+from seaway.app.calm import calm_collector
 from seaway.net.family import Family
 from seaway.proxy.config import NodeView, ProxyConfig
 from seaway.proxy.nftables.diff import Transaction
@@ -17,6 +25,8 @@ from seaway.proxy.nftables.plane import NftablesPlane
 from seaway.proxy.proxier import Proxier
 
 TABLE = "bench"
+MOMENT_SECONDS = 2
+"""For who measures traffic to begin with it."""
 
 
 class TimedKernel(NftKernel):
@@ -32,29 +42,123 @@ class TimedKernel(NftKernel):
         self.seconds = time.perf_counter() - begun
 
 
-def measure_plane(services: int, endpoints: int, changes: int) -> Iterator[dict[str, float]]:
+def measure_plane(services: int, endpoints: int, changes: int, has_peer: bool) -> Iterator[dict[str, float]]:
     """First `full`, the seconds from objects to an empty kernel's being in step; then, per change of one endpoint,
-    `seconds` in all and `kernel` for encoding and the kernel.
+    `seconds` in all and `kernel` for encoding and the kernel. has_peer: then `nft`, for the nft program and the same
+    ruleset as text; 0 if it fails.
     """
     kernel = TimedKernel()
-    config = ProxyConfig(node_name="bench", families=(Family.IPV4,), service_cidrs=("10.96.0.0/16",), table=TABLE)
-    proxier = Proxier({Family.IPV4: NftablesPlane(kernel, config, Family.IPV4)}, NodeView("bench"))
-    for number in range(services):
-        name = f"default/{name_service(number)}"
-        proxier.set_service(name, make_reader(number))
-        proxier.set_slice(name, make_slice_reader(number, endpoints))
+    proxier = fill_proxier(kernel, services, endpoints)
     begun = time.perf_counter()
-    _sync(proxier)
+    sync(proxier)
     yield {"full": time.perf_counter() - begun}
     for change in range(changes):
         number = change * 997 % services
         name = f"default/{name_service(number)}"
         proxier.set_slice(name, make_slice_reader(number, endpoints, first=f"192.0.2.{1 + change % 250}"))
         begun = time.perf_counter()
-        _sync(proxier)
+        sync(proxier)
         yield {"seconds": time.perf_counter() - begun, "kernel": kernel.seconds}
+    text = list_table() if has_peer else ""
     kernel.delete(Family.IPV4, TABLE)
     kernel.close()
+    if has_peer:
+        begun = time.perf_counter()
+        done = subprocess.run(["nft", "-f", "-"], input=text, text=True, check=False)
+        yield {"nft": 0.0 if done.returncode else time.perf_counter() - begun}
+
+
+def list_table() -> str:
+    """The table as the nft program prints it, and reads it."""
+    return subprocess.run(["nft", "list", "table", "ip", TABLE], capture_output=True, text=True, check=True).stdout
+
+
+def measure_restarts(services: int, endpoints: int, served: str) -> Iterator[dict[str, float]]:
+    """A full sync (`full`); the same again by a proxy that finds the right rules (`digest`), its first look at the
+    whole table (`verify`), and by one that finds one endpoint changed and so reads all back (`readback`).
+
+    served: the address of an endpoint that listens; it has a Service of its own, the one with the highest number.
+    """
+    kernel = NftKernel()
+    proxier = fill_proxier(kernel, services, endpoints, served)
+    yield {"full": _time_sync(proxier)}
+    time.sleep(MOMENT_SECONDS)
+    kernel.close()
+    kernel = NftKernel()
+    proxier = fill_proxier(kernel, services, endpoints, served)
+    yield {"digest": _time_sync(proxier)}
+    begun = time.perf_counter()
+    proxier.verify()
+    yield {"verify": time.perf_counter() - begun}
+    proxier.set_slice(f"default/{name_service(0)}", make_slice_reader(0, endpoints, first="192.0.2.1"))
+    sync(proxier)
+    kernel.close()
+    kernel = NftKernel()
+    yield {"readback": _time_sync(fill_proxier(kernel, services, endpoints, served))}
+    kernel.close()
+
+
+def measure_stress(
+    services: int, endpoints: int, served: str, seconds: int, per_second: int
+) -> Iterator[dict[str, float]]:
+    """After `full`: so many changes of single endpoints per second, decoded from JSON as a watch does.
+
+    Their lag counts from when each was due: `early` and `late` are the 99th percentiles of the first and the last
+    third, `grown` is how many MB of memory came during the last two thirds.
+    """
+    proxier = fill_proxier(NftKernel(), services, endpoints, served)
+    yield {"full": _time_sync(proxier)}
+    names = [f"default/{name_service(number)}" for number in range(services)]
+    wires = [msgspec.json.encode(make_slice_reader(number, endpoints, first="FIRST")) for number in range(services)]
+    lags: list[float] = []
+    total, done, held = seconds * per_second, 0, 0.0
+    calm_collector()
+    gc.freeze()  # as the product does after its first sync
+    started, cpu = time.perf_counter(), time.process_time()
+    while done < total:
+        due = min(total, int((time.perf_counter() - started) * per_second))
+        if due == done:
+            time.sleep(1 / per_second)
+            continue
+        for change in range(done, due):
+            number = change * 997 % services
+            wire = wires[number].replace(b"FIRST", b"192.0.2.%d" % (1 + change % 250))
+            proxier.set_slice(names[number], msgspec.json.decode(wire, type=EndpointSlice))
+        sync(proxier)
+        now = time.perf_counter() - started
+        lags += [now - change / per_second for change in range(done, due)]
+        if not held and len(lags) >= total // 3:
+            held = read_pss_mb(os.getpid())
+        done = due
+    third = total // 3
+    yield {
+        "p99": percentile(lags, 0.99),
+        "early": percentile(lags[:third], 0.99),
+        "late": percentile(lags[-third:], 0.99),
+        "grown": read_pss_mb(os.getpid()) - held,
+        "cpu": (time.process_time() - cpu) / seconds,
+    }
+
+
+def fill_proxier(kernel: NftKernel, services: int, endpoints: int, served: str = "") -> Proxier:
+    """A proxy that has been told of all objects and has written nothing."""
+    config = ProxyConfig(
+        node_name="bench",
+        families=(Family.IPV4,),
+        cluster_cidrs=("10.128.0.0/9",),
+        service_cidrs=("10.96.0.0/16",),
+        table=TABLE,
+    )
+    proxier = Proxier({Family.IPV4: NftablesPlane(kernel, config, Family.IPV4)}, NodeView("bench"))
+    for number in range(services):
+        name = f"default/{name_service(number)}"
+        proxier.set_service(name, make_reader(number))
+        proxier.set_slice(name, make_slice_reader(number, endpoints))
+    if served:
+        name = f"default/{name_service(services)}"
+        proxier.set_service(name, make_reader(services))
+        proxier.set_slice(name, make_slice_reader(services, 1, first=served))
+    return proxier
 
 
 def make_reader(number: int) -> Service:
@@ -79,6 +183,15 @@ def make_slice_reader(number: int, endpoints: int, *, first: str = "") -> Endpoi
     )
 
 
-def _sync(proxier: Proxier) -> None:
+def sync(proxier: Proxier) -> None:
+    """Bring the kernel in step. Raises PlaneError."""
     for failure in proxier.sync().failures:
         raise failure
+
+
+def _time_sync(proxier: Proxier) -> float:
+    gc.collect()
+    gc.freeze()  # an earlier proxy of this process is nothing that a new process would walk
+    begun = time.perf_counter()
+    sync(proxier)
+    return time.perf_counter() - begun

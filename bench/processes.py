@@ -16,7 +16,7 @@ import msgspec
 
 PATIENCE_SECONDS = 30
 TICKS = os.sysconf("SC_CLK_TCK")
-PACKAGES = {"wrk": "wrk", "dnsperf": "dnsperf", "unshare": "util-linux"}
+PACKAGES = {"wrk": "wrk", "dnsperf": "dnsperf", "unshare": "util-linux", "nft": "nftables"}
 
 
 class MissingTool(Exception):
@@ -48,6 +48,12 @@ class Child:
             self._said += piece
         line, _, self._said = self._said.partition(b"\n")
         return msgspec.json.decode(line, type=dict[str, float])
+
+    def finish(self) -> dict[str, float]:
+        """End its input; the line that it says to that."""
+        assert self._process.stdin is not None
+        self._process.stdin.close()
+        return self.read()
 
     def close(self) -> None:
         """Let it end; kill it when it does not within 10 s."""

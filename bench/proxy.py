@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import shutil
 import time
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+from bench import traffic
 from bench.credentials import make_credentials, socket_connection
 from bench.dataset import fill_database, name_service
 from bench.figures import Figure, Goal, median, percentile
@@ -27,15 +30,16 @@ KERNEL_1K = Goal("proxy: one endpoint's change in the kernel, p99, 1k × 10", "m
 KERNEL_10K = Goal("proxy: one endpoint's change in the kernel, p99, 10k × 10", "ms", at_most=1)
 WRITE_1K = Goal("proxy: API write → kernel, p99, 1k × 10", "ms", at_most=20, elsewhere="0.3 s")
 WRITE_10K = Goal("proxy: API write → kernel, p99, 10k × 10", "ms", at_most=20, elsewhere="6.3 s")
+NFT_10K = Goal("proxy: full sync, 10k × 10, as fast as the nft program with the same ruleset", "x")
 READY = Goal("proxy: from start to rules in place, 10k × 10", "s")
 MEMORY = Goal("proxy: PSS at 10k × 10", "MB", at_most=200, elsewhere="438 MB")
-GOALS = (FULL_1K, FULL_10K, FULL_5K, KERNEL_1K, KERNEL_10K, WRITE_1K, WRITE_10K, READY, MEMORY)
+GOALS = (FULL_1K, FULL_10K, FULL_5K, KERNEL_1K, KERNEL_10K, WRITE_1K, WRITE_10K, NFT_10K, READY, MEMORY, *traffic.GOALS)
 
 
 def run() -> list[Figure]:
     """Full syncs once each; single changes as percentiles."""
     try:
-        prefix = (find_tool("unshare"), *UNSHARE)
+        prefix = (find_tool("unshare"), *(UNSHARE if os.geteuid() else ("--net",)))
     except MissingTool as error:
         return [Figure(goal, None, str(error)) for goal in GOALS]
     figures = _measure_plane(prefix, 1000, 10, FULL_1K, KERNEL_1K)
@@ -43,6 +47,7 @@ def run() -> list[Figure]:
     figures += _measure_plane(prefix, 5000, 50, FULL_5K, None)
     figures += _measure_writes(prefix, 1000, WRITE_1K, None, None)
     figures += _measure_writes(prefix, 10_000, WRITE_10K, READY, MEMORY)
+    figures += traffic.measure_traffic()
     return sorted(figures, key=lambda figure: GOALS.index(figure.goal))
 
 
@@ -50,15 +55,27 @@ def _measure_plane(
     prefix: tuple[str, ...], services: int, endpoints: int, full: Goal, change: Goal | None
 ) -> list[Figure]:
     changes = CHANGES if change is not None else 0
-    options = {"services": services, "endpoints": endpoints, "changes": changes}
+    has_peer = full is FULL_10K and shutil.which("nft") is not None
+    options = {"services": services, "endpoints": endpoints, "changes": changes, "has_peer": has_peer}
     with Child("plane", options, prefix=prefix) as plane:
-        figures = [Figure(full, plane.read()["full"], "from decoded objects, into an empty table")]
+        seconds = plane.read()["full"]
+        figures = [Figure(full, seconds, "from decoded objects, into an empty table")]
         seen = [plane.read() for _ in range(changes)]
+        if full is FULL_10K:
+            figures.append(_compare_nft(plane.read()["nft"] if has_peer else None, seconds))
     if change is not None:
         whole = percentile([values["seconds"] for values in seen], 0.99) * 1000
         kernel = percentile([values["kernel"] for values in seen], 0.99) * 1000
         figures.append(Figure(change, kernel, f"encoding and the kernel; {whole:.2f} ms with all decisions"))
     return figures
+
+
+def _compare_nft(nft: float | None, seconds: float) -> Figure:
+    if nft is None:
+        return Figure(NFT_10K, None, "nft is not installed")
+    if not nft:
+        return Figure(NFT_10K, None, "nft failed: without root its batch exceeds the socket's buffer")
+    return Figure(NFT_10K, nft / seconds, f"nft -f takes {nft:.2f} s, and has no decisions to make")
 
 
 def _measure_writes(

@@ -39,11 +39,11 @@ def run() -> list[Figure]:
     memory: list[float] = []
     pieces = 0
     for number in range(ROUNDS):
-        with _up() as (process, folder, seconds):
+        with start_up() as (process, folder, seconds):
             starts.append(seconds)
             if number == ROUNDS - 1:
                 time.sleep(SETTLE_SECONDS)
-                pids = _list_processes(process.pid, folder)
+                pids = list_processes(process.pid, folder)
                 pieces = len(pids)
                 memory.append(sum(read_pss_mb(pid) for pid in pids))
             begun = time.monotonic()
@@ -58,7 +58,7 @@ def run() -> list[Figure]:
 
 
 @contextmanager
-def _up() -> Iterator[tuple[subprocess.Popen[str], Path, float]]:
+def start_up() -> Iterator[tuple[subprocess.Popen[str], Path, float]]:
     """The running command, its data directory, the seconds until it was ready. Raises RuntimeError when it is not."""
     with TemporaryDirectory(prefix="seaway-bench-") as name:
         ready = Path(name) / "ready"
@@ -84,7 +84,7 @@ def _up() -> Iterator[tuple[subprocess.Popen[str], Path, float]]:
                     process.wait()
 
 
-def _list_processes(pid: int, data_dir: Path) -> list[int]:
+def list_processes(pid: int, data_dir: Path) -> list[int]:
     """All processes of `up`: the sandbox's first process is a child of its own, adopted by the host's init."""
     state = find_state(DataDir(data_dir))
     holder = state.holder_pid if state is not None else 0

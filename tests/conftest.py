@@ -7,5 +7,7 @@ import pytest
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
-        "--rewrite", action="store_true", help="write the outcomes of golden conversations anew; review the diff"
+        "--rewrite",
+        action="store_true",
+        help="write what is found anew: outcomes of golden conversations, docs/compatibility.md; review the diff",
     )

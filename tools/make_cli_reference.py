@@ -28,6 +28,8 @@ def find_command(verb: str) -> click.Command:
         command = group.get_command(context, verb)
     if command is None:
         raise KeyError(verb)
+    for each in (command, *(command.commands.values() if isinstance(command, click.Group) else ())):
+        each._help_option = None  # kept from an earlier call, which may not have come by way of `seaway`
     return command
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from seaway.app import files
+from seaway.app import files, identities
 from seaway.net.errors import OperationalError
 from seaway.pki.certificates import create_authority
 
@@ -21,15 +21,15 @@ def mode(path: Path) -> int:
 
 
 def write_kubeconfigs(data: files.DataDir, server: str = "https://127.0.0.1:6443") -> None:
-    authority = files.ensure_authority(data, wall_now=NOW)
-    files.ensure_kubeconfigs(data, authority, server=server, inside="https://10.96.0.1:443", node_name="a")
+    authority = identities.ensure_authority(data, wall_now=NOW)
+    identities.ensure_kubeconfigs(data, authority, server=server, inside="https://10.96.0.1:443", node_name="a")
 
 
 def test_nobody_else_reads_the_directory_or_the_keys(tmp_path: Path) -> None:
     data = files.prepare(tmp_path / "data")
     write_kubeconfigs(data)
-    authority = files.ensure_authority(data, wall_now=NOW)
-    files.ensure_serving(data, authority, names=["kubernetes"], addresses=["127.0.0.1"])
+    authority = identities.ensure_authority(data, wall_now=NOW)
+    identities.ensure_serving(data, authority, names=["kubernetes"], addresses=["127.0.0.1"])
     assert mode(data.root) == 0o700
     found = [path for path in data.root.rglob("*") if path.is_file()]
     assert len(found) >= 9
@@ -60,10 +60,10 @@ def test_kubeconfigs_follow_the_server_and_the_authority(tmp_path: Path) -> None
     write_kubeconfigs(data, server="https://127.0.0.1:7443")
     assert b"127.0.0.1:7443" in data.admin_kubeconfig.read_bytes() != before
     other = create_authority("other", wall_now=NOW - timedelta(days=1))
-    files.ensure_kubeconfigs(
+    identities.ensure_kubeconfigs(
         data, other, server="https://127.0.0.1:7443", inside="https://10.96.0.1:443", node_name="a"
     )
-    assert files._is_current(data.admin_kubeconfig, "# https://127.0.0.1:7443 kubernetes-admin\n", other)
+    assert identities._is_current(data.admin_kubeconfig, "# https://127.0.0.1:7443 kubernetes-admin\n", other)
 
 
 def test_a_directory_is_held_by_one(tmp_path: Path) -> None:

@@ -45,6 +45,11 @@ def test_dnsperf_counts_other_answers_as_wrong() -> None:
     assert parse_dnsperf(DNSPERF) == DnsLoad(990, 495.0, 10, 10)
 
 
+def test_latencies_are_told_one_by_one_where_they_were_asked_for() -> None:
+    told = "> NOERROR web-1.default.svc.cluster.local A 0.000300\n> NXDOMAIN web-2.default A 0.000100\n"
+    assert parse_dnsperf(told + DNSPERF) == DnsLoad(990, 495.0, 10, 10, (0.0001, 0.0003))
+
+
 @pytest.mark.parametrize("parse", [parse_wrk, parse_dnsperf])
 def test_a_report_without_figures_is_refused(parse: object) -> None:
     assert callable(parse)

@@ -20,10 +20,6 @@ RECORD = pytest.StashKey[Record]()
 LAST = "test_page.py"
 
 
-def pytest_addoption(parser: pytest.Parser) -> None:
-    parser.addoption("--rewrite", action="store_true", help="write docs/compatibility.md from what is found")
-
-
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "covers(client, verb, *kinds): what the test proves, for docs/compatibility.md")
     config.stash[RECORD] = Record()

@@ -12,7 +12,7 @@ from seaway.api.pod.types import Pod
 from seaway.api.service.types import Service
 from seaway.client.index import Change
 from seaway.controllers.endpointslice.endpoint import is_selected
-from seaway.controllers.selection import Selection
+from seaway.controllers.selection import PodsByLabels, Selection
 from seaway.testing.builders import make_pod, make_service
 
 Json = dict[str, Any]
@@ -51,14 +51,15 @@ def find_slowly(services: dict[str, Service], pod: Pod | None) -> set[str]:
 def test_it_finds_what_a_look_at_everything_finds(steps: list[tuple[Service | Pod, bool]]) -> None:
     services: dict[str, Service] = {}
     pods: dict[str, Pod] = {}
-    selection = Selection(services, pods)
+    by_labels = PodsByLabels(pods)
+    selection = Selection(services, by_labels)
     for obj, is_deletion in steps:
         key = f"{obj.metadata.namespace}/{obj.metadata.name}"
         if isinstance(obj, Service):
             selection.apply_service(take(services, key, None if is_deletion else obj))
             continue
         change = take(pods, key, None if is_deletion else obj)
-        selection.apply_pod(change)
+        by_labels.apply(change)
         both = find_slowly(services, change.old), find_slowly(services, change.new)
         affected = selection.find_affected(change)
         assert both[0] ^ both[1] <= affected <= both[0] | both[1]
@@ -75,13 +76,13 @@ def test_it_finds_what_a_look_at_everything_finds(steps: list[tuple[Service | Po
             if pod.metadata.namespace == namespace and is_selected(selector, pod.metadata.labels)
         ]
         assert sorted(found) == sorted(wanted)
-        assert selection.count_pods(namespace, selector) == len(wanted)
+        assert by_labels.count_pods(namespace, selector) == len(wanted)
     for namespace in ("x", "y"):
         there = [pod for pod in pods.values() if pod.metadata.namespace == namespace]
-        assert (namespace in selection.namespaces) == bool(there)
-        chosen = selection.find_pods(namespace, lambda labels: "app" in labels)
+        assert (namespace in by_labels.namespaces) == bool(there)
+        chosen = by_labels.find_pods(namespace, lambda labels: "app" in labels)
         assert {id(pod) for pod in chosen} == {id(pod) for pod in there if "app" in pod.metadata.labels}
-        assert len(list(selection.find_pods(namespace, lambda labels: True))) == len(there)
+        assert len(list(by_labels.find_pods(namespace, lambda labels: True))) == len(there)
 
 
 def take(objects: dict[str, Any], key: str, new: Any) -> Change[Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 import msgspec
@@ -106,8 +107,8 @@ NAMESPACES = tuple(
 )
 
 
-def make_index(*, is_synced: bool = True) -> Index:
-    index = Index()
+def make_index(*, is_synced: bool = True, exposed: Iterable[str] = ()) -> Index:
+    index = Index(exposed)
     for namespace in NAMESPACES:
         index.apply_namespace(None, namespace)
     for each in SERVICES:
@@ -123,14 +124,14 @@ def make_pod(name: str, address: str, namespace: str = "demo", phase: str = "Run
     return msgspec.convert(raw, Pod)
 
 
-def parse(text: str) -> Question:
+def parse(text: str, config: ZoneConfig = CONFIG) -> Question:
     """`web.@ A`, where @ is the demo namespace."""
     name, qtype = text.replace("@", "demo.svc.cluster.local").split()
-    return parse_question(parse_name(name), TYPES[qtype], cluster_domain=ZONE)
+    return parse_question(parse_name(name), TYPES[qtype], cluster_domain=ZONE, reverse_zones=config.reverse_zones)
 
 
 def ask(text: str, index: Index | None = None, config: ZoneConfig = CONFIG) -> Answer | Chase | Elsewhere:
-    return answer(parse(text), index or make_index(), config)
+    return answer(parse(text, config), index or make_index(), config)
 
 
 def lines(found: Answer) -> tuple[list[str], list[str], list[str]]:

@@ -17,6 +17,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from seaway.dns import respond as respond_module
 from seaway.dns.index import Index
 from seaway.dns.message import Message, WireError, decode_message, decode_name
 from seaway.dns.objects import Namespace
@@ -57,7 +58,7 @@ def with_endpoints(count: int, name: str = "db2", *, hostname: bool = False) -> 
         ("1.7.96.10.In-AdDr.ArPa.", "PTR"),
     ],
 )
-def test_1_2_3_the_case_of_the_question_comes_back(name: str, qtype: str) -> None:
+def test_d2_1_2_3_the_case_of_the_question_comes_back(name: str, qtype: str) -> None:
     responder = make_responder()
     respond(ask_wire(f"{name.lower()} {qtype}"), responder)
     for _ in range(2):
@@ -71,7 +72,7 @@ def test_1_2_3_the_case_of_the_question_comes_back(name: str, qtype: str) -> Non
     assert len(responder.kept_udp) == 1
 
 
-def test_3_the_soa_record_has_the_zone_as_it_was_asked() -> None:
+def test_d2_3_the_soa_record_has_the_zone_as_it_was_asked() -> None:
     reply = respond(ask_wire("nosuch.demo.svc.ClUsTeR.lOcAl. A"))
     assert (str(reply.authority[0].name), reply.rcode()) == ("ClUsTeR.lOcAl.", dns.rcode.NXDOMAIN)
 
@@ -85,7 +86,9 @@ def test_3_the_soa_record_has_the_zone_as_it_was_asked() -> None:
         ({"use_edns": 0, "payload": 1232}, 40, False, 1232),
     ],
 )
-def test_4_6_7_what_fits_into_a_datagram(options: dict[str, object], count: int, truncated: bool, limit: int) -> None:
+def test_d2_4_6_7_what_fits_into_a_datagram(
+    options: dict[str, object], count: int, truncated: bool, limit: int
+) -> None:
     index = with_endpoints(40, "d2")  # d2.demo.svc.cluster.local: 25 characters, as in the spec's table
     out = make_responder(index).respond(ask_wire("d2.@ A", **options))
     assert isinstance(out, bytes)
@@ -95,7 +98,7 @@ def test_4_6_7_what_fits_into_a_datagram(options: dict[str, object], count: int,
     assert (reply.edns == 0) == bool(options)
 
 
-def test_5_tcp_has_room() -> None:
+def test_d2_5_tcp_has_room() -> None:
     reply = respond(ask_wire("db2.@ A"), make_responder(with_endpoints(40)), over_tcp=True)
     assert (len(reply.answer[0]), reply.flags & dns.flags.TC) == (40, 0)
 
@@ -109,20 +112,20 @@ def test_a_reply_over_udp_has_at_most_1232_bytes() -> None:
     assert reply.payload == 1232
 
 
-def test_8_dnssec_ok_comes_back_and_changes_nothing() -> None:
+def test_d2_8_dnssec_ok_comes_back_and_changes_nothing() -> None:
     reply = respond(ask_wire("web.@ A", use_edns=0, want_dnssec=True))
     assert reply.ednsflags & dns.flags.DO
     assert not reply.flags & dns.flags.AD
     assert [rrset.rdtype for rrset in reply.answer] == [dns.rdatatype.A]
 
 
-def test_9_another_version_of_edns_is_refused() -> None:
+def test_d2_9_another_version_of_edns_is_refused() -> None:
     reply = respond(ask_wire("web.@ A", use_edns=1))
     assert (reply.rcode(), reply.edns, reply.answer, reply.authority) == (dns.rcode.BADVERS, 0, [], [])
     assert str(reply.question[0].name).startswith("web.")
 
 
-def test_10_options_are_not_echoed() -> None:
+def test_d2_10_options_are_not_echoed() -> None:
     options = [dns.edns.ECSOption("10.0.0.0", 24), dns.edns.CookieOption(b"12345678", b"")]
     responder = make_responder()
     reply = respond(ask_wire("web.@ A", use_edns=0, options=options), responder)
@@ -130,7 +133,7 @@ def test_10_options_are_not_echoed() -> None:
     assert not responder.kept_udp
 
 
-def test_11_flags() -> None:
+def test_d2_11_flags() -> None:
     flags = dns.flags.CD | dns.flags.AD
     reply = respond(ask_wire("web.@ A", flags=flags))
     assert reply.flags == dns.flags.QR | dns.flags.AA | dns.flags.CD
@@ -139,13 +142,13 @@ def test_11_flags() -> None:
 
 
 @pytest.mark.parametrize("name", ["web.@", "www.example.com"])
-def test_12_other_classes_are_refused(name: str) -> None:
+def test_d2_12_other_classes_are_refused(name: str) -> None:
     reply = respond(ask_wire(f"{name} A", rdclass="CH"))
     assert (reply.rcode(), reply.flags & dns.flags.AA) == (dns.rcode.REFUSED, 0)
 
 
 @pytest.mark.parametrize("opcode", [1, 2, 5, 6, 15])
-def test_13_other_opcodes_are_not_implemented(opcode: int) -> None:
+def test_d2_13_other_opcodes_are_not_implemented(opcode: int) -> None:
     wire = bytearray(ask_wire("web.@ A"))
     wire[2] = opcode << 3
     out = make_responder().respond(bytes(wire))
@@ -164,20 +167,20 @@ def header(questions: int = 1, answers: int = 0, authorities: int = 0, additiona
 @pytest.mark.parametrize(
     "wire",
     [
-        pytest.param(header(0), id="14 no question"),
-        pytest.param(header(2) + WEB[12:] * 2, id="14 two questions"),
+        pytest.param(header(0), id="D2 14 no question"),
+        pytest.param(header(2) + WEB[12:] * 2, id="D2 14 two questions"),
         pytest.param(header(answers=2) + WEB[12:], id="two answers"),
         pytest.param(header(additionals=3) + WEB[12:], id="three additional records"),
-        pytest.param(header() + b"\xc0\x0c\0\1\0\1", id="16 a pointer at itself"),
-        pytest.param(header() + b"\1a\xc0\x0c\0\1\0\1", id="16 a pointer loop behind a label"),
-        pytest.param(header() + b"\1a\xc0\x00\0\1\0\1", id="16 a pointer into the header"),
-        pytest.param(header() + NAME[:7], id="16 cut in the name"),
-        pytest.param(header() + NAME, id="16 cut behind the name"),
-        pytest.param(header() + NAME + b"\0", id="16 cut in the type"),
-        pytest.param(header() + NAME + b"\0\1", id="16 cut behind the type"),
-        pytest.param(header() + b"\x40" + b"a" * 64 + b"\0\0\1\0\1", id="17 a label of 64"),
-        pytest.param(header() + (b"\x3f" + b"a" * 63) * 4 + b"\0\0\1\0\1", id="17 a name of 257"),
-        pytest.param(header(), id="18 a header alone"),
+        pytest.param(header() + b"\xc0\x0c\0\1\0\1", id="D2 16 a pointer at itself"),
+        pytest.param(header() + b"\1a\xc0\x0c\0\1\0\1", id="D2 16 a pointer loop behind a label"),
+        pytest.param(header() + b"\1a\xc0\x00\0\1\0\1", id="D2 16 a pointer into the header"),
+        pytest.param(header() + NAME[:7], id="D2 16 cut in the name"),
+        pytest.param(header() + NAME, id="D2 16 cut behind the name"),
+        pytest.param(header() + NAME + b"\0", id="D2 16 cut in the type"),
+        pytest.param(header() + NAME + b"\0\1", id="D2 16 cut behind the type"),
+        pytest.param(header() + b"\x40" + b"a" * 64 + b"\0\0\1\0\1", id="D2 17 a label of 64"),
+        pytest.param(header() + (b"\x3f" + b"a" * 63) * 4 + b"\0\0\1\0\1", id="D2 17 a name of 257"),
+        pytest.param(header(), id="D2 18 a header alone"),
         pytest.param(header(additionals=1) + WEB[12:] + b"\0\0\x29", id="a record cut short"),
         pytest.param(header(additionals=1) + WEB[12:] + b"\0\0\x29\4\0\0\0\0\0\0\5", id="rdata cut short"),
         pytest.param(header(additionals=2) + WEB[12:] + b"\0\0\x29\4\0\0\0\0\0\0\0" * 2, id="two OPT records"),
@@ -195,18 +198,18 @@ def test_malformed_queries_are_format_errors(wire: bytes) -> None:
 
 
 @pytest.mark.parametrize("wire", [b"", b"12345", WEB[:2] + b"\x81" + WEB[3:]], ids=["empty", "short", "a response"])
-def test_15_what_deserves_no_reply(wire: bytes) -> None:
+def test_d2_15_what_deserves_no_reply(wire: bytes) -> None:
     assert make_responder().respond(wire) is None
 
 
 @pytest.mark.parametrize(
-    "wire", [WEB + b"garbage", header(additionals=1) + WEB[12:]], ids=["19 garbage behind", "an OPT promised"]
+    "wire", [WEB + b"garbage", header(additionals=1) + WEB[12:]], ids=["D2 19 garbage behind", "an OPT promised"]
 )
 def test_what_is_tolerated(wire: bytes) -> None:
     assert len(respond(wire).answer) == 1
 
 
-def test_23_glue_is_left_out_first() -> None:
+def test_d2_23_glue_is_left_out_first() -> None:
     index = with_endpoints(30, hostname=True)
     out = make_responder(index).respond(ask_wire("db2.@ SRV"))
     assert isinstance(out, bytes)
@@ -222,12 +225,31 @@ def test_srv_records_without_room_for_glue_are_not_truncated() -> None:
     assert (len(reply.answer[0]), bool(reply.flags & dns.flags.TC), len(reply.additional) < 8) == (8, False, True)
 
 
-def test_24_a_message_ends_at_65535_bytes() -> None:
+def test_d2_24_a_message_ends_at_65535_bytes() -> None:
     out = make_responder(with_endpoints(5000)).respond(ask_wire("db2.@ A"), over_tcp=True)
     assert isinstance(out, bytes)
     assert len(out) <= 65_535
     reply = dns.message.from_wire(out)
     assert (len(reply.answer[0]), bool(reply.flags & dns.flags.TC)) == (4093, True)
+
+
+@pytest.mark.parametrize(("count", "over_tcp"), [(5000, True), (100, False), (40, False)])
+def test_d2_24_25_what_does_not_fit_has_its_turn_too(count: int, over_tcp: bool) -> None:
+    responder = make_responder(with_endpoints(count))
+    seen: Counter[str] = Counter()
+    sizes, turns = set(), 40
+    for turn in range(turns):
+        wire = struct.pack("!H", turn * count // turns) + ask_wire("db2.@ A")[2:]
+        out = responder.respond(wire, over_tcp=over_tcp)
+        assert isinstance(out, bytes)
+        assert out[2] & 0x02  # TC
+        found = [out[at : at + 4] for at in range(len(wire) + 12, len(out), 16)]
+        assert out[6:8] == len(found).to_bytes(2, "big")
+        sizes.add(len(found))
+        seen.update(found)
+    assert len(seen) == count
+    (size,) = sizes
+    assert all(turns * size // count - 2 <= times <= turns * size // count + 2 for times in seen.values())
 
 
 def test_targets_of_srv_are_not_compressed_and_their_glue_points_at_them() -> None:
@@ -240,7 +262,7 @@ def test_targets_of_srv_are_not_compressed_and_their_glue_points_at_them() -> No
     }
 
 
-def test_25_each_address_is_first_about_equally_often() -> None:
+def test_d2_25_each_address_is_first_about_equally_often() -> None:
     responder = make_responder()
     first: Counter[str] = Counter()
     for number in range(300):
@@ -332,6 +354,14 @@ def test_the_number_of_kept_replies_is_limited() -> None:
     for i in range(MAX_KEPT + 10):
         responder.respond(header() + bytes((len(f"n{i}"),)) + f"n{i}".encode() + WEB[16:])
     assert len(responder.kept_udp) <= MAX_KEPT
+
+
+def test_the_bytes_of_kept_replies_are_limited(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(respond_module, "MAX_KEPT_BYTES", 500_000)
+    responder = make_responder(with_endpoints(5000))
+    for payload in range(512, 527):
+        responder.respond(ask_wire("db2.@ A", use_edns=0, payload=payload), over_tcp=True)
+    assert 0 < sum(len(reply.tail) for reply in responder.kept_tcp.values()) <= 500_000
 
 
 def test_unsynced_refusals_are_not_kept() -> None:

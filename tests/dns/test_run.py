@@ -5,12 +5,14 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import os
 import socket
 from collections.abc import AsyncIterator
 from typing import Any
 
 import dns.message
 import dns.rcode
+import pytest
 
 from seaway.api.machinery.http import Request, Response
 from seaway.client.requests import Client
@@ -61,8 +63,12 @@ SLICE = version(make_slice("web-1", "web", ["10.244.0.5"]), 2)
 
 
 def free_port() -> int:
-    """Below the range that the kernel draws from for connections, so that none of them takes it meanwhile."""
-    for port in range(20_053, 30_000):
+    """Below the range that the kernel draws from for connections, so that none of them takes it meanwhile.
+
+    Processes look in different places first, so that two that run tests at once do not find the same.
+    """
+    first = 20_053 + os.getpid() * 89 % 9_900
+    for port in (*range(first, 30_000), *range(20_053, first)):
         with (
             socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as udp,
             socket.socket(socket.AF_INET, socket.SOCK_STREAM) as tcp,
@@ -119,6 +125,36 @@ def test_it_serves_servfail_then_answers_then_follows_changes() -> None:
         await asyncio.gather(task, return_exceptions=True)
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
             sock.bind(("127.0.0.1", port))
+
+    asyncio.run(main())
+
+
+@pytest.mark.parametrize(("seconds", "last"), [(3600.0, ["7", "8", "9"]), (0.01, ["8", "9"])])
+def test_an_address_that_vanishes_lingers_and_goes(
+    seconds: float, last: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("seaway.dns.moving.LINGER_SECONDS", seconds)
+
+    async def main() -> None:
+        db = version(make_service("db", clusterIP="None", clusterIPs=["None"]), 1)
+        first = version(make_slice("db-1", "db", ["10.244.0.7"]), 2)
+        second = version(make_slice("db-2", "db", ["10.244.0.8"]), 3)
+        api = Server({"namespaces": [NAMESPACE], "services": [db], "endpointslices": [first, second]})
+        api.opened.set()
+        ready, port = asyncio.Event(), free_port()
+        task = asyncio.create_task(run(DnsConfig(listen=(("127.0.0.1", port),)), Client(api), on_ready=ready.set))
+        async with asyncio.timeout(5):
+            await ready.wait()
+        api.tell("endpointslices", "DELETED", version(first, 11))
+        api.tell("endpointslices", "ADDED", version(make_slice("db-3", "db", ["10.244.0.9"]), 12))
+        found: list[str] = []
+        async with asyncio.timeout(5):
+            while found != last:
+                reply = await ask(port, "db.default.svc.cluster.local")
+                found = sorted(each.address.rpartition(".")[2] for rrset in reply.answer for each in rrset)
+                assert "9" not in found or found in (["7", "8", "9"], last)
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
 
     asyncio.run(main())
 

@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import shutil
 import socket
+import ssl
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
+import dns.edns
 import dns.flags
 import dns.message
 import dns.rcode
@@ -15,9 +20,14 @@ import pytest
 
 from seaway.dns import serve
 from seaway.dns.config import DnsConfig
-from seaway.dns.forward import Forwarder
+from seaway.dns.counts import QueryCounts
+from seaway.dns.forwarding import serve as relaying
+from seaway.dns.forwarding.config import Block
+from seaway.dns.forwarding.forward import Forwarder
+from seaway.dns.forwarding.serve import Relay
 from seaway.dns.respond import Responder
 from seaway.dns.serve import DnsError, Server
+from tests.dns.certificates import make_certificate
 from tests.dns.fixture import SERIAL, cluster_ip, endpoints, headless, make_index
 from tests.dns.upstream import Upstream, serve_upstream
 
@@ -25,12 +35,24 @@ ZONE = "demo.svc.cluster.local"
 needs_dig = pytest.mark.skipif(shutil.which("dig") is None, reason="dig is not installed (package dnsutils)")
 
 
-SOON = {"attempt_seconds": 0.05, "deadline_seconds": 0.2}
+SOON: dict[str, Any] = {"attempt_seconds": 0.05, "deadline_seconds": 0.2, "max_fails": 0}
 """For upstreams that are meant not to answer."""
 
 
+def make_relay(config: DnsConfig, responder: Responder, *, soon: bool = False) -> Relay:
+    def hasten(block: Block) -> Block:
+        return replace(block, routes=tuple(replace(route, **SOON) for route in block.routes)) if soon else block
+
+    return Relay(config, responder, tuple(Forwarder(hasten(block)) for block in config.server_blocks))
+
+
 def run(
-    body: Callable[[Server, Upstream], Awaitable[None]], *, upstreams: bool = True, soon: bool = False, **options: Any
+    body: Callable[[Server, Upstream], Awaitable[None]],
+    *,
+    upstreams: bool = True,
+    soon: bool = False,
+    counts: QueryCounts | None = None,
+    **options: Any,
 ) -> None:
     async def main() -> None:
         async with serve_upstream() as upstream:
@@ -41,8 +63,8 @@ def run(
             index.apply_service(None, headless("many"), wall_seconds=SERIAL)
             many = [(f"10.9.0.{i}", None, True) for i in range(60)]
             index.apply_slice(None, endpoints("many", *many), wall_seconds=SERIAL)
-            forwarder = Forwarder(config.upstream_servers, **(SOON if soon else {}))
-            server = Server(config, Responder(index, config.zone), forwarder)
+            responder = Responder(index, config.zone, counts=counts)
+            server = Server(config, responder, make_relay(config, responder, soon=soon))
             await server.open()
             try:
                 await body(server, upstream)
@@ -128,7 +150,7 @@ def test_dig_finds_nothing_to_warn_of() -> None:
 
 
 @needs_dig
-def test_84_a_zone_transfer_fails() -> None:
+def test_d1_84_a_zone_transfer_fails() -> None:
     async def body(server: Server, upstream: Upstream) -> None:
         out = await dig(server, "+tcp", "cluster.local", "AXFR")
         assert "Transfer failed" in out
@@ -137,7 +159,7 @@ def test_84_a_zone_transfer_fails() -> None:
     run(body)
 
 
-def test_20_queries_in_one_segment_and_one_query_in_several() -> None:
+def test_d2_20_queries_in_one_segment_and_one_query_in_several() -> None:
     async def body(server: Server, upstream: Upstream) -> None:
         reader, writer = await asyncio.open_connection(*server.addresses[0])
         writer.write(frame(f"web.{ZONE}") + frame("www.example.com") + frame(f"nosuch.{ZONE}"))
@@ -159,7 +181,7 @@ def test_20_queries_in_one_segment_and_one_query_in_several() -> None:
 
 
 @pytest.mark.parametrize("sent", [b"", b"\0", b"\0\x20abc"], ids=["nothing", "half a length", "half a query"])
-def test_21_a_connection_that_says_nothing_is_closed(sent: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_d2_21_a_connection_that_says_nothing_is_closed(sent: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(serve, "FIRST_QUERY_SECONDS", 0.05)
     monkeypatch.setattr(serve, "IDLE_SECONDS", 0.05)
 
@@ -217,7 +239,7 @@ def test_foreign_answers_keep_what_the_upstream_said() -> None:
 @pytest.mark.parametrize(
     ("options", "count", "truncated"), [({}, 29, True), ({"use_edns": 0, "payload": 4096}, 50, False)]
 )
-def test_8_a_large_foreign_answer_is_cut_to_what_the_client_takes(
+def test_d3_8_a_large_foreign_answer_is_cut_to_what_the_client_takes(
     options: dict[str, Any], count: int, truncated: bool
 ) -> None:
     async def body(server: Server, upstream: Upstream) -> None:
@@ -238,7 +260,7 @@ def test_an_external_name_is_answered_with_its_alias_first() -> None:
     run(body)
 
 
-def test_6_when_upstreams_are_silent_the_answer_is_servfail() -> None:
+def test_d3_6_when_upstreams_are_silent_the_answer_is_servfail() -> None:
     async def body(server: Server, upstream: Upstream) -> None:
         reply = await ask_udp(server, "dead.example.com")
         assert (reply.rcode(), reply.authority) == (dns.rcode.SERVFAIL, [])
@@ -257,7 +279,7 @@ def test_without_upstreams_foreign_names_are_refused_and_aliases_stand_alone() -
 
 
 def test_strangers_are_told_of_the_cluster_and_nothing_else(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(serve, "is_allowed", lambda source, networks: source == "127.0.0.1")
+    monkeypatch.setattr(relaying, "is_allowed", lambda source, networks: source == "127.0.0.1")
 
     async def body(server: Server, upstream: Upstream) -> None:
         for source, rcode in (("127.0.0.9", dns.rcode.REFUSED), ("127.0.0.1", dns.rcode.NOERROR)):
@@ -268,7 +290,7 @@ def test_strangers_are_told_of_the_cluster_and_nothing_else(monkeypatch: pytest.
 
 
 @pytest.mark.parametrize("limit", [{"max_forwards": 2}, {"max_forwards_per_source": 2}])
-def test_9_the_third_slow_query_is_refused_at_once(limit: dict[str, int]) -> None:
+def test_d3_9_the_third_slow_query_is_refused_at_once(limit: dict[str, int]) -> None:
     async def body(server: Server, upstream: Upstream) -> None:
         slow = [asyncio.create_task(ask_udp(server, "dead.example.com", "TYPE" + str(i + 300))) for i in range(2)]
         async with asyncio.timeout(5):
@@ -278,6 +300,107 @@ def test_9_the_third_slow_query_is_refused_at_once(limit: dict[str, int]) -> Non
         assert (await ask_udp(server, f"web.{ZONE}")).rcode() == dns.rcode.NOERROR
 
     run(body, soon=True, **limit)
+
+
+@pytest.mark.parametrize("hosts", [("127.0.0.1", "127.0.0.2", "127.0.0.3"), ("127.0.0.1", "::1")])
+def test_d2_22_replies_leave_from_the_address_that_was_asked(hosts: tuple[str, ...]) -> None:
+    async def body(server: Server, upstream: Upstream) -> None:
+        loop = asyncio.get_running_loop()
+        for host, port in server.addresses:
+            for name in (f"web.{ZONE}", f"nosuch.{ZONE}", "www.example.com"):
+                family = socket.AF_INET6 if ":" in host else socket.AF_INET
+                with socket.socket(family, socket.SOCK_DGRAM) as sock:
+                    sock.setblocking(False)
+                    sock.sendto(dns.message.make_query(name, "A").to_wire(), (host, port))
+                    async with asyncio.timeout(5):
+                        _, source = await loop.sock_recvfrom(sock, 65_535)
+                assert source[:2] == (host, port)
+            reader, writer = await asyncio.open_connection(host, port)
+            writer.write(frame(f"web.{ZONE}"))
+            assert (await read_message(reader)).answer
+            writer.close()
+
+    run(body, listen=tuple((host, 0) for host in hosts))
+
+
+# -- DNS over TLS ------------------------------------------------------------------------------------------------------
+
+
+def trust(certificate: Path) -> ssl.SSLContext:
+    context = ssl.create_default_context(cafile=str(certificate))
+    context.set_alpn_protocols(["dot"])
+    return context
+
+
+def test_queries_over_tls_are_answered_and_padded_where_wanted(tmp_path: Path) -> None:
+    certificate, key = make_certificate(tmp_path)
+
+    async def body(server: Server, upstream: Upstream) -> None:
+        reader, writer = await asyncio.open_connection(*server.tls_addresses[0], ssl=trust(certificate))
+        assert writer.get_extra_info("ssl_object").selected_alpn_protocol() == "dot"
+        for name in (f"web.{ZONE}", "www.example.com", f"nosuch.{ZONE}"):
+            for padded in (False, True):
+                options = [dns.edns.GenericOption(dns.edns.OptionType.PADDING, bytes(9))] if padded else []
+                wire = dns.message.make_query(name, "A", use_edns=0, options=options).to_wire()
+                writer.write(len(wire).to_bytes(2, "big") + wire)
+                size = int.from_bytes(await reader.readexactly(2), "big")
+                reply = dns.message.from_wire(await reader.readexactly(size))
+                assert str(reply.question[0].name) == name + "."
+                assert (size % 468 == 0) == padded
+        writer.close()
+
+    run(body, tls_listen=(("127.0.0.1", 0),), tls_certificate=str(certificate), tls_key=str(key))
+
+
+def test_a_stranger_to_tls_is_let_go_and_others_are_served(tmp_path: Path) -> None:
+    certificate, key = make_certificate(tmp_path)
+
+    async def body(server: Server, upstream: Upstream) -> None:
+        reader, writer = await asyncio.open_connection(*server.tls_addresses[0])
+        writer.write(frame(f"web.{ZONE}"))
+        async with asyncio.timeout(5):
+            with contextlib.suppress(ConnectionError):
+                await reader.read()
+        writer.close()
+        assert (await ask_udp(server, f"web.{ZONE}")).answer
+
+    run(body, tls_listen=(("127.0.0.1", 0),), tls_certificate=str(certificate), tls_key=str(key))
+
+
+def test_a_certificate_that_cannot_be_used_is_named() -> None:
+    async def main() -> None:
+        config = DnsConfig(listen=(("127.0.0.1", 0),), tls_listen=(("127.0.0.1", 0),), tls_certificate="/no/cert",
+                           tls_key="/no/key")  # fmt: skip
+        responder = Responder(make_index(), config.zone)
+        with pytest.raises(DnsError, match=r"certificate /no/cert and key /no/key: .*No such file"):
+            await Server(config, responder, make_relay(config, responder)).open()
+
+    asyncio.run(main())
+
+
+def test_a_renewed_certificate_is_taken_with_the_configuration_and_a_broken_one_is_not(tmp_path: Path) -> None:
+    async def body(server: Server, upstream: Upstream) -> None:
+        config = server._config
+
+        async def serial() -> int:
+            context = ssl.create_default_context()
+            context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+            _, writer = await asyncio.open_connection(*server.tls_addresses[0], ssl=context)
+            found = writer.get_extra_info("ssl_object").getpeercert(binary_form=True)
+            writer.close()
+            return hash(found)
+
+        first = await serial()
+        make_certificate(tmp_path)
+        server.use(config, server._responder, server._relay)
+        second = await serial()
+        assert second != first
+        (tmp_path / "key.pem").write_text("no key")
+        server.use(config, server._responder, server._relay)
+        assert await serial() == second
+
+    certificate, key = make_certificate(tmp_path)
+    run(body, tls_listen=(("127.0.0.1", 0),), tls_certificate=str(certificate), tls_key=str(key))
 
 
 def test_junk_does_not_stop_the_server() -> None:
@@ -294,7 +417,8 @@ def test_an_address_in_use_is_named_and_nothing_stays_bound() -> None:
     async def body(server: Server, upstream: Upstream) -> None:
         address = server.addresses[0]
         config = DnsConfig(listen=(("127.0.0.2", address[1]), address))
-        other = Server(config, Responder(make_index(), config.zone), Forwarder(()))
+        responder = Responder(make_index(), config.zone)
+        other = Server(config, responder, make_relay(config, responder))
         with pytest.raises(DnsError, match=rf"dns 127.0.0.1:{address[1]}/udp: Address already in use; choose"):
             await other.open()
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
@@ -309,11 +433,11 @@ def test_a_drawn_port_that_tcp_cannot_have_is_drawn_again(
 ) -> None:
     bind, refused = serve._bind, []
 
-    def refuse_once(family: Any, kind: Any, host: str, number: int) -> socket.socket:
+    def refuse_once(family: Any, kind: Any, host: str, number: int, **options: Any) -> socket.socket:
         if kind == socket.SOCK_STREAM and not refused:
             refused.append(number)
             raise DnsError("in use")
-        return bind(family, kind, host, number)
+        return bind(family, kind, host, number, **options)
 
     monkeypatch.setattr(serve, "_bind", refuse_once)
     if not is_drawn_again:
@@ -331,7 +455,7 @@ def test_a_cluster_ip_added_while_serving_is_answered() -> None:
     responder = Responder(index, config.zone)
 
     async def main() -> None:
-        server = Server(config, responder, Forwarder(()))
+        server = Server(config, responder, make_relay(config, responder))
         await server.open()
         assert (await ask_udp(server, f"late.{ZONE}")).rcode() == dns.rcode.NXDOMAIN
         responder.drop(index.apply_service(None, cluster_ip("late", "10.96.7.77"), wall_seconds=SERIAL))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import ssl
 from collections.abc import AsyncIterator, Callable
 from typing import Any
 
@@ -21,6 +22,7 @@ RECORDS = {
         "alias.example.com. 60 IN CNAME www.example.com.",
         "www.example.com. 60 IN A 198.51.100.7",
     ],
+    ("abc.acme.local.", "A"): ["abc.acme.local. 60 IN A 192.0.2.1"],
     ("big.example.com.", "A"): [f"big.example.com. 60 IN A 198.51.100.{i}" for i in range(100)],
     ("medium.example.com.", "A"): [f"medium.example.com. 60 IN A 198.51.100.{i}" for i in range(50)],
 }
@@ -36,7 +38,23 @@ class Upstream:
         self.queries: list[dns.message.Message] = []
         self.ports: list[int] = []
         self.port = 0
+        self.connections = 0
+        """How many came, `open_connections` how many are still there."""
+        self.writers: set[asyncio.StreamWriter] = set()
+        self.ends_streams = False
+        """After each reply, as some do."""
+        self.pass_to: tuple[str, int] | None = None
+        """A server that UDP queries are handed on to, instead of being answered."""
         self.tamper = tamper or (lambda wire, protocol: [wire])
+
+    @property
+    def open_connections(self) -> int:
+        return len(self.writers)
+
+    def hang_up(self) -> None:
+        """End all connections."""
+        for writer in self.writers:
+            writer.transport.abort()
 
     async def was_asked(self, times: int) -> None:
         """Returns when that many queries have come."""
@@ -87,14 +105,19 @@ class _Protocol(asyncio.DatagramProtocol):
 
     def datagram_received(self, data: bytes, addr: tuple[str, int]) -> None:
         self.upstream.ports.append(addr[1])
+        if self.upstream.pass_to is not None:
+            self.transport.sendto(data, self.upstream.pass_to)  # type: ignore[attr-defined]
+            return
         for out in self.upstream.reply(data, "udp"):
             self.transport.sendto(out, addr)  # type: ignore[attr-defined]
 
 
-async def _open_port(upstream: Upstream, connected: Any) -> tuple[asyncio.Server, asyncio.BaseTransport, int]:
+async def _open_port(
+    upstream: Upstream, connected: Any, tls: ssl.SSLContext | None
+) -> tuple[asyncio.Server, asyncio.BaseTransport, int]:
     """A port that is free for TCP is most often, not always, free for UDP too."""
     for _ in range(16):
-        server = await asyncio.start_server(connected, "127.0.0.1", 0)
+        server = await asyncio.start_server(connected, "127.0.0.1", 0, ssl=tls)
         address = server.sockets[0].getsockname()
         try:
             transport, _ = await asyncio.get_running_loop().create_datagram_endpoint(
@@ -107,22 +130,30 @@ async def _open_port(upstream: Upstream, connected: Any) -> tuple[asyncio.Server
 
 
 @contextlib.asynccontextmanager
-async def serve_upstream(tamper: Tamper | None = None, *, path: str = "") -> AsyncIterator[Upstream]:
+async def serve_upstream(
+    tamper: Tamper | None = None, *, path: str = "", tls: ssl.SSLContext | None = None
+) -> AsyncIterator[Upstream]:
     """Serving on one port of loopback, and at the path of a unix socket if one is given."""
     upstream = Upstream(tamper)
 
     async def connected(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        upstream.connections += 1
+        upstream.writers.add(writer)
+        protocol = "unix" if path else "tls" if tls else "tcp"
         with contextlib.suppress(asyncio.IncompleteReadError, ConnectionError):
             while True:
                 size = int.from_bytes(await reader.readexactly(2), "big")
-                for out in upstream.reply(await reader.readexactly(size), "unix" if path else "tcp"):
+                for out in upstream.reply(await reader.readexactly(size), protocol):
                     writer.write(len(out).to_bytes(2, "big") + out)
+                if upstream.ends_streams:
+                    break
+        upstream.writers.discard(writer)
         writer.close()
 
     if path:
         server = await asyncio.start_unix_server(connected, path)
     else:
-        server, transport, upstream.port = await _open_port(upstream, connected)
+        server, transport, upstream.port = await _open_port(upstream, connected, tls)
     try:
         yield upstream
     finally:

@@ -55,7 +55,7 @@ def test_a_planted_bug_is_found_and_made_small(monkeypatch: pytest.MonkeyPatch) 
         return await honest(call)
 
     monkeypatch.setitem(verbs.VERBS, ("get", ""), answer_get)
-    found = run_round(1, 0, 4_000)
+    found = run_round(2, 0, 4_000)
     assert "KeyError" in found.complaints[0].rule + found.complaints[-1].rule
     steps = minimize(found)
     assert 1 <= len(steps) <= 3

@@ -11,6 +11,7 @@ import json
 import os
 import subprocess
 import sys
+import tempfile
 import time
 import traceback
 import urllib.request
@@ -192,6 +193,11 @@ async def the_node_is_registered(world: World) -> None:
         return bool(now["spec"]["renewTime"] > lease["spec"]["renewTime"])
 
     await world.cluster.eventually(renewed)
+    assert (await world.wait_event(NODE, "NodeReady"))["message"] == f"Node {NODE} status is now: NodeReady"
+    await world.client.patch(NODES, NODE, patch={"spec": {"unschedulable": True}})
+    await world.wait_event(NODE, "NodeNotSchedulable")
+    await world.client.patch(NODES, NODE, patch={"spec": {"unschedulable": None}})
+    await world.wait_event(NODE, "NodeSchedulable")
 
 
 @scenario
@@ -441,6 +447,320 @@ async def probes_decide(world: World) -> None:
     assert event["involvedObject"]["fieldPath"] == "spec.containers{main}"
     await world.wait_event("probed", "Unhealthy")
     await world.delete("probed", grace=0)
+
+
+HEALTH = """
+import socket
+
+def frame(kind, flags, stream, body=b""):
+    return len(body).to_bytes(3, "big") + bytes([kind, flags]) + stream.to_bytes(4, "big") + body
+
+def field(name, value):
+    return bytes([0x40, len(name)]) + name + bytes([len(value)]) + value
+
+HEAD, TAIL = bytes([0x88]) + field(b"content-type", b"application/grpc"), field(b"grpc-status", b"0")
+listener = socket.create_server(("", 50051))
+while True:
+    peer, _ = listener.accept()
+    with peer, peer.makefile("rb") as asked:
+        asked.read(24)
+        peer.sendall(frame(4, 0, 0))
+        while head := asked.read(9):
+            asked.read(int.from_bytes(head[:3], "big"))
+            if head[3] in (0, 1) and head[4] & 1:
+                peer.sendall(frame(1, 4, 1, HEAD) + frame(0, 0, 1, bytes([0, 0, 0, 0, 2, 8, 1])) + frame(1, 5, 1, TAIL))
+"""
+
+
+@scenario
+async def a_grpc_probe_decides(world: World) -> None:
+    probe = {"grpc": {"port": 50051, "service": "web"}, "periodSeconds": 1}
+    await world.create("health", ["python3", "-c", HEALTH], container={"readinessProbe": probe})
+    await world.wait("health", is_ready)
+    silent = {"grpc": {"port": 50052}, "periodSeconds": 1}
+    await world.create("sick", ["sleep", "600"], container={"readinessProbe": silent})
+    event = await world.wait_event("sick", "Unhealthy")
+    assert event["message"].startswith("Readiness probe failed: timeout: failed to connect service"), event["message"]
+    for name in ("health", "sick"):
+        await world.delete(name, grace=0)
+
+
+@scenario
+async def another_image_replaces_the_run_and_nothing_else(world: World) -> None:
+    beside = {"name": "beside", "image": "x", "command": ["sleep", "600"]}
+    main = {"name": "main", "image": "program:1", "command": ["sh", "-c", "trap 'exit 0' TERM; sleep 600 & wait"]}
+    pod = make_pod("renewed", nodeName=NODE, restartPolicy="Never", containers=[main, beside])
+    pod.pop("status")
+    await world.client.create(PODS, pod, "default")
+    before = await world.wait("renewed", is_ready)
+    await world.client.patch(
+        PODS, "renewed", "default", patch={"spec": {"containers": [{"name": "main", "image": "program:2"}]}},
+        patch_type="application/strategic-merge-patch+json",
+    )  # fmt: skip
+    after = await world.wait("renewed", lambda p: is_ready(p) and container_of(p, "main")["restartCount"] == 1)
+    assert container_of(after, "main")["image"] == "program:2"
+    assert container_of(after, "main")["lastState"]["terminated"]["exitCode"] == 0
+    assert container_of(after, "beside") == container_of(before, "beside")
+    assert after["status"]["podIP"] == before["status"]["podIP"]
+    event = await world.wait_event("renewed", "Killing")
+    assert event["message"] == "Container main definition changed, will be restarted"
+    await world.delete("renewed", grace=0)
+
+
+def container_of(pod: Json, name: str) -> Json:
+    kinds = ("containerStatuses", "initContainerStatuses", "ephemeralContainerStatuses")
+    statuses = [status for kind in kinds for status in pod["status"].get(kind, ())]
+    found: Json = next((status for status in statuses if status["name"] == name), {})
+    return found
+
+
+@scenario
+async def a_debugger_joins_a_running_pod(world: World) -> None:
+    await world.create("debugged", ["sleep", "600"])
+    before = await world.wait("debugged", is_ready)
+    shell = {"name": "shell", "image": "tools", "command": ["sh", "-c", "hostname; cat /etc/hosts; exit 4"]}
+    await world.client.patch(
+        PODS, "debugged", "default", patch={"spec": {"ephemeralContainers": [shell]}},
+        patch_type="application/strategic-merge-patch+json", subresource="ephemeralcontainers",
+    )  # fmt: skip
+    pod = await world.wait("debugged", lambda p: "terminated" in container_of(p, "shell").get("state", {}))
+    assert container_of(pod, "shell")["state"]["terminated"]["exitCode"] == 4
+    log = world.read_log(pod, container="shell")
+    assert log.startswith("debugged\n") and pod["status"]["podIP"] in log
+    assert is_ready(pod) and container_of(pod, "main") == container_of(before, "main")
+    event = next(e for e in await world.read_events("debugged") if "ephemeral" in e["involvedObject"]["fieldPath"])
+    assert event["involvedObject"]["fieldPath"] == "spec.ephemeralContainers{shell}"
+    nosy = {"name": "nosy", "image": "tools", "command": ["true"], "targetContainerName": "main"}
+    await world.client.patch(
+        PODS, "debugged", "default", patch={"spec": {"ephemeralContainers": [nosy]}},
+        patch_type="application/strategic-merge-patch+json", subresource="ephemeralcontainers",
+    )  # fmt: skip
+    pod = await world.wait(
+        "debugged", lambda p: "message" in container_of(p, "nosy").get("state", {}).get("waiting", {})
+    )
+    assert "containers do not share processes" in container_of(pod, "nosy")["state"]["waiting"]["message"]
+    await world.delete("debugged", grace=0)
+
+
+@scenario
+async def hooks_and_the_order_of_the_end(world: World) -> None:
+    order = Path(tempfile.mkdtemp())
+    order.chmod(0o777)
+    mount = [{"name": "shared", "mountPath": "/shared"}]
+    slow = {"exec": {"command": ["sh", "-c", "sleep 0.5; echo main postStart >> /shared/order"]}}
+
+    def make(name: str, *, hooks: Json, restart: str = "") -> Json:
+        script = f"trap 'sleep 0.3; echo {name} signalled >> /shared/order; exit 0' TERM; sleep 600 & wait"
+        extra = {"restartPolicy": restart} if restart else {}
+        return {"name": name, "image": "x", "command": ["sh", "-c", script], "volumeMounts": mount,
+                "lifecycle": hooks, **extra}  # fmt: skip
+
+    def say(words: str) -> Json:
+        return {"exec": {"command": ["sh", "-c", f"echo {words} >> /shared/order"]}}
+
+    pod = make_pod(
+        "ordered", nodeName=NODE, volumes=[{"name": "shared", "hostPath": {"path": str(order)}}],
+        initContainers=[make("proxy", hooks={"preStop": say("proxy preStop")}, restart="Always")],
+        containers=[
+            make("main", hooks={"postStart": slow, "preStop": {"sleep": {"seconds": 1}}}),
+            make("other", hooks={"postStart": say("other postStart")}),
+        ],
+    )  # fmt: skip
+    pod.pop("status")
+    (order / "order").write_text("")
+    (order / "order").chmod(0o666)
+    try:
+        await world.client.create(PODS, pod, "default")
+        await world.wait("ordered", is_ready)
+        await world.cluster.eventually(lambda: _has_lines(order / "order", 2))
+        await world.delete("ordered")
+        await world.wait_gone("ordered")
+        assert (order / "order").read_text().splitlines() == [
+            "main postStart", "other postStart", "proxy preStop", "other signalled", "main signalled",
+            "proxy signalled",
+        ]  # fmt: skip
+    finally:
+        (order / "order").unlink()
+        order.rmdir()
+
+
+async def _has_lines(path: Path, count: int) -> bool:
+    return len(path.read_text().splitlines()) >= count
+
+
+@scenario
+async def a_pod_names_its_stop_signal(world: World) -> None:
+    script = "trap 'exit 5' USR1; trap '' TERM; sleep 600 & wait"
+    await world.create(
+        "signalled", ["sh", "-c", script], container={"lifecycle": {"stopSignal": "SIGUSR1"}}, os={"name": "linux"},
+        restartPolicy="Never", activeDeadlineSeconds=1,
+    )  # fmt: skip
+    pod = await world.wait("signalled", lambda p: p["status"]["phase"] == "Failed")
+    assert container_of(pod, "main")["state"]["terminated"]["exitCode"] == 5
+    assert pod["status"]["reason"] == "DeadlineExceeded"
+    await world.delete("signalled", grace=0)
+
+
+@scenario
+async def a_pod_that_does_not_fit_is_rejected(world: World) -> None:
+    port = {"ports": [{"containerPort": 8080, "hostPort": 18080}]}
+    await world.create("holder", ["sleep", "600"], container=port)
+    await world.wait("holder", is_ready)
+    await world.create("latecomer", ["sleep", "600"], container=port)
+    pod = await world.wait("latecomer", lambda p: p["status"]["phase"] == "Failed")
+    text = "Predicate NodePorts failed: node(s) didn't have free ports for the requested pod ports"
+    assert (pod["status"]["reason"], pod["status"]["message"]) == ("NodePorts", f"Pod was rejected: {text}")
+    assert "containerStatuses" not in pod["status"]
+    assert (await world.wait_event("latecomer", "NodePorts"))["message"] == text
+    await world.delete("latecomer")
+    await world.wait_gone("latecomer")
+    await world.create("elsewhere", ["sleep", "600"], nodeSelector={"planet": "mars"})
+    await world.wait("elsewhere", lambda p: p["status"].get("reason") == "NodeAffinity")
+    await world.delete("holder", grace=0)
+    await world.wait_gone("holder")
+    await world.create("successor", ["sleep", "600"], container=port)
+    await world.wait("successor", is_ready)
+    for name in ("elsewhere", "successor"):
+        await world.delete(name, grace=0)
+
+
+@scenario
+async def a_pod_that_is_deleted_in_the_middle_of_its_start_is_gone(world: World) -> None:
+    waiting = {"postStart": {"exec": {"command": ["sh", "-c", "sleep 611"]}}}
+    script = "trap 'exit 0' TERM; sleep 600 & wait"
+    first = {"name": "first", "image": "x", "command": ["sh", "-c", script]}
+    await world.create("hooking", ["sh", "-c", script], container={"lifecycle": waiting})
+    await world.create("initializing", ["sleep", "600"], initContainers=[first])
+    await world.create("unmade", ["sleep", "600"], volumes=[{"name": "v", "configMap": {"name": "absent"}}])
+    await world.create("young", ["sleep", "600"])
+    await world.delete("young", grace=1)
+    await world.cluster.eventually(lambda: _find("sleep\x00611", is_there=True))
+    await world.wait("initializing", lambda p: "running" in container_of(p, "first").get("state", {}))
+    for name in ("hooking", "initializing", "unmade"):
+        await world.delete(name)
+    for name in ("hooking", "initializing", "unmade", "young"):
+        await world.wait_gone(name)
+    await world.cluster.eventually(lambda: _find("sleep\x00611", is_there=False))
+    await world.cluster.eventually(_no_links)
+
+
+async def _find(word: str, *, is_there: bool) -> bool:
+    return bool(find_processes(word)) == is_there
+
+
+async def _no_links() -> bool:
+    return not list_links()
+
+
+@scenario
+async def readiness_is_probed_until_the_end(world: World) -> None:
+    """A Pod that is being deleted is ready as long as its probe says so, and not a moment longer."""
+    probe = {"exec": {"command": ["test", "!", "-e", "/tmp/tired"]}, "periodSeconds": 1, "failureThreshold": 1}
+    script = "trap 'until [ -e /tmp/tired ]; do sleep 0.1; done; sleep 600' TERM; sleep 600 & wait"
+    await world.create("fading", ["sh", "-c", script], container={"readinessProbe": probe, "livenessProbe": probe})
+    await world.wait("fading", is_ready)
+    await world.delete("fading", grace=30)
+    pod = await world.wait("fading", lambda p: p["metadata"].get("deletionTimestamp"))
+    assert is_ready(pod) and pod["status"]["phase"] == "Running"
+    [program] = find_processes("/tmp/tired ]")[-1:]
+    (Path(f"/proc/{program}/root") / "tmp" / "tired").touch()
+    pod = await world.wait("fading", lambda p: not is_ready(p))
+    assert pod["status"]["phase"] == "Running" and container_of(pod, "main")["restartCount"] == 0
+    events = await world.read_events("fading")
+    assert not [e for e in events if "liveness" in e["message"]], "liveness is not probed any more"
+    await world.delete("fading", grace=1)
+    await world.wait_gone("fading")
+
+
+@scenario
+async def a_probe_has_a_grace_of_its_own(world: World) -> None:
+    probe = {"exec": {"command": ["false"]}, "periodSeconds": 1, "failureThreshold": 1,
+             "terminationGracePeriodSeconds": 1}  # fmt: skip
+    script = "trap '' TERM; while true; do sleep 0.1; done"
+    await world.create(
+        "ill", ["sh", "-c", script], container={"livenessProbe": probe}, terminationGracePeriodSeconds=600
+    )
+    pod = await world.wait("ill", lambda p: container_of(p, "main").get("restartCount") == 1)
+    assert container_of(pod, "main")["lastState"]["terminated"]["exitCode"] == 137
+    await world.delete("ill", grace=1)
+    await world.wait_gone("ill")
+
+
+@scenario
+async def a_forced_deletion_ends_what_the_api_knows_no_more(world: World) -> None:
+    script = "trap 'sleep 0.5; exit 0' TERM; sleep 613 & wait"
+    await world.create("forced", ["sh", "-c", script])
+    await world.wait("forced", is_ready)
+    await world.delete("forced", grace=0)
+    assert await world.get("forced") is None
+    await world.create("forced", ["sleep", "600"])
+    pod = await world.wait("forced", is_ready)
+    assert container_of(pod, "main")["restartCount"] == 0, "another Pod of the same name"
+    await world.cluster.eventually(lambda: _find("sleep\x00613", is_there=False))
+    await world.delete("forced", grace=1)
+    await world.wait_gone("forced")
+
+
+@scenario
+async def children_end_with_their_container(world: World) -> None:
+    script = "(setsid sleep 614 &) ; (setsid sleep 614 &) ; sleep 600 & wait"
+    await world.create("parent", ["sh", "-c", script])
+    await world.wait("parent", is_ready)
+    await world.cluster.eventually(lambda: _find("sleep\x00614", is_there=True))
+    await world.delete("parent", grace=1)
+    await world.wait_gone("parent")
+    assert not find_processes("sleep\x00614")
+
+
+@scenario
+async def the_api_may_be_away(world: World) -> None:
+    """Pods run on, are started again, and are reported when it is back. Nobody is missed, and nobody ended."""
+    await world.create("alone", ["sh", "-c", "sleep 615"])
+    before = await world.wait("alone", is_ready)
+    await world.cluster.eventually(lambda: _find("sleep\x00615", is_there=True))
+    world.cluster.cut()
+    try:
+        [program] = find_processes("sleep\x00615")
+        os.kill(program, 9)
+        await world.cluster.eventually(lambda: _find_another("sleep\x00615", program))
+    finally:
+        world.cluster.mend()
+    after = await world.wait("alone", lambda p: is_ready(p) and container_of(p, "main")["restartCount"] == 1)
+    assert container_of(after, "main")["lastState"]["terminated"]["exitCode"] == 137
+    assert after["status"]["podIP"] == before["status"]["podIP"]
+    await world.delete("alone", grace=1)
+    await world.wait_gone("alone")
+
+
+async def _find_another(word: str, pid: int) -> bool:
+    return any(found != pid for found in find_processes(word))
+
+
+@scenario
+async def a_flood_of_words_fills_no_disk(world: World) -> None:
+    await world.create("flood", ["sh", "-c", "yes 'many words, and always the same ones'"])
+    pod = await world.wait("flood", is_ready)
+    logs = world.state_dir / "logs" / pod["metadata"]["uid"] / "main"
+
+    async def rotated() -> bool:
+        return (logs / "0.log.1").exists()
+
+    await world.cluster.eventually(rotated)
+    assert sum(path.stat().st_size for path in logs.iterdir()) < 64 << 20
+    await world.create("beside", ["sleep", "600"])
+    await world.wait("beside", is_ready)
+    for name in ("flood", "beside"):
+        await world.delete(name, grace=1)
+        await world.wait_gone(name)
+
+
+@scenario
+async def a_hook_that_fails_ends_its_container(world: World) -> None:
+    hooks = {"postStart": {"exec": {"command": ["false"]}}}
+    await world.create("unhooked", ["sleep", "600"], container={"lifecycle": hooks}, terminationGracePeriodSeconds=1)
+    await world.wait("unhooked", lambda p: container_of(p, "main").get("restartCount") == 1)
+    assert (await world.wait_event("unhooked", "FailedPostStartHook"))["message"] == "PostStartHook failed"
+    await world.delete("unhooked", grace=0)
 
 
 @scenario

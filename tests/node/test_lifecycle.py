@@ -15,9 +15,11 @@ from seaway.node.lifecycle import (
     PodPlan,
     ProcessUser,
     RemoveSandbox,
+    ReplaceContainer,
     StartContainer,
     StopContainer,
     choose_phase,
+    choose_stop_signal,
     choose_user,
     find_refusal,
     format_duration,
@@ -25,7 +27,9 @@ from seaway.node.lifecycle import (
     plan_pod,
     take_back_off,
     take_start,
+    will_restart,
 )
+from seaway.node.runtime.images.values import Image
 from seaway.node.state import ContainerState, PodState, Sandbox
 from tests.node.manifests import NOW, decode_pod, ended, make_run, make_state, running
 
@@ -33,6 +37,16 @@ DELETED = {"deletionTimestamp": "2026-01-02T03:05:00Z", "deletionGracePeriodSeco
 INIT = {"initContainers": [{"name": "first"}, {"name": "second"}]}
 SIDECAR = {"initContainers": [{"name": "proxy", "restartPolicy": "Always"}]}
 TWO = {"containers": [{"name": "main"}, {"name": "other"}]}
+DEBUGGER: dict[str, Any] = {"ephemeralContainers": [{"name": "shell", "image": "tools"}]}
+HOOKED: dict[str, Any] = {
+    "containers": [{"name": "main", "lifecycle": {"postStart": {"sleep": {"seconds": 1}}}}, {"name": "other"}]
+}
+
+
+def of_image(own: ContainerState, image: str) -> ContainerState:
+    assert own.current is not None
+    return replace(own, current=replace(own.current, image=image))
+
 
 PLANS: dict[str, tuple[dict[str, Any], PodState, tuple[Any, ...]]] = {
     "a new Pod gets its sandbox first": ({}, PodState(), (CreateSandbox(),)),
@@ -59,12 +73,42 @@ PLANS: dict[str, tuple[dict[str, Any], PodState, tuple[Any, ...]]] = {
     "deletion stops all at once": (
         {"meta": DELETED, **TWO}, make_state(running(), running("other")),
         (StopContainer("main", "Stopping container main"), StopContainer("other", "Stopping container other"))),
-    "sidecars stop last": (
-        {"meta": DELETED, **SIDECAR}, make_state(running(), running("proxy")),
-        (StopContainer("main", "Stopping container main"),)),
-    "when the others have ended": (
+    "sidecars are signalled last, and in reverse": (
+        {"meta": DELETED, "initContainers": [{"name": "proxy", "restartPolicy": "Always"},
+                                             {"name": "logger", "restartPolicy": "Always"}]},
+        make_state(running(), running("proxy"), running("logger")),
+        (StopContainer("main", "Stopping container main"),
+         StopContainer("logger", "Stopping container logger", ("main",)),
+         StopContainer("proxy", "Stopping container proxy", ("main", "logger")))),
+    "at once when the others have ended": (
         {"meta": DELETED, **SIDECAR}, make_state(ended(0), running("proxy")),
         (StopContainer("proxy", "Stopping container proxy"),)),
+    "a debugger stops with the rest": (
+        {"meta": DELETED, **DEBUGGER}, make_state(ended(0), running("shell")),
+        (StopContainer("shell", "Stopping container shell"),)),
+    "a debugger starts beside what runs": (DEBUGGER, make_state(running()), (StartContainer("shell"),)),
+    "and before what has still to start": (DEBUGGER, make_state(), (StartContainer("shell"), StartContainer("main"))),
+    "a debugger runs once": (DEBUGGER, make_state(running(), ended(1, "shell")), ()),
+    "another image replaces a run": (
+        {}, make_state(of_image(running(), "old")),
+        (ReplaceContainer("main", "Container main definition changed, will be restarted"),)),
+    "which is said once": ({}, make_state(replace(of_image(running(), "old"), stopping=True)), ()),
+    "the same image does not": ({}, make_state(of_image(running(), "program")), ()),
+    "a replaced run is followed by another, whatever the policy": (
+        {"restartPolicy": "Never", **TWO},
+        make_state(replace(of_image(ended(143), "old"), replaced=True), running("other")), (StartContainer("main"),)),
+    "another image has no back-off": (
+        {}, make_state(of_image(ended(1, back_off_seconds=300.0), "old")), (StartContainer("main"),)),
+    "a sidecar is replaced too": (
+        {"initContainers": [{"name": "proxy", "image": "new", "restartPolicy": "Always"}]},
+        make_state(of_image(running("proxy"), "old"), running()),
+        (ReplaceContainer("proxy", "Container proxy definition changed, will be restarted"),)),
+    "an init container that ended well is not": (
+        {"initContainers": [{"name": "first", "image": "new"}]},
+        make_state(of_image(ended(0, "first"), "old"), running()), ()),
+    "a postStart hook is waited for before the next container": (HOOKED, make_state(), (StartContainer("main"),)),
+    "as long as it runs": (HOOKED, make_state(replace(running(), in_post_start=True)), ()),
+    "the next comes after it": (HOOKED, make_state(running()), (StartContainer("other"),)),
     "a deleted Pod restarts nothing": ({"meta": DELETED}, make_state(ended(1)), (RemoveSandbox(),)),
     "the network goes after the containers": (
         {"meta": DELETED}, make_state(replace(running(), stopping=True)), ()),
@@ -123,6 +167,12 @@ PHASES: dict[str, tuple[dict[str, Any], PodState, str]] = {
     "a deleted Pod whose containers ended well": ({"meta": DELETED}, make_state(ended(0)), "Succeeded"),
     "a deleted Pod killed by its signal": ({"meta": DELETED}, make_state(ended(143)), "Failed"),
     "a deleted Pod that never ran": ({"meta": DELETED}, make_state(sandbox=False), "Failed"),
+    "a debugger says nothing of the phase": (
+        {"restartPolicy": "Never", **DEBUGGER}, make_state(ended(0), ended(1, "shell")), "Succeeded"),
+    "nor keeps a Pod alive": (
+        {"restartPolicy": "Never", **DEBUGGER}, make_state(ended(0), running("shell")), "Succeeded"),
+    "a replaced run is no end": (
+        {"restartPolicy": "Never"}, make_state(replace(ended(143), replaced=True)), "Running"),
     "a terminal phase stays": ({"status": {"phase": "Succeeded"}}, make_state(), "Succeeded"),
 }  # fmt: skip
 
@@ -140,6 +190,7 @@ def test_phases(changes: dict[str, Any], state: PodState, expected: str) -> None
         ({"securityContext": {"sysctls": [{"name": "kernel.x", "value": "1"}]}}, "kernel.x"),
         ({"securityContext": {"sysctls": [{"name": "net.ipv4.x", "value": "1"}]}}, ""),
         ({"hostNetwork": True}, ""),
+        ({"containers": [{"name": "main", "restartPolicyRules": [{"action": "RestartAllContainers"}]}]}, "Restart"),
     ],
 )
 def test_refusals(spec: dict[str, Any], word: str) -> None:
@@ -207,3 +258,53 @@ def test_a_begun_run(probes: dict[str, Any], exit_code: int | None, started: boo
 def test_a_new_sandbox(state: PodState, kept: set[str]) -> None:
     after = replace(state, retry_at=NOW).with_sandbox(decode_pod(**INIT), Sandbox("uid-1", ("10.244.0.9",)))
     assert (set(after.containers), after.pod_ips, after.retry_at) == (kept, ("10.244.0.9",), None)
+
+
+def rule(operator: str, *values: int) -> dict[str, Any]:
+    return {"action": "Restart", "exitCodes": {"operator": operator, "values": list(values)}}
+
+
+@pytest.mark.parametrize(
+    ("policy", "own", "rules", "exit_code", "expected"),
+    [
+        pytest.param("Never", "", [], 1, False, id="the Pod's policy"),
+        pytest.param("Never", "Always", [], 0, True, id="the container's own comes before it"),
+        pytest.param("Always", "Never", [], 1, False, id="in both directions"),
+        pytest.param("Never", "OnFailure", [], 0, False, id="a success is no failure"),
+        pytest.param("Never", "Never", [rule("In", 42)], 42, True, id="a rule comes before both"),
+        pytest.param("Never", "Never", [rule("In", 42)], 41, False, id="where it applies"),
+        pytest.param("Never", "Never", [rule("NotIn", 0, 1)], 2, True, id="any code but those"),
+        pytest.param("Always", "Never", [rule("NotIn", 0, 1)], 1, False, id="and then the policy counts"),
+    ],
+)
+def test_who_is_started_again(
+    policy: str, own: str, rules: list[dict[str, Any]], exit_code: int, expected: bool
+) -> None:
+    main = {"name": "main", "restartPolicyRules": rules} | ({"restartPolicy": own} if own else {})
+    pod = decode_pod(restartPolicy=policy, containers=[main])
+    assert will_restart(pod, pod.spec.containers[0], ended(exit_code)) is expected
+
+
+def test_an_init_container_may_have_a_policy_of_its_own() -> None:
+    pod = decode_pod(initContainers=[{"name": "first", "restartPolicy": "Never"}])
+    assert choose_phase(pod, make_state(ended(1, "first"))) == "Failed"
+
+
+def test_the_row_of_waits_begins_again_with_another_image() -> None:
+    own = of_image(ended(1, back_off_seconds=160.0), "old")
+    container = decode_pod().spec.containers[0]
+    assert take_start(container, own, make_run(attempt=1), wall_now=NOW).back_off_seconds == 10.0
+
+
+@pytest.mark.parametrize(
+    ("pod", "image", "expected"),
+    [
+        pytest.param({}, "", "", id="nobody says one"),
+        pytest.param({}, "SIGQUIT", "SIGQUIT", id="the image's"),
+        pytest.param({"stopSignal": "SIGUSR1"}, "SIGQUIT", "SIGUSR1", id="the Pod's comes before it"),
+    ],
+)
+def test_the_stop_signal(pod: dict[str, Any], image: str, expected: str) -> None:
+    container = decode_pod(containers=[{"name": "main", "lifecycle": pod}]).spec.containers[0]
+    assert choose_stop_signal(container, Image(stop_signal=image)) == expected
+    assert choose_stop_signal(container, None) == pod.get("stopSignal", "")

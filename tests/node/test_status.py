@@ -90,6 +90,80 @@ def test_container_states() -> None:
     assert container_of(make_state(again))["restartCount"] == 2
 
 
+OVER = {"meta": {"deletionTimestamp": "2026-01-02T03:05:00Z"}, "containers": [{"name": "main"}, {"name": "other"}]}
+DEADLINE = ("DeadlineExceeded", "late")
+
+
+@pytest.mark.parametrize(
+    ("changes", "state", "expected"),
+    [
+        pytest.param({"status": {"phase": "Running"}}, replace(make_state(running()), failed=DEADLINE),
+                     ("Running", None), id="a Pod that failed is not over while it runs"),
+        pytest.param({"status": {"phase": "Running"}}, replace(make_state(ended(143)), failed=DEADLINE),
+                     ("Failed", "DeadlineExceeded"), id="but when all has ended"),
+        pytest.param(
+            {"restartPolicy": "Never", "initContainers": [{"name": "proxy", "restartPolicy": "Always"}],
+             "status": {"phase": "Running"}},
+            make_state(ended(0), running("proxy")), ("Running", None), id="nor is one whose sidecars still end"),
+        pytest.param({"restartPolicy": "Never"}, make_state(ended(0)), ("Succeeded", None), id="one that ended well"),
+    ],
+)  # fmt: skip
+def test_the_phase_is_terminal_when_nothing_runs(
+    changes: dict[str, Any], state: PodState, expected: tuple[str, str | None]
+) -> None:
+    status = status_of(decode_pod(**changes), state)
+    assert (status["phase"], status.get("reason")) == expected
+
+
+def test_what_never_began_has_failed_in_the_end() -> None:
+    pod = decode_pod(**OVER)
+    before = status_of(pod, make_state(ended(0)))["containerStatuses"]
+    assert [list(c["state"]) for c in before] == [["terminated"], ["waiting"]], "not before the sandbox is gone"
+    after = status_of(pod, make_state(ended(0), sandbox=False))
+    assert after["phase"] == "Failed"
+    assert after["containerStatuses"][1]["state"]["terminated"]["reason"] == "ContainerStatusUnknown"
+    unborn = status_of(pod, make_state(sandbox=False))["containerStatuses"]
+    assert [list(c["state"]) for c in unborn] == [["waiting"], ["waiting"]], "a Pod that never ran has no past"
+
+
+def test_debuggers_have_statuses_of_their_own() -> None:
+    pod = decode_pod(ephemeralContainers=[{"name": "z"}, {"name": "a"}])
+    status = status_of(pod, make_state(running(), running("z"), ended(1, "a")))
+    assert [(c["name"], c["ready"]) for c in status["ephemeralContainerStatuses"]] == [("a", False), ("z", False)]
+    assert [c["name"] for c in status["containerStatuses"]] == ["main"]
+    assert {c["type"]: c["status"] for c in status["conditions"]}["Ready"] == "True"
+    found = recover_state(report_of(pod, status), Sandbox("uid-1"), [make_run(), make_run("z")])
+    assert found.find("z").is_running and not found.find("a").is_running
+
+
+def report_of(pod: PodManifest, status: dict[str, Any]) -> PodManifest:
+    return msgspec.convert({**msgspec.to_builtins(pod), "status": status}, PodManifest)
+
+
+def test_conditions_of_others_are_not_written() -> None:
+    others = [{"type": "DisruptionTarget", "status": "True"}, {"type": "example.com/gate", "status": "True"}]
+    status = status_of(decode_pod(status={"conditions": others}), make_state(running()))
+    patch = make_status_patch("uid-1", status, None)
+    assert not {c["type"] for c in patch["status"]["conditions"]} & {"DisruptionTarget", "example.com/gate"}
+
+
+def test_conditions_tell_of_which_generation_they_speak() -> None:
+    status = status_of(decode_pod(meta={"generation": 4}), make_state(running()))
+    assert {c["observedGeneration"] for c in status["conditions"]} == {4} == {status["observedGeneration"]}
+
+
+def test_statuses_come_by_name_and_those_of_init_containers_as_declared() -> None:
+    pod = decode_pod(containers=[{"name": "b"}, {"name": "a"}], initContainers=[{"name": "second"}, {"name": "first"}])
+    status = status_of(pod, make_state())
+    assert [c["name"] for c in status["containerStatuses"]] == ["a", "b"]
+    assert [c["name"] for c in status["initContainerStatuses"]] == ["second", "first"]
+
+
+def test_a_run_is_reported_with_the_image_that_it_has() -> None:
+    own = replace(running(), current=replace(make_run(), image="program:1"))
+    assert container_of(make_state(own))["image"] == "program:1"
+
+
 def test_times_change_only_with_the_status() -> None:
     pod, later = decode_pod(), NOW + timedelta(seconds=60)
     first = status_of(pod, make_state(running(ready=False)))
@@ -142,3 +216,12 @@ def test_a_run_that_vanished_has_ended_unknown() -> None:
 def test_a_pod_that_never_ran_has_no_past() -> None:
     pod = report(make_state(sandbox=False))
     assert recover_state(msgspec.convert(msgspec.to_builtins(pod), PodManifest), None, ()).find("main").current is None
+
+
+def test_a_pod_that_was_not_taken() -> None:
+    failed = ("NodePorts", "Predicate NodePorts failed: taken")
+    status = status_of(decode_pod(), replace(make_state(sandbox=False), failed=failed, is_rejected=True))
+    assert status == {
+        "phase": "Failed", "reason": "NodePorts", "message": "Pod was rejected: Predicate NodePorts failed: taken",
+        "startTime": "2026-01-02T03:04:05Z", "observedGeneration": 1, "conditions": [],
+    }  # fmt: skip

@@ -202,3 +202,18 @@ def test_the_python_client_speaks_the_older_protocol(tools: Up, program: str, pr
     command = [sys.executable, "-c", head + program, str(tools.kubeconfig)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=60)
     assert done.stdout == printed, done.stderr
+
+
+def test_debug_adds_a_container_that_sees_the_pods_name(tools: Up) -> None:
+    """The profile `general` asks for SYS_PTRACE, which is given to nobody; `baseline` asks for nothing."""
+    debug = ["debug", "tools", "--image=x", "--profile=baseline", "--attach=false", "-q", "-c", "helper"]
+    done = run(tools, *debug, "--", "sh", "-c", "hostname; exit 3")
+    assert done.returncode == 0, done.stderr
+
+    def ended() -> object:
+        found = tools.get("pod", "tools")["status"].get("ephemeralContainerStatuses") or [{"state": {}}]
+        return found[0]["state"].get("terminated")
+
+    terminated = until(ended, "the debugger has ended")
+    assert terminated["exitCode"] == 3
+    assert run(tools, "logs", "tools", "-c", "helper").stdout == b"tools\n"

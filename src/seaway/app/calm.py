@@ -8,9 +8,9 @@ import gc
 import time
 from collections.abc import Awaitable, Callable
 
-from seaway.app.pieces import Ready
 from seaway.client.requests import Client
 
+Ready = Callable[[], None]
 Start = Callable[[Client, Ready], Awaitable[None]]
 
 MMAP_THRESHOLD_BYTES = 1 << 18

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from seaway.app import options as addresses
 from seaway.app.calm import Start, calmly
-from seaway.app.files import KUBELET_CLIENT
+from seaway.app.identities import KUBELET_CLIENT
 from seaway.app.options import DNS_PORT
 from seaway.app.pieces import Ready, Report, run_daemon, run_with_client
 from seaway.app.plan import FAMILIES
@@ -94,7 +94,7 @@ def _proxy(plan: Plan) -> Start:
         serves_uplinks=plan.way == HOST,
         uplink_state=plan.data.uplink_state if plan.way == HOST else None,
     )
-    return lambda client, on_ready: run_proxy(config, client, on_ready=on_ready)
+    return calmly(lambda client, on_ready: run_proxy(config, client, on_ready=on_ready))
 
 
 def _dns(plan: Plan) -> Start:
@@ -108,7 +108,7 @@ def _dns(plan: Plan) -> Start:
         upstreams=(f"unix://{plan.data.relay_socket}",) if plan.way == SANDBOX else plan.upstreams,
         allowed_sources=sources,
     )
-    return lambda client, on_ready: run_dns(config, client, on_ready=on_ready)
+    return calmly(lambda client, on_ready: run_dns(config, client, on_ready=on_ready))
 
 
 def _node(plan: Plan) -> Start:

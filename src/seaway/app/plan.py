@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from seaway.app import files, preflight
+from seaway.app import files, identities, preflight
 from seaway.app.options import SANDBOX_NODE_IPS, UpOptions, apiserver_ip
 from seaway.app.preflight import NONE, SANDBOX
 from seaway.net.errors import OperationalError
@@ -26,8 +26,8 @@ class Plan:
     node_name: str
     node_ips: tuple[str, ...]
     """One per family, IPv4 first; none without a network of ours."""
-    serving: files.ServingFiles
-    kubelet: files.KubeletFiles
+    serving: identities.ServingFiles
+    kubelet: identities.KubeletFiles
     upstreams: tuple[str, ...]
 
     @property
@@ -56,15 +56,17 @@ def make_plan(options: UpOptions, data: files.DataDir, choice: preflight.Choice)
     """Addresses, certificates and kubeconfigs. Raises OperationalError."""
     node_ips = _find_node_ips(options, choice.way)
     node_name = options.node_name or files.host_name()
-    authority = files.ensure_authority(data, wall_now=datetime.now(UTC))
+    authority = identities.ensure_authority(data, wall_now=datetime.now(UTC))
     domain = options.cluster_domain
     names = ["kubernetes", "kubernetes.default", "kubernetes.default.svc", f"kubernetes.default.svc.{domain}"]
     addresses = {"127.0.0.1", "::1", apiserver_ip(options), *node_ips, options.bind_address} - {"", "0.0.0.0", "::"}
-    serving = files.ensure_serving(data, authority, names=[*names, "localhost", node_name], addresses=sorted(addresses))
-    kubelet = files.ensure_kubelet(data, authority, node_name=node_name, addresses=node_ips)
+    serving = identities.ensure_serving(
+        data, authority, names=[*names, "localhost", node_name], addresses=sorted(addresses)
+    )
+    kubelet = identities.ensure_kubelet(data, authority, node_name=node_name, addresses=node_ips)
     upstreams = find_upstreams(Path("/etc/resolv.conf"))
     plan = Plan(options, data, choice, node_name, node_ips, serving, kubelet, upstreams)
-    files.ensure_kubeconfigs(
+    identities.ensure_kubeconfigs(
         data, authority, server=plan.url, inside=f"https://{apiserver_ip(options)}:443", node_name=node_name
     )
     return plan
@@ -96,7 +98,7 @@ def _find_host_address(family: Family) -> str:
 
 def find_upstreams(resolv_conf: Path) -> tuple[str, ...]:
     """The host's resolvers; none when the file is not there."""
-    from seaway.dns.upstreams import parse_resolv_conf
+    from seaway.dns.forwarding.upstreams import parse_resolv_conf
 
     try:
         return parse_resolv_conf(resolv_conf.read_text())

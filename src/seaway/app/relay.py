@@ -13,9 +13,10 @@ import struct
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
-from seaway.dns.forward import Ask, Forwarder, ForwardError
+from seaway.dns.forwarding.config import Block, CacheConfig, Policy, RouteConfig
+from seaway.dns.forwarding.forward import Ask, Forwarder, ForwardError
+from seaway.dns.forwarding.upstreams import parse_upstreams
 from seaway.dns.message import AD, CD, RD, WireError
-from seaway.dns.upstreams import parse_upstreams
 from seaway.dns.wire import MAX_TCP_BYTES, Query, assemble, decode_query, encode_relayed
 
 log = logging.getLogger(__name__)
@@ -28,7 +29,8 @@ Forward = Callable[[bytes], Awaitable[bytes]]
 
 def make_forward(upstreams: tuple[str, ...]) -> Forward:
     """One message in, one answer out, by the forwarder of the DNS piece. Raises ForwardError; for junk, WireError."""
-    forwarder = Forwarder(parse_upstreams(upstreams, listen=()))
+    routes = (RouteConfig(parse_upstreams(upstreams, listen=()), policy=Policy.SEQUENTIAL),) if upstreams else ()
+    forwarder = Forwarder(Block(routes=routes, cache=CacheConfig()))
 
     async def forward(data: bytes) -> bytes:
         query = decode_query(data)

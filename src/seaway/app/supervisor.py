@@ -15,7 +15,7 @@ import socket
 import sys
 import time
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -64,7 +64,8 @@ class Supervisor:
     """`on_ready` is called once, when every piece has said ready; `on_death` for every unexpected end."""
 
     pieces: Sequence[Piece]
-    logs: Path
+    logs: Path | None
+    """A file per piece; None: they write where this process does."""
     on_ready: Callable[[], None] = lambda: None
     on_death: Callable[[str, str], None] = lambda name, how: None
     on_stop: Callable[[], None] = lambda: None
@@ -78,6 +79,8 @@ class Supervisor:
     """What to say when the lifeline ends; empty: it is an ordinary stop."""
     expected: Sequence[str] = ()
     """Names that report ready without being children of this supervisor."""
+    passed_on: Mapping[signal.Signals, str] = field(default_factory=dict)
+    """Signals that are not for this process but for the piece of this name."""
     _running: dict[str, _Running] = field(default_factory=dict)
     _ready: set[str] = field(default_factory=set)
     _fatal: str = ""
@@ -121,11 +124,18 @@ class Supervisor:
     def _install_signals(self) -> None:
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
             signal.signal(number, self._on_stop)
+        for passed in self.passed_on:
+            signal.signal(passed, self._on_passed)
         signal.signal(signal.SIGCHLD, lambda *_: None)
         signal.set_wakeup_fd(self._wake_write.fileno(), warn_on_full_buffer=False)
 
     def _on_stop(self, number: int, frame: object) -> None:
         self._stopping = True
+
+    def _on_passed(self, number: int, frame: object) -> None:
+        running = self._running.get(self.passed_on[signal.Signals(number)])
+        if running is not None:
+            _send(running.pid, signal.Signals(number))
 
     def _start(self, running: _Running) -> None:
         running.started, running.due = time.monotonic(), None
@@ -141,6 +151,8 @@ class Supervisor:
             signal.set_wakeup_fd(-1)
             for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGCHLD):
                 signal.signal(number, signal.SIG_DFL)
+            for passed in self.passed_on:
+                signal.signal(passed, signal.SIG_IGN)  # until the piece says what they mean
             signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal sends it to all; the parent decides the order
             kernel.set_parent_death_signal(signal.SIGTERM)
             kernel.set_process_name(f"seaway-{piece.name}")
@@ -148,7 +160,8 @@ class Supervisor:
                 os.close(fd)
             if self.lifeline is not None:
                 self.lifeline.close()
-            _redirect_output(self.logs / f"{piece.name}.log")
+            if self.logs is not None:
+                _redirect_output(self.logs / f"{piece.name}.log")
             return piece.main(self._make_report(piece.name))
         except BaseException:
             traceback.print_exc()
@@ -187,7 +200,10 @@ class Supervisor:
         name = running.piece.name
         how = f"exit code {code}" if code >= 0 else f"signal {signal.Signals(-code).name}"
         if not running.was_ready:
-            self._fail(self._fatal or f"{name}: ended before it was ready ({how}); see {self.logs / name}.log")
+            words = f"{name}: ended before it was ready ({how})"
+            if self.logs is not None:
+                words = f"{name}: ended before it was ready ({how}); see {self.logs / name}.log"
+            self._fail(self._fatal or words)
             return
         if time.monotonic() - running.started > STEADY_SECONDS:
             running.failures = 0
@@ -195,7 +211,10 @@ class Supervisor:
         running.failures += 1
         running.due = time.monotonic() + delay
         self._fatal = ""
-        self.on_death(name, f"{how}; starts again in {delay:g} s; log {self.logs / name}.log")
+        again = f"starts again in {delay:g} s"
+        if self.logs is not None:
+            again = f"starts again in {delay:g} s; log {self.logs / name}.log"
+        self.on_death(name, f"{how}; {again}")
 
     def _fail(self, words: str) -> None:
         self._fatal = words

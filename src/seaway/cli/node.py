@@ -29,6 +29,14 @@ _FILE = click.Path(path_type=Path, dir_okay=False, exists=True)
 @click.option("--cluster-cidr", default="10.244.0.0/16", show_default=True, help="Addresses inside of the cluster.")
 @click.option("--cluster-domain", default="cluster.local", show_default=True, help="The zone of cluster names.")
 @click.option("--dns-ip", default="10.96.0.10", show_default=True, help="Address of the DNS Service.")
+@click.option("--node-labels", default="", metavar="KEY=VALUE,...", help="Labels of the Node, such as zone and region.")
+@click.option(
+    "--register-with-taints", default="", metavar="KEY=VALUE:EFFECT,...", help="Taints of the Node when it is made."
+)
+@click.option("--max-pods", type=click.IntRange(1, 10000), default=110, show_default=True, help="Pods on this host.")
+@click.option(
+    "--system-reserved", default="", metavar="cpu=QUANTITY,...", help="What Pods do not get: cpu, memory, storage."
+)
 @click.option(
     "--mtu", type=click.IntRange(0, 65535), default=0, help="The largest packet of Pods.  [default: the uplink's]"
 )
@@ -63,6 +71,10 @@ def command(
     cluster_cidr: str,
     cluster_domain: str,
     dns_ip: str,
+    node_labels: str,
+    register_with_taints: str,
+    max_pods: int,
+    system_reserved: str,
     mtu: int,
     resolv_conf: str,
     kubelet_port: int,
@@ -88,6 +100,9 @@ def command(
     elif client_ca_file or tls_cert_file or tls_private_key_file:
         raise click.UsageError("--client-ca-file, --tls-cert-file and --tls-private-key-file go together.")
 
+    labels = tuple(_split_pair("--node-labels", text) for text in split_list(node_labels))
+    taints = tuple(_parse_taint(text) for text in split_list(register_with_taints))
+    reserved = tuple(_parse_reserved(text) for text in split_list(system_reserved))
     data = prepare(data_dir)
     config = NodeConfig(
         node_name=node_name,
@@ -96,6 +111,10 @@ def command(
         cluster_cidrs=split_list(cluster_cidr),
         cluster_domain=cluster_domain,
         dns_ip=dns_ip,
+        labels=labels,
+        taints=taints,
+        max_pods=max_pods,
+        reserved=reserved,
         state_dir=data.node_state,
         data_dir=data.root,
         resolv_conf=Path(resolv_conf) if resolv_conf else None,
@@ -107,6 +126,41 @@ def command(
             kubeconfig, "node", lambda client, on_ready: run(config, client, on_ready=on_ready), report_to_stderr
         )
     )
+
+
+_EFFECTS = ("NoSchedule", "PreferNoSchedule", "NoExecute")
+_RESERVABLE = ("cpu", "memory", "ephemeral-storage")
+
+
+def _split_pair(flag: str, text: str) -> tuple[str, str]:
+    """KEY=VALUE. Raises UsageError."""
+    key, equals, value = text.partition("=")
+    if not key or not equals:
+        raise click.UsageError(f"{flag}: {text} found, KEY=VALUE allowed.")
+    return key, value
+
+
+def _parse_taint(text: str) -> tuple[str, str, str]:
+    """KEY=VALUE:EFFECT or KEY:EFFECT. Raises UsageError."""
+    pair, _, effect = text.rpartition(":")
+    key, _, value = pair.partition("=")
+    if not key or effect not in _EFFECTS:
+        raise click.UsageError(f"--register-with-taints: {text} found, KEY=VALUE:{'|'.join(_EFFECTS)} allowed.")
+    return key, value, effect
+
+
+def _parse_reserved(text: str) -> tuple[str, str]:
+    """RESOURCE=QUANTITY. Raises UsageError."""
+    from seaway.api.machinery.scalars import ScalarError, measure_quantity
+
+    name, quantity = _split_pair("--system-reserved", text)
+    try:
+        measure_quantity(quantity)
+    except ScalarError as error:
+        raise click.UsageError(f"--system-reserved: {error}.") from None
+    if name not in _RESERVABLE:
+        raise click.UsageError(f"--system-reserved: {name} found, {', '.join(_RESERVABLE)} allowed.")
+    return name, quantity
 
 
 command.add_command(env.command)

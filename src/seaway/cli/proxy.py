@@ -38,6 +38,7 @@ def command(
     """Program this host's kernel for the Services of a kubeconfig's API server."""
     if context.invoked_subcommand is not None:
         return
+    from seaway.app.calm import calmly
     from seaway.app.pieces import run_with_client
     from seaway.proxy import run as proxy
 
@@ -56,7 +57,7 @@ def command(
         run_with_client(
             asked.kubeconfig,
             "proxy",
-            lambda client, on_ready: proxy.run(config, client, on_ready=on_ready),
+            calmly(lambda client, on_ready: proxy.run(config, client, on_ready=on_ready)),
             report_to_stderr,
             server=asked.server,
         )

@@ -19,21 +19,16 @@ LabelSet: TypeAlias = str
 """A namespace, and all labels of a Pod in order, one a line."""
 
 
-class Selection:
-    """The Services and Pods of two caches, by label. Every answer is a set of keys or the objects behind them."""
+class PodsByLabels:
+    """The Pods of a cache by what they are labelled with."""
 
-    def __init__(self, services: Mapping[str, Service], pods: Mapping[str, Pod]) -> None:
-        self._services, self._pods = services, pods
-        self._services_by_label: Index[Service, Label] = Index(_first_selector_label)
+    def __init__(self, pods: Mapping[str, Pod]) -> None:
+        self._pods = pods
         self._pods_by_labels: Index[Pod, LabelSet] = Index(lambda pod: (_label_set(pod),))
         self._sets_by_label: Index[LabelSet, Label] = Index(_split_labels)
         self._sets_by_namespace: Index[LabelSet, str] = Index(lambda labels: (_namespace_of(labels),))
 
-    def apply_service(self, change: Change[Service]) -> None:
-        """A Service of the cache has changed."""
-        self._services_by_label.apply(change)
-
-    def apply_pod(self, change: Change[Pod]) -> None:
+    def apply(self, change: Change[Pod]) -> None:
         """A Pod of the cache has changed.
 
         A set of labels is there while some Pod has it: Pods of one workload are alike, and cost one entry each.
@@ -52,6 +47,44 @@ class Selection:
     def _apply_set(self, change: Change[LabelSet]) -> None:
         self._sets_by_label.apply(change)
         self._sets_by_namespace.apply(change)
+
+    @property
+    def namespaces(self) -> Collection[str]:
+        """Those that have Pods."""
+        return self._sets_by_namespace.values()
+
+    def find_pods(self, namespace: str, matches: Callable[[Mapping[str, str]], bool]) -> Iterator[Pod]:
+        """The Pods of the namespace whose labels match. Labels that many have are looked at once."""
+        for labels in self._sets_by_namespace.get(namespace):
+            if matches(_parse_labels(labels)):
+                for key in self._pods_by_labels.get(labels):
+                    yield self._pods[key]
+
+    def count_pods(self, namespace: str, selector: Mapping[str, str]) -> int:
+        """How many Pods of the namespace have the labels."""
+        return sum(len(self._pods_by_labels.get(labels)) for labels in self._find_sets(namespace, selector))
+
+    def select_pods(self, namespace: str, selector: Mapping[str, str]) -> list[Pod]:
+        """The Pods of the namespace that have the labels, found through the rarest."""
+        found = self._find_sets(namespace, selector)
+        return [self._pods[key] for labels in found for key in self._pods_by_labels.get(labels)]
+
+    def _find_sets(self, namespace: str, selector: Mapping[str, str]) -> list[LabelSet]:
+        wanted = {_label(namespace, key, value) for key, value in selector.items()}
+        rarest = min((self._sets_by_label.get(label) for label in wanted), key=len, default=())
+        return [labels for labels in rarest if wanted.issubset(_split_labels(labels))]
+
+
+class Selection:
+    """The Services of a cache by what they select, beside the Pods. Every answer is a set of keys, or Pods."""
+
+    def __init__(self, services: Mapping[str, Service], pods: PodsByLabels) -> None:
+        self._services, self.pods = services, pods
+        self._services_by_label: Index[Service, Label] = Index(_first_selector_label)
+
+    def apply_service(self, change: Change[Service]) -> None:
+        """A Service of the cache has changed."""
+        self._services_by_label.apply(change)
 
     def find_services(self, pod: Pod | None) -> set[str]:
         """The keys of the Services that select the Pod; none for None."""
@@ -81,31 +114,9 @@ class Selection:
                 return set()
         return self.find_services(old) | self.find_services(new)
 
-    @property
-    def namespaces(self) -> Collection[str]:
-        """Those that have Pods."""
-        return self._sets_by_namespace.values()
-
-    def find_pods(self, namespace: str, matches: Callable[[Mapping[str, str]], bool]) -> Iterator[Pod]:
-        """The Pods of the namespace whose labels match. Labels that many have are looked at once."""
-        for labels in self._sets_by_namespace.get(namespace):
-            if matches(_parse_labels(labels)):
-                for key in self._pods_by_labels.get(labels):
-                    yield self._pods[key]
-
-    def count_pods(self, namespace: str, selector: Mapping[str, str]) -> int:
-        """How many Pods of the namespace have the labels."""
-        return sum(len(self._pods_by_labels.get(labels)) for labels in self._find_sets(namespace, selector))
-
     def select_pods(self, service: Service) -> list[Pod]:
-        """The Pods that the Service selects, found through its rarest label."""
-        found = self._find_sets(service.metadata.namespace, service.spec.selector)
-        return [self._pods[key] for labels in found for key in self._pods_by_labels.get(labels)]
-
-    def _find_sets(self, namespace: str, selector: Mapping[str, str]) -> list[LabelSet]:
-        wanted = {_label(namespace, key, value) for key, value in selector.items()}
-        rarest = min((self._sets_by_label.get(label) for label in wanted), key=len, default=())
-        return [labels for labels in rarest if wanted.issubset(_split_labels(labels))]
+        """The Pods that the Service selects."""
+        return self.pods.select_pods(service.metadata.namespace, service.spec.selector)
 
 
 def _first_selector_label(service: Service) -> Iterable[Label]:

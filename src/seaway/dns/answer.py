@@ -12,14 +12,16 @@ Rule: spec "discovery" A0.5 (candidates, projection), A1 (records), A6 (where Co
 from __future__ import annotations
 
 import enum
-from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 
-from seaway.dns.index import EVERYTHING, Index, Source
+from seaway.dns.index import EVERYTHING, Index, Shard, Source
 from seaway.dns.lookup import NO_PORT, Host, ZoneConfig, find_hosts, find_name_servers, find_pointers
+from seaway.dns.packing import V4, V6, pack_addresses
 from seaway.dns.query import Question, Shape, parse_question
 from seaway.dns.records import (
     Address,
+    AddressSet,
     Name,
     RCode,
     Record,
@@ -28,6 +30,8 @@ from seaway.dns.records import (
     Srv,
     Target,
     Text,
+    is_within,
+    lower_name,
 )
 
 SCHEMA_VERSION = b"1.1.0"
@@ -35,7 +39,7 @@ SCHEMA_TTL_SECONDS = 28_800
 SOA_REFRESH_SECONDS, SOA_RETRY_SECONDS, SOA_EXPIRE_SECONDS = 7200, 1800, 86_400
 MAX_SOA_TTL_SECONDS = 300
 MAX_ALIASES = 11  # links that one answer follows; CoreDNS stops there too
-_ADDRESS_TYPES = {RRType.A: 4, RRType.AAAA: 16}
+_ADDRESS_TYPES = {RRType.A: V4, RRType.AAAA: V6}
 
 
 class Outcome(enum.Enum):
@@ -57,11 +61,10 @@ class Answer:
     """A whole answer, sorted. `source` None: not to be kept, because what it rests on is not named."""
 
     outcome: Outcome
-    answer: tuple[Record, ...] = ()
+    answer: Sequence[Record] = ()
     authority: tuple[Record, ...] = ()
     additional: tuple[Record, ...] = ()
     source: Source | None = None
-    reason: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,13 +85,17 @@ def answer(question: Question, index: Index, config: ZoneConfig) -> Answer | Els
     if question.shape is Shape.ELSEWHERE:
         return Elsewhere()
     if question.qtype in (RRType.AXFR, RRType.IXFR):
-        return Answer(Outcome.REFUSED, reason="zone transfer is not offered")
+        return Answer(Outcome.REFUSED)
     if question.shape in (Shape.REVERSE, Shape.REVERSE_PARTIAL):
         return _answer_reverse(question, index, config)
     if question.shape in (Shape.APEX, Shape.NAME_SERVER, Shape.VERSION):
         return _answer_fixed(question, index, config)
-    found = find_hosts(question, index, config)
     source = _source(question, config)
+    if question.shape is Shape.SERVICE and question.qtype in _ADDRESS_TYPES:
+        shard = index.find((question.namespace, question.service))
+        if shard is not None and shard.service is not None and shard.service.is_headless:
+            return _answer_headless(question, shard, index, config)
+    found = find_hosts(question, index, config)
     if found is None:
         return _nxdomain(question, index, config, source)
     if found.alias:
@@ -110,22 +117,32 @@ def _project(
     question: Question, hosts: tuple[Host, ...], index: Index, config: ZoneConfig, source: Source | None
 ) -> Answer:
     additional: tuple[Record, ...] = ()
-    records: tuple[Record, ...] = ()
+    records: Sequence[Record] = ()
     if question.qtype in _ADDRESS_TYPES:
         records = _addresses(question.name, question.qtype, (host.packed for host in hosts), config.ttl_seconds)
     elif question.qtype == RRType.SRV:
         records = _services(question.name, hosts, config.ttl_seconds)
-        additional = _glue(hosts, config.ttl_seconds) if records else ()
+        additional = _glue((host for host in hosts if set(host.ports) != {NO_PORT}), config.ttl_seconds)
     if records:
         return Answer(Outcome.RECORDS, records, (), additional, source)
     return _nodata(question, index, config, source)
 
 
-def _addresses(owner: Name, qtype: int, packed: Iterable[bytes], ttl_seconds: int) -> tuple[Record, ...]:
-    size = _ADDRESS_TYPES[RRType(qtype)]
-    return tuple(
-        Record(owner, qtype, ttl_seconds, Address(each)) for each in sorted({p for p in packed if len(p) == size})
-    )
+def _answer_headless(question: Question, shard: Shard, index: Index, config: ZoneConfig) -> Answer | Elsewhere:
+    """The addresses of the ready endpoints, straight from their bytes: there may be thousands.
+
+    None of either family: the name does not exist. Rule: spec "discovery" A1.4, A6 #1.
+    """
+    key = (question.namespace, question.service)
+    size = _ADDRESS_TYPES[RRType(question.qtype)]
+    packed, other = (index.packs.find(key, shard, each) for each in (size, V4 + V6 - size))
+    if packed:
+        return Answer(Outcome.RECORDS, AddressSet(question.name, config.ttl_seconds, packed), source=key)
+    return (_nodata if other else _nxdomain)(question, index, config, key)
+
+
+def _addresses(owner: Name, qtype: int, packed: Iterable[bytes], ttl_seconds: int) -> AddressSet:
+    return AddressSet(owner, ttl_seconds, pack_addresses(packed, _ADDRESS_TYPES[RRType(qtype)]))
 
 
 def _services(owner: Name, hosts: tuple[Host, ...], ttl_seconds: int) -> tuple[Record, ...]:
@@ -159,7 +176,9 @@ def _answer_alias(question: Question, alias: Name, index: Index, config: ZoneCon
     asked, target = question, alias
     while len(chain) < MAX_ALIASES and not _is_below(target, asked.name) and not _is_in(target, chain):
         chain.append(Record(asked.name, RRType.CNAME, config.ttl_seconds, Target(target)))
-        asked = parse_question(target, question.qtype, cluster_domain=config.cluster_domain)
+        asked = parse_question(
+            target, question.qtype, cluster_domain=config.cluster_domain, reverse_zones=config.reverse_zones
+        )
         if asked.shape in (Shape.ELSEWHERE, Shape.REVERSE, Shape.REVERSE_PARTIAL):
             return Chase(tuple(chain), target)
         found = find_hosts(asked, index, config)
@@ -172,7 +191,7 @@ def _answer_alias(question: Question, alias: Name, index: Index, config: ZoneCon
                 break
             return Answer(Outcome.RECORDS, (*chain, *records))
         target = found.alias
-    return replace(_nodata(question, index, config, None), reason="the alias leads nowhere inside the zone")
+    return _nodata(question, index, config, None)
 
 
 def _is_below(name: Name, other: Name) -> bool:
@@ -191,7 +210,7 @@ def _is_in(target: Name, chain: list[Record]) -> bool:
 def _answer_fixed(question: Question, index: Index, config: ZoneConfig) -> Answer:
     """The names that need no Service. Rule: spec "discovery" A1.1, A1.10."""
     zone, ttl = question.zone, config.ttl_seconds
-    records: tuple[Record, ...] = ()
+    records: Sequence[Record] = ()
     additional: tuple[Record, ...] = ()
     match question.shape, question.qtype:
         case Shape.VERSION, RRType.TXT:
@@ -216,9 +235,7 @@ def _answer_reverse(question: Question, index: Index, config: ZoneConfig) -> Ans
     source = question.address or None
     names = find_pointers(question.address, index, config) if question.address else ()
     if not names:
-        if not index.is_synced:
-            return _nxdomain(question, index, config, source)
-        return Elsewhere() if config.forwards else _nxdomain(question, index, config, source)
+        return _nxdomain(question, index, config, source)
     if question.qtype != RRType.PTR:
         return _nodata(question, index, config, source)
     records = tuple(Record(question.name, RRType.PTR, config.ttl_seconds, Target(name)) for name in names)
@@ -237,25 +254,17 @@ def _source(question: Question, config: ZoneConfig) -> Source | None:
 
 def _nodata(question: Question, index: Index, config: ZoneConfig, source: Source | None) -> Answer:
     soa = build_soa(question.zone, index.serial, config)
-    return Answer(Outcome.NODATA, (), (soa,), (), source, "the name exists, with other types")
+    return Answer(Outcome.NODATA, (), (soa,), (), source)
 
 
-def _nxdomain(question: Question, index: Index, config: ZoneConfig, source: Source | None) -> Answer:
-    """While the cache is incomplete, nobody may say that a name does not exist. Rule: spec "discovery" A4.1."""
+def _nxdomain(question: Question, index: Index, config: ZoneConfig, source: Source | None) -> Answer | Elsewhere:
+    """While the cache is incomplete, nobody may say that a name does not exist. Rule: spec "discovery" A4.1, A6 #22.
+
+    A name of a zone that falls through is somebody else's then. Rule: spec "discovery" A1.11.
+    """
     soa = build_soa(question.zone, index.serial, config)
     if not index.is_synced:
-        return Answer(Outcome.NOT_SYNCED, (), (soa,), (), None, "the first list has not arrived")
-    return Answer(Outcome.NXDOMAIN, (), (soa,), (), source, _explain_absence(question, index, config))
-
-
-def _explain_absence(question: Question, index: Index, config: ZoneConfig) -> str:
-    if question.service or question.namespace:
-        if question.namespace not in index.namespaces:
-            return f"namespace {question.namespace} does not exist"
-        if question.shape is Shape.POD:
-            return f"pod names are {config.pods}, and no pod of {question.namespace} has the address"
-        key = f"{question.namespace}/{question.service}"
-        if index.find((question.namespace, question.service)) is None:
-            return f"service {key} does not exist"
-        return f"service {key} has no ready endpoint or port of that name"
-    return question.shape.value
+        return Answer(Outcome.NOT_SYNCED, (), (soa,))
+    if config.forwards and any(is_within(lower_name(question.name), zone) for zone in config.fallthrough):
+        return Elsewhere()
+    return Answer(Outcome.NXDOMAIN, (), (soa,), (), source)

@@ -14,6 +14,7 @@ from typing import TypeVar
 
 from seaway.api.machinery.meta import Reader
 from seaway.dns.objects import EndpointSlice, Namespace, Pod, Service
+from seaway.dns.packing import Packs
 
 ServiceKey = tuple[str, str]
 """Namespace and name."""
@@ -38,9 +39,14 @@ _EMPTY = Shard(None)
 
 
 class Index:
-    """The state that answers are made from. Changes come in order; `wall_seconds` is Unix time."""
+    """The state that answers are made from. Changes come in order; `wall_seconds` is Unix time.
 
-    def __init__(self) -> None:
+    exposed: the only namespaces that have names; none: all that exist. Rule: spec "discovery" A0.4.
+    """
+
+    def __init__(self, exposed: Iterable[str] = ()) -> None:
+        self._exposed = frozenset(exposed)
+        self.packs = Packs()
         self.is_synced = False
         self.serial = 0
         self.namespaces: set[str] = set()
@@ -53,6 +59,26 @@ class Index:
         """The shard of an existing Service in an existing namespace, or None."""
         shard = self._shards.get(key)
         return shard if shard is not None and shard.service is not None and key[0] in self.namespaces else None
+
+    def is_exposed(self, namespace: str) -> bool:
+        """Names of the namespace are served, once it exists."""
+        return not self._exposed or namespace in self._exposed
+
+    def slices_of(self, key: ServiceKey) -> tuple[EndpointSlice, ...]:
+        """The slices with the Service's label, whether it exists or not."""
+        return self._shards.get(key, _EMPTY).slices
+
+    def list_shards(self) -> list[tuple[ServiceKey, Shard]]:
+        """All Services that have names, with their keys, in no order."""
+        return [(key, shard) for key, shard in self._shards.items() if shard.service and key[0] in self.namespaces]
+
+    def list_all(self) -> list[tuple[Service | None, tuple[EndpointSlice, ...]]]:
+        """All shards, also of Services that have no names."""
+        return [(shard.service, shard.slices) for shard in self._shards.values()]
+
+    def list_pods(self) -> list[tuple[str, str, str]]:
+        """Namespace, address and name."""
+        return [(*key, name) for key, name in self._pods.items()]
 
     def owners_of(self, address: str) -> tuple[ServiceKey, ...]:
         """The Services that have the address, as cluster IP or as published endpoint, sorted. It is canonical."""
@@ -86,7 +112,7 @@ class Index:
         ):
             return []
         touched: list[Source] = []
-        old_key, new_key = _service_key(old), _service_key(new)
+        old_key, new_key = service_key(old), service_key(new)
         if old_key == new_key:
             touched += self._replace_slice(new_key, old, new)
         else:
@@ -98,6 +124,8 @@ class Index:
 
     def apply_namespace(self, old: Namespace | None, new: Namespace | None) -> list[Source]:
         """Take a namespace's coming or going in; every name below it changes with it."""
+        if not self.is_exposed(_either(old, new).metadata.name):
+            return []
         if new is not None:
             if new.metadata.name in self.namespaces:
                 return []
@@ -130,7 +158,7 @@ class Index:
         slices = others if new is None else tuple(sorted((*others, new), key=lambda each: each.metadata.name))
         self._swap(key, Shard(shard.service, slices))
         touched = self._move_addresses(_slice_addresses(old), _slice_addresses(new), key, others, shard.service)
-        touched.update(address for address, _ in _names(old) ^ _names(new))
+        touched.update(address for address, _, _ in _names(old) ^ _names(new))
         return [key, *touched]
 
     def _swap(self, key: ServiceKey, shard: Shard) -> None:
@@ -203,12 +231,15 @@ def _published_addresses(slices: Iterable[EndpointSlice]) -> Iterable[str]:
     return (address for each in slices for address in _slice_addresses(each))
 
 
-def _names(endpoint_slice: EndpointSlice | None) -> set[tuple[str, str | None]]:
+def _names(endpoint_slice: EndpointSlice | None) -> set[tuple[str, str | None, str]]:
     published = endpoint_slice.published if endpoint_slice is not None else ()
-    return {(canonical_address(address), each.hostname) for each in published for address in each.addresses}
+    return {
+        (canonical_address(address), each.hostname, each.pod_name) for each in published for address in each.addresses
+    }
 
 
-def _service_key(endpoint_slice: EndpointSlice | None) -> ServiceKey | None:
+def service_key(endpoint_slice: EndpointSlice | None) -> ServiceKey | None:
+    """The Service that a slice belongs to, by its label; None: nobody, or no slice."""
     if endpoint_slice is None or not endpoint_slice.metadata.labels.service_name:
         return None
     return endpoint_slice.metadata.namespace, endpoint_slice.metadata.labels.service_name

@@ -5,15 +5,28 @@ Rule: spec "discovery" A0.5 (candidates), A1.2-A1.9.
 
 from __future__ import annotations
 
-import ipaddress
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
-from seaway.dns.index import Index, canonical_address
-from seaway.dns.objects import EndpointSlice, Service
-from seaway.dns.query import Question, Shape
-from seaway.dns.records import Name, RRType, is_encodable, lower_name, parse_name
+import msgspec
 
+from seaway.dns.index import Index, canonical_address
+from seaway.dns.objects import Endpoint, EndpointSlice, Service
+from seaway.dns.packing import pack_address
+from seaway.dns.query import REVERSE_ZONES, Question, Shape
+from seaway.dns.records import (
+    MAX_LABEL_BYTES,
+    MAX_NAME_BYTES,
+    Name,
+    RRType,
+    encoded_size,
+    is_encodable,
+    lower_name,
+    parse_name,
+)
+
+ANYBODY = "*"
+"""In the place of peers: all of them."""
 NO_PORT = -1
 """Of an address without ports: it has no SRV record."""
 
@@ -28,11 +41,17 @@ class ZoneConfig:
     local_addresses: tuple[str, ...] = ()
     """Where this server is reached, canonical: what NS records lead to."""
     forwards: bool = True
-    """Unknown reverse names are somebody else's; if False they do not exist."""
+    """There is somebody else to ask; if False unknown names do not exist, wherever they are."""
+    reverse_zones: tuple[Name, ...] = REVERSE_ZONES
+    fallthrough: tuple[Name, ...] = REVERSE_ZONES
+    """Zones whose unknown names are somebody else's; the root stands for all."""
+    endpoint_pod_names: bool = False
+    ignore_empty_service: bool = False
+    transfer_to: tuple[str, ...] = ()
+    """Who may have the zone whole: canonical addresses, or `*` for everybody."""
 
 
-@dataclass(frozen=True, slots=True)
-class Host:
+class Host(msgspec.Struct, frozen=True, gc=False):
     """An address under a name, with the ports that it is reached at."""
 
     name: Name
@@ -70,7 +89,7 @@ def find_name_servers(index: Index, config: ZoneConfig) -> tuple[Host, ...]:
     if hosts:
         return tuple(hosts)
     own = (b"ns", b"dns", *config.cluster_domain)
-    return tuple(Host(own, _pack(address), (NO_PORT,)) for address in config.local_addresses)
+    return tuple(Host(own, pack_address(address), (NO_PORT,)) for address in config.local_addresses)
 
 
 def find_pointers(address: str, index: Index, config: ZoneConfig) -> tuple[Name, ...]:
@@ -89,7 +108,7 @@ def find_pointers(address: str, index: Index, config: ZoneConfig) -> tuple[Name,
         for each in shard.slices:
             for endpoint in each.published:
                 for spelled in endpoint.addresses:
-                    name = (endpoint_label(endpoint.hostname, spelled), *service)
+                    name = (endpoint_label(endpoint, spelled, config), *service)
                     if canonical_address(spelled) == address and is_encodable(name):
                         names.add(name)
     return tuple(sorted(names))
@@ -100,9 +119,11 @@ def _find_service(question: Question, index: Index, config: ZoneConfig) -> Found
     if shard is None or shard.service is None:
         return None
     if shard.service.is_external:
-        return _find_alias(shard.service)
+        return find_alias(shard.service)
     if shard.service.is_headless:
         return _found(_endpoint_hosts(shard.slices, question, config))
+    if config.ignore_empty_service and not any(each.published for each in shard.slices):
+        return None  # so that a search list goes on. Rule: spec "discovery" A1.13
     return _found(_vip_hosts(shard.service, question, config))
 
 
@@ -132,7 +153,7 @@ def _find_pod(question: Question, index: Index, config: ZoneConfig) -> Found | N
         return None
     if config.pods == "verified" and not index.has_pod(question.namespace, question.address):
         return None
-    return Found((Host(question.name, _pack(question.address), (NO_PORT,)),))
+    return Found((Host(question.name, pack_address(question.address), (NO_PORT,)),))
 
 
 _LOOKUPS: dict[Shape, Callable[[Question, Index, ZoneConfig], Found | None]] = {
@@ -156,10 +177,10 @@ def _found(hosts: Iterable[Host]) -> Found | None:
     return Found(kept) if kept else None
 
 
-def _find_alias(service: Service) -> Found | None:
+def find_alias(service: Service) -> Found | None:
     """An external name that is an address yields nothing. Rule: spec "discovery" A1.7."""
     try:
-        if _pack(service.spec.external_name):
+        if pack_address(service.spec.external_name):
             return None
         return Found(alias=lower_name(parse_name(service.spec.external_name)))
     except ValueError:
@@ -169,10 +190,10 @@ def _find_alias(service: Service) -> Found | None:
 def _vip_hosts(service: Service, question: Question, config: ZoneConfig) -> Iterable[Host]:
     name = _service_name(question, config)
     ports = tuple(
-        port.port for port in service.spec.ports if _is_port_asked(question, port.name, port.protocol)
+        port.port for port in service.spec.ports if is_port_asked(question, port.name, port.protocol)
     ) or _default_ports(question, bool(service.spec.ports))
     for address in service.addresses if ports else ():
-        packed = _pack(address)
+        packed = pack_address(address)
         if packed:
             yield Host(name, packed, ports)
 
@@ -180,21 +201,23 @@ def _vip_hosts(service: Service, question: Question, config: ZoneConfig) -> Iter
 def _endpoint_hosts(slices: tuple[EndpointSlice, ...], question: Question, config: ZoneConfig) -> Iterable[Host]:
     """A host per published address; its name is that of the endpoint. Rule: spec "discovery" A1.4-A1.6."""
     service = _service_name(question, config)
+    room = MAX_NAME_BYTES - encoded_size(service)
     for each in slices:
         ports = tuple(
             NO_PORT if port.port is None else port.port
             for port in each.ports or ()
-            if _is_port_asked(question, port.name, port.protocol)
+            if is_port_asked(question, port.name, port.protocol)
         ) or _default_ports(question, bool(each.ports))
         for endpoint in each.published if ports else ():
             for address in endpoint.addresses:
-                name = (endpoint_label(endpoint.hostname, address), *service)
-                packed = _pack(address)
-                if packed and is_encodable(name):
-                    yield Host(name, packed, ports)
+                label = endpoint_label(endpoint, address, config)
+                packed = pack_address(address)
+                if packed and len(label) < room and len(label) <= MAX_LABEL_BYTES:
+                    yield Host((label, *service), packed, ports)
 
 
-def _is_port_asked(question: Question, name: str, protocol: str) -> bool:
+def is_port_asked(question: Question, name: str, protocol: str) -> bool:
+    """The port is meant: by its name, or because no port is named."""
     if question.shape is not Shape.PORT:
         return True
     return (question.port in ("", name.lower())) and (question.protocol in ("", protocol.lower()))
@@ -205,21 +228,19 @@ def _default_ports(question: Question, has_ports: bool) -> tuple[int, ...]:
     return () if has_ports or question.shape is Shape.PORT else (NO_PORT,)
 
 
-def endpoint_label(hostname: str | None, address: str) -> bytes:
-    """The one name of an endpoint: its hostname, or the address with dashes. Rule: spec "discovery" A1.6."""
-    if hostname:
-        return hostname.lower().encode()
+def endpoint_label(endpoint: Endpoint, address: str, config: ZoneConfig) -> bytes:
+    """The one name of an endpoint: its hostname, or where wanted its Pod's name, or the address with dashes.
+
+    A Pod's name that is no single label of the wire is passed over. Rule: spec "discovery" A1.6.
+    """
+    if endpoint.hostname:
+        return endpoint.hostname.lower().encode()
+    pod_name = endpoint.pod_name if config.endpoint_pod_names else ""
+    if pod_name and len(pod_name) <= MAX_LABEL_BYTES and "." not in pod_name:
+        return pod_name.lower().encode()
     dashed = address.replace(".", "-").replace(":", "-").lower()
     return (dashed + "0" if dashed.endswith("-") else dashed).encode()
 
 
 def _service_name(question: Question, config: ZoneConfig) -> Name:
     return (question.service.encode(), question.namespace.encode(), b"svc", *config.cluster_domain)
-
-
-def _pack(address: str) -> bytes:
-    """Network order bytes, or none for what is no address."""
-    try:
-        return ipaddress.ip_address(address).packed
-    except ValueError:
-        return b""

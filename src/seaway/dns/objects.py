@@ -59,11 +59,19 @@ class SliceLabels(Reader, frozen=True):
     service_name: str = msgspec.field(default="", name=LABEL_SERVICE_NAME)
 
 
+ANNOTATION_TRIGGER_TIME = "endpoints.kubernetes.io/last-change-trigger-time"
+
+
+class SliceAnnotations(Reader, frozen=True):
+    trigger_time: str = msgspec.field(default="", name=ANNOTATION_TRIGGER_TIME)
+
+
 class SliceMeta(Reader, frozen=True):
     name: str = ""
     namespace: str = ""
     resource_version: str = ""
     labels: SliceLabels = SliceLabels()
+    annotations: SliceAnnotations = SliceAnnotations()
 
 
 class EndpointPort(Reader, frozen=True):
@@ -81,6 +89,11 @@ class Endpoint(Reader, frozen=True):
     conditions: EndpointConditions = EndpointConditions()
     hostname: str | None = None
 
+    @property
+    def pod_name(self) -> str:
+        """Of the Pod behind it; "" where that is not known (`DetailedEndpoint` knows)."""
+        return ""
+
 
 class EndpointSlice(Reader, frozen=True):
     metadata: SliceMeta = SliceMeta()
@@ -97,6 +110,42 @@ class EndpointSlice(Reader, frozen=True):
         if self.address_type == "FQDN":
             return ()
         return tuple(endpoint for endpoint in self.endpoints or () if endpoint.conditions.ready is not False)
+
+
+class DetailedConditions(EndpointConditions, frozen=True):
+    serving: bool | None = None
+    terminating: bool | None = None
+
+
+class TargetRef(Reader, frozen=True):
+    kind: str = ""
+    name: str = ""
+
+
+class DetailedEndpoint(Endpoint, frozen=True):
+    conditions: DetailedConditions = DetailedConditions()
+    target_ref: TargetRef | None = None
+
+    @property
+    def pod_name(self) -> str:
+        """Of the Pod, or whatever else the endpoint stands for; "" for hand-made ones."""
+        return self.target_ref.name if self.target_ref is not None else ""
+
+
+class DetailedSlice(EndpointSlice, frozen=True):
+    """With what endpoint names of Pods, and explanations, need; decoded only where one of them is asked for."""
+
+    endpoints: tuple[DetailedEndpoint, ...] | None = None
+
+
+class DetailedSpec(ServiceSpec, frozen=True):
+    selector: dict[str, str] | None = None
+
+
+class DetailedService(Service, frozen=True):
+    """With what explanations need."""
+
+    spec: DetailedSpec = DetailedSpec()
 
 
 class Namespace(Reader, frozen=True):

@@ -6,10 +6,9 @@ import enum
 import ipaddress
 from dataclasses import dataclass
 
-from seaway.dns.records import Name, lower_name
+from seaway.dns.records import Name, is_within, lower_name
 
-_REVERSE_V4: Name = (b"in-addr", b"arpa")
-_REVERSE_V6: Name = (b"ip6", b"arpa")
+REVERSE_ZONES: tuple[Name, ...] = ((b"in-addr", b"arpa"), (b"ip6", b"arpa"))
 
 
 class Shape(enum.Enum):
@@ -48,16 +47,23 @@ class Question:
     """Canonical; of POD and REVERSE. "" for POD: the label is no address."""
 
 
-def parse_question(name: Name, qtype: int, *, cluster_domain: Name) -> Question:
-    """The question, with what its labels mean. Never raises; `cluster_domain` is in lower case."""
+def parse_question(
+    name: Name, qtype: int, *, cluster_domain: Name, reverse_zones: tuple[Name, ...] = REVERSE_ZONES
+) -> Question:
+    """The question, with what its labels mean. Never raises; the zones are in lower case.
+
+    reverse_zones: those that are ours: all of `in-addr.arpa` and `ip6.arpa`, or parts of them. The longest counts.
+    """
     lower = lower_name(name)
     if lower[-len(cluster_domain) :] == cluster_domain:
         zone = name[len(name) - len(cluster_domain) :]
         return _parse_cluster(name, qtype, zone, lower[: len(lower) - len(cluster_domain)])
-    if lower[-2:] in (_REVERSE_V4, _REVERSE_V6):
-        address = _parse_reverse(lower)
-        shape = Shape.REVERSE if address else Shape.REVERSE_PARTIAL
-        return Question(name, qtype, shape, name[-2:], address=address)
+    if lower[-2:] in REVERSE_ZONES:
+        size = max((len(zone) for zone in reverse_zones if is_within(lower, zone)), default=0)
+        if size:
+            address = _parse_reverse(lower)
+            shape = Shape.REVERSE if address else Shape.REVERSE_PARTIAL
+            return Question(name, qtype, shape, name[-size:], address=address)
     return Question(name, qtype, Shape.ELSEWHERE)
 
 

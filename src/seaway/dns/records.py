@@ -4,7 +4,13 @@ from __future__ import annotations
 
 import enum
 import ipaddress
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import overload
+
+import msgspec
+
+from seaway.dns.packing import V4, Packed
 
 Name = tuple[bytes, ...]
 
@@ -40,22 +46,19 @@ class RCode(enum.IntEnum):
     BADVERS = 16
 
 
-@dataclass(frozen=True, slots=True)
-class Address:
+class Address(msgspec.Struct, frozen=True, gc=False):
     """Of an A record 4 bytes, of an AAAA record 16."""
 
     packed: bytes
 
 
-@dataclass(frozen=True, slots=True)
-class Target:
+class Target(msgspec.Struct, frozen=True, gc=False):
     """Of CNAME, NS and PTR."""
 
     name: Name
 
 
-@dataclass(frozen=True, slots=True)
-class Srv:
+class Srv(msgspec.Struct, frozen=True, gc=False):
     priority: int
     weight: int
     port: int
@@ -81,14 +84,41 @@ class Text:
 RData = Address | Target | Srv | Soa | Text
 
 
-@dataclass(frozen=True, slots=True)
-class Record:
+class Record(msgspec.Struct, frozen=True, gc=False):
     """One resource record of class IN."""
 
     owner: Name
     rrtype: int
     ttl_seconds: int
     rdata: RData
+
+
+@dataclass(frozen=True, slots=True)
+class AddressSet(Sequence[Record]):
+    """The addresses of one name, sorted. Records are made when they are looked at: of thousands nobody looks at all."""
+
+    owner: Name
+    ttl_seconds: int
+    packed: Packed
+
+    @property
+    def rrtype(self) -> RRType:
+        """A or AAAA."""
+        return RRType.A if self.packed.size == V4 else RRType.AAAA
+
+    def __len__(self) -> int:
+        return len(self.packed)
+
+    @overload
+    def __getitem__(self, index: int) -> Record: ...
+    @overload
+    def __getitem__(self, index: slice) -> Sequence[Record]: ...
+    def __getitem__(self, index: int | slice) -> Record | Sequence[Record]:
+        if isinstance(index, slice):
+            return tuple(self[i] for i in range(*index.indices(len(self))))
+        at = range(len(self))[index] * self.packed.size
+        address = Address(self.packed.addresses[at : at + self.packed.size])
+        return Record(self.owner, self.rrtype, self.ttl_seconds, address)
 
 
 def parse_name(text: str) -> Name:
@@ -105,15 +135,22 @@ def parse_name(text: str) -> Name:
 
 def is_encodable(name: Name) -> bool:
     """The labels and the whole have lengths that the wire allows."""
-    return (
-        all(0 < len(label) <= MAX_LABEL_BYTES for label in name)
-        and sum(map(len, name)) + len(name) + 1 <= MAX_NAME_BYTES
-    )
+    return all(0 < len(label) <= MAX_LABEL_BYTES for label in name) and encoded_size(name) <= MAX_NAME_BYTES
+
+
+def encoded_size(name: Name) -> int:
+    """The bytes that the name takes when it is not compressed."""
+    return sum(map(len, name)) + len(name) + 1
 
 
 def lower_name(name: Name) -> Name:
     """The name in the form in which names compare equal. Rule: RFC 4343 (ASCII letters only)."""
     return tuple(label.lower() for label in name)
+
+
+def is_within(name: Name, zone: Name) -> bool:
+    """The name is the zone's or below it; both in lower case."""
+    return name[len(name) - len(zone) :] == zone if len(name) >= len(zone) else False
 
 
 def render_name(name: Name) -> str:

@@ -12,15 +12,18 @@ answered, but not kept. The number of kept replies is limited, since anybody can
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, replace
 
 from seaway.dns.answer import Answer, Chase, Elsewhere, answer
+from seaway.dns.counts import QueryCounts, Tally
+from seaway.dns.edns import OptionCode, encode_options
 from seaway.dns.index import EVERYTHING, Index, Source
 from seaway.dns.lookup import ZoneConfig
 from seaway.dns.message import CLASS_IN, OPCODE_MASK, TC, Message, WireError, decode_alias_records
 from seaway.dns.query import parse_question
 from seaway.dns.records import Name, RCode, Record, lower_name
+from seaway.dns.transfer import answer_transfer
 from seaway.dns.wire import (
     MAX_TCP_BYTES,
     Query,
@@ -32,8 +35,12 @@ from seaway.dns.wire import (
     udp_limit,
 )
 
+IDLE_SECONDS = 10.0
+"""After which a stream is closed. Rule: spec "discovery" A2.7."""
 MAX_KEPT = 32_768
 """Replies; about 640 bytes each. At the limit all are forgotten: simple, and a flood cannot choose which."""
+MAX_KEPT_BYTES = 32 << 20
+"""Of what they hold: a Service of thousands of endpoints has replies of 64 kB, and anybody may vary a query."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,15 +57,28 @@ class Deferred:
 class Responder:
     """Answers queries from the index. `kept_udp` and `kept_tcp` are read by the serving loop, written here alone."""
 
-    def __init__(self, index: Index, config: ZoneConfig, *, max_udp_bytes: int = 1232) -> None:
+    def __init__(
+        self,
+        index: Index,
+        config: ZoneConfig,
+        *,
+        max_udp_bytes: int = 1232,
+        counts: QueryCounts | None = None,
+        nsid: bytes = b"",
+    ) -> None:
+        self.counts = counts or QueryCounts()
         self._index = index
         self._config = config
         self._max_udp_bytes = max_udp_bytes
+        self._nsid = nsid
         self._keys: dict[Source, list[bytes]] = {}
+        self._kept_bytes = 0
+        self.claims: Callable[[Query], bool] | None = None
+        """Queries of the cluster's zones that the relay has to see first; None: there are none."""
         self.kept_udp: dict[bytes, Reply] = {}
         self.kept_tcp: dict[bytes, Reply] = {}
 
-    def respond(self, data: bytes, *, over_tcp: bool = False) -> bytes | Deferred | None:
+    def respond(self, data: bytes, *, over_tcp: bool = False, over_tls: bool = False) -> bytes | Deferred | None:
         """The reply; or what an upstream is needed for; or None: to be ignored. Never raises."""
         kept = (self.kept_tcp if over_tcp else self.kept_udp).get(data[2:].lower())
         if kept is not None:
@@ -69,9 +89,21 @@ class Responder:
         max_bytes = MAX_TCP_BYTES if over_tcp else udp_limit(query, max_udp_bytes=self._max_udp_bytes)
         if query.edns is not None and query.edns.version:
             return self._error(data, query, RCode.BADVERS, max_bytes)
+        if query.edns is not None and query.edns.options:
+            idle_seconds = IDLE_SECONDS if over_tcp else None
+            options = encode_options(query.edns.options, nsid=self._nsid, idle_seconds=idle_seconds)
+            is_padded = over_tls and OptionCode.PADDING in query.edns.options
+            query = replace(query, reply_options=options, is_padded=is_padded)
         if query.qclass != CLASS_IN:
             return self._error(data, query, RCode.REFUSED, max_bytes)
-        question = parse_question(query.name, query.qtype, cluster_domain=self._config.cluster_domain)
+        if self.claims is not None and self.claims(query):
+            return Deferred(data[:2], query, max_bytes)
+        question = parse_question(
+            query.name,
+            query.qtype,
+            cluster_domain=self._config.cluster_domain,
+            reverse_zones=self._config.reverse_zones,
+        )
         found = answer(question, self._index, self._config)
         if isinstance(found, Elsewhere):
             if query.flags & OPCODE_MASK:
@@ -80,9 +112,33 @@ class Responder:
         if isinstance(found, Chase):
             return Deferred(data[:2], query, max_bytes, found.aliases, found.target)
         reply = _encode_answer(query, found, max_bytes)
+        out = self.fill(data, reply)
         if found.source is not None and query.is_plain:
-            self._keep(data, query, reply, found.source, over_tcp=over_tcp)
-        return self.fill(data, reply)
+            tally = self._find_tally(data, out, over_tcp=over_tcp)
+            self._keep(data, query, replace(reply, tally=tally), found.source, over_tcp=over_tcp)
+        return out
+
+    def look_up(self, deferred: Deferred) -> bytes | Deferred:
+        """The reply that the cluster's records have for a query that was claimed; nothing is kept of it."""
+        query = deferred.query
+        question = parse_question(
+            query.name,
+            query.qtype,
+            cluster_domain=self._config.cluster_domain,
+            reverse_zones=self._config.reverse_zones,
+        )
+        found = answer(question, self._index, self._config)
+        if isinstance(found, Elsewhere):
+            return deferred
+        if isinstance(found, Chase):
+            return replace(deferred, aliases=found.aliases, target=found.target)
+        reply = _encode_answer(query, found, deferred.max_bytes)
+        turn = int.from_bytes(deferred.query_id, "big")
+        return assemble(deferred.query_id, query.question, reply, serial=self._index.serial, turn=turn)
+
+    def transfer(self, data: bytes, source: str) -> Iterator[bytes] | None:
+        """The messages of a zone transfer that the source may have; None: `respond` knows what to say."""
+        return answer_transfer(data, source, self._index, self._config) if self._config.transfer_to else None
 
     def fill(self, data: bytes, reply: Reply) -> bytes:
         """A kept reply for this query: its id, its spelling of the question, the serial of now.
@@ -99,8 +155,10 @@ class Responder:
                 self._forget_all()
                 return
             for key in self._keys.pop(source, ()):
-                self.kept_udp.pop(key, None)
-                self.kept_tcp.pop(key, None)
+                for kept in (self.kept_udp, self.kept_tcp):
+                    reply = kept.pop(key, None)
+                    if reply is not None:
+                        self._kept_bytes -= _size(key, reply)
 
     def relay(self, deferred: Deferred, message: Message, ttl_seconds: int | None) -> bytes:
         """The reply to a deferred query, from what the upstream said."""
@@ -152,16 +210,30 @@ class Responder:
         around_name = data[2:12] + data[12 + len(query.question) - 4 :]
         if around_name.lower() != around_name or around_name.upper() != around_name:
             return
-        if len(self.kept_udp) + len(self.kept_tcp) >= MAX_KEPT:
-            self._forget_all()
         key = data[2:].lower()
+        self._kept_bytes += _size(key, reply)
+        if len(self.kept_udp) + len(self.kept_tcp) >= MAX_KEPT or self._kept_bytes > MAX_KEPT_BYTES:
+            self._forget_all()
+            self._kept_bytes = _size(key, reply)
         (self.kept_tcp if over_tcp else self.kept_udp)[key] = reply
         self._keys.setdefault(source, []).append(key)
+
+    def _find_tally(self, data: bytes, out: bytes, *, over_tcp: bool) -> Tally:
+        if self.counts.is_full:
+            self._forget_all()
+            self.counts.begin_anew()
+        return self.counts.find_tally(data, out, over_tcp=over_tcp)
 
     def _forget_all(self) -> None:
         self.kept_udp.clear()
         self.kept_tcp.clear()
         self._keys.clear()
+        self._kept_bytes = 0
+
+
+def _size(key: bytes, reply: Reply) -> int:
+    """A block counts for each reply that shares it."""
+    return len(key) + len(reply.tail) + len(reply.block)
 
 
 def _encode_answer(query: Query, found: Answer, max_bytes: int) -> Reply:

@@ -12,8 +12,9 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
+from seaway.dns.edns import encode_padding, read_option_codes
 from seaway.dns.message import (
     AA,
     AD,
@@ -33,14 +34,16 @@ from seaway.dns.message import (
     decode_name,
     locate_record,
 )
-from seaway.dns.records import Address, Name, RCode, Record, RRType, Soa, Srv, Target, Text, lower_name
+from seaway.dns.records import Address, AddressSet, Name, RCode, Record, RRType, Soa, Srv, Target, Text, lower_name
 
 MIN_UDP_BYTES = 512  # RFC 1035 4.2.1, RFC 6891 6.2.3
 MAX_TCP_BYTES = 65_535
 OPT_BYTES = 11
 SERIAL_FROM_END = 20  # of an SOA record: serial and four more 32-bit numbers end it
 OPCODE_QUERY, OPCODE_NOTIFY = 0x0000, 0x2000
+ADDRESS_BYTES = {int(RRType.A): 4, int(RRType.AAAA): 16}
 _MAX_POINTER = 0x3FFF
+_POINTED_BYTES = 12  # of a record before its data, when its owner is a pointer
 _HEAD = struct.Struct("!HHHHH")
 _HEADER = struct.Struct("!HHHHHH")
 _RECORD = struct.Struct("!HHIH")
@@ -51,16 +54,20 @@ _OPT = struct.Struct("!BHHIH")
 
 @dataclass(frozen=True, slots=True)
 class Edns:
-    """What the OPT record of a query says; its options are ignored."""
+    """What the OPT record of a query says. options: the codes of those that it has."""
 
     udp_bytes: int
     version: int
     dnssec_ok: bool
+    options: frozenset[int] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
 class Query:
-    """An accepted query. `question` is the name, type and class as sent; `is_plain`: nothing else but an empty OPT."""
+    """An accepted query. `question` is the name, type and class as sent; `is_plain`: nothing else but an empty OPT.
+
+    reply_options: what the OPT record of the reply has, encoded; `is_padded`: and then as much as makes it a block.
+    """
 
     flags: int
     name: Name
@@ -69,22 +76,33 @@ class Query:
     question: bytes
     edns: Edns | None = None
     is_plain: bool = True
+    reply_options: bytes = b""
+    is_padded: bool = False
+
+    @property
+    def opt_bytes(self) -> int:
+        """What the OPT record of the reply takes, without padding, which takes only what is left."""
+        return OPT_BYTES + len(self.reply_options) if self.edns is not None else 0
 
 
 @dataclass(frozen=True, slots=True)
 class Reply:
     """A reply without its id: `head` (flags and counts), the question of the client (to `question_end`), `tail`.
 
-    stride: the tail begins with `rotating` bytes of records of this length, of which any may come first. 0: none.
+    stride: before the tail come `shown` bytes of the records of `block`, each of this length, of which any may come
+    first, so that all are told in time though a message may not hold them. 0: none. Replies share blocks.
     serial_at: where in the tail the serial of the zone lies, which may have grown since; -1: nowhere.
+    tally: how often it was sent, over IPv4 and over IPv6; raised by who sends it.
     """
 
     head: bytes
     question_end: int
     tail: bytes
     stride: int = 0
-    rotating: int = 0
+    block: bytes = b""
+    shown: int = 0
     serial_at: int = -1
+    tally: list[int] = field(default_factory=lambda: [0, 0], compare=False)
 
 
 def decode_query(data: bytes) -> Query | bytes | None:
@@ -107,12 +125,17 @@ def decode_query(data: bytes) -> Query | bytes | None:
     question_end = at + 4
     try:
         places, end = _locate_records(data, question_end, (answers, authorities, additionals))
-        edns = _read_edns(places)
+        edns = _read_edns(data, places)
     except WireError:
         return _encode_rejection(data, flags & ~OPCODE_MASK, RCode.FORMERR, question_end)
     qtype, qclass = data[at] << 8 | data[at + 1], data[at + 2] << 8 | data[at + 3]
     is_plain = end == len(data) and end == question_end + (OPT_BYTES if edns else 0)
     return Query(flags, name, qtype, qclass, data[HEADER_BYTES:question_end], edns, is_plain)
+
+
+def encode_failure(data: bytes) -> bytes:
+    """SERVFAIL to a query of which nothing is known but its header."""
+    return _encode_rejection(data, data[2] << 8 | data[3], RCode.SERVFAIL)
 
 
 def encode_reply(
@@ -128,10 +151,12 @@ def encode_reply(
 ) -> Reply:
     """The reply of at most `max_bytes`: whole records, in order; TC when one of answer or authority had to be left out.
 
-    Rotation is offered when all answers that are there have one length and are addresses of the question's name.
+    Rotation is offered when the answer is a set of addresses of the question's name.
     """
+    if isinstance(answer, AddressSet) and answer.owner == query.name:
+        return _encode_addresses(query, answer, max_bytes)
     writer = _Writer(query)
-    room = max_bytes - (OPT_BYTES if query.edns else 0)
+    room = max_bytes - query.opt_bytes
     counts = [0, 0, 0]
     for section, records in enumerate((answer, authority, additional)):
         written = writer.write_records(records, room)
@@ -139,17 +164,12 @@ def encode_reply(
         if written < len(records):
             truncated = truncated or section < 2  # glue is a courtesy (RFC 2181 9)
             break
-        if section == 0:
-            answer_end = len(writer.out)
     flags = _reply_flags(query, rcode, authoritative=authoritative, truncated=truncated)
     head = _HEAD.pack(flags, 1, *counts[:2], counts[2] + bool(query.edns))
     start = HEADER_BYTES + len(query.question)
-    tail = bytes(writer.out[start:]) + encode_opt(query, rcode, max_bytes)
+    tail = bytes(writer.out[start:]) + encode_opt(query, rcode, max_bytes, used=len(writer.out))
     if counts[0] == 0 and counts[1] == 1 and isinstance(authority[0].rdata, Soa):
         return Reply(head, start, tail, serial_at=writer.last_end - start - SERIAL_FROM_END)
-    if counts[0] > 1 and _is_rotatable(answer, query):
-        rotating = answer_end - start if counts[0] == len(answer) else len(writer.out) - start
-        return Reply(head, start, tail, stride=rotating // counts[0], rotating=rotating)
     return Reply(head, start, tail)
 
 
@@ -157,9 +177,11 @@ def assemble(query_id: bytes, question: bytes, reply: Reply, *, serial: int = -1
     """The message to send: `turn` chooses which of the rotating records is first, `serial` is the zone's of now."""
     tail = reply.tail
     if reply.stride:
-        cut = turn * reply.stride % reply.rotating
-        tail = tail[cut : reply.rotating] + tail[:cut] + tail[reply.rotating :]
-    elif reply.serial_at >= 0 and serial >= 0:
+        cut = turn * reply.stride % len(reply.block)
+        window = reply.block[cut : cut + reply.shown]
+        rest = reply.block[: reply.shown - len(window)]
+        return b"".join((query_id, reply.head, question, window, rest, tail))
+    if reply.serial_at >= 0 and serial >= 0:
         tail = tail[: reply.serial_at] + serial.to_bytes(4, "big") + tail[reply.serial_at + 4 :]
     return b"".join((query_id, reply.head, question, tail))
 
@@ -171,7 +193,7 @@ def encode_relayed(query: Query, message: Message, *, ttl_seconds: int | None, m
     """
     start = message.question_end
     out = bytearray(message.wire[: message.places[-1].end] if message.places else message.wire[:start])
-    room = max_bytes - (OPT_BYTES if query.edns else 0)
+    room = max_bytes - query.opt_bytes
     counts, end, truncated, extended = [0, 0, 0], start, bool(message.flags & TC), 0
     for place in message.places:
         if place.rrtype == RRType.OPT:
@@ -196,16 +218,22 @@ def encode_relayed(query: Query, message: Message, *, ttl_seconds: int | None, m
         | rcode
     )
     head = _HEAD.pack(flags, 1, *counts[:2], counts[2] + bool(query.edns))
-    return Reply(head, start, bytes(out[start:end]) + encode_opt(query, extended << 4, max_bytes))
+    return Reply(head, start, bytes(out[start:end]) + encode_opt(query, extended << 4, max_bytes, used=end))
 
 
-def encode_opt(query: Query, rcode: int, max_bytes: int) -> bytes:
-    """The OPT record of a reply: there if and only if the query had one. Rule: spec "discovery" A2.5."""
+def encode_opt(query: Query, rcode: int, max_bytes: int, *, used: int) -> bytes:
+    """The OPT record of a reply: there if and only if the query had one. used: bytes of the message before it.
+
+    Rule: spec "discovery" A2.5.
+    """
     if query.edns is None:
         return b""
     shown = min(max(query.edns.udp_bytes, MIN_UDP_BYTES), max_bytes)
     ttl = (rcode >> 4) << 24 | (DO if query.edns.dnssec_ok and rcode != RCode.BADVERS else 0)
-    return _OPT.pack(0, RRType.OPT, shown, ttl, 0)
+    options = query.reply_options
+    if query.is_padded:
+        options += encode_padding(used + OPT_BYTES + len(options), max_bytes)
+    return _OPT.pack(0, RRType.OPT, shown, ttl, len(options)) + options
 
 
 def udp_limit(query: Query, *, max_udp_bytes: int) -> int:
@@ -309,14 +337,19 @@ def _locate_records(data: bytes, at: int, counts: Sequence[int]) -> tuple[list[P
     return places, at
 
 
-def _read_edns(places: Sequence[Place]) -> Edns | None:
+def _read_edns(data: bytes, places: Sequence[Place]) -> Edns | None:
     found = [place for place in places if place.rrtype == RRType.OPT]
     if not found:
         return None
     if len(found) > 1 or found[0].section != 2 or found[0].rdata_at - found[0].start != OPT_BYTES:
         raise WireError("OPT record misplaced")  # RFC 6891 6.1.1: one, at the root, in additional
     opt = found[0]
-    return Edns(opt.rrclass, opt.ttl_seconds >> 16 & 0xFF, bool(opt.ttl_seconds & DO))
+    return Edns(
+        opt.rrclass,
+        opt.ttl_seconds >> 16 & 0xFF,
+        bool(opt.ttl_seconds & DO),
+        read_option_codes(data, opt.rdata_at, opt.end),
+    )
 
 
 def _reply_flags(query: Query, rcode: RCode, *, authoritative: bool, truncated: bool) -> int:
@@ -325,11 +358,34 @@ def _reply_flags(query: Query, rcode: RCode, *, authoritative: bool, truncated: 
     return QR | opcode | (AA if authoritative else 0) | (TC if truncated else 0) | copied | rcode & RCODE_MASK
 
 
-def _is_rotatable(answer: Sequence[Record], query: Query) -> bool:
-    return all(
-        isinstance(record.rdata, Address) and (record.owner is query.name or record.owner == query.name)
-        for record in answer
-    )
+def _encode_addresses(query: Query, answer: AddressSet, max_bytes: int) -> Reply:
+    packed = answer.packed
+    if packed.block_ttl_seconds != answer.ttl_seconds:
+        packed.block, packed.block_ttl_seconds = _encode_block(answer), answer.ttl_seconds
+    stride = _POINTED_BYTES + packed.size
+    start = HEADER_BYTES + len(query.question)
+    room = max_bytes - start - query.opt_bytes
+    count = max(0, min(len(answer), room // stride))
+    flags = _reply_flags(query, RCode.NOERROR, authoritative=True, truncated=count < len(answer))
+    head = _HEAD.pack(flags, 1, count, 0, bool(query.edns))
+    opt = encode_opt(query, RCode.NOERROR, max_bytes, used=start + count * stride)
+    if len(answer) == 1:
+        return Reply(head, start, packed.block[: count * stride] + opt)
+    return Reply(head, start, opt, stride, packed.block, count * stride)
+
+
+def _encode_block(answer: AddressSet) -> bytes:
+    """Every address as a record whose owner is a pointer at the question: filled in by columns, not by records."""
+    packed, count = answer.packed, len(answer)
+    fixed = struct.pack("!HHHIH", 0xC000 | HEADER_BYTES, answer.rrtype, CLASS_IN, answer.ttl_seconds, packed.size)
+    stride = _POINTED_BYTES + packed.size
+    out = bytearray(count * stride)
+    for at, byte in enumerate(fixed):
+        if byte:
+            out[at::stride] = bytes((byte,)) * count
+    for at in range(packed.size):
+        out[_POINTED_BYTES + at :: stride] = packed.addresses[at :: packed.size]
+    return bytes(out)
 
 
 def _encode_rejection(data: bytes, flags: int, rcode: RCode, question_end: int = 0) -> bytes:

@@ -27,6 +27,8 @@ class NodeConfig:
     state_dir: Pods, logs, the shim's socket; inside data_dir, which no Pod can see.
     serving: None for no server. resolv_conf: what Pods inherit; None: nothing.
     mtu: the largest packet of Pods; 0: the uplink's.
+    labels: kept true on the Node. taints: key, value and effect, set when it is registered. reserved: resources and
+    quantities that Pods do not get.
     sandbox: the agent runs in a user namespace with one mapped user, and Pods end with it.
     """
 
@@ -42,6 +44,9 @@ class NodeConfig:
     version: str = "v1.36.0"
     hostname: str = ""
     labels: tuple[tuple[str, str], ...] = ()
+    taints: tuple[tuple[str, str, str], ...] = ()
+    max_pods: int = 110
+    reserved: tuple[tuple[str, str], ...] = ()
     lease_renew_seconds: float = 10.0
     lease_duration_seconds: int = 40
     status_seconds: float = 10.0

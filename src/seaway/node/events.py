@@ -28,43 +28,48 @@ class Happening:
 def make_field_path(pod: PodManifest, container: str) -> str:
     """How an event names a container."""
     is_init = any(c.name == container for c in pod.spec.init_containers)
-    return f"spec.{'initContainers' if is_init else 'containers'}{{{container}}}"
+    kind = "initContainers" if is_init else "ephemeralContainers" if pod.is_ephemeral(container) else "containers"
+    return f"spec.{kind}{{{container}}}"
 
 
-def make_pod_event(pod: PodManifest, happening: Happening, *, suffix: str, node: str, wall_now: datetime) -> Json:
+@dataclass(frozen=True, slots=True)
+class Involved:
+    """What an event is about. `namespace` "": of the cluster, whose events are in `default`."""
+
+    kind: str
+    name: str
+    uid: str
+    namespace: str = ""
+    resource_version: str = ""
+
+    @property
+    def event_namespace(self) -> str:
+        return self.namespace or "default"
+
+
+def involve_pod(pod: PodManifest) -> Involved:
+    """The Pod, as the agent has it now."""
+    return Involved("Pod", pod.metadata.name, pod.uid, pod.metadata.namespace, pod.metadata.resource_version)
+
+
+def involve_node(name: str) -> Involved:
+    """The Node. Its name is the uid, by which tools find its events: kubectl describe, for one."""
+    return Involved("Node", name, name)
+
+
+def make_event(involved: Involved, happening: Happening, *, suffix: str, node: str, wall_now: datetime) -> Json:
     """The Event as it is created. suffix: makes the name unique."""
-    involved = {
-        "apiVersion": "v1",
-        "kind": "Pod",
-        "name": pod.metadata.name,
-        "namespace": pod.metadata.namespace,
-        "uid": pod.uid,
-        "resourceVersion": pod.metadata.resource_version,
-    }
-    if happening.field_path:
-        involved["fieldPath"] = happening.field_path
-    return _make_event(involved, pod.metadata.namespace, happening, suffix=suffix, node=node, wall_now=wall_now)
-
-
-NODE_NAMESPACE = "default"
-"""Where events of objects without a namespace are."""
-
-
-def make_node_event(happening: Happening, *, suffix: str, node: str, wall_now: datetime) -> Json:
-    """An Event of the Node; its name is its UID there, as tools look for it. Rule: spec "node" §1.6."""
-    involved = {"apiVersion": "v1", "kind": "Node", "name": node, "uid": node}
-    return _make_event(involved, NODE_NAMESPACE, happening, suffix=suffix, node=node, wall_now=wall_now)
-
-
-def _make_event(
-    involved: Json, namespace: str, happening: Happening, *, suffix: str, node: str, wall_now: datetime
-) -> Json:
     now = format_time(wall_now)
+    about = {"kind": involved.kind, "name": involved.name, "uid": involved.uid}
+    if involved.namespace:
+        about |= {"apiVersion": "v1", "namespace": involved.namespace, "resourceVersion": involved.resource_version}
+    if happening.field_path:
+        about["fieldPath"] = happening.field_path
     return {
         "apiVersion": "v1",
         "kind": "Event",
-        "metadata": {"name": f"{involved['name']}.{suffix}", "namespace": namespace},
-        "involvedObject": involved,
+        "metadata": {"name": f"{involved.name}.{suffix}", "namespace": involved.event_namespace},
+        "involvedObject": about,
         "type": happening.kind,
         "reason": happening.reason,
         "message": happening.message[:1024],

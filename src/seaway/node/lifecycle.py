@@ -9,7 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
-from seaway.node.podspec import Container, PodManifest
+from seaway.node.podspec import Container, PodManifest, RestartRule
+from seaway.node.runtime.images.values import Image
 from seaway.node.state import ContainerRun, ContainerState, PodState
 
 FIRST_BACK_OFF_SECONDS = 10.0
@@ -31,7 +32,16 @@ class StartContainer:
 
 @dataclass(frozen=True, slots=True)
 class StopContainer:
-    """Stop gracefully, in the background; the end of the run is an event."""
+    """Stop gracefully, in the background; the end of the run is an event. after: who ends before the signal."""
+
+    name: str
+    message: str
+    after: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class ReplaceContainer:
+    """Stop a run of an image that the Pod does not want any more; the next run follows without a back-off."""
 
     name: str
     message: str
@@ -54,7 +64,7 @@ class Finish:
     """The Pod is over on this node: last status, then (when it is being deleted) the object goes."""
 
 
-Action = CreateSandbox | StartContainer | StopContainer | BackOff | RemoveSandbox | Finish
+Action = CreateSandbox | StartContainer | StopContainer | ReplaceContainer | BackOff | RemoveSandbox | Finish
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,26 +117,52 @@ def _with_deadline(plan: PodPlan, pod: PodManifest, state: PodState) -> PodPlan:
 
 
 def _plan_stop(pod: PodManifest, state: PodState) -> PodPlan:
-    """Regular containers first, all at once; then sidecars, the last declared first."""
-    regular = [c.name for c in (*pod.spec.containers, *pod.spec.init_containers) if not c.is_sidecar]
+    """All at once, but a sidecar gets its signal after the others and after those declared later.
+
+    Its preStop hook does not wait. Rule: spec "node" §2.10 step 3.
+    """
     sidecars = [c.name for c in reversed(pod.spec.init_containers) if c.is_sidecar]
-    running = [name for name in regular if state.find(name).is_running]
-    if not running:
-        running = [name for name in sidecars if state.find(name).is_running][:1]
+    regular = [c.name for c in pod.every_container if c.name not in sidecars]
+    running = [name for name in (*regular, *sidecars) if state.find(name).is_running]
     if running:
-        stops = (StopContainer(n, f"Stopping container {n}") for n in running if not state.find(n).stopping)
-        return PodPlan(tuple(stops))
+        return PodPlan(
+            tuple(
+                StopContainer(name, f"Stopping container {name}", tuple(running[:at]) if name in sidecars else ())
+                for at, name in enumerate(running)
+                if not state.find(name).stopping
+            )
+        )
     if state.sandbox is not None:
         return PodPlan((RemoveSandbox(),))
     return PodPlan((Finish(),))
 
 
 def _plan_start(pod: PodManifest, state: PodState, wall_now: datetime) -> PodPlan:
+    """Nothing starts while a postStart hook runs: what comes after a container may rely on its hook.
+
+    Rule: spec "node" §2.4 step 7 (ephemeral containers first; start, then the hook, then the next container).
+    """
+    debuggers = (c for c in pod.spec.ephemeral_containers if state.find(c.name).current is None)
+    plans = [_plan_container(pod, c, state.find(c.name), wall_now) for c in debuggers]
+    plans.append(_plan_declared(pod, state, wall_now))
+    blocked = any(own.in_post_start for own in state.containers.values())
+    actions: list[Action] = []
+    for action in (action for plan in plans for action in plan.actions):
+        if isinstance(action, StartContainer):
+            if blocked:
+                continue
+            container = pod.find_container(action.name)
+            blocked = bool(container and container.lifecycle and container.lifecycle.post_start)
+        actions.append(action)
+    return PodPlan(tuple(actions), min((plan.wake_at for plan in plans if plan.wake_at is not None), default=None))
+
+
+def _plan_declared(pod: PodManifest, state: PodState, wall_now: datetime) -> PodPlan:
     begun = any(state.find(c.name).current is not None for c in pod.spec.containers)
     for container in pod.spec.init_containers:
         own = state.find(container.name)
         if container.is_sidecar:
-            if own.is_running and own.started:
+            if own.is_running and own.started and not is_outdated(container, own):
                 continue
             plan = _plan_container(pod, container, own, wall_now)
             if not begun:
@@ -142,18 +178,32 @@ def _plan_start(pod: PodManifest, state: PodState, wall_now: datetime) -> PodPla
 
 def _plan_container(pod: PodManifest, container: Container, own: ContainerState, wall_now: datetime) -> PodPlan:
     if own.is_running:
-        return PodPlan()
+        if not is_outdated(container, own) or own.stopping:
+            return PodPlan()
+        message = f"Container {container.name} definition changed, will be restarted"
+        return PodPlan((ReplaceContainer(container.name, message),))
     if own.retry_at is not None and wall_now < own.retry_at:
         return PodPlan(wake_at=own.retry_at)
     if own.current is None:
         return PodPlan((StartContainer(container.name),))
     if not will_restart(pod, container, own):
         return PodPlan()
-    due = find_restart_time(own)
+    due = wall_now if is_outdated(container, own) else find_restart_time(own)
     if due <= wall_now:
         return PodPlan((StartContainer(container.name),))
     said = own.waiting is not None and own.waiting[0] == "CrashLoopBackOff"
     return PodPlan(() if said else (BackOff(container.name),), due)
+
+
+def is_outdated(container: Container, own: ContainerState) -> bool:
+    """The last run is of another image than the Pod wants. Rule: spec "node" §2.4 (hash of name and image)."""
+    return own.current is not None and own.current.image not in ("", container.image)
+
+
+def choose_stop_signal(container: Container, image: Image | None) -> str:
+    """The Pod's word, else the image's, else "". Rule: spec "node" §2.10 step 3d."""
+    own = container.lifecycle.stop_signal if container.lifecycle is not None else ""
+    return own or (image.stop_signal if image is not None else "")
 
 
 def _has_succeeded(own: ContainerState) -> bool:
@@ -164,13 +214,23 @@ def will_restart(pod: PodManifest, container: Container, own: ContainerState) ->
     """The container's run that has ended will be followed by another. Rule: spec "node" §2.11."""
     if pod.metadata.deletion_timestamp is not None or own.current is None:
         return False
-    if container.is_sidecar:
+    if pod.is_ephemeral(container.name):
+        return False
+    if own.replaced or any(_applies(rule, own.current.exit_code) for rule in container.restart_policy_rules):
         return True
     is_init = any(c.name == container.name for c in pod.spec.init_containers)
-    policy = pod.spec.restart_policy
-    if policy == "Always" and is_init:
-        policy = "OnFailure"
+    policy = container.restart_policy
+    if not policy:
+        policy = "OnFailure" if is_init and pod.spec.restart_policy == "Always" else pod.spec.restart_policy
     return policy == "Always" or (policy == "OnFailure" and own.current.exit_code != 0)
+
+
+def _applies(rule: RestartRule, exit_code: int) -> bool:
+    """A rule that only restarts; one that restarts the whole Pod is refused (`find_refusal`)."""
+    codes = rule.exit_codes
+    if rule.action != "Restart" or codes is None:
+        return False
+    return exit_code in codes.values if codes.operator == "In" else exit_code not in codes.values
 
 
 def find_restart_time(own: ContainerState) -> datetime:
@@ -179,13 +239,16 @@ def find_restart_time(own: ContainerState) -> datetime:
     return own.current.finished_at + timedelta(seconds=own.back_off_seconds)
 
 
-def take_back_off(own: ContainerState, *, wall_now: datetime) -> ContainerState:
-    """The state after the decision to start: the first start costs nothing, each restart doubles the next wait."""
+def take_back_off(own: ContainerState, *, wall_now: datetime, is_new: bool = False) -> ContainerState:
+    """The state after the decision to start: the first start costs nothing, each restart doubles the next wait.
+
+    is_new: with another image, for which the row of waits begins again.
+    """
     if own.current is None:
         return own
     ended, decided = own.current.finished_at, own.backed_off_at
     rested = ended is not None and decided is not None and ended - decided > timedelta(seconds=BACK_OFF_RESET_SECONDS)
-    if rested or not own.back_off_seconds:
+    if rested or is_new or not own.back_off_seconds:
         seconds = FIRST_BACK_OFF_SECONDS
     else:
         seconds = min(2 * own.back_off_seconds, MAX_BACK_OFF_SECONDS)
@@ -194,7 +257,7 @@ def take_back_off(own: ContainerState, *, wall_now: datetime) -> ContainerState:
 
 def take_start(container: Container, own: ContainerState, run: ContainerRun, *, wall_now: datetime) -> ContainerState:
     """The state after the run was begun. What no probe decides is decided."""
-    own = take_back_off(own, wall_now=wall_now)
+    own = take_back_off(own, wall_now=wall_now, is_new=is_outdated(container, own))
     started = container.startup_probe is None and run.is_running
     return replace(
         own,
@@ -203,6 +266,8 @@ def take_start(container: Container, own: ContainerState, run: ContainerRun, *, 
         waiting=None,
         retry_at=None,
         stopping=False,
+        replaced=False,
+        in_post_start=run.is_running and container.lifecycle is not None and container.lifecycle.post_start is not None,
         started=started,
         ready=started and container.readiness_probe is None,
     )
@@ -285,6 +350,17 @@ def choose_phase(pod: PodManifest, state: PodState) -> str:
     return "Succeeded" if all(_has_succeeded(own) for _, own in owns) else "Failed"
 
 
+def choose_reported_phase(pod: PodManifest, state: PodState) -> str:
+    """The phase for the status: not terminal as long as something runs, or a Job would start another beside it.
+
+    Rule: spec "node" §3.1 (ours is terminal, but containers may still run).
+    """
+    phase = choose_phase(pod, state)
+    if phase in ("Succeeded", "Failed") and state.is_anything_running:
+        return pod.status.phase or "Pending"
+    return phase
+
+
 def _all_over(pod: PodManifest, state: PodState) -> bool:
     """Every regular container has ended for good: sidecars do not keep a Pod alive."""
     return all(
@@ -301,6 +377,9 @@ def find_refusal(pod: PodManifest) -> str:
         return "hostPID and hostIPC are not supported on this node"
     if any(container.volume_devices for container in (*spec.containers, *spec.init_containers)):
         return "block devices are not supported on this node"
+    rules = (rule for container in pod.every_container for rule in container.restart_policy_rules)
+    if any(rule.action != "Restart" for rule in rules):
+        return "restartPolicyRules: this node has no action but Restart"
     for sysctl in spec.security_context.sysctls if spec.security_context else ():
         if not sysctl.name.startswith("net."):
             return f"sysctl {sysctl.name}: only net.* are a Pod's own"

@@ -1,7 +1,7 @@
 """The whole Pod that an agent needs: what to run, how to watch it, what was last reported.
 
 Controllers read the narrow `api/pod/types.py`; only the node agent decodes this much. Fields that change nothing on
-this node (affinity, priorities) are not decoded. Rule: spec "node" §2.9 (which field is honoured).
+this node (priorities) are not decoded. Rule: spec "node" §2.9 (which field is honoured).
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 import msgspec
 
 from seaway.api.machinery.meta import ObjectMeta, Reader
+from seaway.api.pod.scheduling import Affinity, Toleration
 from seaway.api.pod.types import ContainerPort as NamedPort
 from seaway.api.pod.types import PodIP
 
@@ -120,6 +121,7 @@ class LifecycleHandler(Reader, frozen=True):
 class Lifecycle(Reader, frozen=True):
     post_start: LifecycleHandler | None = None
     pre_stop: LifecycleHandler | None = None
+    stop_signal: str = ""
 
 
 class Capabilities(Reader, frozen=True):
@@ -153,6 +155,18 @@ class VolumeMount(Reader, frozen=True):
     mount_propagation: str = ""
 
 
+class ExitCodes(Reader, frozen=True):
+    """operator: In or NotIn."""
+
+    operator: str = ""
+    values: tuple[int, ...] = ()
+
+
+class RestartRule(Reader, frozen=True):
+    action: str = ""
+    exit_codes: ExitCodes | None = None
+
+
 class Container(Reader, frozen=True):
     name: str = ""
     image: str = ""
@@ -171,12 +185,15 @@ class Container(Reader, frozen=True):
     lifecycle: Lifecycle | None = None
     resources: Resources = Resources()
     restart_policy: str = ""
+    restart_policy_rules: tuple[RestartRule, ...] = ()
     termination_message_path: str = "/dev/termination-log"
     termination_message_policy: str = "File"
     security_context: SecurityContext | None = None
     stdin: bool = False
     stdin_once: bool = False
     tty: bool = False
+    target_container_name: str = ""
+    """Of an ephemeral container: whose processes it wants to see."""
 
     @property
     def is_sidecar(self) -> bool:
@@ -310,12 +327,16 @@ class PodSpec(Reader, frozen=True):
     enable_service_links: bool = True
     service_account_name: str = ""
     runtime_class_name: str = ""
+    node_selector: dict[str, str] = msgspec.field(default_factory=dict)
+    affinity: Affinity = Affinity()
+    tolerations: tuple[Toleration, ...] = ()
     host_aliases: tuple[HostAlias, ...] = ()
     readiness_gates: tuple[ReadinessGate, ...] = ()
     security_context: PodSecurityContext | None = None
     volumes: tuple[Volume, ...] = ()
     containers: tuple[Container, ...] = ()
     init_containers: tuple[Container, ...] = ()
+    ephemeral_containers: tuple[Container, ...] = ()
 
 
 class RunningState(Reader, frozen=True):
@@ -363,6 +384,7 @@ class ReportedStatus(Reader, frozen=True):
     conditions: tuple[ReportedCondition, ...] = ()
     container_statuses: tuple[ReportedContainer, ...] = ()
     init_container_statuses: tuple[ReportedContainer, ...] = ()
+    ephemeral_container_statuses: tuple[ReportedContainer, ...] = ()
 
 
 class PodManifest(Reader, frozen=True):
@@ -382,12 +404,18 @@ class PodManifest(Reader, frozen=True):
         """`name_namespace(uid)`, as messages name a Pod."""
         return f"{self.metadata.name}_{self.metadata.namespace}({self.metadata.uid})"
 
+    @property
+    def every_container(self) -> tuple[Container, ...]:
+        """Init containers, containers and ephemeral containers; names are unique among all of them."""
+        return (*self.spec.init_containers, *self.spec.containers, *self.spec.ephemeral_containers)
+
     def find_container(self, name: str) -> Container | None:
-        """The container or init container of that name."""
-        for container in (*self.spec.containers, *self.spec.init_containers):
-            if container.name == name:
-                return container
-        return None
+        """The container of that name, of whatever kind."""
+        return next((container for container in self.every_container if container.name == name), None)
+
+    def is_ephemeral(self, name: str) -> bool:
+        """A debugger added the container: it runs once, and counts for nothing."""
+        return any(container.name == name for container in self.spec.ephemeral_containers)
 
 
 class ConfigMap(Reader, frozen=True):
@@ -407,7 +435,7 @@ def find_sources(pod: PodManifest) -> tuple[frozenset[str], frozenset[str]]:
     """The names of the ConfigMaps and of the Secrets that the Pod refers to."""
     maps: set[str] = set()
     secrets: set[str] = set()
-    for container in (*pod.spec.init_containers, *pod.spec.containers):
+    for container in pod.every_container:
         for source in container.env_from:
             maps |= {source.config_map_ref.name} if source.config_map_ref else set()
             secrets |= {source.secret_ref.name} if source.secret_ref else set()

@@ -15,7 +15,6 @@ from urllib.parse import unquote
 import msgspec
 
 from seaway.node.config import NodeConfig
-from seaway.node.registration import MAX_PODS
 
 Json = dict[str, Any]
 
@@ -135,7 +134,7 @@ def encode_config(config: NodeConfig, *, port: int) -> bytes:
         "authentication": {"anonymous": {"enabled": False}, "webhook": {"enabled": False}},
         "clusterDomain": config.cluster_domain,
         "clusterDNS": [config.dns_ip] if config.dns_ip else [],
-        "maxPods": MAX_PODS,
+        "maxPods": config.max_pods,
         "nodeLeaseDurationSeconds": config.lease_duration_seconds,
         "resolvConf": str(config.resolv_conf),
     }

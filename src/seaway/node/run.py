@@ -18,14 +18,18 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
 from seaway.api.machinery.errors import ApiError
+from seaway.api.node.types import Node
 from seaway.api.registry import EVENTS, NODES, PODS, SERVICES
 from seaway.api.service.types import Service
 from seaway.client.index import Change
 from seaway.client.requests import Client, TransportError
 from seaway.client.run import Informer
+from seaway.node.admission import find_rejection
 from seaway.node.config import NodeConfig
-from seaway.node.events import NODE_NAMESPACE, Happening, make_node_event, make_pod_event, make_repeat_patch
+from seaway.node.events import Happening, Involved, involve_node, involve_pod, make_event, make_repeat_patch
 from seaway.node.figures import make_figures
 from seaway.node.firewalls.run import FirewallWatch
 from seaway.node.heartbeat.run import Heartbeat
@@ -58,9 +62,10 @@ async def run(config: NodeConfig, client: Client, *, on_ready: Callable[[], None
     config.state_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
     listening = listen(config.serving, config.node_ips[0]) if config.serving is not None else None
     port = listening.port if listening is not None else 0
-    heartbeat = Heartbeat(config, client, LocalRuntime.name_and_version, port)
+    recorder = EventRecorder(client, config.node_name)
+    heartbeat = Heartbeat(config, client, LocalRuntime.name_and_version, port, record=recorder.record_node)
     pod_cidrs = sort_ranges(await heartbeat.find_pod_cidrs(), config.node_ips[0])
-    files.save_json(config.state_dir / "node.json", {"pod_cidrs": pod_cidrs})
+    _note_ranges(config, pod_cidrs)
     runtime = LocalRuntime(
         LocalConfig(
             state_dir=config.state_dir,
@@ -72,23 +77,41 @@ async def run(config: NodeConfig, client: Client, *, on_ready: Callable[[], None
     )
     await runtime.connect()
     try:
-        agent = _Agent(config, client, runtime, heartbeat)
+        agent = _Agent(config, client, runtime, heartbeat, recorder)
         async with asyncio.TaskGroup() as group:
             if listening is not None:
                 answers = make_answers(config, client, make_figures(agent.list_states), port=port)
                 group.create_task(serve(listening, answers, Streamer(runtime, agent.find_pod)))
-            watch = FirewallWatch(config.state_dir, pod_cidrs, agent.record_of_node)
+            watch = FirewallWatch(config.state_dir, pod_cidrs, recorder.record_node)
             group.create_task(watch.run())
             group.create_task(agent.run(on_ready))
     finally:
         await runtime.close()
 
 
+def _note_ranges(config: NodeConfig, pod_cidrs: str) -> None:
+    """For a cleanup without an API. On a full disk the Pods that run matter more."""
+    path, noted = config.state_dir / "node.json", {"pod_cidrs": pod_cidrs}
+    if files.load_json(path) == noted:
+        return
+    try:
+        files.save_json(path, noted)
+    except ContainerError as error:
+        log.warning("node=%s ranges=unsaved error=%s", config.node_name, error)
+
+
 class _Agent:
-    def __init__(self, config: NodeConfig, client: Client, runtime: LocalRuntime, heartbeat: Heartbeat) -> None:
+    def __init__(
+        self,
+        config: NodeConfig,
+        client: Client,
+        runtime: LocalRuntime,
+        heartbeat: Heartbeat,
+        recorder: EventRecorder,
+    ) -> None:
         self._runtime = runtime
         self._heartbeat = heartbeat
-        self._recorder = EventRecorder(client, config.node_name)
+        self._recorder = recorder
         self._pods = Informer(client, PODS, PodManifest, field_selector=f"spec.nodeName={config.node_name}")
         self._services = Informer(client, SERVICES, Service)
         self._node: Informer[dict[str, Any]] = Informer(
@@ -96,7 +119,8 @@ class _Agent:
         )
         self._context = AgentContext(
             config=config, client=client, runtime=runtime,
-            read_services=self._read_services, record=self._recorder.record, allocatable=heartbeat.allocatable,
+            read_services=self._read_services, record=self._recorder.record,
+            record_node=self._recorder.record_node, allocatable=heartbeat.allocatable,
         )  # fmt: skip
         self._workers: dict[str, PodWorker] = {}
         self._group: asyncio.TaskGroup
@@ -122,11 +146,7 @@ class _Agent:
             warning = find_host_file_warning(text, str(config.resolv_conf), cluster_domain=config.cluster_domain)
             if warning:
                 log.warning("node=%s resolver=%r", config.node_name, warning)
-                self._recorder.record(None, Happening("Warning", "CheckLimitsForResolvConf", warning))
-
-    def record_of_node(self, happening: Happening) -> None:
-        """An event of the Node."""
-        self._recorder.record(None, happening)
+                self._recorder.record_node(Happening("Warning", "CheckLimitsForResolvConf", warning))
 
     def list_states(self) -> list[PodState]:
         """Of the Pods of the node, as they are now."""
@@ -162,9 +182,14 @@ class _Agent:
             for run in runs:
                 await self._runtime.stop(Stop(run.container_id, kill=True))
             self._group.create_task(self._remove_orphan(uid))
+        states = []
         for pod in self._pods.objects.values():
             runs = [run for run in inventory.runs if run.uid == pod.uid]
-            self._add(pod, recover_state(pod, sandboxes.get(pod.uid), runs))
+            states.append((pod, recover_state(pod, sandboxes.get(pod.uid), runs)))
+        for pod, state in sorted(
+            states, key=lambda each: (not each[1].is_adopted, each[0].metadata.creation_timestamp)
+        ):
+            self._add(pod, state)
         self._pods.subscribe(self._take_pod)
 
     async def _remove_orphan(self, uid: str) -> None:
@@ -178,8 +203,14 @@ class _Agent:
         log.warning("pod=%s orphan=left", uid)
 
     def _add(self, pod: PodManifest, state: PodState) -> None:
+        others = [worker.pod for worker in self._workers.values() if worker.is_active]
         worker = self._workers[pod.uid] = PodWorker(self._context, pod, state)
         worker.take_pod(pod)
+        if worker.is_active and state.sandbox is None and not state.is_adopted:
+            node = msgspec.convert(self._heartbeat.node, Node) if self._heartbeat.node else None
+            rejection = find_rejection(pod, others, node, max_pods=self._context.config.max_pods)
+            if rejection is not None:
+                worker.reject(rejection)
         task = self._group.create_task(worker.run())
         task.add_done_callback(lambda _: self._workers.pop(pod.uid, None))
 
@@ -221,39 +252,41 @@ class EventRecorder:
     def __init__(self, client: Client, node: str) -> None:
         self._client = client
         self._node = node
-        self._waiting: asyncio.Queue[tuple[PodManifest | None, Happening]] = asyncio.Queue(MAX_WAITING_EVENTS)
+        self._waiting: asyncio.Queue[tuple[Involved, Happening]] = asyncio.Queue(MAX_WAITING_EVENTS)
         self._known: dict[tuple[str, Happening], tuple[str, int]] = {}
 
-    def record(self, pod: PodManifest | None, happening: Happening) -> None:
-        """Of a Pod, or of the Node when there is none. Never waits."""
+    def record(self, pod: PodManifest, happening: Happening) -> None:
+        """Of a Pod. Never waits."""
+        self._put(involve_pod(pod), happening)
+
+    def record_node(self, happening: Happening) -> None:
+        """Of this Node. Never waits."""
+        self._put(involve_node(self._node), happening)
+
+    def _put(self, involved: Involved, happening: Happening) -> None:
         with contextlib.suppress(asyncio.QueueFull):
-            self._waiting.put_nowait((pod, happening))
+            self._waiting.put_nowait((involved, happening))
 
     async def run(self) -> None:
         """Post until cancelled."""
         while True:
-            pod, happening = await self._waiting.get()
+            involved, happening = await self._waiting.get()
             try:
-                await self._post(pod, happening)
+                await self._post(involved, happening)
             except (ApiError, TransportError) as error:
-                subject = pod.text if pod is not None else ""
-                log.info("pod=%s event=%s lost error=%r", subject, happening.reason, error)
+                about = f"{involved.kind.lower()}={involved.event_namespace}/{involved.name}"
+                log.info("%s event=%s lost error=%r", about, happening.reason, error)
 
-    async def _post(self, pod: PodManifest | None, happening: Happening) -> None:
-        key, now = (pod.uid if pod is not None else "", happening), datetime.now(UTC)
-        namespace = pod.metadata.namespace if pod is not None else NODE_NAMESPACE
+    async def _post(self, involved: Involved, happening: Happening) -> None:
+        key, now = (involved.uid, happening), datetime.now(UTC)
         if key in self._known:
             name, count = self._known[key]
             patch = make_repeat_patch(count + 1, now)
-            await self._client.patch(EVENTS, name, namespace, patch=patch)
+            await self._client.patch(EVENTS, name, involved.event_namespace, patch=patch)
             self._known[key] = (name, count + 1)
             return
-        suffix = secrets.token_hex(8)
-        if pod is not None:
-            event = make_pod_event(pod, happening, suffix=suffix, node=self._node, wall_now=now)
-        else:
-            event = make_node_event(happening, suffix=suffix, node=self._node, wall_now=now)
-        await self._client.create(EVENTS, event, namespace)
+        event = make_event(involved, happening, suffix=secrets.token_hex(8), node=self._node, wall_now=now)
+        await self._client.create(EVENTS, event, involved.event_namespace)
         self._known[key] = (event["metadata"]["name"], 1)
         while len(self._known) > MAX_KNOWN_EVENTS:
             del self._known[next(iter(self._known))]

@@ -11,6 +11,7 @@ from seaway.node.podspec import Container, PodManifest, ReportedContainer
 
 UNKNOWN_EXIT_CODE = 137
 """Of a run that ended while nobody watched. Rule: spec "node" §2.5."""
+LOST_MESSAGE = "The container could not be located when the pod was terminated"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,6 +28,9 @@ class ContainerRun:
     reason: str = ""
     message: str = ""
     image_id: str = ""
+    image: str = ""
+    """As the Pod named it for this run; "" of a run that only a status tells of."""
+    stop_signal: str = ""
 
     @property
     def is_running(self) -> bool:
@@ -47,7 +51,8 @@ class ContainerState:
 
     `started`: its startup probe passed, or it has none. `ready`: the readiness probe's verdict, or it has none; both
     speak of `current`. `waiting`: why there is no run, as (reason, message). `back_off_seconds`: how long after its
-    end a run may be followed by the next; 0 before the first restart.
+    end a run may be followed by the next; 0 before the first restart. `in_post_start`: the hook of `current` runs.
+    `replaced`: `current` is stopped because the Pod wants another image, whatever its restart policy.
     """
 
     name: str
@@ -56,6 +61,8 @@ class ContainerState:
     started: bool = False
     ready: bool = False
     stopping: bool = False
+    in_post_start: bool = False
+    replaced: bool = False
     waiting: tuple[str, str] | None = None
     retry_at: datetime | None = None
     back_off_seconds: float = 0.0
@@ -80,6 +87,7 @@ class PodState:
     """The Pod on this node. `pod_ips` outlives the sandbox. `failed`: a verdict over the whole Pod, (reason, message).
 
     `stop_by`: when what still runs is killed. `removed`: the object is gone from the API, or was refused there.
+    `is_rejected`: `failed` is why the node did not take it.
     """
 
     containers: Mapping[str, ContainerState] = field(default_factory=lambda: MappingProxyType({}))
@@ -89,6 +97,7 @@ class PodState:
     stop_by: datetime | None = None
     failed: tuple[str, str] | None = None
     removed: bool = False
+    is_rejected: bool = False
     retry_at: datetime | None = None
     is_adopted: bool = False
 
@@ -123,9 +132,11 @@ def recover_state(pod: PodManifest, sandbox: Sandbox | None, runs: Iterable[Cont
     by_name: dict[str, list[ContainerRun]] = {}
     for run in sorted(runs, key=lambda run: run.attempt):
         by_name.setdefault(run.name, []).append(run)
-    reported = {r.name: r for r in (*pod.status.container_statuses, *pod.status.init_container_statuses)}
+    status = pod.status
+    told = (*status.container_statuses, *status.init_container_statuses, *status.ephemeral_container_statuses)
+    reported = {r.name: r for r in told}
     containers = {}
-    for container in (*pod.spec.init_containers, *pod.spec.containers):
+    for container in pod.every_container:
         state = _recover_container(pod.uid, container, by_name.get(container.name, []), reported.get(container.name))
         if state is not None:
             containers[container.name] = state
@@ -178,7 +189,7 @@ def _reported_run(uid: str, reported: ReportedContainer | None, *, is_last: bool
     return ContainerRun(
         uid=uid, name=reported.name, attempt=attempt, container_id=reported.container_id.rpartition("/")[2],
         started_at=started, finished_at=started, exit_code=UNKNOWN_EXIT_CODE, reason="ContainerStatusUnknown",
-        message="The container could not be located when the pod was terminated",
+        message=LOST_MESSAGE,
     )  # fmt: skip
 
 

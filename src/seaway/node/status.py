@@ -11,9 +11,9 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-from seaway.node.lifecycle import choose_phase, will_restart
+from seaway.node.lifecycle import choose_phase, choose_reported_phase, will_restart
 from seaway.node.podspec import Container, PodManifest, ReportedCondition
-from seaway.node.state import ContainerRun, ContainerState, PodState, format_time
+from seaway.node.state import LOST_MESSAGE, UNKNOWN_EXIT_CODE, ContainerRun, ContainerState, PodState, format_time
 
 Json = dict[str, Any]
 
@@ -30,7 +30,9 @@ def make_pod_status(
     wall_now: datetime,
 ) -> Json:
     """The status of the Pod now. written: the status of the last write, whose transition times are kept."""
-    phase = choose_phase(pod, state)
+    if state.is_rejected:
+        return _make_rejected_status(pod, state, wall_now)
+    phase = choose_reported_phase(pod, state)
     status: Json = {
         "phase": phase,
         "conditions": _make_conditions(pod, state, phase, written, wall_now),
@@ -45,22 +47,41 @@ def make_pod_status(
         status["observedGeneration"] = pod.metadata.generation
     if pod.spec.init_containers:
         status["initContainerStatuses"] = [_make_container_status(pod, c, state) for c in pod.spec.init_containers]
+    if pod.spec.ephemeral_containers:
+        debuggers = [_make_container_status(pod, c, state) for c in pod.spec.ephemeral_containers]
+        status["ephemeralContainerStatuses"] = sorted(debuggers, key=lambda c: str(c["name"]))
     addresses = tuple(host_ips) if pod.spec.host_network and state.sandbox else state.pod_ips
     if addresses:
         status["podIP"] = addresses[0]
         status["podIPs"] = [{"ip": address} for address in addresses]
-    if state.failed is not None:
+    if state.failed is not None and phase == "Failed":
         status["reason"], status["message"] = state.failed
+    return status
+
+
+def _make_rejected_status(pod: PodManifest, state: PodState, wall_now: datetime) -> Json:
+    """Of a Pod that was not taken: no address, no container. Rule: spec "node" §2.6."""
+    assert state.failed is not None
+    reason, message = state.failed
+    status: Json = {
+        "phase": "Failed",
+        "reason": reason,
+        "message": f"Pod was rejected: {message}",
+        "startTime": format_time(state.start_time or wall_now),
+        "conditions": [],
+    }
+    if pod.metadata.generation:
+        status["observedGeneration"] = pod.metadata.generation
     return status
 
 
 def _make_container_status(pod: PodManifest, container: Container, state: PodState) -> Json:
     own = state.find(container.name)
     run = own.current
-    now, last = _make_states(pod, container, own)
+    now, last = _make_states(pod, container, own, state)
     status: Json = {
         "name": container.name,
-        "image": container.image,
+        "image": run.image if run is not None and run.image else container.image,
         "imageID": run.image_id if run is not None else "",
         "ready": is_container_ready(pod, container, own),
         "restartCount": run.attempt if run is not None else 0,
@@ -73,8 +94,20 @@ def _make_container_status(pod: PodManifest, container: Container, state: PodSta
     return status
 
 
-def _make_states(pod: PodManifest, container: Container, own: ContainerState) -> tuple[Json, Json]:
+def _was_never_begun(pod: PodManifest, state: PodState, container: Container) -> bool:
+    """The Pod is over, was initialized, and never came to this container."""
+    is_over = state.sandbox is None and choose_phase(pod, state) in ("Succeeded", "Failed")
+    is_init = any(c.name == container.name for c in pod.spec.init_containers)
+    begun = any(state.find(c.name).current is not None for c in pod.spec.containers)
+    return is_over and begun and not is_init and not pod.is_ephemeral(container.name)
+
+
+def _make_states(pod: PodManifest, container: Container, own: ContainerState, state: PodState) -> tuple[Json, Json]:
     run = own.current
+    if run is None and _was_never_begun(pod, state, container):
+        # Rule: spec "node" §2.5 (ContainerStatusUnknown), §2.6: in the end, what never started has failed
+        lost = {"exitCode": UNKNOWN_EXIT_CODE, "reason": "ContainerStatusUnknown", "message": LOST_MESSAGE}
+        return {"terminated": {**lost, "startedAt": None, "finishedAt": None}}, {}
     if run is None:
         reason, message = own.waiting or ("PodInitializing" if pod.spec.init_containers else "ContainerCreating", "")
         waiting = {"reason": reason} | ({"message": message} if message else {})
@@ -105,6 +138,8 @@ def _make_terminated(run: ContainerRun) -> Json:
 
 def is_container_ready(pod: PodManifest, container: Container, own: ContainerState) -> bool:
     """Rule: spec "node" §2.5. An init container is ready when it has ended well."""
+    if pod.is_ephemeral(container.name):
+        return False
     is_init = any(c.name == container.name for c in pod.spec.init_containers)
     if is_init and not container.is_sidecar:
         return own.current is not None and own.has_ended and own.current.exit_code == 0

@@ -20,7 +20,7 @@ def find_unhonoured(pod: PodManifest) -> str:
 
 
 def _list_unhonoured(pod: PodManifest) -> Iterator[str]:
-    for container in (*pod.spec.init_containers, *pod.spec.containers):
+    for container in pod.every_container:
         limits = [f"{name}={amount}" for name, amount in sorted(container.resources.limits.items())]
         if limits:
             yield f"limits of container {container.name} ({', '.join(limits)}) are not enforced"

@@ -10,6 +10,7 @@ import click
 import pytest
 from click.testing import CliRunner, Result
 
+from seaway.cli import group
 from seaway.cli.of_proxy.settings import Asked, ProxyCommand, proxy_flags
 from seaway.cli.proxy import command as proxy
 from seaway.net.errors import OperationalError
@@ -73,7 +74,7 @@ def test_so_do_our_own(name: str, suffix: str, value: bool) -> None:
 
 
 def test_a_boolean_flag_never_takes_the_next_word() -> None:
-    result = CliRunner().invoke(proxy, ["--masquerade-all", "diff", "--help"])
+    result = CliRunner().invoke(group, ["proxy", "--masquerade-all", "diff", "--help"])
     assert "Print what a sync would change" in result.output
 
 
@@ -151,7 +152,9 @@ def test_what_changes_nothing_is_said(caplog: pytest.LogCaptureFixture) -> None:
 
 def test_the_configuration_is_written_as_it_is_read(tmp_path: Path) -> None:
     file = tmp_path / "written.conf"
-    result = CliRunner().invoke(proxy, [f"--write-config-to={file}", "--masquerade-all", "--cluster-cidr=10.0.0.0/8"])
+    result = CliRunner().invoke(
+        group, ["proxy", f"--write-config-to={file}", "--masquerade-all", "--cluster-cidr=10.0.0.0/8"]
+    )
     assert result.exit_code == 0
     found = asked(f"--config={file}").config
     assert (found.masquerade_all, found.cluster_cidrs) == (True, ("10.0.0.0/8",))

@@ -9,6 +9,7 @@ class ContainerPort(Reader, frozen=True):
     name: str = ""
     container_port: int = 0
     host_port: int = 0
+    host_ip: str = ""
     protocol: str = "TCP"
 
 

@@ -123,7 +123,7 @@ class DiagnosisController:
         is_well = not needs_endpoints(service) or has_endpoints(service, selected)
         if is_well and (not needs_class(service) or is_class_served(service)):
             return ()
-        neighbours = self._selection.find_pods(service.metadata.namespace, lambda labels: True)
+        neighbours = self._selection.pods.find_pods(service.metadata.namespace, lambda labels: True)
         around = Surroundings(
             list(islice(neighbours, MAX_NEIGHBOURS)) if not selected else (),
             dict(self._look_elsewhere(service)) if not selected and service.spec.selector else None,
@@ -132,8 +132,8 @@ class DiagnosisController:
         return diagnose(service, selected, around)
 
     def _look_elsewhere(self, service: Service) -> Iterator[tuple[str, int]]:
-        for namespace in islice(self._selection.namespaces, MAX_NAMESPACES):
-            count = self._selection.count_pods(namespace, service.spec.selector)
+        for namespace in islice(self._selection.pods.namespaces, MAX_NAMESPACES):
+            count = self._selection.pods.count_pods(namespace, service.spec.selector)
             if count and namespace != service.metadata.namespace:
                 yield namespace, count
 

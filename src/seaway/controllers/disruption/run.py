@@ -42,7 +42,7 @@ class DisruptionController:
         self._pods = shared.pods
         self._budgets = shared.cache(POD_DISRUPTION_BUDGETS, PodDisruptionBudget)
         self._scaled = {(r.api_version, r.kind): shared.cache(r, Scaled) for r in _SCALED}
-        self._selection = shared.selection
+        self._pods_by_labels = shared.pods_by_labels
         self._by_namespace: Index[PodDisruptionBudget, str] = Index(lambda budget: (budget.metadata.namespace,))
         self._told: dict[str, frozenset[str]] = {}
         self._queue = QueueLoop("disruption", self._sync, workers=WORKERS, back_off=BACK_OFF, metrics=shared.metrics)
@@ -86,7 +86,8 @@ class DisruptionController:
         if budget is None:
             return None
         selector = read_selector(budget)
-        pods = self._selection.find_pods(budget.metadata.namespace, selector.matches) if selector is not None else ()
+        namespace = budget.metadata.namespace
+        pods = self._pods_by_labels.find_pods(namespace, selector.matches) if selector is not None else ()
         wall_now = datetime.datetime.now(datetime.UTC)
         plan = plan_budget(budget, pods, self._find_scale, wall_now=wall_now)
         if plan.status is not None:

@@ -19,7 +19,7 @@ from seaway.client.requests import Client
 from seaway.client.run import Informer
 from seaway.controllers.config import ControllersConfig
 from seaway.controllers.scheduler.pod import PlacedPod, decode_placed_pod
-from seaway.controllers.selection import Selection
+from seaway.controllers.selection import PodsByLabels, Selection
 from seaway.controllers.workloads.podcontrol.ownership import PodsByOwner
 from seaway.telemetry.metrics import Metrics
 
@@ -99,10 +99,16 @@ class Shared:
     @cached_property
     def selection(self) -> Selection:
         """Hears of each change before the loops that were built after they asked for it."""
-        selection = Selection(self.services.objects, self.pods.objects)
+        selection = Selection(self.services.objects, self.pods_by_labels)
         self.services.subscribe(selection.apply_service)
-        self.pods.subscribe(selection.apply_pod)
         return selection
+
+    @cached_property
+    def pods_by_labels(self) -> PodsByLabels:
+        """Hears of each change before the loops that were built after they asked for it."""
+        pods_by_labels = PodsByLabels(self.pods.objects)
+        self.pods.subscribe(pods_by_labels.apply)
+        return pods_by_labels
 
     @cached_property
     def pods_by_owner(self) -> PodsByOwner:

@@ -20,6 +20,7 @@ NLA_TYPE_MASK = 0x3FFF
 
 HEADER = struct.Struct("=IHHII")
 ATTRIBUTE = struct.Struct("=HH")
+_unpack_attribute = ATTRIBUTE.unpack_from
 _PADDING = (b"", b"\0\0\0", b"\0\0", b"\0")
 
 
@@ -71,7 +72,15 @@ def parse_messages(received: bytes) -> Iterator[Message]:
 
 def parse_attributes(payload: bytes) -> dict[int, bytes]:
     """Type → value; of several of a type the last. Raises ValueError when one reaches beyond the end."""
-    return dict(iterate_attributes(payload))
+    found: dict[int, bytes] = {}
+    offset, end = 0, len(payload)
+    while offset + 4 <= end:  # iterate_attributes, without a generator: tables are read back through this
+        length, kind = _unpack_attribute(payload, offset)
+        if length < 4 or offset + length > end:
+            raise ValueError(f"netlink attribute of {length} bytes, {end - offset} are there")
+        found[kind & NLA_TYPE_MASK] = payload[offset + 4 : offset + length]
+        offset += (length + 3) & ~3
+    return found
 
 
 def iterate_attributes(payload: bytes) -> Iterator[tuple[int, bytes]]:

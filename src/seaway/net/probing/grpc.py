@@ -28,7 +28,7 @@ class HealthCall:
     """A call that is under way. authority: as HTTP has it. service: "" asks for the server as a whole.
 
     verdict: None while it is under way; then empty when the service serves, or what is wrong, in words of our own: the
-    peer's may be a secret to who reads them.
+    peer's may be a secret to who reads them. code and status: what the peer answered, by name; empty before.
     """
 
     def __init__(self, authority: str, service: str, *, agent: str = "seaway") -> None:
@@ -36,6 +36,8 @@ class HealthCall:
         from h2.connection import H2Connection
 
         self.verdict: str | None = None
+        self.code = ""
+        self.status = ""
         self._connection = H2Connection(H2Configuration(client_side=True, header_encoding="utf-8"))
         self._service = service.encode()
         self._headers = [
@@ -46,6 +48,11 @@ class HealthCall:
         self._received = 0
         self._message = b""
         self._fields: dict[str, str] = {}
+
+    @property
+    def is_begun(self) -> bool:
+        """There was a connection to send the request on."""
+        return self._stream > 0
 
     def start(self) -> bytes:
         """The preface and the whole request."""
@@ -96,9 +103,11 @@ class HealthCall:
             return "no gRPC: another HTTP status than 200"
         code = self._fields.get("grpc-status", "0")
         if code != "0":
-            return f"gRPC {_CODES.get(code, 'failure')}"
+            self.code = _CODES.get(code, "failure")
+            return f"gRPC {self.code}"
         status = parse_status(self._message)
-        return "" if status == _SERVING else f"service unhealthy (responded with {_STATUSES.get(status, status)})"
+        self.status = _STATUSES.get(status, str(status))
+        return "" if status == _SERVING else f"service unhealthy (responded with {self.status})"
 
 
 def encode_request(service: bytes) -> bytes:

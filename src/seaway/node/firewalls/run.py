@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import ipaddress
 import logging
 from collections.abc import Callable
@@ -12,6 +13,7 @@ from seaway.node.events import Happening
 from seaway.node.firewalls import kernel
 from seaway.node.firewalls.plan import Block, find_blocks
 from seaway.node.runtime import files
+from seaway.node.runtime.contract import ContainerError
 
 log = logging.getLogger(__name__)
 
@@ -65,4 +67,5 @@ class FirewallWatch:
             log.info("firewall=clear")
             self._record(Happening("Normal", "ForwardingAllowed", "no other firewall of the host drops Pods' packets"))
         self._known = found
-        files.save_json(self._file, [block.message for block in found])
+        with contextlib.suppress(ContainerError):  # a full disk: the event and the log have said it
+            files.save_json(self._file, [block.message for block in found])

@@ -19,11 +19,14 @@ from seaway.api.registry import LEASES, NODES
 from seaway.client.requests import Client, TransportError
 from seaway.node import registration
 from seaway.node.config import NodeConfig
-from seaway.node.registration import HostFacts, NodeIdentity
+from seaway.node.events import Happening
+from seaway.node.registration import HostFacts, NodeIdentity, Room
+from seaway.node.runtime.images.store import ImageStore
 
 log = logging.getLogger(__name__)
 
 RETRY_SECONDS = (0.1, 7.0)
+PLENTY = 1 << 62
 REPORT_SECONDS = 300.0
 """A status that says nothing new is written at least this often."""
 
@@ -51,6 +54,27 @@ def read_facts(config: NodeConfig) -> HostFacts:
     )
 
 
+def read_room(config: NodeConfig) -> Room:
+    """What is left of the host now. What cannot be read is plenty."""
+    lines = _read("/proc/meminfo").splitlines()
+    available = next((int(line.split()[1]) << 10 for line in lines if line.startswith("MemAvailable")), PLENTY)
+    disk = os.statvfs(config.state_dir)
+    load = _read("/proc/loadavg").split()
+    running = int(load[3].partition("/")[2]) if len(load) > 3 else 0
+    limit = _read("/proc/sys/kernel/pid_max")
+    return Room(
+        memory_bytes=available,
+        disk_bytes=disk.f_bavail * disk.f_frsize,
+        disk_inodes=disk.f_favail if disk.f_files else PLENTY,
+        pids=int(limit) - running if limit else PLENTY,
+    )
+
+
+def _read_version(node: Json) -> int:
+    version = str((node.get("metadata") or {}).get("resourceVersion") or "")
+    return int(version) if version.isdecimal() else 0
+
+
 def _read(path: str) -> str:
     try:
         return Path(path).read_text().strip()
@@ -61,15 +85,28 @@ def _read(path: str) -> str:
 class Heartbeat:
     """One node's presence in the API."""
 
-    def __init__(self, config: NodeConfig, client: Client, runtime_version: str, kubelet_port: int = 0) -> None:
+    def __init__(
+        self,
+        config: NodeConfig,
+        client: Client,
+        runtime_version: str,
+        kubelet_port: int = 0,
+        *,
+        record: Callable[[Happening], None],
+    ) -> None:
+        self._record = record
         self._config = config
         self._client = client
         self._facts = read_facts(config)
+        self._images = ImageStore(config.data_dir / "images")
         self._identity = NodeIdentity(
             name=config.node_name,
             addresses=config.node_ips,
             pod_cidrs=tuple(cidr.strip() for cidr in config.pod_cidr.split(",")),
             labels=config.labels,
+            taints=config.taints,
+            reserved=config.reserved,
+            max_pods=config.max_pods,
             kubelet_version=config.version,
             runtime_version=runtime_version,
             kubelet_port=kubelet_port,
@@ -78,12 +115,30 @@ class Heartbeat:
         self._node: Json = {}
         self._lease: Json | None = None
         self._reported_at = 0.0
+        self._pressed_at: dict[str, float] = {}
         self._check = asyncio.Event()
 
     @property
     def allocatable(self) -> dict[str, str]:
         """What the Pods of this node may use, by resource."""
-        return registration.make_capacity(self._facts)
+        capacity = registration.make_capacity(self._identity, self._facts)
+        return registration.subtract_reserved(capacity, self._config.reserved)
+
+    @property
+    def node(self) -> Json:
+        """The Node as it was last seen; empty before it is registered."""
+        return self._node
+
+    def _read_pressures(self) -> frozenset[str]:
+        """Those of now, and those that are not over for long enough."""
+        now = asyncio.get_running_loop().time()
+        self._pressed_at |= dict.fromkeys(registration.find_pressures(read_room(self._config)), now)
+        recent = (kind for kind, at in self._pressed_at.items() if now - at < registration.PRESSURE_SECONDS)
+        return frozenset(recent)
+
+    def _read_images(self) -> list[tuple[int, tuple[str, ...]]]:
+        images = self._images.read().images.values()
+        return [(image.size_bytes, (*image.names, image.id)) for image in images]
 
     async def find_pod_cidrs(self) -> str:
         """The range of the Node as it exists: it can not be changed; else that of the configuration."""
@@ -99,18 +154,28 @@ class Heartbeat:
 
     async def register(self) -> None:
         """Returns when the Node exists, says what this agent says, and has a Lease."""
-        self._node = await self._persist(self._register, "register")
+        self._record(Happening("Normal", "Starting", "Starting kubelet."))
+        self._see(await self._persist(self._register, "register"))
         self._reported_at = asyncio.get_running_loop().time()
         await self._persist(self._renew, "lease")
 
     async def _register(self) -> Json:
         now = datetime.now(UTC)
-        wanted = registration.make_node(self._identity, self._facts, not_ready=self._not_ready, wall_now=now)
+        wanted = registration.make_node(
+            self._identity,
+            self._facts,
+            not_ready=self._not_ready,
+            wall_now=now,
+            images=self._read_images(),
+            pressures=self._read_pressures(),
+        )
         try:
-            return await self._client.create(NODES, wanted)
+            created = await self._client.create(NODES, wanted)
+            self._node = {}
+            return created
         except AlreadyExists:
-            node = await self._client.get(NODES, self._config.node_name, as_type=dict)
-            return await self._write(node)
+            self._node = await self._client.get(NODES, self._config.node_name, as_type=dict)
+            return await self._write(self._node)
 
     async def _write(self, node: Json) -> Json:
         """Bring an existing Node to what is wanted."""
@@ -119,7 +184,13 @@ class Heartbeat:
         if patch:
             node = await self._client.patch(NODES, name, patch=patch)
         status = registration.make_node_status(
-            self._identity, self._facts, existing=node.get("status"), not_ready=self._not_ready, wall_now=now
+            self._identity,
+            self._facts,
+            existing=node.get("status"),
+            not_ready=self._not_ready,
+            wall_now=now,
+            images=self._read_images(),
+            pressures=self._read_pressures(),
         )
         return await self._client.patch(NODES, name, patch={"status": status}, subresource="status")
 
@@ -130,9 +201,16 @@ class Heartbeat:
             self._check.set()
 
     def take_node(self, node: Json) -> None:
-        """The Node as the API has it: what somebody else wrote over is put right at once."""
-        self._node = node
+        """The Node as the API has it, unless it is an echo from the past; what somebody wrote over is put right."""
+        if _read_version(node) < _read_version(self._node):
+            return
+        self._see(node)
         self._check.set()
+
+    def _see(self, node: Json) -> None:
+        for happening in registration.find_happenings(self._config.node_name, self._node, node):
+            self._record(happening)
+        self._node = node
 
     async def run(self) -> None:
         """Until cancelled."""
@@ -174,16 +252,16 @@ class Heartbeat:
             self._check.clear()
             wanted = registration.make_node_status(
                 self._identity, self._facts, existing=self._node.get("status"), not_ready=self._not_ready,
-                wall_now=datetime.now(UTC),
+                wall_now=datetime.now(UTC), images=self._read_images(), pressures=self._read_pressures(),
             )  # fmt: skip
             current = registration.is_status_current(self._node.get("status") or {}, wanted)
             if current and loop.time() < self._reported_at + REPORT_SECONDS:
                 continue
             try:
-                self._node = await self._write(self._node)
+                self._see(await self._write(self._node))
                 self._reported_at = loop.time()
             except NotFound:
-                self._node = await self._persist(self._register, "register")
+                self._see(await self._persist(self._register, "register"))
             except (ApiError, TransportError) as error:
                 log.warning("node=%s status=unwritten error=%r", self._config.node_name, error)
                 await asyncio.sleep(RETRY_SECONDS[0])

@@ -17,12 +17,13 @@ from seaway.node.runtime.contract import Runtime
 class AgentContext:
     """`read_services` waits until the Services are known: no container starts before. Rule: spec "node" §1.1.
 
-    record: of a Pod, or of the Node when there is none. allocatable: the node's, by resource.
+    record: an event of a Pod; record_node: of the Node. allocatable: the node's, by resource.
     """
 
     config: NodeConfig
     client: Client
     runtime: Runtime
     read_services: Callable[[], Awaitable[tuple[Service, ...]]]
-    record: Callable[[PodManifest | None, Happening], None]
+    record: Callable[[PodManifest, Happening], None]
+    record_node: Callable[[Happening], None]
     allocatable: Mapping[str, str]

@@ -16,6 +16,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from seaway.node import lifecycle
+from seaway.node.admission import Rejection
 from seaway.node.events import Happening, make_field_path
 from seaway.node.pods.context import AgentContext
 from seaway.node.pods.start.run import Starter, StartFailed
@@ -25,13 +26,12 @@ from seaway.node.podspec import Container, LifecycleHandler, PodManifest
 from seaway.node.probes import ProbeKind
 from seaway.node.probing.run import Prober, ProbeRunner, Verdict
 from seaway.node.runtime.contract import ContainerError, RuntimeGone
-from seaway.node.state import UNKNOWN_EXIT_CODE, ContainerRun, ContainerState, PodState
+from seaway.node.state import LOST_MESSAGE, UNKNOWN_EXIT_CODE, ContainerRun, ContainerState, PodState
 from seaway.node.status import make_pod_status
 
 log = logging.getLogger(__name__)
 
 CONFIG_RETRY_SECONDS = 2.0
-POST_START_SECONDS = 120.0
 MOUNT_RETRY_SECONDS = (0.5, 122.0)
 REFRESH_SECONDS = 60.0
 """How often volumes of ConfigMaps and Secrets are brought up to date. Rule: spec "node" §9 (Pod resync)."""
@@ -56,6 +56,12 @@ class PodWorker:
         self._mount_retry = MOUNT_RETRY_SECONDS[0]
         self._is_finished = False
 
+    @property
+    def is_active(self) -> bool:
+        """The Pod holds something of the node: it is not over, and the API knows it."""
+        over = lifecycle.choose_reported_phase(self.pod, self.state) in ("Succeeded", "Failed")
+        return not (over or self._is_finished or self.state.removed)
+
     # What the agent tells
 
     def take_pod(self, pod: PodManifest) -> None:
@@ -65,6 +71,13 @@ class PodWorker:
             grace = pod.metadata.deletion_grace_period_seconds
             self._stopper.set_deadline(pod.spec.termination_grace_period_seconds if grace is None else grace)
         self._writer.take_reported(pod)
+        self._wake.set()
+
+    def reject(self, rejection: Rejection) -> None:
+        """The node does not take the Pod: it fails before anything of it is begun."""
+        failed = (rejection.reason, rejection.message)
+        self.state = replace(self.state, failed=failed, is_rejected=True)
+        self._warn(*failed)
         self._wake.set()
 
     def take_removal(self) -> None:
@@ -90,7 +103,7 @@ class PodWorker:
             if own.current is not None and own.is_running:
                 ended = replace(
                     own.current, finished_at=now, exit_code=UNKNOWN_EXIT_CODE, reason="ContainerStatusUnknown",
-                    message="The container could not be located when the pod was terminated",
+                    message=LOST_MESSAGE,
                 )  # fmt: skip
                 self._end_run(own, ended)
         self.state = replace(self.state, sandbox=None)
@@ -98,7 +111,7 @@ class PodWorker:
 
     def _end_run(self, own: ContainerState, run: ContainerRun) -> None:
         self._probes.end_run(run.container_id)
-        own = replace(own, current=run, started=False, ready=False, stopping=False)
+        own = replace(own, current=run, started=False, ready=False, stopping=False, in_post_start=False)
         self.state = self.state.with_container(own)
         self._stopper.note_end(run.container_id)
         self.publish()
@@ -138,6 +151,8 @@ class PodWorker:
         self.publish()
         try:
             for action in plan.actions:
+                if not stopping and lifecycle.must_stop(self.pod, self.state, wall_now=datetime.now(UTC)):
+                    break  # deleted in the middle of a start: nothing more is begun
                 await self._apply(action)
         except RuntimeGone as error:
             log.warning("pod=%s runtime=gone error=%s", self.pod.text, error)
@@ -187,7 +202,10 @@ class PodWorker:
                 await self._create_sandbox()
             case lifecycle.StartContainer(name):
                 await self._start_container(name)
-            case lifecycle.StopContainer(name, message):
+            case lifecycle.StopContainer(name, message, after):
+                self._begin_stop(name, message, after=after)
+            case lifecycle.ReplaceContainer(name, message):
+                self.state = self.state.with_container(replace(self.state.find(name), replaced=True))
                 self._begin_stop(name, message)
             case lifecycle.BackOff(name):
                 self._back_off(name)
@@ -273,9 +291,17 @@ class PodWorker:
             await self._context.runtime.remove_container(forgotten)
 
     async def _run_post_start(self, container: Container, run: ContainerRun, hook: LifecycleHandler) -> None:
-        if not await self._stopper.run_hook(container, run, hook, timeout_seconds=POST_START_SECONDS):
+        is_good = await self._stopper.run_post_start(container, run, hook)
+        own = self.state.find(container.name)
+        if own.current is None or own.current.container_id != run.container_id or not own.is_running:
+            return
+        self.state = self.state.with_container(replace(own, in_post_start=False))
+        self._wake.set()
+        if not is_good:
+            failed = replace(self.state.find(container.name), waiting=("PostStartHookError", "PostStartHook failed"))
+            self.state = self.state.with_container(failed)
             self._warn("FailedPostStartHook", "PostStartHook failed", container.name)
-            self._begin_stop(container.name, f"FailedPostStartHook: container {container.name} will be restarted")
+            self._begin_stop(container.name, "FailedPostStartHook")
 
     def _back_off(self, name: str) -> None:
         own = self.state.find(name)
@@ -286,14 +312,20 @@ class PodWorker:
 
     # Stopping
 
-    def _begin_stop(self, name: str, message: str, *, grace_seconds: float | None = None) -> None:
+    def _begin_stop(
+        self, name: str, message: str, *, grace_seconds: float | None = None, after: tuple[str, ...] = ()
+    ) -> None:
         own, container = self.state.find(name), self.pod.find_container(name)
         if own.current is None or not own.is_running or own.stopping or container is None:
             return
         self.state = self.state.with_container(replace(own, stopping=True))
         self._record("Normal", "Killing", message, name)
         report = functools.partial(self._warn, container=name)
-        stop = self._stopper.stop(self.pod, container, own.current, grace_seconds=grace_seconds, report=report)
+        runs = (self.state.find(other).current for other in after)
+        stop = self._stopper.stop(
+            self.pod, container, own.current, grace_seconds=grace_seconds,
+            after=[run.container_id for run in runs if run is not None], report=report,
+        )  # fmt: skip
         self._spawn(stop)
 
     # Probes

@@ -19,7 +19,7 @@ from seaway.node.envvars import (
     sort_addresses,
 )
 from seaway.node.hostports.plan import find_mappings
-from seaway.node.lifecycle import ProcessUser, choose_user
+from seaway.node.lifecycle import ProcessUser, choose_stop_signal, choose_user
 from seaway.node.podspec import Container, PodManifest
 from seaway.node.resolvconf import (
     NSSWITCH,
@@ -148,6 +148,11 @@ def make_container_spec(
     who = choose_user(pod, container, sandboxed=config.sandbox, own_ids=own_ids)
     if isinstance(who, str):
         raise EnvError(who)
+    if container.target_container_name:
+        raise EnvError(
+            f"targetContainerName {container.target_container_name}: containers do not share processes on this node; "
+            "leave it out (kubectl debug without --target)"
+        )
     environment = make_variables(config, pod, container, state, services=services, sources=sources)
     entrypoint, cmd = (image.entrypoint, image.cmd) if image is not None else ((), ())
     argv = expand_command(container, environment, entrypoint=entrypoint, cmd=cmd)
@@ -177,6 +182,8 @@ def make_container_spec(
         termination_message_path=container.termination_message_path,
         message_from_log=container.termination_message_policy == "FallbackToLogsOnError",
         image=image,
+        image_name=container.image,
+        stop_signal=choose_stop_signal(container, image),
         read_only_root=bool(container.security_context and container.security_context.read_only_root_filesystem),
         stdin=container.stdin,
         stdin_once=container.stdin_once,

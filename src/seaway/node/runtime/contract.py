@@ -52,7 +52,7 @@ class Mount:
 class ContainerSpec:
     """One run of a container. `files` replace files of its root: resolv.conf, hosts, hostname.
 
-    image: None for a program of the host under a name that is no image here.
+    image: None for a program of the host under a name that is no image here. image_name: as the Pod says it.
     """
 
     uid: str
@@ -73,6 +73,8 @@ class ContainerSpec:
     termination_message_path: str = ""
     message_from_log: bool = False
     image: Image | None = None
+    image_name: str = ""
+    stop_signal: str = ""
     read_only_root: bool = False
     stdin: bool = False
     stdin_once: bool = False
@@ -101,10 +103,11 @@ STREAMS = ("stdin", "stdout", "stderr")
 
 @dataclass(frozen=True, slots=True)
 class Stop:
-    """The stop signal to the program, or with `kill` the end of everything in the container."""
+    """A signal to the program, SIGTERM unless named, or with `kill` the end of everything in the container."""
 
     container_id: str
     kill: bool = field(default=False)
+    signal: str = ""
 
 
 class Runtime(Protocol):
@@ -142,8 +145,8 @@ class Runtime(Protocol):
     async def stop(self, stop: Stop) -> None:
         """Signal or kill a container; no error when it has ended."""
 
-    async def exec(self, container_id: str, argv: tuple[str, ...], *, timeout_seconds: float) -> ExecResult:
-        """Run a program in the namespaces and with the environment of a container."""
+    async def exec(self, container_id: str, argv: tuple[str, ...], *, timeout_seconds: float | None) -> ExecResult:
+        """Run a program in the namespaces and with the environment of a container; None: as long as it takes."""
 
     async def exec_on(self, container_id: str, argv: tuple[str, ...], streams: Mapping[str, int]) -> int:
         """Run a program on descriptors of ours, by STREAMS, and return its exit code when it has ended.

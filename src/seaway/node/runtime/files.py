@@ -33,7 +33,10 @@ _CHECKS = {
 def prepare_volume(directory: Path, volume: PlannedVolume) -> Path:
     """The host path to mount for the volume, made or brought up to date. Raises ContainerError."""
     if isinstance(volume, HostPath):
-        return _check_host_path(volume)
+        try:
+            return _check_host_path(volume)
+        except OSError as error:  # whoever writes the Pod chooses the path
+            raise ContainerError(f"hostPath {volume.path}: {error.strerror}") from error
     path = directory / volume.name
     try:
         path.mkdir(parents=True, exist_ok=True)
@@ -119,21 +122,32 @@ def _check_host_path(volume: HostPath) -> Path:
 
 
 def write_text(path: Path, text: str, *, mode: int = 0o644) -> Path:
-    """The file, with the text; readable by the Pod's user."""
-    path.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
-    path.write_text(text)
-    path.chmod(mode)
+    """The file, with the text; readable by the Pod's user. Raises ContainerError, of a full disk for one."""
+    try:
+        path.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
+        path.write_text(text)
+        path.chmod(mode)
+    except OSError as error:
+        raise ContainerError(str(error)) from error
     return path
 
 
 def save_json(path: Path, value: Any) -> None:
-    """Replace the file with the value, on disk before this returns."""
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=path.name)
-    with os.fdopen(handle, "w") as file:
-        json.dump(value, file)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(temporary, path)
+    """Replace the file with the value, on disk before this returns. Raises ContainerError; the file is as before."""
+    temporary = ""
+    try:
+        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=path.name)
+        with os.fdopen(handle, "w") as file:
+            json.dump(value, file)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+        temporary = ""
+    except OSError as error:
+        raise ContainerError(f"{path}: {error.strerror}") from error
+    finally:
+        if temporary:
+            os.unlink(temporary)
 
 
 def load_json(path: Path) -> Any:

@@ -48,14 +48,20 @@ class LogFile:
     def _append(self, text: bytes) -> None:
         if not text:
             return
-        if self._size + len(text) > self._max_bytes and self._size:
-            os.close(self._handle)
-            os.replace(self.path, f"{self.path}.1")
-            self._open()
         try:
+            if self._size + len(text) > self._max_bytes and self._size:
+                self._begin_anew()
             self._size += os.write(self._handle, text)
         except OSError:
             return  # a full disk must not stop the program
+
+    def _begin_anew(self) -> None:
+        """Raises OSError where no new file can be; the old one stays open, under its old name or its new one."""
+        before = self._handle
+        if os.path.exists(self.path):
+            os.replace(self.path, f"{self.path}.1")
+        self._open()
+        os.close(before)
 
     def close(self) -> None:
         """Write the lines that were begun, and close."""

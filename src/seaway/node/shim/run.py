@@ -257,6 +257,7 @@ class Shim:
             "protocol": PROTOCOL,
             "sandboxes": [{"uid": s.uid, "labels": s.labels, "net": s.namespaces.net} for s in self.sandboxes.values()],
             "containers": [p.describe() for p in self.containers.values() if not p.report_open],
+            "starting": sum(p.report_open for p in self.containers.values()),
         }
 
     def answer_watch(self, connection: Connection, request: Json) -> Json:

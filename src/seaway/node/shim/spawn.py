@@ -24,9 +24,14 @@ from typing import Any, NoReturn
 
 from seaway.node.shim import kernel, rootfs
 
-PASSED_SIGNALS = (
-    signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT, signal.SIGUSR1, signal.SIGUSR2, signal.SIGWINCH,
-)  # fmt: skip
+PASSED_SIGNALS = tuple(
+    sorted(
+        signal.valid_signals()
+        - {signal.SIGKILL, signal.SIGSTOP, signal.SIGCHLD}
+        - {signal.SIGSEGV, signal.SIGBUS, signal.SIGFPE, signal.SIGILL, signal.SIGTRAP, signal.SIGPIPE}
+    )
+)
+"""Whatever an image may name as its stop signal, real-time signals among them; not what the init itself may earn."""
 START_ERROR_CODE = 128
 """The exit code of a run that never began. Rule: spec "node" §2.5."""
 MAX_ARGUMENT_BYTES = 6 << 20

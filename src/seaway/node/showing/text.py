@@ -65,7 +65,7 @@ def render_surroundings(
 def _render_containers(
     config: NodeConfig, pod: PodManifest, state: PodState, services: tuple[Service, ...], sources: Sources, only: str
 ) -> Iterator[str]:
-    for container in (*pod.spec.init_containers, *pod.spec.containers):
+    for container in pod.every_container:
         if only and container.name != only:
             continue
         yield f"# variables of container {container.name}"

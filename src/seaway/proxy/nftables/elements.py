@@ -227,13 +227,17 @@ def decode_counts(payload: bytes) -> Iterator[tuple[bytes, str, int]]:
 def _decode_value(parts: dict[int, bytes]) -> Value:
     if 2 in parts:
         data = parse_attributes(parts[2])
-        if 2 not in data:
-            return data[1]
-        verdict = parse_attributes(data[2])
-        return Verdict(decode_text(verdict[2]) if 2 in verdict else "")
+        return _decode_verdict(data[2]) if 2 in data else data[1]
     if 6 in parts and parts[6][:1] == b"\0":
         return Comment(decode_text(parts[6][2 : 2 + parts[6][1]]))
     return None
+
+
+@functools.lru_cache(maxsize=4096)
+def _decode_verdict(packed: bytes) -> Verdict:
+    """One object for the elements of a map that lead to the same chain; there are few chains."""
+    verdict = parse_attributes(packed)
+    return Verdict(decode_text(verdict[2]) if 2 in verdict else "")
 
 
 def _value(nested: bytes) -> bytes:

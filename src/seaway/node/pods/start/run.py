@@ -75,6 +75,7 @@ class Starter:
         self._context = context
         self._is_there = is_there
         self._tokens: dict[WantedToken, HeldToken] = {}
+        self._sources: Sources | None = None
         self._has_volumes = False
         self._has_content = any(v.config_map or v.secret or v.downward_api or v.projected for v in pod.spec.volumes)
 
@@ -89,27 +90,27 @@ class Starter:
         try:
             host = read_host_files(config)
             spec = make_sandbox_spec(config, pod, host)
-            await self._write_volumes(pod, state, await read_sources(self._context.client, pod))
+            await self._write_volumes(pod, state, await self._read_sources(pod))
             sandbox = await self._context.runtime.create_sandbox(spec)
             unhonoured = find_unhonoured(pod)
             if unhonoured:
                 self._context.record(pod, Happening("Normal", NOT_HONOURED, unhonoured))
             warnings = find_resolver_warnings(config, pod, host)
             if any(reason == MISSING_CLUSTER_DNS for reason, _ in warnings):
-                self._context.record(None, Happening("Warning", MISSING_CLUSTER_DNS, MISSING_CLUSTER_DNS_TEXT))
+                self._context.record_node(Happening("Warning", MISSING_CLUSTER_DNS, MISSING_CLUSTER_DNS_TEXT))
             return sandbox, warnings
         except RuntimeGone:
             raise
         except VolumeError as error:
             raise StartFailed("FailedMount", str(error)) from error
-        except (ContainerError, ResolverError) as error:
+        except (ContainerError, ResolverError, OSError) as error:
             raise StartFailed("FailedCreatePodSandBox", f"Failed to create pod sandbox: {error}") from error
 
     async def start_container(self, pod: PodManifest, container: Container, state: PodState) -> ContainerRun:
         """The container's next run."""
         image = await self.find_image(container)
         try:
-            sources = await read_sources(self._context.client, pod)
+            sources = await self._read_sources(pod)
             if not self._has_volumes:
                 await self._write_volumes(pod, state, sources)
             services = await self._context.read_services()
@@ -129,7 +130,7 @@ class Starter:
             return await self._context.runtime.start_container(spec)
         except RuntimeGone:
             raise
-        except ContainerError as error:
+        except (ContainerError, OSError) as error:
             raise StartFailed("CreateContainerError", str(error)) from error
         except (EnvError, VolumeError, ResolverError) as error:
             raise StartFailed("CreateContainerConfigError", str(error)) from error
@@ -157,7 +158,19 @@ class Starter:
     async def refresh_volumes(self, pod: PodManifest, state: PodState) -> None:
         """Bring what ConfigMaps, Secrets and the Pod's own fields gave up to date; what is missing now stays."""
         with contextlib.suppress(ContainerError, VolumeError):
-            await self._write_volumes(pod, state, await read_sources(self._context.client, pod))
+            await self._write_volumes(pod, state, await self._read_sources(pod))
+
+    async def _read_sources(self, pod: PodManifest) -> Sources:
+        """What the Pod names, as it is; while the API is away, as it was: a run that ends is followed by another.
+
+        Raises VolumeError when it was never read.
+        """
+        try:
+            self._sources = await read_sources(self._context.client, pod)
+        except VolumeError:
+            if self._sources is None:
+                raise
+        return self._sources
 
     async def _write_volumes(self, pod: PodManifest, state: PodState, sources: Sources) -> None:
         await self._renew_tokens(pod)

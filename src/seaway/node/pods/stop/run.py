@@ -1,4 +1,4 @@
-"""Ends the containers of one Pod, each within its grace: preStop, SIGTERM, the grace, SIGKILL. Runs hooks.
+"""Ends the containers of one Pod, each within its grace: preStop, its turn, the stop signal, SIGKILL. Runs hooks.
 
 Rule: spec "node" §2.10 step 3.
 """
@@ -6,10 +6,11 @@ Rule: spec "node" §2.10 step 3.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Collection
+from typing import Any
 
 from seaway.node.lifecycle import MIN_STOP_SECONDS
-from seaway.node.podspec import Container, LifecycleHandler, PodManifest, Probe
+from seaway.node.podspec import Container, LifecycleHandler, PodManifest
 from seaway.node.probing.run import Prober
 from seaway.node.runtime.contract import Runtime, Stop
 from seaway.node.state import ContainerRun
@@ -45,42 +46,58 @@ class Stopper:
         self._end_of(container_id).set()
 
     async def stop(
-        self, pod: PodManifest, container: Container, run: ContainerRun, *, grace_seconds: float | None, report: Report
+        self,
+        pod: PodManifest,
+        container: Container,
+        run: ContainerRun,
+        *,
+        grace_seconds: float | None,
+        after: Collection[str] = (),
+        report: Report,
     ) -> None:
-        """Returns when the run has ended, or was told to after its grace. grace_seconds None: the Pod's."""
+        """Returns when the run has ended, or was told to after its grace. grace_seconds None: the Pod's.
+
+        after: ids of the runs that end before this one gets its signal; its grace goes by meanwhile, and its preStop
+        hook does not wait.
+        """
         loop = asyncio.get_running_loop()
         if grace_seconds is None:
             grace_seconds = float(pod.spec.termination_grace_period_seconds)
         own_end = loop.time() + grace_seconds
+        ended = self._end_of(run.container_id)
         hook = container.lifecycle.pre_stop if container.lifecycle else None
         if hook is not None and grace_seconds > 0:
-            left = max(0.1, self._find_end(own_end) - loop.time())
-            if not await self.run_hook(container, run, hook, timeout_seconds=left):
+            calling = asyncio.create_task(self._prober.call(container, run, hook))
+            await self._wait_until(own_end, calling, ended)
+            if not (ended.is_set() or (calling.done() and calling.result().passed)):
                 report("FailedPreStopHook", "PreStopHook failed")
+            await _cancel(calling)
+        for other in after:
+            await self._wait_until(own_end, self._end_of(other), ended)
         least = loop.time() + MIN_STOP_SECONDS
-        await self._runtime.stop(Stop(run.container_id))
-        ended = self._end_of(run.container_id)
-        while not ended.is_set():
+        await self._runtime.stop(Stop(run.container_id, signal=run.stop_signal))
+        await self._wait_until(own_end, ended, least=least)
+        if not ended.is_set():
+            await self._runtime.stop(Stop(run.container_id, kill=True))
+            await ended.wait()
+
+    async def run_post_start(self, container: Container, run: ContainerRun, hook: LifecycleHandler) -> bool:
+        """Whether the hook went well. It may take its time, but not beyond the end of its run."""
+        calling = asyncio.create_task(self._prober.call(container, run, hook))
+        try:
+            await _wait_any(calling, self._end_of(run.container_id), timeout_seconds=None)
+            return calling.done() and calling.result().passed
+        finally:
+            await _cancel(calling)
+
+    async def _wait_until(self, own_end: float, *what: asyncio.Event | asyncio.Task[Any], least: float = 0.0) -> None:
+        """Until one has come to be, or the grace is over, which may shrink meanwhile."""
+        loop = asyncio.get_running_loop()
+        while not any(each.done() if isinstance(each, asyncio.Task) else each.is_set() for each in what):
             left = max(self._find_end(own_end), least) - loop.time()
             if left <= 0:
-                await self._runtime.stop(Stop(run.container_id, kill=True))
-                await ended.wait()
                 return
-            await _wait_any(ended, self._hurry, timeout_seconds=left)
-
-    async def run_hook(
-        self, container: Container, run: ContainerRun, hook: LifecycleHandler, *, timeout_seconds: float
-    ) -> bool:
-        """Whether the hook went well; what an HTTP server answers does not matter."""
-        if hook.sleep is not None:
-            seconds = min(hook.sleep.seconds, timeout_seconds)
-            await _wait_any(self._end_of(run.container_id), timeout_seconds=seconds)
-            return True
-        action = Probe(exec=hook.exec, http_get=hook.http_get, tcp_socket=hook.tcp_socket)
-        outcome = await self._prober.attempt(
-            container, run, action, timeout_seconds=timeout_seconds, agent="kube-lifecycle"
-        )
-        return outcome.passed or (hook.http_get is not None and outcome.message.startswith("HTTP probe failed"))
+            await _wait_any(*what, self._hurry, timeout_seconds=left)
 
     def _find_end(self, own_end: float) -> float:
         """When the kill is due: the Pod's own end, while it stops, else the container's."""
@@ -90,11 +107,17 @@ class Stopper:
         return self._ended.setdefault(container_id, asyncio.Event())
 
 
-async def _wait_any(*events: asyncio.Event, timeout_seconds: float) -> None:
-    """Until one is set or the time is over."""
-    waits = [asyncio.create_task(event.wait()) for event in events]
+async def _wait_any(*what: asyncio.Event | asyncio.Task[Any], timeout_seconds: float | None) -> None:
+    """Until one is set or done, or the time is over. Tasks that were given go on."""
+    waits = [asyncio.create_task(each.wait()) for each in what if isinstance(each, asyncio.Event)]
+    tasks = [each for each in what if isinstance(each, asyncio.Task)]
     try:
-        await asyncio.wait(waits, timeout=timeout_seconds, return_when=asyncio.FIRST_COMPLETED)
+        await asyncio.wait([*waits, *tasks], timeout=timeout_seconds, return_when=asyncio.FIRST_COMPLETED)
     finally:
         for wait in waits:
             wait.cancel()
+
+
+async def _cancel(task: asyncio.Task[Any]) -> None:
+    task.cancel()
+    await asyncio.wait([task])

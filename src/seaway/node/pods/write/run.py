@@ -74,6 +74,9 @@ class StatusWriter:
             except (NotFound, Conflict):  # another Pod has the name now, or none
                 self.forget()
             except (ApiError, TransportError) as error:
+                if isinstance(error, ApiError) and await self._is_replaced():
+                    self.forget()
+                    continue
                 log.warning("pod=%s/%s status=unwritten error=%r", self._namespace, self._name, error)
                 await asyncio.sleep(delay)
                 delay = min(2 * delay, RETRY_SECONDS[1])
@@ -83,6 +86,16 @@ class StatusWriter:
                 self._written = status
                 if not self._due.is_set():
                     self._idle.set()
+
+    async def _is_replaced(self) -> bool:
+        """Another Pod has the name, or none: some servers refuse the UID as they refuse any bad field."""
+        try:
+            pod = await self._client.get(PODS, self._name, self._namespace, as_type=PodManifest)
+        except NotFound:
+            return True
+        except (ApiError, TransportError):
+            return False
+        return pod.uid != self._uid
 
     async def _write(self, status: Json) -> None:
         patch = make_status_patch(self._uid, status, self._written)

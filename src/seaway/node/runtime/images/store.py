@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from seaway.node.runtime import files
+from seaway.node.runtime.contract import ContainerError
 from seaway.node.runtime.images.archive import Found, ImageError, read_images
 from seaway.node.runtime.images.names import ImageNameError, normalize
 from seaway.node.runtime.images.unpack import Unpacker, remove_root
@@ -139,7 +140,10 @@ class ImageStore:
             "images": [dataclasses.asdict(image) for _, image in sorted(index.images.items())],
             "aliases": {name: dataclasses.asdict(alias) for name, alias in sorted(index.aliases.items())},
         }
-        files.save_json(self.directory / _INDEX, saved)
+        try:
+            files.save_json(self.directory / _INDEX, saved)
+        except ContainerError as error:
+            raise ImageError(str(error)) from error
 
     @contextlib.contextmanager
     def _lock(self) -> Iterator[None]:

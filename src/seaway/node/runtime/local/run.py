@@ -38,6 +38,7 @@ from seaway.node.runtime.images.unpack import remove_root
 from seaway.node.runtime.images.values import Image
 from seaway.node.runtime.local import rootfs
 from seaway.node.runtime.local.client import Json, ShimClient
+from seaway.node.signals import parse_signal
 from seaway.node.state import ContainerRun, Sandbox
 from seaway.node.volumes import HostPath, PlannedVolume
 
@@ -48,6 +49,7 @@ log = logging.getLogger(__name__)
 DEFAULT_USER = 65534
 """`nobody`: owns nothing on the host."""
 START_ERROR_CODE = 128
+START_CHECKS, START_CHECK_SECONDS = 250, 0.02
 MAX_EXEC_OUTPUT_BYTES = 10 * 1024
 """What a probe's message may hold. Rule: spec "node" §2.8."""
 MAX_MESSAGE_BYTES = 4096
@@ -132,8 +134,16 @@ class LocalRuntime:
         return await asyncio.get_running_loop().run_in_executor(self._thread, call)
 
     async def read_inventory(self) -> Inventory:
-        """What the shim holds, with the addresses that the Pods have."""
+        """What the shim holds, with the addresses that the Pods have.
+
+        A start that an agent before this one asked for is waited for: it would be made twice.
+        """
         answer = await self._shim.ask("list")
+        for _ in range(START_CHECKS):
+            if not answer.get("starting"):  # a shim of an older version does not tell
+                break
+            await asyncio.sleep(START_CHECK_SECONDS)
+            answer = await self._shim.ask("list")
         sandboxes = tuple(
             Sandbox(s["uid"], () if s["net"] is None else self._addresses_of(s["uid"])) for s in answer["sandboxes"]
         )
@@ -239,8 +249,13 @@ class LocalRuntime:
             self._pools = tuple(network_plan.allocate_address(pool, uid)[0] for pool in before)
         except network_plan.AddressesExhausted as error:
             raise ContainerError(str(error)) from error
-        if self._pools != before:
+        if self._pools == before:
+            return
+        try:
             files.save_json(self._addresses_file, network_plan.encode_pools(self._pools))
+        except ContainerError:
+            self._pools = before  # an address that is not on disk might be given twice
+            raise
 
     async def remove_sandbox(self, uid: str) -> None:
         """The node's ports, the link, then the namespaces."""
@@ -259,7 +274,10 @@ class LocalRuntime:
                 await self._shim.ask("forget", id=container["id"])
         if any(uid in pool.held for pool in self._pools):
             self._pools = tuple(network_plan.release_address(pool, uid) for pool in self._pools)
-            files.save_json(self._addresses_file, network_plan.encode_pools(self._pools))
+            try:
+                files.save_json(self._addresses_file, network_plan.encode_pools(self._pools))
+            except ContainerError as error:  # the next write, or the next agent, says so too
+                log.warning("pod=%s address=unsaved error=%s", uid, error)
         self._volumes.pop(uid, None)
         await asyncio.to_thread(files.remove_pod_files, self._pod_dir(uid))
         if not keep_logs:
@@ -303,6 +321,7 @@ class LocalRuntime:
             labels={"uid": spec.uid, "namespace": spec.namespace, "pod": spec.pod, "name": spec.name,
                     "attempt": spec.attempt, "message_file": str(self._message_file(spec)),
                     "image_id": image.id if image is not None else "",
+                    "image": spec.image_name, "stop_signal": spec.stop_signal,
                     "message_log": log if spec.message_from_log else ""},
             spec={
                 "steps": steps, "argv": spec.argv, "working_dir": spec.working_dir,
@@ -354,21 +373,16 @@ class LocalRuntime:
         for mount in spec.mounts:
             source = self._volumes[spec.uid][mount.volume]
             if mount.sub_path:
-                inner = (source / mount.sub_path).resolve()
-                if not inner.is_relative_to(source.resolve()):
-                    raise ContainerError(f"subPath {mount.sub_path}: leads out of the volume")
-                if not inner.exists():
-                    inner.mkdir(mode=0o777, parents=True)
-                source = inner
+                source = find_inside(source, mount.sub_path)
             bindings.append(rootfs.Binding(str(source), mount.path, mount.read_only))
         return bindings
 
     async def stop(self, stop: Stop) -> None:
-        """SIGTERM to the program, or SIGKILL to all that is in the container."""
-        number = signal.SIGKILL if stop.kill else signal.SIGTERM
+        """The signal to the program, or SIGKILL to all that is in the container."""
+        number = signal.SIGKILL if stop.kill else parse_signal(stop.signal) or signal.SIGTERM
         await self._shim.ask("signal", id=stop.container_id, signal=int(number))
 
-    async def exec(self, container_id: str, argv: tuple[str, ...], *, timeout_seconds: float) -> ExecResult:
+    async def exec(self, container_id: str, argv: tuple[str, ...], *, timeout_seconds: float | None) -> ExecResult:
         """Run a program in the container; it is killed when its time is over, or when nobody waits any more."""
         output = bytearray()
 
@@ -462,9 +476,26 @@ class LocalRuntime:
             finished_at=None if ended is None else datetime.fromtimestamp(ended, UTC),
             exit_code=described["exit_code"],
             image_id=labels.get("image_id", ""),
+            image=labels.get("image", ""),
+            stop_signal=labels.get("stop_signal", ""),
             reason="StartError" if error and ended is not None else "",
             message=error or ("" if ended is None else _read_message(labels, described["exit_code"])),
         )
+
+
+def find_inside(volume: Path, sub_path: str) -> Path:
+    """What a subPath names in a volume, made when it is missing. Raises ContainerError: programs of the Pod may have
+    put links and files where directories are meant.
+    """
+    try:
+        inner = (volume / sub_path).resolve()
+        if not inner.is_relative_to(volume.resolve()):
+            raise ContainerError(f"subPath {sub_path}: leads out of the volume")
+        if not inner.exists():
+            inner.mkdir(mode=0o777, parents=True)
+    except (OSError, RuntimeError) as error:  # a loop of links is a RuntimeError
+        raise ContainerError(f"subPath {sub_path}: {error}") from error
+    return inner
 
 
 def open_sockets_inside(path: str | None) -> tuple[socket.socket, socket.socket]:

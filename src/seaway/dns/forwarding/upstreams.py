@@ -1,4 +1,4 @@
-"""Where foreign names are asked for, and in which order after failures."""
+"""Where foreign names are asked for."""
 
 from __future__ import annotations
 
@@ -8,9 +8,7 @@ from dataclasses import dataclass
 
 DNS_PORT = 53
 MAX_UPSTREAMS = 15  # CoreDNS refuses more
-FAILURES_TO_BE_DOWN = 3  # CoreDNS: down when failures exceed 2
-DOWN_SECONDS = 1.0
-MAX_DOWN_SECONDS = 30.0
+TLS_PORT = 853  # RFC 7858
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,34 +18,35 @@ class Upstream:
     host: str = ""
     port: int = DNS_PORT
     path: str = ""
+    is_tls: bool = False
 
     def __str__(self) -> str:
         if self.path:
             return f"unix://{self.path}"
-        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
-
-
-@dataclass(frozen=True, slots=True)
-class Health:
-    """How an upstream has done lately: failures in a row, and until when it is thought down."""
-
-    failures: int = 0
-    down_until: float = 0.0
+        scheme = "tls://" if self.is_tls else ""
+        return f"{scheme}[{self.host}]:{self.port}" if ":" in self.host else f"{scheme}{self.host}:{self.port}"
 
 
 def parse_upstream(text: str) -> Upstream:
-    """`ip`, `ip:port`, `[ipv6]:port` or `unix:///path`. Raises ValueError: names would need the server itself."""
-    if text.startswith("unix://"):
-        path = text.removeprefix("unix://")
-        if not path.startswith("/"):
+    """`ip`, `ip:port`, `[ipv6]:port`, the same after `dns://` or `tls://` (port 853), or `unix:///path`.
+
+    Raises ValueError: names would need the server itself.
+    """
+    scheme, separator, rest = text.partition("://")
+    if not separator:
+        scheme, rest = "dns", text
+    if scheme == "unix":
+        if not rest.startswith("/"):
             raise ValueError(f"upstream {text!r}: the path of a socket must be absolute, as in unix:///run/dns.sock")
-        return Upstream(path=path)
-    host, port = text, str(DNS_PORT)
-    if text.startswith("["):
-        host, _, rest = text[1:].partition("]")
-        port = rest.removeprefix(":") or port
-    elif text.count(":") == 1:
-        host, _, port = text.partition(":")
+        return Upstream(path=rest)
+    if scheme not in ("dns", "tls"):
+        raise ValueError(f"upstream {text!r}: {scheme}:// found; an address, or dns://, tls:// or unix:// allowed")
+    host, port = rest, str(DNS_PORT if scheme == "dns" else TLS_PORT)
+    if rest.startswith("["):
+        host, _, after = rest[1:].partition("]")
+        port = after.removeprefix(":") or port
+    elif rest.count(":") == 1:
+        host, _, port = rest.partition(":")
     try:
         ipaddress.ip_address(host)
         number = int(port)
@@ -55,7 +54,7 @@ def parse_upstream(text: str) -> Upstream:
         raise ValueError(f"upstream {text!r}: an IP address, IP:PORT or unix:///PATH is needed") from None
     if not 0 < number < 65_536:
         raise ValueError(f"upstream {text!r}: port {number} found, 1 to 65535 allowed")
-    return Upstream(host, number)
+    return Upstream(host, number, is_tls=scheme == "tls")
 
 
 def parse_upstreams(texts: Sequence[str], *, listen: Sequence[tuple[str, int]]) -> tuple[Upstream, ...]:
@@ -64,9 +63,14 @@ def parse_upstreams(texts: Sequence[str], *, listen: Sequence[tuple[str, int]]) 
         raise ValueError(f"upstreams: {len(texts)} found, at most {MAX_UPSTREAMS} allowed")
     upstreams = tuple(parse_upstream(text) for text in texts)
     for upstream in upstreams:
-        if (upstream.host, upstream.port) in listen:
-            raise ValueError(f"upstream {upstream}: this server listens there, so queries would go round for ever")
+        refuse_own_address(upstream, listen)
     return upstreams
+
+
+def refuse_own_address(upstream: Upstream, listen: Sequence[tuple[str, int]]) -> None:
+    """Raises ValueError when this server is the upstream. Rule: spec "discovery" A3.5."""
+    if (upstream.host, upstream.port) in listen:
+        raise ValueError(f"upstream {upstream}: this server listens there, so queries would go round for ever")
 
 
 def parse_resolv_conf(text: str) -> tuple[str, ...]:
@@ -87,19 +91,3 @@ def parse_resolv_conf(text: str) -> tuple[str, ...]:
         if address not in found:
             found.append(address)
     return tuple(found)
-
-
-def order_upstreams(health: Sequence[Health], now: float) -> tuple[int, ...]:
-    """The positions to try: those thought up, as listed; then the others, the one that is due first leading."""
-    up = [i for i, each in enumerate(health) if each.down_until <= now]
-    down = sorted((each.down_until, i) for i, each in enumerate(health) if each.down_until > now)
-    return (*up, *(i for _, i in down))
-
-
-def note_failure(health: Health, now: float) -> Health:
-    """One more failure; from the third in a row on it is down, for twice as long each time."""
-    failures = health.failures + 1
-    if failures < FAILURES_TO_BE_DOWN:
-        return Health(failures)
-    doubled = DOWN_SECONDS * 2.0 ** min(failures - FAILURES_TO_BE_DOWN, 10)
-    return Health(failures, now + min(doubled, MAX_DOWN_SECONDS))

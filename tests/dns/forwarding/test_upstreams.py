@@ -5,11 +5,8 @@ from __future__ import annotations
 import pytest
 
 from seaway.dns.config import DnsConfig, is_allowed
-from seaway.dns.upstreams import (
-    Health,
+from seaway.dns.forwarding.upstreams import (
     Upstream,
-    note_failure,
-    order_upstreams,
     parse_resolv_conf,
     parse_upstream,
     parse_upstreams,
@@ -23,6 +20,9 @@ from seaway.dns.upstreams import (
         ("10.0.0.1:5353", Upstream("10.0.0.1", 5353), "10.0.0.1:5353"),
         ("2001:db8::1", Upstream("2001:db8::1", 53), "[2001:db8::1]:53"),
         ("[2001:db8::1]:5353", Upstream("2001:db8::1", 5353), "[2001:db8::1]:5353"),
+        ("tls://9.9.9.9", Upstream("9.9.9.9", 853, is_tls=True), "tls://9.9.9.9:853"),
+        ("tls://[2001:db8::1]:8853", Upstream("2001:db8::1", 8853, is_tls=True), "tls://[2001:db8::1]:8853"),
+        ("dns://10.0.0.1", Upstream("10.0.0.1", 53), "10.0.0.1:53"),
         ("unix:///run/dns.sock", Upstream(path="/run/dns.sock"), "unix:///run/dns.sock"),
     ],
 )
@@ -31,7 +31,10 @@ def test_upstreams(text: str, upstream: Upstream, printed: str) -> None:
     assert str(upstream) == printed
 
 
-@pytest.mark.parametrize("text", ["", "dns.example.com", "10.0.0.1:x", "10.0.0.1:0", "10.0.0.1:70000", "unix://run"])
+@pytest.mark.parametrize(
+    "text",
+    ["", "dns.example.com", "10.0.0.1:x", "10.0.0.1:0", "10.0.0.1:70000", "unix://run", "https://1.1.1.1", "tls://x"],
+)
 def test_what_is_no_upstream(text: str) -> None:
     with pytest.raises(ValueError, match="upstream"):
         parse_upstream(text)
@@ -60,25 +63,6 @@ nameserver 127.0.0.53
 options ndots:1
 """
     assert parse_resolv_conf(text) == ("127.0.0.53", "2001:db8::1", "fe80::1")
-
-
-def test_an_upstream_is_down_after_three_failures_in_a_row() -> None:
-    health = Health()
-    for _ in range(2):
-        health = note_failure(health, 100.0)
-    assert order_upstreams([health, Health()], 100.0) == (0, 1)
-    health = note_failure(health, 100.0)
-    assert order_upstreams([health, Health()], 100.5) == (1, 0)
-    assert order_upstreams([health, Health()], 101.0) == (0, 1)
-    assert note_failure(health, 200.0).down_until == 202.0
-
-
-def test_the_time_down_is_limited_and_all_down_are_tried_anyway() -> None:
-    health = Health()
-    for _ in range(50):
-        health = note_failure(health, 0.0)
-    assert health.down_until == 30.0
-    assert order_upstreams([health, Health(3, 1.0)], 0.5) == (1, 0)
 
 
 @pytest.mark.parametrize(

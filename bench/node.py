@@ -1,0 +1,153 @@
+"""Pods on the node of `seaway up`: how soon they are ready, what the agent takes for fifty of them, and an exec.
+
+A Pod is ready when a watcher sees it so; between lie the scheduler, the agent, the shim and the program's own start.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from tempfile import NamedTemporaryFile
+from typing import Any
+
+import aiohttp
+
+from bench.figures import Figure, Goal, median
+from bench.processes import read_cpu_seconds, read_pss_mb
+from bench.up import list_processes, start_up
+from seaway.api.registry import PODS
+from seaway.client.kubeconfig import parse_kubeconfig
+from seaway.client.requests import Client
+from seaway.client.run import Change, Informer
+from seaway.client.transport import open_client
+
+ROUNDS, MANY, EXECS = 7, 50, 15
+IDLE_SECONDS = 10.0
+SETTLE_SECONDS = 5.0
+PATIENCE_SECONDS = 60.0
+COMMAND = ["sleep", "3600"]
+
+ONE = Goal("node: one Pod, create to ready", "s", at_most=0.5)
+ALL = Goal(f"node: {MANY} Pods at once, create to ready", "s", at_most=10)
+MEMORY = Goal(f"node: PSS of the agent with {MANY} Pods", "MB", at_most=80)
+SHIM = Goal(f"node: PSS of the shim with {MANY} Pods", "MB")
+IDLE = Goal(f"node: CPU of the agent with {MANY} Pods, idle", "%", at_most=1)
+EXEC = Goal("node: exec round trip", "ms", at_most=100)
+GOALS = (ONE, ALL, MEMORY, SHIM, IDLE, EXEC)
+
+Json = dict[str, Any]
+
+
+class _Sight:
+    """Who is ready, and who is gone, at the moment in which a watcher sees it."""
+
+    def __init__(self, client: Client) -> None:
+        self._client = client
+        self._waiting: dict[tuple[str, bool], asyncio.Future[float]] = {}
+        self.informer: Informer[Json] = Informer(client, PODS, dict)
+        self.informer.subscribe(self._note)
+
+    def _note(self, change: Change[Json]) -> None:
+        pod = change.new or change.old
+        assert pod is not None
+        conditions = pod["status"].get("conditions", ())
+        if change.new is None or any(c["type"] == "Ready" and c["status"] == "True" for c in conditions):
+            waiting = self._waiting.pop((pod["metadata"]["name"], change.new is not None), None)
+            if waiting is not None:
+                waiting.set_result(time.monotonic())
+
+    def expect(self, name: str, *, is_there: bool) -> asyncio.Future[float]:
+        """The moment at which the Pod is first seen ready, or gone."""
+        waiting = asyncio.get_running_loop().create_future()
+        self._waiting[name, is_there] = waiting
+        return waiting
+
+    async def create(self, name: str) -> float:
+        """Seconds until it is ready."""
+        ready, begun = self.expect(name, is_there=True), time.monotonic()
+        container = {"name": "main", "image": "program", "command": COMMAND}
+        spec = {"containers": [container], "terminationGracePeriodSeconds": 1}
+        pod = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": name, "namespace": "default"}, "spec": spec}
+        await self._client.create(PODS, pod, "default")
+        return await asyncio.wait_for(ready, PATIENCE_SECONDS) - begun
+
+    async def remove(self, name: str) -> None:
+        gone = self.expect(name, is_there=False)
+        await self._client.delete(PODS, name, "default")
+        await asyncio.wait_for(gone, PATIENCE_SECONDS)
+
+
+async def run() -> list[Figure]:
+    """One node, in the sandbox, with a fresh data directory."""
+    with start_up() as (process, folder, _):
+        kubeconfig = (folder / "admin.kubeconfig").read_text()
+        async with _open_sight(kubeconfig) as sight:
+            singles = []
+            for number in range(ROUNDS):
+                singles.append(await sight.create(f"one-{number}"))
+                await sight.remove(f"one-{number}")
+            begun = time.monotonic()
+            await asyncio.gather(*(sight.create(f"many-{number}") for number in range(MANY)))
+            together = time.monotonic() - begun
+            await asyncio.sleep(SETTLE_SECONDS)
+            agent, shim = _find_agent(list_processes(process.pid, folder))
+            before = read_cpu_seconds(agent)
+            await asyncio.sleep(IDLE_SECONDS)
+            idle = (read_cpu_seconds(agent) - before) / IDLE_SECONDS * 100
+            memory, of_shim = read_pss_mb(agent), read_pss_mb(shim)
+            execs = [await _measure_exec(kubeconfig, f"many-{number}") for number in range(EXECS)]
+    return [
+        Figure(ONE, median(singles), f"median of {ROUNDS}, the longest {max(singles):.2f} s; through the scheduler"),
+        Figure(ALL, together),
+        Figure(MEMORY, memory),
+        Figure(SHIM, of_shim, "what holds them; the containers' own inits apart"),
+        Figure(IDLE, idle, f"of one core, over {IDLE_SECONDS:g} s"),
+        Figure(EXEC, median(execs) * 1000, f"`true`, a new connection each, median of {EXECS}"),
+    ]
+
+
+@asynccontextmanager
+async def _open_sight(kubeconfig: str) -> AsyncIterator[_Sight]:
+    client = open_client(parse_kubeconfig(kubeconfig))
+    sight = _Sight(client)
+    running = asyncio.create_task(sight.informer.run())
+    try:
+        await sight.informer.wait_synced()
+        yield sight
+    finally:
+        running.cancel()
+        await asyncio.gather(running, return_exceptions=True)
+        await client.close()
+
+
+def _find_agent(pids: list[int]) -> tuple[int, int]:
+    """The agent and its shim. Raises RuntimeError."""
+    agent = next((p for p in pids if Path(f"/proc/{p}/comm").read_text() == "seaway-node\n"), 0)
+    shim = next((p for p in pids if b"seaway.node.shim" in Path(f"/proc/{p}/cmdline").read_bytes()), 0)
+    if not agent or not shim:
+        raise RuntimeError("the agent or its shim was not found")
+    return agent, shim
+
+
+async def _measure_exec(kubeconfig: str, pod: str) -> float:
+    """Seconds from the request to the exit code, over a WebSocket, as kubectl does."""
+    connection = parse_kubeconfig(kubeconfig)
+    context = ssl.create_default_context(cadata=connection.ca_pem)
+    with NamedTemporaryFile("w") as pem:
+        pem.write(f"{connection.certificate_pem.rstrip()}\n{connection.key_pem}")
+        pem.flush()
+        context.load_cert_chain(pem.name)
+    url = f"{connection.server}/api/v1/namespaces/default/pods/{pod}/exec?command=true&stdout=true&stderr=true"
+    begun = time.monotonic()
+    async with (
+        aiohttp.ClientSession() as session,
+        session.ws_connect(url, protocols=["v5.channel.k8s.io"], ssl=context) as channel,
+    ):
+        async for message in channel:
+            if message.data[:1] == b"\x03" and b'"Success"' in message.data:
+                return time.monotonic() - begun
+    raise RuntimeError(f"exec in {pod}: no success")

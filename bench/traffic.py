@@ -1,0 +1,194 @@
+"""Traffic through the proxy's rules, in network namespaces: a Pod that asks, a node that forwards, a Pod that serves.
+
+Needs root. Direct and through a Service are measured in turns, so that both meet the same machine.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import subprocess
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import msgspec
+
+from bench.dataset import choose_cluster_ip
+from bench.figures import Figure, Goal, median
+from bench.processes import Child, MissingTool, find_tool
+from seaway.testing.netns import EchoServers, Namespace, connect
+
+CLIENT, SERVER = "10.244.0.2", "10.244.1.2"
+PORT = 8080
+VIP_PORT = 80
+ROUNDS, IPERF_SECONDS = 5, 2
+FEW, MANY, SERVICES = 10, 30_000, 10_000
+LATENCY_SECONDS = 3
+STRESS_SECONDS, STRESS_PER_SECOND = 60, 1000
+
+THROUGHPUT = Goal("proxy: throughput through a cluster IP, of direct", "%", at_least=95)
+CONNECTIONS = Goal("proxy: connect through a cluster IP, 30,000 Services against 10", "x", at_most=1.1)
+DIRECT = Goal("proxy: connect through a cluster IP against direct, 10k Services", "x")
+DIGEST = Goal("proxy: restart with the right rules there, 10k × 10", "s", at_most=1)
+READBACK = Goal("proxy: restart that reads all back, 10k × 10", "s", at_most=4)
+VERIFY = Goal("proxy: look at the whole table after others changed rules, 10k × 10", "s")
+SERVED = Goal("proxy: connections that succeed while it restarts", "%", at_least=100)
+STRESS = Goal("proxy: 1,000 changes/s for a minute, lag p99, 10k × 10", "ms", at_most=20)
+GROWTH = Goal("proxy: lag of the last third of that minute against the first", "x", at_most=2)
+GROWN = Goal("proxy: memory that came in its last two thirds", "MB", at_most=5)
+STRESS_SERVED = Goal("proxy: connections that succeed in that minute", "%", at_least=100)
+GOALS = (
+    *(THROUGHPUT, CONNECTIONS, DIRECT, DIGEST, READBACK, VERIFY, SERVED),
+    *(STRESS, GROWTH, GROWN, STRESS_SERVED),
+)
+
+
+def measure_traffic() -> list[Figure]:
+    """Every figure of GOALS, in their order."""
+    try:
+        with contextlib.ExitStack() as stack:
+            world = build_world(stack)
+            figures = [_measure_throughput(world)]
+            servers = stack.enter_context(EchoServers())
+            servers.listen(world.server, "echo", PORT)
+            servers.start()
+            figures += _measure_connects(world)
+            figures += _measure_restarts(world)
+            figures += _measure_stress(world)
+    except PermissionError:
+        return [Figure(goal, None, "needs root, for namespaces with veths") for goal in GOALS]
+    return figures
+
+
+@dataclass(frozen=True, slots=True)
+class World:
+    """The three namespaces."""
+
+    client: Namespace
+    node: Namespace
+    server: Namespace
+
+
+def build_world(stack: contextlib.ExitStack) -> World:
+    """Two Pods on routed veths. Raises PermissionError without root's rights."""
+    client, node, server = (stack.enter_context(Namespace()) for _ in range(3))
+    node.write_sysctl("net/ipv4/ip_forward", "1")
+    for number, (pod, address) in enumerate(((client, CLIENT), (server, SERVER))):
+        gateway = f"10.244.{number}.1"
+        connect(node, f"pod{number}", pod, "eth0")
+        node.run("ip", "address", "add", f"{gateway}/24", "dev", f"pod{number}")
+        pod.run("ip", "address", "add", f"{address}/24", "dev", "eth0")
+        pod.run("ip", "route", "add", "default", "via", gateway)
+    # Every connection leaves a port in TIME_WAIT: there are more of them than connections.
+    client.write_sysctl("net/ipv4/ip_local_port_range", "2048 65000")
+    return World(client, node, server)
+
+
+@contextlib.contextmanager
+def start_plane(world: World, services: int, **options: object) -> Iterator[Child]:
+    """The proxy's core on the node; its table goes when it ends."""
+    rest = {"services": services, "endpoints": 10, "served": SERVER, **options}
+    with world.node.entered():
+        child = Child("traffic-plane", rest)
+    try:
+        with child:
+            yield child
+    finally:
+        with contextlib.suppress(RuntimeError):
+            world.node.run("nft", "delete", "table", "ip", "bench")
+
+
+def start_connector(world: World, address: str, port: int, *, pause: float) -> Child:
+    """A client that connects until it is told to finish. Returns after its first attempt."""
+    with world.client.entered():
+        child = Child("connector", {"address": address, "port": port, "pause": pause})
+    child.read()
+    return child
+
+
+def _measure_throughput(world: World) -> Figure:
+    try:
+        find_tool("iperf3")
+    except MissingTool as error:
+        return Figure(THROUGHPUT, None, str(error))
+    with start_plane(world, FEW, measure="nothing") as plane:
+        plane.read()
+        ratios = []
+        for _ in range(ROUNDS):
+            direct = _run_iperf(world, SERVER, PORT)
+            ratios.append(_run_iperf(world, choose_cluster_ip(FEW), VIP_PORT) / direct)
+    note = f"iperf3, {IPERF_SECONDS} s each, in turns; the ratios: {', '.join(f'{r:.3f}' for r in ratios)}"
+    return Figure(THROUGHPUT, 100 * median(ratios), note)
+
+
+def _run_iperf(world: World, address: str, port: int) -> float:
+    """Bits per second."""
+    with world.server.entered():
+        server = subprocess.Popen(["iperf3", "-s", "-1", "-p", str(PORT)], stdout=subprocess.DEVNULL)
+    try:
+        time.sleep(0.3)
+        arguments = ("iperf3", "-J", "-c", address, "-p", str(port), "-t", str(IPERF_SECONDS))
+        return float(msgspec.json.decode(world.client.run(*arguments))["end"]["sum_received"]["bits_per_second"])
+    finally:
+        server.kill()
+        server.wait()
+
+
+def _measure_connects(world: World) -> list[Figure]:
+    """The smallest median of three turns each: what else the machine does can only add."""
+    seconds: dict[int, float] = {}
+    direct = _connect_for(world, SERVER, PORT)
+    for services in (FEW, SERVICES, MANY):
+        with start_plane(world, services, measure="nothing") as plane:
+            plane.read(120)
+            seconds[services] = min(_connect_for(world, choose_cluster_ip(services), VIP_PORT) for _ in range(3))
+            direct = min(direct, _connect_for(world, SERVER, PORT))
+    note = ", ".join(f"{services:,} Services {1e6 * value:.0f} µs" for services, value in seconds.items())
+    return [
+        Figure(CONNECTIONS, seconds[MANY] / seconds[FEW], f"{note}; endpoints in other Services: 10 each"),
+        Figure(
+            DIRECT, seconds[SERVICES] / direct, f"direct {1e6 * direct:.0f} µs, through the node's rules all the same"
+        ),
+    ]
+
+
+def _connect_for(world: World, address: str, port: int) -> float:
+    with start_connector(world, address, port, pause=0.001) as connector:
+        time.sleep(LATENCY_SECONDS)
+        return connector.finish()["p50"]
+
+
+def _measure_restarts(world: World) -> list[Figure]:
+    with start_plane(world, SERVICES, measure="restarts") as plane:
+        plane.read(60)
+        with start_connector(world, choose_cluster_ip(SERVICES), VIP_PORT, pause=0.002) as connector:
+            seen = {name: value for _ in range(3) for name, value in plane.read(60).items()}
+            told = connector.finish()
+    return [
+        Figure(DIGEST, seen["digest"], "from decoded objects"),
+        Figure(READBACK, seen["readback"], "one endpoint differed"),
+        Figure(VERIFY, seen["verify"], "both the elements and the rules"),
+        _describe_served(SERVED, told),
+    ]
+
+
+def _measure_stress(world: World) -> list[Figure]:
+    options = {"measure": "stress", "seconds": STRESS_SECONDS, "per_second": STRESS_PER_SECOND}
+    with start_plane(world, SERVICES, **options) as plane:
+        plane.read(60)
+        with start_connector(world, choose_cluster_ip(SERVICES), VIP_PORT, pause=0.005) as connector:
+            seen = plane.read(STRESS_SECONDS * 2)
+            told = connector.finish()
+    early, late = 1000 * seen["early"], 1000 * seen["late"]
+    note = f"first third {early:.1f} ms, last {late:.1f} ms; {100 * seen['cpu']:.0f} % of a core"
+    return [
+        Figure(STRESS, 1000 * seen["p99"], f"{note}; fed to the proxy as JSON, without an API server"),
+        Figure(GROWTH, late / early),
+        Figure(GROWN, seen["grown"]),
+        _describe_served(STRESS_SERVED, told),
+    ]
+
+
+def _describe_served(goal: Goal, told: dict[str, float]) -> Figure:
+    tried = told["served"] + told["failures"]
+    return Figure(goal, 100 * told["served"] / tried, f"{told['failures']:,.0f} of {tried:,.0f} failed")

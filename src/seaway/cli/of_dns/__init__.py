@@ -1,0 +1,1 @@
+"""What `seaway dns` has besides serving."""

@@ -1,0 +1,1 @@
+"""One route to upstreams: whose turn it is, who is well, and the sockets."""

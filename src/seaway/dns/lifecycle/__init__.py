@@ -1,0 +1,1 @@
+"""What the server does besides answering: pages for those who look after it, reloads, files that change, loops."""

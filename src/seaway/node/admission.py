@@ -1,0 +1,124 @@
+"""Whether this node takes a Pod that is new to it: the scheduler's questions, asked again of what is there now.
+
+A Pod that is rejected has failed, and whoever made it makes another: what waiting can cure does not reject.
+Rule: spec "node" §2.9 (reasons and their order). Left out: cpu and memory, which nothing on this node limits.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from seaway.api.machinery.selectors import Operator, Requirement
+from seaway.api.node.types import Node, Taint
+from seaway.api.pod.scheduling import NodeSelectorRequirement, NodeSelectorTerm, Toleration
+from seaway.node.podspec import PodManifest
+
+NAME_FIELD = "metadata.name"
+ANY_ADDRESS = ("", "0.0.0.0", "::")
+_OPERATORS = {
+    "In": Operator.IN,
+    "NotIn": Operator.NOT_IN,
+    "Exists": Operator.EXISTS,
+    "DoesNotExist": Operator.DOES_NOT_EXIST,
+    "Gt": Operator.GREATER,
+    "Lt": Operator.LESS,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Rejection:
+    """Why the Pod fails here: the reason of its status and of the event."""
+
+    reason: str
+    message: str
+
+
+def find_rejection(
+    pod: PodManifest, others: Sequence[PodManifest], node: Node | None, *, max_pods: int
+) -> Rejection | None:
+    """None: the node takes it. others: the Pods that hold something of the node. node None: not known yet.
+
+    The first reason decides.
+    """
+    if len(others) + 1 > max_pods:
+        text = f"Node didn't have enough resource: pods, requested: 1, used: {len(others)}, capacity: {max_pods}"
+        return Rejection("OutOfpods", text)
+    if node is not None and not matches_node(pod, node):
+        return _fail("NodeAffinity", "node(s) didn't match Pod's node affinity/selector")
+    if pod.spec.node_name and node is not None and pod.spec.node_name != node.metadata.name:
+        return _fail("NodeName", "node(s) didn't match the requested node name")
+    taken = {port for other in others for port in list_host_ports(other)}
+    if any(conflicts(port, other) for port in list_host_ports(pod) for other in taken):
+        return _fail("NodePorts", "node(s) didn't have free ports for the requested pod ports")
+    if node is not None and not all(is_tolerated(taint, pod.spec.tolerations) for taint in node.spec.taints):
+        return _fail("TaintToleration", "node(s) had taints that the pod didn't tolerate")
+    return None
+
+
+def _fail(predicate: str, text: str) -> Rejection:
+    return Rejection(predicate, f"Predicate {predicate} failed: {text}")
+
+
+HostPort = tuple[str, str, int]
+"""Protocol, address, port."""
+
+
+def list_host_ports(pod: PodManifest) -> tuple[HostPort, ...]:
+    """Ports of the node that the Pod holds for as long as it runs; ordinary init containers hold none."""
+    sidecars = (container for container in pod.spec.init_containers if container.is_sidecar)
+    return tuple(
+        (port.protocol or "TCP", port.host_ip, port.host_port)
+        for container in (*sidecars, *pod.spec.containers)
+        for port in container.ports
+        if port.host_port
+    )
+
+
+def conflicts(one: HostPort, other: HostPort) -> bool:
+    """Both cannot be held at once: the same port and protocol, at the same address, or one of them at all."""
+    if (one[0], one[2]) != (other[0], other[2]):
+        return False
+    return one[1] == other[1] or one[1] in ANY_ADDRESS or other[1] in ANY_ADDRESS
+
+
+def is_tolerated(taint: Taint, tolerations: Iterable[Toleration]) -> bool:
+    """The taint ends no Pod that has these tolerations; one that only keeps the scheduler away ends none."""
+    return taint.effect != "NoExecute" or any(_tolerates(toleration, taint) for toleration in tolerations)
+
+
+def _tolerates(toleration: Toleration, taint: Taint) -> bool:
+    if toleration.effect not in ("", taint.effect) or toleration.key not in ("", taint.key):
+        return False
+    if toleration.operator == "Exists":
+        return True
+    return bool(toleration.key) and toleration.value == taint.value
+
+
+def matches_node(pod: PodManifest, node: Node) -> bool:
+    """The node has the labels of `nodeSelector`, and one of the required terms of the affinity holds."""
+    labels = node.metadata.labels
+    if any(labels.get(key) != value for key, value in pod.spec.node_selector.items()):
+        return False
+    required = pod.spec.affinity.node_affinity.required_during_scheduling_ignored_during_execution
+    return required is None or any(_holds(term, node) for term in required.node_selector_terms)
+
+
+def _holds(term: NodeSelectorTerm, node: Node) -> bool:
+    """All of its conditions; a term without any holds nowhere."""
+    fields = {NAME_FIELD: node.metadata.name}
+    met = [_is_met(each, node.metadata.labels) for each in term.match_expressions]
+    met += [each.key == NAME_FIELD and _is_met(each, fields) for each in term.match_fields]
+    return bool(met) and all(met)
+
+
+def _is_met(condition: NodeSelectorRequirement, labels: dict[str, str]) -> bool:
+    """A condition that cannot be read is not met."""
+    operator = _OPERATORS.get(condition.operator)
+    if operator is None:
+        return False
+    if operator in (Operator.GREATER, Operator.LESS):
+        [bound] = condition.values if len(condition.values) == 1 else ("",)
+        if not bound.removeprefix("-").isdecimal():
+            return False
+    return Requirement(condition.key, operator, frozenset(condition.values)).is_met(labels)

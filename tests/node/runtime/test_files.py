@@ -1,0 +1,55 @@
+"""What lies on disk for Pods, where the disk or the Pod's author does not play along. Rule: spec "node" §2.18."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from seaway.node.runtime.contract import ContainerError
+from seaway.node.runtime.files import load_json, prepare_volume, save_json, write_text
+from seaway.node.runtime.local.run import find_inside
+from seaway.node.volumes import HostPath
+
+
+@pytest.mark.parametrize("kind", ["DirectoryOrCreate", "FileOrCreate"])
+def test_a_host_path_that_cannot_be_made_is_refused(kind: str, tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(ContainerError, match="hostPath "):
+        prepare_volume(tmp_path, HostPath("v", str(tmp_path / "file" / "below"), kind))
+
+
+def test_a_host_path_is_made_where_it_can_be(tmp_path: Path) -> None:
+    made = prepare_volume(tmp_path, HostPath("v", str(tmp_path / "new" / "deep"), "DirectoryOrCreate"))
+    assert made.is_dir()
+
+
+def test_what_cannot_be_saved_leaves_what_was_there(tmp_path: Path) -> None:
+    path = tmp_path / "value.json"
+    save_json(path, {"a": 1})
+    with pytest.raises(ContainerError):
+        save_json(tmp_path / "absent" / "value.json", {})
+    with pytest.raises(TypeError):
+        save_json(path, object())
+    assert load_json(path) == {"a": 1} and [each.name for each in tmp_path.iterdir()] == ["value.json"]
+
+
+def test_a_text_that_cannot_be_written_is_an_error_of_the_container(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(ContainerError):
+        write_text(tmp_path / "file" / "hosts", "")
+
+
+def test_a_sub_path_is_made_inside_of_its_volume(tmp_path: Path) -> None:
+    assert find_inside(tmp_path, "a/b") == tmp_path / "a" / "b" and (tmp_path / "a" / "b").is_dir()
+
+
+@pytest.mark.parametrize("sub_path", ["loop/x", "file/below", "out", "../beside"])
+def test_a_sub_path_that_leads_nowhere_or_out_is_refused(sub_path: str, tmp_path: Path) -> None:
+    volume = tmp_path / "volume"
+    volume.mkdir()
+    (volume / "loop").symlink_to("loop")
+    (volume / "file").touch()
+    (volume / "out").symlink_to("/etc")
+    with pytest.raises(ContainerError, match="subPath"):
+        find_inside(volume, sub_path)

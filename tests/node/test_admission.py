@@ -1,0 +1,118 @@
+"""Rule: spec "node" §2.9."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+import pytest
+
+from seaway.api.node.types import Node
+from seaway.node.admission import Rejection, find_rejection
+from seaway.node.podspec import PodManifest
+from tests.node.manifests import decode_pod
+
+NODE = msgspec.convert(
+    {"metadata": {"name": "node-1", "labels": {"disk": "ssd", "cpus": "8"}}, "spec": {}, "status": {}}, Node
+)
+NO_MATCH = "Predicate NodeAffinity failed: node(s) didn't match Pod's node affinity/selector"
+NO_PORT = "Predicate NodePorts failed: node(s) didn't have free ports for the requested pod ports"
+NO_TOLERATION = "Predicate TaintToleration failed: node(s) had taints that the pod didn't tolerate"
+
+
+def require(*terms: dict[str, Any]) -> dict[str, Any]:
+    selector = {"nodeSelectorTerms": list(terms)}
+    return {"affinity": {"nodeAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": selector}}}
+
+
+def expect(key: str, operator: str, *values: str) -> dict[str, Any]:
+    return {"matchExpressions": [{"key": key, "operator": operator, "values": list(values)}]}
+
+
+def expect_name(name: str) -> dict[str, Any]:
+    return {"matchFields": [{"key": "metadata.name", "operator": "In", "values": [name]}]}
+
+
+def hold(port: int, *, ip: str = "", protocol: str = "TCP", kind: str = "containers", **extra: Any) -> dict[str, Any]:
+    ports = [{"containerPort": 80, "hostPort": port, "hostIP": ip, "protocol": protocol}]
+    return {kind: [{"name": "main", "ports": ports, **extra}]}
+
+
+def judge(pod: PodManifest, *others: PodManifest, node: Node | None = NODE) -> Rejection | None:
+    return find_rejection(pod, others, node, max_pods=2)
+
+
+@pytest.mark.parametrize(
+    ("spec", "is_taken"),
+    [
+        pytest.param({}, True, id="a Pod that asks for nothing"),
+        pytest.param({"nodeName": "node-1"}, True, id="one that names this node"),
+        pytest.param({"nodeSelector": {"disk": "ssd"}}, True, id="a selector that fits"),
+        pytest.param({"nodeSelector": {"disk": "hdd"}}, False, id="one that does not"),
+        pytest.param(require(expect("disk", "In", "ssd", "nvme")), True, id="a term that holds"),
+        pytest.param(require(expect("disk", "NotIn", "ssd")), False, id="a term that does not"),
+        pytest.param(require(expect("disk", "NotIn", "ssd"), expect("cpus", "Exists")), True, id="terms are choices"),
+        pytest.param(require(expect("cpus", "Gt", "4")), True, id="more than"),
+        pytest.param(require(expect("cpus", "Lt", "4")), False, id="less than"),
+        pytest.param(require(expect("cpus", "Lt", "many")), False, id="a bound that is no number"),
+        pytest.param(require(expect("cpus", "Like", "8")), False, id="an operator that nobody knows"),
+        pytest.param(require({}), False, id="a term without conditions holds nowhere"),
+        pytest.param(require(expect_name("node-1")), True, id="the node by name, as DaemonSets have it"),
+        pytest.param(require(expect_name("node-2")), False, id="another node by name"),
+    ],
+)
+def test_affinity(spec: dict[str, Any], is_taken: bool) -> None:
+    assert judge(decode_pod(**spec)) == (None if is_taken else Rejection("NodeAffinity", NO_MATCH))
+
+
+def test_another_node_is_named() -> None:
+    rejection = judge(decode_pod(nodeName="node-2"))
+    assert rejection is not None and rejection.reason == "NodeName"
+
+
+@pytest.mark.parametrize(
+    ("wanted", "held", "is_taken"),
+    [
+        pytest.param(hold(80), hold(81), True, id="another port"),
+        pytest.param(hold(80), hold(80), False, id="the same port"),
+        pytest.param(hold(80), hold(80, protocol="UDP"), True, id="of another protocol"),
+        pytest.param(hold(80, ip="192.0.2.1"), hold(80, ip="192.0.2.2"), True, id="at another address"),
+        pytest.param(hold(80, ip="192.0.2.1"), hold(80, ip="0.0.0.0"), False, id="at all addresses"),
+        pytest.param(hold(80, ip="::"), hold(80, ip="192.0.2.1"), False, id="at all addresses, by IPv6's name"),
+        pytest.param(hold(80), hold(80, kind="initContainers"), True, id="an init container holds none"),
+        pytest.param(hold(80), hold(80, kind="initContainers", restartPolicy="Always"), False, id="a sidecar does"),
+    ],
+)
+def test_host_ports(wanted: dict[str, Any], held: dict[str, Any], is_taken: bool) -> None:
+    assert judge(decode_pod(**wanted), decode_pod(**held)) == (None if is_taken else Rejection("NodePorts", NO_PORT))
+
+
+@pytest.mark.parametrize(
+    ("effect", "toleration", "is_taken"),
+    [
+        pytest.param("NoExecute", None, False, id="a taint that ends Pods"),
+        pytest.param("NoSchedule", None, True, id="one that only keeps the scheduler away"),
+        pytest.param("NoExecute", {"operator": "Exists"}, True, id="who tolerates all"),
+        pytest.param("NoExecute", {"key": "k", "operator": "Exists", "effect": "NoExecute"}, True, id="or this one"),
+        pytest.param("NoExecute", {"key": "k", "operator": "Equal", "value": "v"}, True, id="with its value"),
+        pytest.param("NoExecute", {"key": "k", "operator": "Equal", "value": "w"}, False, id="but not another"),
+        pytest.param("NoExecute", {"key": "k", "operator": "Exists", "effect": "NoSchedule"}, False,
+                     id="nor another effect"),
+    ],
+)  # fmt: skip
+def test_taints(effect: str, toleration: dict[str, str] | None, is_taken: bool) -> None:
+    taints = [{"key": "k", "value": "v", "effect": effect}]
+    node = msgspec.convert({"metadata": {"name": "node-1"}, "spec": {"taints": taints}}, Node)
+    pod = decode_pod(tolerations=[toleration] if toleration else [])
+    assert judge(pod, node=node) == (None if is_taken else Rejection("TaintToleration", NO_TOLERATION))
+
+
+def test_a_node_that_is_full() -> None:
+    text = "Node didn't have enough resource: pods, requested: 1, used: 2, capacity: 2"
+    assert judge(decode_pod(), decode_pod("a"), decode_pod("b")) == Rejection("OutOfpods", text)
+    assert judge(decode_pod(), decode_pod("a")) is None
+
+
+def test_before_the_node_is_known_only_what_is_here_counts() -> None:
+    assert judge(decode_pod(nodeSelector={"disk": "hdd"}), node=None) is None
+    assert judge(decode_pod(**hold(80)), decode_pod(**hold(80)), node=None) is not None
