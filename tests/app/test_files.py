@@ -91,3 +91,13 @@ def test_the_state_of_one_that_has_ended_is_no_state(tmp_path: Path) -> None:
     assert files.find_state(data) is None
     data.state_file.write_text("{")
     assert files.find_state(data) is None
+
+
+def test_the_node_agents_warnings_are_read_and_rubbish_is_none(tmp_path: Path) -> None:
+    data = files.DataDir(tmp_path)
+    assert files.find_warnings(data) == []
+    data.node_warnings.parent.mkdir()
+    data.node_warnings.write_text('["table ip filter, chain FORWARD: drops"]')
+    assert files.find_warnings(data) == ["table ip filter, chain FORWARD: drops"]
+    data.node_warnings.write_text('{"not": "a list"}')
+    assert files.find_warnings(data) == []

@@ -44,6 +44,9 @@ Json = dict[str, Any]
 class World:
     """One cluster and one agent that can be stopped and started."""
 
+    node_ip = NODE_IP
+    pod_cidr = "10.244.0.0/24"
+
     def __init__(self, cluster: Cluster, directory: Path, *, sandbox: bool) -> None:
         self.cluster = cluster
         self.client = cluster.client()
@@ -56,8 +59,8 @@ class World:
     async def start_agent(self) -> None:
         ready = asyncio.Event()
         config = NodeConfig(
-            node_name=NODE, node_ip=NODE_IP, dns_ip="10.96.0.10", state_dir=self.state_dir, data_dir=self.data_dir,
-            sandbox=self.sandbox, lease_renew_seconds=0.5,
+            node_name=NODE, node_ip=self.node_ip, pod_cidr=self.pod_cidr, dns_ip="10.96.0.10",
+            state_dir=self.state_dir, data_dir=self.data_dir, sandbox=self.sandbox, lease_renew_seconds=0.5,
         )  # fmt: skip
         identity = self.cluster.client(user=f"system:node:{NODE}", groups=("system:nodes",))
         self._agent = asyncio.create_task(run_agent(config, identity, on_ready=ready.set))
@@ -863,14 +866,14 @@ async def removal_leaves_no_trace(world: World) -> None:
 
 
 @contextlib.asynccontextmanager
-async def open_world(directory: Path, *, sandbox: bool) -> AsyncIterator[World]:
+async def open_world(directory: Path, *, sandbox: bool, kind: type[World] = World) -> AsyncIterator[World]:
     for command in (
         ["ip", "link", "set", "lo", "up"],
         ["ip", "addr", "add", f"{NODE_IP}/32", "dev", "lo"],
     ):
         subprocess.run(command, check=True)
     async with open_cluster(controllers=True) as cluster:
-        world = World(cluster, directory, sandbox=sandbox)
+        world = kind(cluster, directory, sandbox=sandbox)
         try:
             await world.start_agent()
             yield world

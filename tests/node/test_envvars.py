@@ -14,9 +14,11 @@ from seaway.node.envvars import (
     choose_services,
     expand,
     expand_command,
+    find_skipped_names,
     make_environment,
     make_service_variables,
     read_field,
+    sort_addresses,
 )
 from seaway.node.podspec import FieldRef
 from tests.node.manifests import decode_pod, decode_service
@@ -213,6 +215,54 @@ def test_what_is_missing_says_so(source: dict[str, Any], text: str) -> None:
 def test_an_optional_key_that_is_missing_leaves_the_variable_out() -> None:
     source = {"configMapKeyRef": {"name": "no", "key": "k", "optional": True}}
     assert build([{"name": "X", "valueFrom": source}], services={}) == {}
+
+
+def test_keys_that_cannot_be_variables_are_left_out_and_told() -> None:
+    data = {"fine": b"1", "a=b": b"2", "\u00e9": b"3", "with space": b"4"}
+    pod = decode_pod(containers=[{"name": "main", "envFrom": [
+        {"prefix": "P_", "configMapRef": {"name": "odd"}}, {"secretRef": {"name": "odd"}},
+    ]}])  # fmt: skip
+    container = pod.spec.containers[0]
+    find = {"odd": data}.get
+    found = make_environment(container, pod, {}, fields=PodFields(), find_config_map=find, find_secret=find)
+    assert found == {"P_fine": "1", "P_with space": "4", "fine": "1", "with space": "4"}
+    assert list(find_skipped_names(container, pod, find_config_map=find, find_secret=find)) == [
+        ("InvalidEnvironmentVariableNames", f"Keys [{keys}] from the EnvFrom {kind} default/odd were skipped since "
+         "they are considered invalid environment variable names.")
+        for keys, kind in (("P_a=b, P_\u00e9", "configMap"), ("a=b, \u00e9", "secret"))
+    ]  # fmt: skip
+
+
+def test_a_resource_of_the_container_or_of_another() -> None:
+    env = [
+        {"name": "OWN", "valueFrom": {"resourceFieldRef": {"resource": "limits.cpu", "divisor": "1m"}}},
+        {"name": "HOST", "valueFrom": {"resourceFieldRef": {"resource": "limits.memory", "divisor": "1Ki"}}},
+        {"name": "IT", "valueFrom": {"resourceFieldRef": {"containerName": "b", "resource": "requests.cpu"}}},
+    ]
+    pod = decode_pod(containers=[
+        {"name": "a", "env": env, "resources": {"limits": {"cpu": "200m"}}},
+        {"name": "b", "resources": {"requests": {"cpu": "1001m"}}},
+    ])  # fmt: skip
+    fields = PodFields(allocatable={"memory": "512Ki"})
+    container = pod.spec.containers[0]
+    found = make_environment(container, pod, {}, fields=fields, find_config_map={}.get, find_secret={}.get)
+    assert found == {"OWN": "200", "HOST": "512", "IT": "2"}
+
+
+@pytest.mark.parametrize(
+    ("addresses", "primary", "expected"),
+    [
+        (("fd00::6", "1.2.3.4"), "192.0.2.1", ("1.2.3.4", "fd00::6")),
+        (("fd00:0::6", "1.2.3.4"), "2001:db8::1", ("fd00::6", "1.2.3.4")),
+        (("1.2.3.4", "1.2.3.5"), "192.0.2.1", ("1.2.3.4",)),
+        (("fd00::6",), "192.0.2.1", ("fd00::6",)),
+        ((), "192.0.2.1", ()),
+    ],
+)
+def test_addresses_in_the_order_of_the_node(
+    addresses: tuple[str, ...], primary: str, expected: tuple[str, ...]
+) -> None:
+    assert sort_addresses(addresses, primary) == expected
 
 
 def test_commands_see_the_whole_environment() -> None:

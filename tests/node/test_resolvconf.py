@@ -11,6 +11,8 @@ from seaway.node.resolvconf import (
     HostNames,
     Resolver,
     ResolverError,
+    find_host_file_warning,
+    make_empty_resolver,
     make_host_names,
     make_pod_resolver,
     parse_resolv_conf,
@@ -97,6 +99,29 @@ def test_search_limits(searches: list[str], kept: int) -> None:
     resolver, messages = cut({"searches": searches})
     assert len(resolver.searches) == kept
     assert messages[0].startswith("Search Line limits were exceeded")
+
+
+@pytest.mark.parametrize(
+    ("text", "domain", "expected"),
+    [
+        pytest.param("search a b", "cluster.local", "", id="nothing"),
+        pytest.param(f"search {' '.join(f's{n}' for n in range(30))}", "cluster.local", "Resolv.conf file 'F' contains "
+                     "search line consisting of more than 29 domains!", id="the cluster's three count"),
+        pytest.param(f"search {' '.join(f's{n}' for n in range(32))}", "", "", id="without a domain there are 32"),
+        pytest.param(f"search {'a' * 254}", "x", 'Resolv.conf file "F" contains a search path which length is more '
+                     "than allowed 253 chars!", id="one domain"),
+        pytest.param(f"search {' '.join(['a' * 250] * 9)}", "x", "Resolv.conf file 'F' contains search line which "
+                     "length is more than allowed 2048 chars!", id="the line"),
+    ],
+)  # fmt: skip
+def test_what_the_hosts_own_file_has_too_much_of(text: str, domain: str, expected: str) -> None:
+    assert find_host_file_warning(text, "F", cluster_domain=domain) == expected
+
+
+def test_no_resolver_file_is_the_loopback_of_each_family() -> None:
+    assert make_empty_resolver(["192.0.2.1", "2001:db8::1"]) == Resolver(("127.0.0.1", "::1"), (".",))
+    assert make_empty_resolver(["2001:db8::1"]).nameservers == ("::1",)
+    assert make_empty_resolver([]).nameservers == ("127.0.0.1",)
 
 
 def test_the_written_form() -> None:

@@ -25,15 +25,25 @@ SECRETS = {"keys": {"k": b"secret"}}
 
 
 def plan(volume: dict[str, Any]) -> Any:
-    pod = decode_pod(volumes=[{"name": "v", **volume}], labels={"b": 'say "hi"', "a": "1"})
+    pod = decode_pod(
+        containers=[{"name": "main"}], volumes=[{"name": "v", **volume}], labels={"b": 'say "hi"', "a": "1"}
+    )
     [found] = plan_volumes(
-        pod, fields=PodFields(), find_config_map=MAPS.get, find_secret=SECRETS.get, find_token=TOKENS.get
+        pod,
+        fields=PodFields(allocatable={"cpu": "4"}),
+        find_config_map=MAPS.get,
+        find_secret=SECRETS.get,
+        find_token=TOKENS.get,
     )
     return found
 
 
 VOLUMES: dict[str, tuple[dict[str, Any], Any]] = {
     "empty directory": ({"emptyDir": {}}, EmptyDir("v")),
+    "in memory": ({"emptyDir": {"medium": "Memory"}}, EmptyDir("v", in_memory=True)),
+    "in memory, of a size": (
+        {"emptyDir": {"medium": "Memory", "sizeLimit": "1Mi"}}, EmptyDir("v", in_memory=True, size_bytes=1 << 20)),
+    "a limit on disk is no tmpfs": ({"emptyDir": {"sizeLimit": "1Mi"}}, EmptyDir("v")),
     "host path": ({"hostPath": {"path": "/x", "type": "Directory"}}, HostPath("v", "/x", "Directory")),
     "all keys, sorted": (
         {"configMap": {"name": "settings"}}, Content("v", (FileEntry("a", b"1"), FileEntry("b", b"2")))),
@@ -46,6 +56,10 @@ VOLUMES: dict[str, tuple[dict[str, Any], Any]] = {
     "labels": (
         {"downwardAPI": {"items": [{"path": "l", "fieldRef": {"fieldPath": "metadata.labels"}}]}},
         Content("v", (FileEntry("l", b'a="1"\nb="say \\"hi\\""'),))),
+    "a resource of a container": (
+        {"downwardAPI": {"items": [{"path": "cpu", "resourceFieldRef": {
+            "containerName": "main", "resource": "limits.cpu", "divisor": "1m"}}]}},
+        Content("v", (FileEntry("cpu", b"4000"),))),
     "projected, with tokens": (
         {"projected": {"sources": [
             {"secret": {"name": "keys"}}, {"configMap": {"name": "settings", "items": [{"key": "b", "path": "b"}]}},
@@ -74,6 +88,7 @@ def test_content(volume: dict[str, Any], expected: Any) -> None:
             "failed to fetch token",
         ),
         ({"projected": {"sources": [{"serviceAccountToken": {"path": "/t"}}]}}, "must not contain '..'"),
+        ({"emptyDir": {"medium": "HugePages"}}, "medium HugePages is not supported on this node"),
         ({"nfs": {"server": "s"}}, "no volume plugin matched"),
     ],
 )

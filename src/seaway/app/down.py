@@ -41,7 +41,7 @@ def _remove_from_host(data: files.DataDir) -> Iterator[str]:
     from seaway.proxy.run import cleanup
 
     asyncio.run(remove_pods(data.node_state))
-    yield "removed  Pods, links and routes"
+    yield "removed  Pods, links, routes and host ports"
     cleanup(uplink_state=data.uplink_state)
     yield "removed  nftables table seaway; forwarding on links is what it was"
 

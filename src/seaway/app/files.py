@@ -66,6 +66,11 @@ class DataDir:
         return self.root / "node"
 
     @property
+    def node_warnings(self) -> Path:
+        """What the node agent warns of, a list of sentences; absent when there is nothing."""
+        return self.node_state / "warnings.json"
+
+    @property
     def uplink_state(self) -> Path:
         return self.root / "uplinks.json"
 
@@ -178,6 +183,14 @@ def find_state(data: DataDir) -> UpState | None:
     except (OSError, msgspec.DecodeError):
         return None
     return state
+
+
+def find_warnings(data: DataDir) -> list[str]:
+    """What the node agent warns of now, in its words."""
+    try:
+        return msgspec.json.decode(data.node_warnings.read_bytes(), type=list[str])
+    except (OSError, msgspec.DecodeError):
+        return []
 
 
 def note_way(data: DataDir, way: str) -> None:

@@ -7,16 +7,24 @@ from pathlib import Path
 
 import click
 
-from seaway.cli.flags import data_dir_flag, host_name_default, kubeconfig_flag, report_to_stderr, split_list
+from seaway.cli.flags import (
+    data_dir_flag,
+    host_name_default,
+    optional_kubeconfig_flag,
+    report_to_stderr,
+    split_list,
+)
+from seaway.cli.of_node import env
 
 _FILE = click.Path(path_type=Path, dir_okay=False, exists=True)
 
 
-@click.command("node")
-@kubeconfig_flag
+@click.group("node", invoke_without_command=True)
+@click.pass_context
+@optional_kubeconfig_flag
 @data_dir_flag
 @click.option("--node-name", default=host_name_default, show_default="the host name", help="This host's Node.")
-@click.option("--node-ip", required=True, help="This host's address: a, or a,b for two families.")
+@click.option("--node-ip", help="This host's address: a, or a,b for two families.  [required]")
 @click.option("--pod-cidr", default="10.244.0.0/24", show_default=True, help="Addresses of this host's Pods.")
 @click.option("--cluster-cidr", default="10.244.0.0/16", show_default=True, help="Addresses inside of the cluster.")
 @click.option("--cluster-domain", default="cluster.local", show_default=True, help="The zone of cluster names.")
@@ -28,6 +36,15 @@ _FILE = click.Path(path_type=Path, dir_okay=False, exists=True)
 @click.option("--max-pods", type=click.IntRange(1, 10000), default=110, show_default=True, help="Pods on this host.")
 @click.option(
     "--system-reserved", default="", metavar="cpu=QUANTITY,...", help="What Pods do not get: cpu, memory, storage."
+)
+@click.option(
+    "--mtu", type=click.IntRange(0, 65535), default=0, help="The largest packet of Pods.  [default: the uplink's]"
+)
+@click.option(
+    "--resolv-conf",
+    default="/etc/resolv.conf",
+    show_default=True,
+    help='What Pods inherit of this host\'s resolver; "": nothing.',
 )
 @click.option(
     "--kubelet-port",
@@ -45,10 +62,11 @@ _FILE = click.Path(path_type=Path, dir_okay=False, exists=True)
 @click.option("--tls-cert-file", type=_FILE, default=None, help="Certificate of the node's own server.")
 @click.option("--tls-private-key-file", type=_FILE, default=None, help="Key of that certificate.")
 def command(
-    kubeconfig: Path,
+    context: click.Context,
+    kubeconfig: Path | None,
     data_dir: Path,
     node_name: str,
-    node_ip: str,
+    node_ip: str | None,
     pod_cidr: str,
     cluster_cidr: str,
     cluster_domain: str,
@@ -57,12 +75,18 @@ def command(
     register_with_taints: str,
     max_pods: int,
     system_reserved: str,
+    mtu: int,
+    resolv_conf: str,
     kubelet_port: int,
     client_ca_file: Path | None,
     tls_cert_file: Path | None,
     tls_private_key_file: Path | None,
 ) -> None:
     """Register this host with the API server of a kubeconfig, and run its Pods."""
+    if context.invoked_subcommand is not None:
+        return
+    if kubeconfig is None or not node_ip:
+        raise click.UsageError("--kubeconfig and --node-ip are needed.")
     from seaway.app.files import prepare
     from seaway.app.pieces import run_with_client
     from seaway.node.config import ServingConfig
@@ -93,7 +117,9 @@ def command(
         reserved=reserved,
         state_dir=data.node_state,
         data_dir=data.root,
+        resolv_conf=Path(resolv_conf) if resolv_conf else None,
         serving=serving,
+        mtu=mtu,
     )
     sys.exit(
         run_with_client(
@@ -135,3 +161,6 @@ def _parse_reserved(text: str) -> tuple[str, str]:
     if name not in _RESERVABLE:
         raise click.UsageError(f"--system-reserved: {name} found, {', '.join(_RESERVABLE)} allowed.")
     return name, quantity
+
+
+command.add_command(env.command)

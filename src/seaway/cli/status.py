@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 import msgspec
 
-from seaway.app.files import DataDir, find_state
+from seaway.app.files import DataDir, find_state, find_warnings
 from seaway.cli.flags import data_dir_flag
 
 
@@ -24,15 +24,21 @@ from seaway.cli.flags import data_dir_flag
 )
 def command(data_dir: Path, output: str) -> None:
     """What runs, where, and whether it is ready. Exit code 1 when nothing runs."""
-    state = find_state(DataDir(data_dir.absolute()))
+    data = DataDir(data_dir.absolute())
+    state = find_state(data)
     if state is None:
         click.echo(f"seaway: nothing runs on data directory {data_dir}; start it with seaway up", err=True)
         sys.exit(1)
-    fields = msgspec.to_builtins(state)
+    warnings = find_warnings(data)
+    fields = msgspec.to_builtins(state) | ({"warnings": warnings} if warnings else {})
     if output == "json":
         click.echo(msgspec.json.format(msgspec.json.encode(fields), indent=2).decode())
     elif output == "yaml":
         click.echo(msgspec.yaml.encode(fields).decode(), nl=False)
     else:
         for key, value in fields.items():
+            if key == "warnings":
+                continue
             click.echo(f"{key.replace('_', '-'):16}{' '.join(value) if isinstance(value, list | tuple) else value}")
+        for warning in warnings:
+            click.echo(f"{'warning':16}{warning}")

@@ -16,6 +16,7 @@ CLONE_NEWPID = 0x20000000
 CLONE_NEWNET = 0x40000000
 
 MS_NOSUID, MS_NODEV, MS_NOEXEC, MS_BIND, MS_REC, MS_PRIVATE = 2, 4, 8, 4096, 16384, 1 << 18
+MNT_DETACH = 2
 
 _PR_SET_PDEATHSIG = 1
 _PR_SET_NAME = 15
@@ -46,6 +47,11 @@ def setns(handle: int, kind: int = 0) -> None:
 def mount(source: str, target: str, kind: str, flags: int = 0, options: str = "") -> None:
     """Mount a file system. Raises OSError."""
     call("mount", source.encode(), target.encode(), kind.encode(), ctypes.c_ulong(flags), options.encode() or None)
+
+
+def unmount(target: str) -> None:
+    """Take a file system away from its place; who uses it keeps it. Raises OSError."""
+    call("umount2", target.encode(), MNT_DETACH)
 
 
 def set_parent_death_signal(number: int) -> None:

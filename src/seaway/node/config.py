@@ -25,7 +25,8 @@ class NodeConfig:
     """node_ip: one address, or one per family with a comma, primary first. pod_cidr likewise.
 
     state_dir: Pods, logs, the shim's socket; inside data_dir, which no Pod can see.
-    serving: None for no server.
+    serving: None for no server. resolv_conf: what Pods inherit; None: nothing.
+    mtu: the largest packet of Pods; 0: the uplink's.
     labels: kept true on the Node. taints: key, value and effect, set when it is registered. reserved: resources and
     quantities that Pods do not get.
     sandbox: the agent runs in a user namespace with one mapped user, and Pods end with it.
@@ -49,8 +50,9 @@ class NodeConfig:
     lease_renew_seconds: float = 10.0
     lease_duration_seconds: int = 40
     status_seconds: float = 10.0
-    resolv_conf: Path = Path("/etc/resolv.conf")
+    resolv_conf: Path | None = Path("/etc/resolv.conf")
     serving: ServingConfig | None = None
+    mtu: int = 0
 
     @property
     def node_ips(self) -> tuple[str, ...]:

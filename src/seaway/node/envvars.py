@@ -7,11 +7,21 @@ Rule: spec "discovery" Part B (byte exact), spec "node" §2.13-2.14.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+import ipaddress
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 
 from seaway.api.service.types import Service
-from seaway.node.podspec import Container, EnvFromSource, EnvVar, FieldRef, KeySelector, PodManifest
+from seaway.node.podspec import (
+    Container,
+    EnvFromSource,
+    EnvVar,
+    FieldRef,
+    KeySelector,
+    PodManifest,
+    ResourceFieldRef,
+)
+from seaway.node.quantities import QuantityError, read_resource
 
 MASTER_NAMESPACE, MASTER_NAME = "default", "kubernetes"
 """The Service whose variables every container gets, in every namespace, links or not."""
@@ -30,6 +40,20 @@ class PodFields:
 
     pod_ips: tuple[str, ...] = ()
     host_ips: tuple[str, ...] = ()
+    allocatable: Mapping[str, str] = field(default_factory=dict)
+
+
+def sort_addresses(addresses: Iterable[str], primary: str) -> tuple[str, ...]:
+    """In canonical form, at most one of each family, the family of `primary` first.
+
+    Rule: spec "node" §2.15, "discovery" §C5.
+    """
+    found: dict[int, str] = {}
+    for text in addresses:
+        address = ipaddress.ip_address(text)
+        found.setdefault(address.version, str(address))
+    first = ipaddress.ip_address(primary).version
+    return tuple(found[version] for version in (first, 10 - first) if version in found)
 
 
 def choose_services(services: Iterable[Service], namespace: str, *, links: bool) -> tuple[Service, ...]:
@@ -129,7 +153,7 @@ def make_environment(
     for source in container.env_from:
         table.update(_read_env_from(source, pod, find_config_map, find_secret))
     for entry in container.env:
-        value = _value_of(entry, table, services, pod, fields, find_config_map, find_secret)
+        value = _value_of(entry, container, table, services, pod, fields, find_config_map, find_secret)
         if value is not None:
             table[entry.name] = value
     return table | {name: value for name, value in services.items() if name not in table}
@@ -147,12 +171,38 @@ def _read_env_from(source: EnvFromSource, pod: PodManifest, find_config_map: Fin
             if ref.optional:
                 return {}
             raise EnvError(f'{kind} "{ref.name}" not found')
-        return {source.prefix + key: data[key].decode(errors="replace") for key in sorted(data)}
+        names = ((source.prefix + key, data[key]) for key in sorted(data))
+        return {name: value.decode(errors="replace") for name, value in names if is_variable_name(name)}
     return {}
+
+
+def is_variable_name(name: str) -> bool:
+    """The name can be a variable's: printable ASCII without an equals sign. Rule: spec "node" §2.13."""
+    return bool(name) and name.isascii() and name.isprintable() and "=" not in name
+
+
+def find_skipped_names(
+    container: Container, pod: PodManifest, *, find_config_map: Find, find_secret: Find
+) -> Iterator[tuple[str, str]]:
+    """(reason, message) for each `envFrom` source with keys that cannot be variables and are left out."""
+    for source in container.env_from:
+        for kind, ref, find in (
+            ("configMap", source.config_map_ref, find_config_map),
+            ("secret", source.secret_ref, find_secret),
+        ):
+            keys = sorted(find(ref.name) or ()) if ref is not None else []
+            bad = [source.prefix + key for key in keys if not is_variable_name(source.prefix + key)]
+            if ref is not None and bad:
+                yield (
+                    "InvalidEnvironmentVariableNames",
+                    f"Keys [{', '.join(bad)}] from the EnvFrom {kind} {pod.metadata.namespace}/{ref.name} were skipped "
+                    "since they are considered invalid environment variable names.",
+                )
 
 
 def _value_of(
     entry: EnvVar,
+    container: Container,
     table: Mapping[str, str],
     services: Mapping[str, str],
     pod: PodManifest,
@@ -170,7 +220,23 @@ def _value_of(
         return _read_key("configmap", "ConfigMap", source.config_map_key_ref, pod, find_config_map)
     if source.secret_key_ref is not None:
         return _read_key("secret", "Secret", source.secret_key_ref, pod, find_secret)
+    if source.resource_field_ref is not None:
+        return read_resource_field(source.resource_field_ref, pod, container, fields)
     raise EnvError(f"environment variable {entry.name}: this kind of valueFrom is not supported on this node")
+
+
+def read_resource_field(ref: ResourceFieldRef, pod: PodManifest, container: Container | None, fields: PodFields) -> str:
+    """The text of one resource of a container; `container` is the one that is meant when none is named.
+
+    Raises EnvError.
+    """
+    found = pod.find_container(ref.container_name) if ref.container_name else container
+    if found is None:
+        raise EnvError(f"container {ref.container_name} not found")
+    try:
+        return read_resource(ref, found, fields.allocatable)
+    except QuantityError as error:
+        raise EnvError(str(error)) from error
 
 
 def _read_key(word: str, kind: str, ref: KeySelector, pod: PodManifest, find: Find) -> str | None:

@@ -1,7 +1,7 @@
 """The whole Pod that an agent needs: what to run, how to watch it, what was last reported.
 
 Controllers read the narrow `api/pod/types.py`; only the node agent decodes this much. Fields that change nothing on
-this node (resources, priorities) are not decoded. Rule: spec "node" §2.9 (which field is honoured).
+this node (priorities) are not decoded. Rule: spec "node" §2.9 (which field is honoured).
 """
 
 from __future__ import annotations
@@ -10,7 +10,8 @@ import msgspec
 
 from seaway.api.machinery.meta import ObjectMeta, Reader
 from seaway.api.pod.scheduling import Affinity, Toleration
-from seaway.api.pod.types import ContainerPort, PodIP
+from seaway.api.pod.types import ContainerPort as NamedPort
+from seaway.api.pod.types import PodIP
 
 
 class KeySelector(Reader, frozen=True):
@@ -26,7 +27,18 @@ class FieldRef(Reader, frozen=True):
 
 
 class ResourceFieldRef(Reader, frozen=True):
+    """`limits.cpu` and its like, in units of the divisor. An empty container name is the container itself."""
+
+    container_name: str = ""
     resource: str = ""
+    divisor: str = "0"
+
+
+class Resources(Reader, frozen=True):
+    """Quantities as the API writes them, by resource."""
+
+    limits: dict[str, str] = msgspec.field(default_factory=dict)
+    requests: dict[str, str] = msgspec.field(default_factory=dict)
 
 
 class EnvVarSource(Reader, frozen=True):
@@ -128,12 +140,19 @@ class SecurityContext(Reader, frozen=True):
     capabilities: Capabilities | None = None
 
 
+class ContainerPort(NamedPort, frozen=True):
+    """A port of a container, with what a port of the node needs."""
+
+    host_ip: str = ""
+
+
 class VolumeMount(Reader, frozen=True):
     name: str = ""
     mount_path: str = ""
     sub_path: str = ""
     sub_path_expr: str = ""
     read_only: bool = False
+    mount_propagation: str = ""
 
 
 class ExitCodes(Reader, frozen=True):
@@ -164,6 +183,7 @@ class Container(Reader, frozen=True):
     liveness_probe: Probe | None = None
     startup_probe: Probe | None = None
     lifecycle: Lifecycle | None = None
+    resources: Resources = Resources()
     restart_policy: str = ""
     restart_policy_rules: tuple[RestartRule, ...] = ()
     termination_message_path: str = "/dev/termination-log"
@@ -243,6 +263,7 @@ class HostPathVolume(Reader, frozen=True):
 
 class EmptyDirVolume(Reader, frozen=True):
     medium: str = ""
+    size_limit: str = "0"
 
 
 class Volume(Reader, frozen=True):
@@ -280,6 +301,8 @@ class Sysctl(Reader, frozen=True):
 
 class PodSecurityContext(SecurityContext, frozen=True):
     sysctls: tuple[Sysctl, ...] = ()
+    fs_group: int | None = None
+    supplemental_groups: tuple[int, ...] = ()
 
 
 class ReadinessGate(Reader, frozen=True):

@@ -146,6 +146,16 @@ def make_node_patch(identity: NodeIdentity, facts: HostFacts, existing: Mapping[
     return patch
 
 
+def make_capacity(identity: NodeIdentity, facts: HostFacts) -> dict[str, str]:
+    """What the host has. Rule: spec "node" §1.5."""
+    return {
+        "cpu": str(facts.cpus),
+        "ephemeral-storage": f"{facts.storage_bytes // 1024}Ki",
+        "memory": f"{facts.memory_kib}Ki",
+        "pods": str(identity.max_pods),
+    }
+
+
 def subtract_reserved(capacity: Mapping[str, str], reserved: Iterable[tuple[str, str]]) -> dict[str, str]:
     """What Pods get, never below nothing. Rule: spec "node" §1.5."""
     left = dict(capacity)
@@ -174,12 +184,7 @@ def make_node_status(
     pressures: frozenset[str] = frozenset(),
 ) -> Json:
     """The status. existing: the Node's status, whose transition times and foreign conditions are kept."""
-    capacity = {
-        "cpu": str(facts.cpus),
-        "ephemeral-storage": f"{facts.storage_bytes // 1024}Ki",
-        "memory": f"{facts.memory_kib}Ki",
-        "pods": str(identity.max_pods),
-    }
+    capacity = make_capacity(identity, facts)
     listed = [
         {"names": list(names[:MAX_IMAGE_NAMES]), "sizeBytes": size}
         for size, names in sorted(images, key=lambda image: (-image[0], image[1]))[:MAX_IMAGES]

@@ -10,7 +10,14 @@ from seaway.node.podspec import HostAlias, PodManifest
 MAX_NAMESERVERS = 3
 MAX_SEARCHES = 32
 MAX_SEARCH_CHARACTERS = 253
+CLUSTER_SEARCHES = 3
+"""What the cluster puts before the host's: the namespace, `svc`, the domain."""
 MAX_SEARCH_LINE_CHARACTERS = 2048
+MISSING_CLUSTER_DNS = "MissingClusterDNS"
+MISSING_CLUSTER_DNS_TEXT = (
+    'kubelet does not have ClusterDNS IP configured and cannot create Pod using "ClusterFirst" policy. '
+    'Falling back to "Default" policy.'
+)
 MAX_HOSTNAME_CHARACTERS = 63
 MAX_KERNEL_HOSTNAME_CHARACTERS = 64
 
@@ -45,6 +52,34 @@ class PodResolver:
 
     resolver: Resolver
     warnings: tuple[tuple[str, str], ...] = field(default=())
+
+
+def make_empty_resolver(node_ips: Iterable[str]) -> Resolver:
+    """What `Default` gives when the agent is told of no resolver file. Rule: spec "discovery" §C2."""
+    loopbacks = ("::1" if ":" in address else "127.0.0.1" for address in node_ips)
+    return Resolver(_unique(loopbacks) or ("127.0.0.1",), (".",))
+
+
+def find_host_file_warning(text: str, name: str, *, cluster_domain: str) -> str:
+    """What the node's own file has too much of, or "": Pods will not get all of it. The first that is found.
+
+    Rule: spec "discovery" §C2 (CheckLimitsForResolvConf).
+    """
+    searches = parse_resolv_conf(text).searches
+    allowed = MAX_SEARCHES - (CLUSTER_SEARCHES if cluster_domain else 0)
+    if len(searches) > allowed:
+        return f"Resolv.conf file '{name}' contains search line consisting of more than {allowed} domains!"
+    if any(len(search) > MAX_SEARCH_CHARACTERS for search in searches):
+        return (
+            f'Resolv.conf file "{name}" contains a search path which length is more than allowed '
+            f"{MAX_SEARCH_CHARACTERS} chars!"
+        )
+    if len(" ".join(searches)) > MAX_SEARCH_LINE_CHARACTERS:
+        return (
+            f"Resolv.conf file '{name}' contains search line which length is more than allowed "
+            f"{MAX_SEARCH_LINE_CHARACTERS} chars!"
+        )
+    return ""
 
 
 def parse_resolv_conf(text: str) -> Resolver:
@@ -94,11 +129,7 @@ def _choose_base(
     if policy == "Default" or (pod.spec.host_network and policy != "ClusterFirstWithHostNet"):
         return host, []
     if not cluster_dns:
-        text = (
-            f'pod: "{pod.text}". kubelet does not have ClusterDNS IP configured and cannot create Pod using '
-            f'"ClusterFirst" policy. Falling back to "Default" policy.'
-        )
-        return host, [("MissingClusterDNS", text)]
+        return host, [(MISSING_CLUSTER_DNS, f'pod: "{pod.text}". {MISSING_CLUSTER_DNS_TEXT}')]
     own = (f"{pod.metadata.namespace}.svc.{domain}", f"svc.{domain}", domain) if domain else ()
     return Resolver(tuple(cluster_dns), _unique((*own, *host.searches)), ("ndots:5",)), []
 

@@ -31,10 +31,14 @@ from seaway.node.admission import find_rejection
 from seaway.node.config import NodeConfig
 from seaway.node.events import Happening, Involved, involve_node, involve_pod, make_event, make_repeat_patch
 from seaway.node.figures import make_figures
+from seaway.node.firewalls.run import FirewallWatch
 from seaway.node.heartbeat.run import Heartbeat
+from seaway.node.network.plan import sort_ranges
 from seaway.node.pods.context import AgentContext
 from seaway.node.pods.run import PodWorker
+from seaway.node.pods.start.run import read_resolver_file
 from seaway.node.podspec import PodManifest
+from seaway.node.resolvconf import ResolverError, find_host_file_warning
 from seaway.node.runtime import files
 from seaway.node.runtime.contract import ContainerError, RuntimeGone, Stop
 from seaway.node.runtime.local.client import ShimClient
@@ -60,10 +64,16 @@ async def run(config: NodeConfig, client: Client, *, on_ready: Callable[[], None
     port = listening.port if listening is not None else 0
     recorder = EventRecorder(client, config.node_name)
     heartbeat = Heartbeat(config, client, LocalRuntime.name_and_version, port, record=recorder.record_node)
-    pod_cidrs = await heartbeat.find_pod_cidrs()
+    pod_cidrs = sort_ranges(await heartbeat.find_pod_cidrs(), config.node_ips[0])
     _note_ranges(config, pod_cidrs)
     runtime = LocalRuntime(
-        LocalConfig(state_dir=config.state_dir, data_dir=config.data_dir, pod_cidrs=pod_cidrs, sandboxed=config.sandbox)
+        LocalConfig(
+            state_dir=config.state_dir,
+            data_dir=config.data_dir,
+            pod_cidrs=pod_cidrs,
+            sandboxed=config.sandbox,
+            mtu=config.mtu,
+        )
     )
     await runtime.connect()
     try:
@@ -72,6 +82,8 @@ async def run(config: NodeConfig, client: Client, *, on_ready: Callable[[], None
             if listening is not None:
                 answers = make_answers(config, client, make_figures(agent.list_states), port=port)
                 group.create_task(serve(listening, answers, Streamer(runtime, agent.find_pod)))
+            watch = FirewallWatch(config.state_dir, pod_cidrs, recorder.record_node)
+            group.create_task(watch.run())
             group.create_task(agent.run(on_ready))
     finally:
         await runtime.close()
@@ -108,6 +120,7 @@ class _Agent:
         self._context = AgentContext(
             config=config, client=client, runtime=runtime,
             read_services=self._read_services, record=self._recorder.record,
+            record_node=self._recorder.record_node, allocatable=heartbeat.allocatable,
         )  # fmt: skip
         self._workers: dict[str, PodWorker] = {}
         self._group: asyncio.TaskGroup
@@ -120,10 +133,20 @@ class _Agent:
             await self._heartbeat.register()
             self._node.subscribe(self._take_node)
             self._group.create_task(self._heartbeat.run())
+            self._check_resolver_file()
             await self._services.wait_synced()
             await self._adopt()
             self._group.create_task(self._watch_runtime())
             on_ready()
+
+    def _check_resolver_file(self) -> None:
+        config = self._context.config
+        with contextlib.suppress(ResolverError):  # each Pod that inherits it says so
+            text = read_resolver_file(config)
+            warning = find_host_file_warning(text, str(config.resolv_conf), cluster_domain=config.cluster_domain)
+            if warning:
+                log.warning("node=%s resolver=%r", config.node_name, warning)
+                self._recorder.record_node(Happening("Warning", "CheckLimitsForResolvConf", warning))
 
     def list_states(self) -> list[PodState]:
         """Of the Pods of the node, as they are now."""
@@ -282,10 +305,15 @@ async def remove_pods(state_dir: Path) -> None:
 
 
 def cleanup(state_dir: Path) -> None:
-    """Remove what ended Pods left: links, routes, addresses, files. The shim must have ended."""
+    """Remove what ended Pods left: ports, links, routes, addresses, files. The shim must have ended."""
+    from seaway.node.hostports.kernel import apply_host_ports
     from seaway.node.network import kernel
 
+    if (state_dir / "hostports.json").exists():
+        apply_host_ports(())
     saved = files.load_json(state_dir / "node.json")
     cidrs = str(saved.get("pod_cidrs", "")) if isinstance(saved, dict) else ""
     kernel.remove_everything(ipaddress.ip_network(cidr) for cidr in cidrs.split(",") if cidr)
+    for pod in sorted(state_dir.glob("pods/*")):
+        files.remove_pod_files(pod)
     shutil.rmtree(state_dir, ignore_errors=True)

@@ -1,6 +1,6 @@
 """What lies in a Pod's volumes: files and modes, decided from the Pod and the objects it names.
 
-Rule: spec "node" §2.18. Not done here: tmpfs for `medium: Memory` (it is a directory like any other).
+Rule: spec "node" §2.18.
 """
 
 from __future__ import annotations
@@ -8,16 +8,21 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
+from seaway.api.machinery.scalars import measure_quantity
 from seaway.node.accounttokens import WantedToken
-from seaway.node.envvars import EnvError, Find, PodFields, read_field
+from seaway.node.envvars import EnvError, Find, PodFields, read_field, read_resource_field
 from seaway.node.podspec import (
     DownwardFile,
+    EmptyDirVolume,
     FieldRef,
     KeyToPath,
     PodManifest,
     TokenSource,
     Volume,
 )
+
+NANOS = 10**9
+"""Of quantities, as they are measured."""
 
 FindToken = Callable[[WantedToken], str | None]
 
@@ -45,9 +50,11 @@ class Content:
 
 @dataclass(frozen=True, slots=True)
 class EmptyDir:
-    """A directory that lives as long as the Pod."""
+    """A directory that lives as long as the Pod; in memory, of at most `size_bytes`, 0 for half of the host's."""
 
     name: str
+    in_memory: bool = False
+    size_bytes: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +86,7 @@ class _Finders:
 
 def _plan(volume: Volume, pod: PodManifest, fields: PodFields, find: _Finders) -> PlannedVolume:
     if volume.empty_dir is not None:
-        return EmptyDir(volume.name)
+        return _plan_empty_dir(volume.name, volume.empty_dir)
     if volume.host_path is not None:
         return HostPath(volume.name, volume.host_path.path, volume.host_path.type)
     try:
@@ -87,6 +94,18 @@ def _plan(volume: Volume, pod: PodManifest, fields: PodFields, find: _Finders) -
     except (VolumeError, EnvError) as error:
         raise VolumeError(f'MountVolume.SetUp failed for volume "{volume.name}" : {error}') from error
     return Content(volume.name, tuple(sorted({entry.path: entry for entry in files}.values(), key=lambda e: e.path)))
+
+
+def _plan_empty_dir(name: str, source: EmptyDirVolume) -> EmptyDir:
+    """A limit of what lies on disk is not enforced: `find_unhonoured` says so."""
+    if source.medium == "":
+        return EmptyDir(name)
+    if source.medium != "Memory":
+        raise VolumeError(
+            f'MountVolume.SetUp failed for volume "{name}" : medium {source.medium} is not supported on this node; '
+            "use Memory, or leave it out"
+        )
+    return EmptyDir(name, in_memory=True, size_bytes=measure_quantity(source.size_limit) // NANOS)
 
 
 def _read_files(volume: Volume, pod: PodManifest, fields: PodFields, find: _Finders) -> Iterator[FileEntry]:
@@ -150,12 +169,17 @@ def _read_downward(
     items: Sequence[DownwardFile], default_mode: int, pod: PodManifest, fields: PodFields
 ) -> Iterator[FileEntry]:
     for item in items:
-        if item.field_ref is None:
-            raise VolumeError(f"{item.path}: resourceFieldRef is not supported on this node")
-        text = _read_map(item.field_ref, pod)
-        if text is None:
-            text = read_field(item.field_ref, pod, fields)
+        text = _read_downward_field(item, pod, fields)
         yield FileEntry(_check_path(item.path), text.encode(), default_mode if item.mode is None else item.mode)
+
+
+def _read_downward_field(item: DownwardFile, pod: PodManifest, fields: PodFields) -> str:
+    if item.resource_field_ref is not None:
+        return read_resource_field(item.resource_field_ref, pod, None, fields)
+    if item.field_ref is None:
+        raise VolumeError(f"{item.path}: neither fieldRef nor resourceFieldRef is set")
+    text = _read_map(item.field_ref, pod)
+    return read_field(item.field_ref, pod, fields) if text is None else text
 
 
 def _read_map(ref: FieldRef, pod: PodManifest) -> str | None:

@@ -1,137 +1,24 @@
-"""The netlink socket, and what else the proxy asks of Linux: conntrack, addresses of interfaces, sysctls."""
+"""What the proxy asks of Linux besides its rules: conntrack, addresses of interfaces, sysctls."""
 
 from __future__ import annotations
 
-import contextlib
-import errno
 import ipaddress
 import os
 import socket
 import struct
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from seaway.net.family import Family
+from seaway.net.netlink.kernel import NETLINK_NETFILTER, NETLINK_ROUTE, NetlinkSocket
+from seaway.net.netlink.messages import NLM_F_ACK, pack_nested, parse_attributes
 from seaway.proxy.flows.plan import Flow
 from seaway.proxy.forwarding import Target
-from seaway.proxy.netlink import (
-    NLM_F_ACK,
-    NLM_F_DUMP,
-    NLM_F_REQUEST,
-    NLMSG_DONE,
-    NLMSG_ERROR,
-    Message,
-    pack_message,
-    pack_nested,
-    parse_attributes,
-    parse_messages,
-)
-
-NETLINK_ROUTE = 0
-NETLINK_NETFILTER = 12
-RECEIVE_BYTES = 1 << 20
-REPLY_TIMEOUT_SECONDS = 30  # a reply is there when send returns; only a kernel in trouble takes longer
 
 CONNTRACK, CONNTRACK_GET, CONNTRACK_DELETE = 1, 1, 2
 RTM_GETADDR = 22
-_SOL_NETLINK, _ADD_MEMBERSHIP = 270, 1
-NLM_F_DUMP_INTR = 0x10
-DUMP_ATTEMPTS = 5
 _PROTOCOLS = {bytes((6,)): "TCP", bytes((17,)): "UDP"}
 _FAMILY_NUMBER = {Family.IPV4: socket.AF_INET, Family.IPV6: socket.AF_INET6}
-
-
-class DumpInterrupted(OSError):
-    """What was listed changed meanwhile."""
-
-
-class NetlinkSocket:
-    """One socket of one netlink protocol. Raises OSError."""
-
-    def __init__(self, protocol: int) -> None:
-        self._socket = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, protocol)
-        self._socket.bind((0, 0))
-        self._socket.settimeout(REPLY_TIMEOUT_SECONDS)
-        self._sequence = 0
-
-    def close(self) -> None:
-        self._socket.close()
-
-    def next_sequence(self, count: int = 1) -> int:
-        """The first of `count` sequence numbers that no reply can be mistaken for."""
-        first = self._sequence + 1
-        self._sequence += count
-        if self._sequence > 0x7FFFFFFF:
-            self._sequence, first = count, 1
-        return first
-
-    def join(self, group: int) -> None:
-        """Receive what the kernel tells this group, too."""
-        self._socket.setsockopt(_SOL_NETLINK, _ADD_MEMBERSHIP, group)
-
-    def send(self, packed: bytes) -> None:
-        self._socket.send(packed)
-
-    def wait(self, timeout_seconds: float) -> list[Message]:
-        """The messages of the next datagram; none when none comes in time."""
-        self._socket.settimeout(timeout_seconds)
-        try:
-            return self.receive()
-        except TimeoutError:
-            return []
-        finally:
-            self._socket.settimeout(REPLY_TIMEOUT_SECONDS)
-
-    def receive(self) -> list[Message]:
-        """The messages of one datagram."""
-        return list(parse_messages(self._socket.recv(RECEIVE_BYTES)))
-
-    def drain(self) -> Iterator[Message]:
-        """What is there already."""
-        self._socket.setblocking(False)
-        try:
-            while True:
-                yield from self.receive()
-        except BlockingIOError:
-            return
-        finally:
-            self._socket.settimeout(REPLY_TIMEOUT_SECONDS)
-
-    def request(self, kind: int, payload: bytes, *, flags: int = 0) -> list[Message]:
-        """The replies to one request: up to the acknowledgement, or of a whole dump."""
-        sequence = self.next_sequence()
-        self.send(pack_message(kind, NLM_F_REQUEST | flags, sequence, payload))
-        replies: list[Message] = []
-        while True:
-            for message in self.receive():
-                if message.sequence != sequence:
-                    continue
-                if flags & NLM_F_DUMP and message.flags & NLM_F_DUMP_INTR:
-                    raise DumpInterrupted(errno.EINTR, os.strerror(errno.EINTR))
-                if message.type == NLMSG_ERROR:
-                    raise_error(message)
-                    return replies
-                if message.type == NLMSG_DONE:
-                    return replies
-                replies.append(message)
-                if not flags & (NLM_F_DUMP | NLM_F_ACK):
-                    return replies
-
-    def dump(self, kind: int, payload: bytes) -> list[Message]:
-        """A whole listing; tried again when it changed meanwhile."""
-        for _ in range(DUMP_ATTEMPTS):
-            with contextlib.suppress(DumpInterrupted):
-                return self.request(kind, payload, flags=NLM_F_DUMP)
-            for _ in self.drain():
-                pass
-        raise DumpInterrupted(errno.EINTR, os.strerror(errno.EINTR))
-
-
-def raise_error(message: Message) -> None:
-    """Raise the error that the message carries, if it is one; an acknowledgement is none."""
-    code = -struct.unpack_from("=i", message.payload)[0]
-    if code:
-        raise OSError(code, os.strerror(code))
 
 
 def list_flows(family: Family) -> list[Flow]:

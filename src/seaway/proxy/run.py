@@ -32,12 +32,7 @@ from seaway.proxy.config import DetectLocal, ProxyConfig
 from seaway.proxy.counting.run import read_connections
 from seaway.proxy.flows.run import FlowKeeper
 from seaway.proxy.forwarding import LABEL_PROXY_NAME
-from seaway.proxy.kernel import (
-    apply_oom_score,
-    apply_sysctls,
-    find_supported_families,
-    list_interface_addresses,
-)
+from seaway.proxy.kernel import apply_oom_score, apply_sysctls, find_supported_families, list_interface_addresses
 from seaway.proxy.nftables.kernel import NftKernel
 from seaway.proxy.nftables.plane import NftablesPlane, NftError
 from seaway.proxy.proxier import Plane, Proxier, SyncReport

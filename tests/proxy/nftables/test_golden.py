@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from seaway.net.family import Family
-from seaway.proxy.netlink import pack_message
+from seaway.net.netlink.messages import pack_message
 from seaway.proxy.nftables import objects
 from seaway.proxy.nftables.elements import encode_element, encode_entry, encode_interval, encode_set
 from seaway.proxy.nftables.expressions import RuleEncoder

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from seaway.net.family import Family
+from seaway.net.netlink.messages import pack_nested, pack_string, parse_attributes, parse_messages
 from seaway.proxy.forwarding import Target
-from seaway.proxy.netlink import pack_nested, pack_string, parse_attributes, parse_messages
 from seaway.proxy.nftables.elements import decode_elements, encode_element, encode_interval
 from seaway.proxy.nftables.objects import DROP, Comment, SetSpec, Type, Value, goto
 from seaway.proxy.nftables.render import pack_key, pack_target

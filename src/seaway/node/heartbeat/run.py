@@ -119,6 +119,12 @@ class Heartbeat:
         self._check = asyncio.Event()
 
     @property
+    def allocatable(self) -> dict[str, str]:
+        """What the Pods of this node may use, by resource."""
+        capacity = registration.make_capacity(self._identity, self._facts)
+        return registration.subtract_reserved(capacity, self._config.reserved)
+
+    @property
     def node(self) -> Json:
         """The Node as it was last seen; empty before it is registered."""
         return self._node

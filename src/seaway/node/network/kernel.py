@@ -165,6 +165,22 @@ def read_network() -> HostNetwork:
     return HostNetwork({name: frozenset(found) for name, found in addresses.items()}, frozenset(routes))
 
 
+def find_uplink_mtu() -> int | None:
+    """The smallest MTU of the links that default routes lead to; None without such a route. Raises NetworkError."""
+    try:
+        with IPRoute() as host:
+            links = {link["index"]: int(link.get_attr("IFLA_MTU")) for link in host.get_links()}
+            found = [
+                links[entry.get_attr("RTA_OIF")]
+                for family in (socket.AF_INET, socket.AF_INET6)
+                for entry in host.get_routes(family=family, table=_RT_TABLE_MAIN)
+                if not entry["dst_len"] and entry.get_attr("RTA_OIF") in links
+            ]
+    except (NetlinkError, OSError) as error:
+        raise NetworkError(f"uplink: {error}") from error
+    return min(found, default=None)
+
+
 def detach_pod(link: str) -> None:
     """Remove the Pod's link, and with it its addresses and routes. Nothing happens when it is gone."""
     with IPRoute() as host:

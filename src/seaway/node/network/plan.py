@@ -17,6 +17,10 @@ Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 
 
+DEFAULT_MTU = 1500
+"""Of a host without an uplink; Ethernet's."""
+
+
 class AddressesExhausted(Exception):
     """The range has no free address; the text names it."""
 
@@ -58,6 +62,13 @@ def parse_pools(pod_cidrs: str) -> tuple[AddressPool, ...]:
             raise ValueError(f"Pod range {network}: too small, 4 addresses or more needed")
         pools.append(AddressPool(network))
     return tuple(pools)
+
+
+def sort_ranges(pod_cidrs: str, primary: str) -> str:
+    """The ranges, those of the family of the address `primary` first. Rule: spec "node" §2.15."""
+    version = ipaddress.ip_address(primary).version
+    ranges = [text.strip() for text in pod_cidrs.split(",")]
+    return ",".join(sorted(ranges, key=lambda text: ipaddress.ip_network(text).version != version))
 
 
 def allocate_address(pool: AddressPool, holder: str) -> tuple[AddressPool, Address]:
@@ -129,7 +140,7 @@ class Attachment:
     link: str
     addresses: tuple[Address, ...]
     gateways: tuple[Address, ...]
-    mtu: int = 1500
+    mtu: int = DEFAULT_MTU
 
     @property
     def host_sysctls(self) -> tuple[tuple[str, str], ...]:
@@ -172,7 +183,30 @@ def find_incomplete(wanted: Iterable[Attachment], found: HostNetwork) -> tuple[A
     )
 
 
-def plan_attachment(uid: str, pools: Iterable[AddressPool]) -> Attachment:
+MIN_MTU, MIN_MTU_IPV6 = 576, 1280
+"""What every host must take in one piece. Rule: RFC 1122 §3.3.3, RFC 8200 §5."""
+
+
+class UnfitMtu(Exception):
+    """Packets of the Pods would have to be smaller than IP allows; the text says which size it was."""
+
+
+def choose_mtu(asked: int, uplink: int | None, *, has_ipv6: bool) -> int:
+    """The largest packet of Pods: what was asked for, or what the uplink takes. Raises UnfitMtu.
+
+    asked: 0 for the uplink's. uplink: None when there is none. Larger than the uplink's is refused: small requests
+    would work and large ones hang. Rule: spec "node" §4.6.
+    """
+    mtu = asked or (DEFAULT_MTU if uplink is None else uplink)
+    least = MIN_MTU_IPV6 if has_ipv6 else MIN_MTU
+    if mtu < least:
+        raise UnfitMtu(f"MTU {mtu} of Pods: {least} or more needed{' for IPv6' if has_ipv6 else ''}; set --mtu")
+    if uplink is not None and mtu > uplink:
+        raise UnfitMtu(f"MTU {mtu} of Pods: the uplink takes {uplink}; set --mtu to at most that, or leave it out")
+    return mtu
+
+
+def plan_attachment(uid: str, pools: Iterable[AddressPool], *, mtu: int = DEFAULT_MTU) -> Attachment:
     """The connection of a Pod that holds an address in every pool."""
     pools = tuple(pools)
     return Attachment(
@@ -180,4 +214,5 @@ def plan_attachment(uid: str, pools: Iterable[AddressPool]) -> Attachment:
         choose_link_name(uid),
         tuple(pool.held[uid] for pool in pools),
         tuple(pool.gateway for pool in pools),
+        mtu,
     )

@@ -16,7 +16,9 @@ from seaway.node.envvars import (
     expand_command,
     make_environment,
     make_service_variables,
+    sort_addresses,
 )
+from seaway.node.hostports.plan import find_mappings
 from seaway.node.lifecycle import ProcessUser, choose_stop_signal, choose_user
 from seaway.node.podspec import Container, PodManifest
 from seaway.node.resolvconf import (
@@ -38,11 +40,12 @@ from seaway.node.volumes import PlannedVolume, VolumeError, find_unsupported_mou
 
 @dataclass(frozen=True, slots=True)
 class Sources:
-    """The data of the ConfigMaps and Secrets that exist, by name; and the tokens that were got."""
+    """The data of the ConfigMaps and Secrets that exist, by name; the tokens that were got; what the node has."""
 
     config_maps: Mapping[str, Mapping[str, bytes]] = field(default_factory=dict)
     secrets: Mapping[str, Mapping[str, bytes]] = field(default_factory=dict)
     tokens: Mapping[WantedToken, str] = field(default_factory=dict, repr=False)
+    allocatable: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,12 +55,14 @@ class HostFiles:
     resolver: Resolver = field(default_factory=Resolver)
     hosts: str = ""
     hostname: str = ""
+    resolv_conf: str = ""
+    """The file that `resolver` was read from; a Pod that has nothing of its own gets it as it is."""
 
 
-def make_fields(config: NodeConfig, pod: PodManifest, state: PodState) -> PodFields:
-    """The addresses that `fieldRef` may name."""
-    pod_ips = config.node_ips if pod.spec.host_network else state.pod_ips
-    return PodFields(pod_ips, config.node_ips)
+def make_fields(config: NodeConfig, pod: PodManifest, state: PodState, sources: Sources) -> PodFields:
+    """What only the node knows of the Pod, its addresses above all."""
+    pod_ips = config.node_ips if pod.spec.host_network else sort_addresses(state.pod_ips, config.node_ips[0])
+    return PodFields(pod_ips, config.node_ips, sources.allocatable)
 
 
 def make_names(config: NodeConfig, pod: PodManifest, host: HostFiles) -> HostNames:
@@ -77,6 +82,7 @@ def make_sandbox_spec(config: NodeConfig, pod: PodManifest, host: HostFiles) -> 
         hostname=make_names(config, pod, host).kernel,
         host_network=pod.spec.host_network,
         sysctls=tuple((s.name.replace(".", "/"), s.value) for s in (security.sysctls if security else ())),
+        ports=find_mappings(pod),
     )
 
 
@@ -97,10 +103,31 @@ def make_volumes(config: NodeConfig, pod: PodManifest, state: PodState, sources:
         raise VolumeError(missing[0])
     return plan_volumes(
         pod,
-        fields=make_fields(config, pod, state),
+        fields=make_fields(config, pod, state, sources),
         find_config_map=sources.config_maps.get,
         find_secret=sources.secrets.get,
         find_token=sources.tokens.get,
+    )
+
+
+def make_variables(
+    config: NodeConfig,
+    pod: PodManifest,
+    container: Container,
+    state: PodState,
+    *,
+    services: Iterable[Service],
+    sources: Sources,
+) -> dict[str, str]:
+    """The container's variables by the Pod and the Services, without those of an image. Raises EnvError."""
+    chosen = choose_services(services, pod.metadata.namespace, links=pod.spec.enable_service_links)
+    return make_environment(
+        container,
+        pod,
+        make_service_variables(chosen),
+        fields=make_fields(config, pod, state, sources),
+        find_config_map=sources.config_maps.get,
+        find_secret=sources.secrets.get,
     )
 
 
@@ -126,15 +153,7 @@ def make_container_spec(
             f"targetContainerName {container.target_container_name}: containers do not share processes on this node; "
             "leave it out (kubectl debug without --target)"
         )
-    chosen = choose_services(services, pod.metadata.namespace, links=pod.spec.enable_service_links)
-    environment = make_environment(
-        container,
-        pod,
-        make_service_variables(chosen),
-        fields=make_fields(config, pod, state),
-        find_config_map=sources.config_maps.get,
-        find_secret=sources.secrets.get,
-    )
+    environment = make_variables(config, pod, container, state, services=services, sources=sources)
     entrypoint, cmd = (image.entrypoint, image.cmd) if image is not None else ((), ())
     argv = expand_command(container, environment, entrypoint=entrypoint, cmd=cmd)
     if not argv:
@@ -180,9 +199,9 @@ def make_files(
     if pod.spec.host_network:
         hosts = render_host_network_hosts(host.hosts, pod.spec.host_aliases)
     else:
-        hosts = render_hosts(names, state.pod_ips, pod.spec.host_aliases)
+        hosts = render_hosts(names, sort_addresses(state.pod_ips, config.node_ips[0]), pod.spec.host_aliases)
     return (
-        ("/etc/resolv.conf", render_resolv_conf(resolver.resolver)),
+        ("/etc/resolv.conf", render_resolv_conf(resolver.resolver) or host.resolv_conf),
         ("/etc/hosts", hosts),
         ("/etc/hostname", f"{names.kernel}\n"),
         ("/etc/nsswitch.conf", NSSWITCH),

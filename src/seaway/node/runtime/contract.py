@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
+from seaway.node.hostports.plan import PortMapping
 from seaway.node.runtime.images.values import Image
 from seaway.node.state import ContainerRun, Sandbox
 from seaway.node.volumes import PlannedVolume
@@ -26,7 +27,7 @@ class RuntimeGone(ContainerError):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SandboxSpec:
-    """The namespaces of one Pod. `hostname` is ignored on the host's network."""
+    """The namespaces of one Pod. `hostname` is ignored on the host's network. ports: of the node that lead to it."""
 
     uid: str
     namespace: str
@@ -34,6 +35,7 @@ class SandboxSpec:
     hostname: str
     host_network: bool = False
     sysctls: tuple[tuple[str, str], ...] = ()
+    ports: tuple[PortMapping, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

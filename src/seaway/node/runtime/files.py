@@ -15,6 +15,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+from seaway.net.kernel import MS_NODEV, MS_NOSUID, mount, unmount
 from seaway.node.runtime.contract import ContainerError
 from seaway.node.volumes import Content, EmptyDir, HostPath, PlannedVolume
 
@@ -40,12 +41,27 @@ def prepare_volume(directory: Path, volume: PlannedVolume) -> Path:
     try:
         path.mkdir(parents=True, exist_ok=True)
         if isinstance(volume, EmptyDir):
-            path.chmod(0o777)
+            _make_empty_dir(path, volume)
         else:
             write_content(path, volume)
     except OSError as error:
         raise ContainerError(f'MountVolume.SetUp failed for volume "{volume.name}" : {error}') from error
     return path
+
+
+def _make_empty_dir(path: Path, volume: EmptyDir) -> None:
+    if volume.in_memory and not path.is_mount():
+        size = f"size={volume.size_bytes}" if volume.size_bytes else "size=50%"
+        mount("tmpfs", str(path), "tmpfs", MS_NOSUID | MS_NODEV, f"mode=0777,{size}")
+    path.chmod(0o777)
+
+
+def remove_pod_files(directory: Path) -> None:
+    """Everything of one Pod, what lies in memory included. Nothing happens when it is gone."""
+    for volume in sorted(directory.glob("volumes/*")):
+        if not volume.is_symlink() and volume.is_mount():
+            unmount(str(volume))
+    shutil.rmtree(directory, ignore_errors=True)
 
 
 def write_content(path: Path, volume: Content) -> None:

@@ -19,9 +19,9 @@ from seaway.net.kernel import MS_PRIVATE as MS_PRIVATE
 from seaway.net.kernel import MS_REC as MS_REC
 from seaway.net.kernel import mount as mount
 from seaway.net.kernel import setns as setns
+from seaway.net.kernel import unmount as unmount
 from seaway.net.kernel import unshare as unshare
 
-MNT_DETACH = 2
 MOUNT_ATTR_RDONLY, MOUNT_ATTR_NOSUID, MOUNT_ATTR_NODEV = 1, 2, 4
 
 _AT_FDCWD = -100
@@ -50,10 +50,6 @@ def restrict_mount(target: str, attributes: int, *, is_recursive: bool = True) -
     packed = struct.pack("=QQQQ", attributes, 0, 0, 0)
     flags = _AT_RECURSIVE if is_recursive else 0
     call("syscall", _SYS_MOUNT_SETATTR, _AT_FDCWD, target.encode(), flags, packed, len(packed))
-
-
-def unmount(target: str) -> None:
-    call("umount2", target.encode(), MNT_DETACH)
 
 
 def pivot_root(new_root: str) -> None:

@@ -9,9 +9,10 @@ from collections import defaultdict
 from pathlib import Path
 
 from seaway.net.family import Family
+from seaway.net.netlink.kernel import NETLINK_ROUTE, NetlinkSocket
+from seaway.net.netlink.messages import parse_attributes
 from seaway.proxy.bridges.plan import SYSCTLS, Bridge
-from seaway.proxy.kernel import NETLINK_ROUTE, RTM_GETADDR, NetlinkSocket
-from seaway.proxy.netlink import parse_attributes
+from seaway.proxy.kernel import RTM_GETADDR
 
 RTM_GETLINK = 18
 _NAME, _LINK_INFO, _KIND, _DATA = 3, 18, 1, 2

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from seaway.net.family import Family
-from seaway.proxy.netlink import (
+from seaway.net.netlink.messages import (
     iterate_attributes,
     pack_attribute,
     pack_nested,

@@ -11,7 +11,7 @@ import struct
 from collections.abc import Iterator
 
 from seaway.net.family import Family
-from seaway.proxy.netlink import NLM_F_APPEND, NLM_F_CREATE, pack_attribute, pack_nested, pack_string, pack_u32
+from seaway.net.netlink.messages import NLM_F_APPEND, NLM_F_CREATE, pack_attribute, pack_nested, pack_string, pack_u32
 from seaway.proxy.nftables.elements import (
     DATA_TYPE_VERDICT,
     PROTOCOL_FAMILY,

@@ -7,8 +7,8 @@ import os
 import struct
 
 from seaway.net.family import Family
-from seaway.proxy.kernel import NETLINK_NETFILTER, NetlinkSocket
-from seaway.proxy.netlink import NLMSG_ERROR
+from seaway.net.netlink.kernel import NETLINK_NETFILTER, NetlinkSocket
+from seaway.net.netlink.messages import NLMSG_ERROR
 from seaway.proxy.nftables.affinity import Entry
 from seaway.proxy.nftables.diff import DeleteTable, Transaction
 from seaway.proxy.nftables.digest import STATE, STATE_KEY

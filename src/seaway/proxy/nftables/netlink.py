@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from seaway.net.family import Family
-from seaway.proxy.netlink import (
+from seaway.net.netlink.messages import (
     NLM_F_ACK,
     NLM_F_CREATE,
     NLM_F_EXCL,

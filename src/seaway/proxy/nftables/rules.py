@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from seaway.net.family import Family
-from seaway.proxy.netlink import ATTRIBUTE, NLA_NESTED, NLA_TYPE_MASK, iterate_attributes, parse_attributes
+from seaway.net.netlink.messages import ATTRIBUTE, NLA_NESTED, NLA_TYPE_MASK, iterate_attributes, parse_attributes
 from seaway.proxy.nftables.elements import decode_text
 from seaway.proxy.nftables.expressions import NEWRULE, RuleEncoder
 from seaway.proxy.nftables.objects import Structure

@@ -16,9 +16,10 @@ from dataclasses import dataclass
 
 from seaway.api.servicecidr.types import ServiceCIDR
 from seaway.net.family import Family, family_of
+from seaway.net.netlink.kernel import NETLINK_ROUTE, NetlinkSocket
+from seaway.net.netlink.messages import NLM_F_ACK, NLM_F_CREATE, NLM_F_REPLACE, pack_attribute, parse_attributes
 from seaway.proxy.config import ProxyConfig, ServiceRoutes, networks_of
-from seaway.proxy.kernel import NETLINK_ROUTE, NetlinkSocket, list_interface_addresses
-from seaway.proxy.netlink import NLM_F_ACK, NLM_F_CREATE, NLM_F_REPLACE, pack_attribute, parse_attributes
+from seaway.proxy.kernel import list_interface_addresses
 from seaway.proxy.proxier import PlaneError
 from seaway.proxy.ranges.plan import Network, Ranges, Taken, choose_ranges, plan_routes
 

@@ -15,7 +15,7 @@ from collections.abc import Iterator
 
 from seaway.net.errors import OperationalError
 from seaway.net.family import Family
-from seaway.proxy.kernel import NETLINK_NETFILTER, NetlinkSocket
+from seaway.net.netlink.kernel import NETLINK_NETFILTER, NetlinkSocket
 from seaway.proxy.nftables.diff import AddChain, AddElements, AddSet, AddTable, SetRules, Transaction
 from seaway.proxy.nftables.kernel import NftKernel
 from seaway.proxy.nftables.netlink import GETRULE, SUBSYSTEM, TRACE, generic_header

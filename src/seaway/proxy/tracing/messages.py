@@ -9,7 +9,7 @@ import ipaddress
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
-from seaway.proxy.netlink import parse_attributes
+from seaway.net.netlink.messages import parse_attributes
 from seaway.proxy.nftables.elements import decode_text
 
 GROUP = 9

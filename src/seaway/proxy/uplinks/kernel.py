@@ -16,8 +16,9 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from seaway.net.family import Family
-from seaway.proxy.kernel import NETLINK_ROUTE, RTM_GETADDR, NetlinkSocket
-from seaway.proxy.netlink import parse_attributes
+from seaway.net.netlink.kernel import NETLINK_ROUTE, NetlinkSocket
+from seaway.net.netlink.messages import parse_attributes
+from seaway.proxy.kernel import RTM_GETADDR
 from seaway.proxy.proxier import PlaneError
 from seaway.proxy.uplinks.plan import (
     Enabled,

@@ -23,7 +23,8 @@ from seaway.node.accounttokens import (
     read_token_answer,
 )
 from seaway.node.config import NodeConfig
-from seaway.node.envvars import EnvError
+from seaway.node.envvars import EnvError, find_skipped_names
+from seaway.node.events import Happening, make_field_path
 from seaway.node.lifecycle import PULL_MEND
 from seaway.node.pods.context import AgentContext
 from seaway.node.pods.sources import (
@@ -35,14 +36,24 @@ from seaway.node.pods.sources import (
     make_volumes,
 )
 from seaway.node.podspec import ConfigMap, Container, PodManifest, Secret, find_sources
-from seaway.node.resolvconf import ResolverError, parse_resolv_conf
+from seaway.node.resolvconf import (
+    MISSING_CLUSTER_DNS,
+    MISSING_CLUSTER_DNS_TEXT,
+    ResolverError,
+    make_empty_resolver,
+    parse_resolv_conf,
+)
 from seaway.node.runtime.contract import ContainerError, RuntimeGone
 from seaway.node.runtime.images.names import ImageNameError
 from seaway.node.runtime.images.values import Image
 from seaway.node.state import ContainerRun, PodState, Sandbox
+from seaway.node.unhonoured import REASON as NOT_HONOURED
+from seaway.node.unhonoured import find_unhonoured
 from seaway.node.volumes import Content, VolumeError
 
 _HOSTS = Path("/etc/hosts")
+MAX_RESOLVER_FILE_BYTES = 10 * 1024 * 1024
+"""Rule: spec "discovery" §C1."""
 _STUB_ADDRESS = "127.0.0.53"
 _BEHIND_STUB = Path("/run/systemd/resolve/resolv.conf")
 
@@ -81,7 +92,13 @@ class Starter:
             spec = make_sandbox_spec(config, pod, host)
             await self._write_volumes(pod, state, await self._read_sources(pod))
             sandbox = await self._context.runtime.create_sandbox(spec)
-            return sandbox, find_resolver_warnings(config, pod, host)
+            unhonoured = find_unhonoured(pod)
+            if unhonoured:
+                self._context.record(pod, Happening("Normal", NOT_HONOURED, unhonoured))
+            warnings = find_resolver_warnings(config, pod, host)
+            if any(reason == MISSING_CLUSTER_DNS for reason, _ in warnings):
+                self._context.record_node(Happening("Warning", MISSING_CLUSTER_DNS, MISSING_CLUSTER_DNS_TEXT))
+            return sandbox, warnings
         except RuntimeGone:
             raise
         except VolumeError as error:
@@ -97,6 +114,8 @@ class Starter:
             if not self._has_volumes:
                 await self._write_volumes(pod, state, sources)
             services = await self._context.read_services()
+            self._tell_of_skipped(pod, container, sources)
+            sources = replace(sources, allocatable=self._context.allocatable)
             host = read_host_files(self._context.config)
             spec = make_container_spec(
                 self._context.config,
@@ -115,6 +134,13 @@ class Starter:
             raise StartFailed("CreateContainerError", str(error)) from error
         except (EnvError, VolumeError, ResolverError) as error:
             raise StartFailed("CreateContainerConfigError", str(error)) from error
+
+    def _tell_of_skipped(self, pod: PodManifest, container: Container, sources: Sources) -> None:
+        skipped = find_skipped_names(
+            container, pod, find_config_map=sources.config_maps.get, find_secret=sources.secrets.get
+        )
+        for reason, message in skipped:
+            self._context.record(pod, Happening("Warning", reason, message, make_field_path(pod, container.name)))
 
     async def find_image(self, container: Container) -> Image | None:
         """What the container's image is here; None for a program of the host. Rule: spec "node" §2.4, §6.5."""
@@ -149,7 +175,8 @@ class Starter:
     async def _write_volumes(self, pod: PodManifest, state: PodState, sources: Sources) -> None:
         await self._renew_tokens(pod)
         tokens = {wanted: held.token for wanted, held in self._tokens.items()}
-        volumes = make_volumes(self._context.config, pod, state, replace(sources, tokens=tokens))
+        sources = replace(sources, tokens=tokens, allocatable=self._context.allocatable)
+        volumes = make_volumes(self._context.config, pod, state, sources)
         await self._context.runtime.write_volumes(pod.uid, volumes)
         self._has_volumes = True
         self._has_content = any(isinstance(volume, Content) for volume in volumes)
@@ -177,17 +204,27 @@ class Starter:
 
 def read_host_files(config: NodeConfig) -> HostFiles:
     """The node's own files, read when a container starts. A resolver that only the host can reach is not inherited."""
-    try:
-        text = config.resolv_conf.read_text()
-        if _STUB_ADDRESS in text and _BEHIND_STUB.exists():
-            text = _BEHIND_STUB.read_text()
-    except OSError:
-        text = ""
+    text = read_resolver_file(config)
+    resolver = parse_resolv_conf(text) if config.resolv_conf is not None else make_empty_resolver(config.node_ips)
     try:
         hosts = _HOSTS.read_text()
     except OSError:
         hosts = ""
-    return HostFiles(parse_resolv_conf(text), hosts, config.hostname or config.node_name)
+    return HostFiles(resolver, hosts, config.hostname or config.node_name, text)
+
+
+def read_resolver_file(config: NodeConfig) -> str:
+    """The resolver file that Pods inherit; "" when there is none. Of a file that is too large, nothing."""
+    path = config.resolv_conf
+    if path is None:
+        return ""
+    try:
+        if path.stat().st_size > MAX_RESOLVER_FILE_BYTES:
+            return ""
+        text = path.read_text()
+        return _BEHIND_STUB.read_text() if _STUB_ADDRESS in text and _BEHIND_STUB.exists() else text
+    except OSError:
+        return ""
 
 
 async def read_sources(client: Client, pod: PodManifest) -> Sources:

@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from seaway.net.kernel import CLONE_NEWNET, setns
+from seaway.node.hostports.plan import PortMapping, decode_mappings, encode_mappings, plan_host_ports
 from seaway.node.network import plan as network_plan
 from seaway.node.runtime import files, pipes
 from seaway.node.runtime.contract import (
@@ -63,12 +64,16 @@ class StartError(ContainerError):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LocalConfig:
-    """state_dir: the agent's. data_dir: masked in every Pod. sandboxed: one user is mapped, as 0."""
+    """state_dir: the agent's. data_dir: masked in every Pod. sandboxed: one user is mapped, as 0.
+
+    mtu: of Pods; 0 for the uplink's.
+    """
 
     state_dir: Path
     data_dir: Path
     pod_cidrs: str
     sandboxed: bool
+    mtu: int = 0
 
 
 class LocalRuntime:
@@ -81,6 +86,8 @@ class LocalRuntime:
         self._shim = ShimClient(config.state_dir)
         self._images = ImageStore(config.data_dir / "images")
         self._pools = network_plan.parse_pools(config.pod_cidrs)
+        self._mtu = network_plan.DEFAULT_MTU
+        self._ports: dict[str, tuple[PortMapping, ...]] = {}
         self._volumes: dict[str, dict[str, Path]] = {}
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="network")
         self._host = rootfs.HostView(entries=())
@@ -93,15 +100,32 @@ class LocalRuntime:
         self._config.state_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
         saved = files.load_json(self._addresses_file)
         self._pools = network_plan.restore_pools(self._pools, saved if isinstance(saved, dict) else {})
+        self._ports = decode_mappings(files.load_json(self._ports_file))
         self._host = read_host(self._config)
         await self._shim.ensure_running()
         self._exit_stream = self._shim.watch()
         await anext(self._exit_stream)
+        self._mtu = await self._find_mtu()
         await self._in_thread(lambda: kernel.ensure_blackholes(pool.network for pool in self._pools))
+
+    async def _find_mtu(self) -> int:
+        """Raises NetworkError when it cannot be."""
+        from seaway.node.network import kernel
+
+        uplink = await self._in_thread(kernel.find_uplink_mtu)
+        has_ipv6 = any(pool.network.version == 6 for pool in self._pools)
+        try:
+            return network_plan.choose_mtu(self._config.mtu, uplink, has_ipv6=has_ipv6)
+        except network_plan.UnfitMtu as error:
+            raise kernel.NetworkError(str(error)) from error
 
     @property
     def _addresses_file(self) -> Path:
         return self._config.state_dir / "addresses.json"
+
+    @property
+    def _ports_file(self) -> Path:
+        return self._config.state_dir / "hostports.json"
 
     def _pod_dir(self, uid: str) -> Path:
         return self._config.state_dir / "pods" / uid
@@ -128,7 +152,8 @@ class LocalRuntime:
     async def mend_network(self, uids: Collection[str]) -> tuple[str, ...]:
         """Connect those of the Pods whose namespaces stand without their link, address or route; their UIDs, sorted.
 
-        An agent that ended in the middle of a start left them so. A Pod that cannot be connected is logged.
+        The node's ports are made to lead to Pods that are there, and to no others. An agent that ended in the middle
+        of a start left them so. A Pod that cannot be connected is logged.
         """
         from seaway.node.network import kernel
 
@@ -138,12 +163,14 @@ class LocalRuntime:
         try:
             for uid in sorted(handles):
                 self._reserve(uid)
-            wanted = [network_plan.plan_attachment(uid, self._pools) for uid in sorted(handles)]
+            wanted = [network_plan.plan_attachment(uid, self._pools, mtu=self._mtu) for uid in sorted(handles)]
             found = await self._in_thread(kernel.read_network)
             for lacking in network_plan.find_incomplete(wanted, found):
                 netns = f"/proc/{answer['pid']}/fd/{handles[lacking.uid]}"
                 await self._in_thread(functools.partial(kernel.attach_pod, lacking, netns))
                 mended.append(lacking.uid)
+            if self._ports_file.exists():
+                await self._set_ports({uid: ports for uid, ports in self._ports.items() if uid in handles})
         except (ContainerError, kernel.NetworkError) as error:
             log.warning("network=incomplete error=%r", str(error))
         return tuple(mended)
@@ -181,7 +208,7 @@ class LocalRuntime:
         if spec.host_network:
             return Sandbox(spec.uid)
         self._reserve(spec.uid)
-        attachment = network_plan.plan_attachment(spec.uid, self._pools)
+        attachment = network_plan.plan_attachment(spec.uid, self._pools, mtu=self._mtu)
         if answer["is_new"]:  # a link of that name leads to namespaces that are gone
             await self._in_thread(lambda: kernel.detach_pod(attachment.link))
         netns = f"/proc/{answer['pid']}/fd/{answer['net']}"
@@ -189,7 +216,32 @@ class LocalRuntime:
             await self._in_thread(lambda: kernel.attach_pod(attachment, netns))
         except kernel.NetworkError as error:
             raise ContainerError(str(error)) from error
+        await self._open_ports(spec, attachment)
         return Sandbox(spec.uid, self._addresses_of(spec.uid))
+
+    async def _open_ports(self, spec: SandboxSpec, attachment: network_plan.Attachment) -> None:
+        from seaway.node.hostports import kernel
+
+        if not spec.ports:
+            return
+        await self._set_ports({**self._ports, spec.uid: spec.ports})
+        ports = plan_host_ports(spec.ports, attachment.addresses)
+        if any(port.takes_loopback for port in ports):
+            await self._in_thread(lambda: kernel.serve_loopback(attachment.link))
+        await self._in_thread(lambda: kernel.forget_flows(ports))
+
+    async def _set_ports(self, held: dict[str, tuple[PortMapping, ...]]) -> None:
+        """Durable first, so that the next agent removes what this one could not. Raises ContainerError."""
+        from seaway.node.hostports import kernel
+
+        self._ports = held
+        files.save_json(self._ports_file, encode_mappings(held))
+        targets = {uid: [pool.held[uid] for pool in self._pools if uid in pool.held] for uid in held}
+        ports = [port for uid, mappings in held.items() for port in plan_host_ports(mappings, targets[uid])]
+        try:
+            await self._in_thread(lambda: kernel.apply_host_ports(ports))
+        except kernel.HostPortError as error:
+            raise ContainerError(str(error)) from error
 
     def _reserve(self, uid: str) -> None:
         before = self._pools
@@ -206,9 +258,11 @@ class LocalRuntime:
             raise
 
     async def remove_sandbox(self, uid: str) -> None:
-        """The link, then the namespaces."""
+        """The node's ports, the link, then the namespaces."""
         from seaway.node.network import kernel
 
+        if uid in self._ports:
+            await self._set_ports({held: ports for held, ports in self._ports.items() if held != uid})
         link = network_plan.choose_link_name(uid)
         await self._in_thread(lambda: kernel.detach_pod(link))
         await self._shim.ask("drop_sandbox", uid=uid)
@@ -225,7 +279,7 @@ class LocalRuntime:
             except ContainerError as error:  # the next write, or the next agent, says so too
                 log.warning("pod=%s address=unsaved error=%s", uid, error)
         self._volumes.pop(uid, None)
-        await asyncio.to_thread(shutil.rmtree, self._pod_dir(uid), True)
+        await asyncio.to_thread(files.remove_pod_files, self._pod_dir(uid))
         if not keep_logs:
             await asyncio.to_thread(shutil.rmtree, self._config.state_dir / "logs" / uid, True)
 

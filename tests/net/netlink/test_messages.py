@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from seaway.proxy.netlink import iterate_attributes, pack_attribute, parse_attributes
+from seaway.net.netlink.messages import iterate_attributes, pack_attribute, parse_attributes
 
 ATTRIBUTES = st.lists(st.tuples(st.integers(0, 0x3FFF), st.binary(max_size=12)), max_size=6)
 

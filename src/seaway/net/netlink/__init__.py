@@ -1,0 +1,1 @@
+"""Netlink: messages as bytes, and the socket that carries them."""

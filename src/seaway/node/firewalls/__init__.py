@@ -1,0 +1,1 @@
+"""Other firewalls of the host that stand in the way of Pods."""

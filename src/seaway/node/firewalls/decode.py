@@ -1,0 +1,67 @@
+"""Foreign tables from what the kernel lists. Rule: include/uapi/linux/netfilter/nf_tables.h."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+from seaway.net.netlink.messages import iterate_attributes, parse_attributes
+from seaway.node.firewalls.plan import ForeignRule, ForeignTable
+
+FAMILIES = {1: "inet", 2: "ip", 10: "ip6"}
+_FORWARD = 2
+_DROP = 0
+_UNCONDITIONAL = frozenset(("counter", "log", "immediate", "reject"))
+
+ChainKey = tuple[str, str]
+
+
+def decode_tables(chains: Iterable[bytes], rules: Iterable[bytes]) -> tuple[ForeignTable, ...]:
+    """The tables that have a base chain at the forward hook, sorted. Both are payloads of the kernel's messages."""
+    forward: dict[ChainKey, list[tuple[str, bool]]] = {}
+    for payload in chains:
+        for key, chain, drops in _decode_forward_chain(payload):
+            forward.setdefault(key, []).append((chain, drops))
+    by_table: dict[ChainKey, list[ForeignRule]] = {}
+    for payload in rules:
+        family = FAMILIES.get(payload[0])
+        attributes = parse_attributes(payload[4:])
+        if family is not None and (key := (family, _text(attributes[1]))) in forward:
+            by_table.setdefault(key, []).append(_decode_rule(_text(attributes[2]), attributes.get(4, b"")))
+    return tuple(
+        ForeignTable(*key, tuple(sorted(places)), tuple(by_table.get(key, ())))
+        for key, places in sorted(forward.items())
+    )
+
+
+def _decode_forward_chain(payload: bytes) -> Iterator[tuple[ChainKey, str, bool]]:
+    """((family, table), chain, whether its policy is drop); nothing for a chain of another kind."""
+    attributes = parse_attributes(payload[4:])
+    family = FAMILIES.get(payload[0])
+    if family is None or 4 not in attributes or _text(attributes.get(7, b"")) != "filter":
+        return
+    if int.from_bytes(parse_attributes(attributes[4])[1], "big") == _FORWARD:
+        drops = int.from_bytes(attributes.get(5, b"\1"), "big") == _DROP
+        yield (family, _text(attributes[1])), _text(attributes[3]), drops
+
+
+def _decode_rule(chain: str, expressions: bytes) -> ForeignRule:
+    values: list[bytes] = []
+    says_no, names = False, set()
+    for _, packed in iterate_attributes(expressions):
+        expression = parse_attributes(packed)
+        name, fields = _text(expression.get(1, b"")), parse_attributes(expression.get(2, b""))
+        names.add(name)
+        if name == "cmp":
+            values.append(parse_attributes(fields.get(3, b"")).get(1, b""))
+        elif name == "range":
+            values += [parse_attributes(fields.get(kind, b"")).get(1, b"") for kind in (3, 4)]
+        elif name == "reject":
+            says_no = True
+        elif name == "immediate":
+            verdict = parse_attributes(fields.get(2, b"")).get(2)
+            says_no |= verdict is not None and int.from_bytes(parse_attributes(verdict)[1], "big") == _DROP
+    return ForeignRule(chain, tuple(values), says_no, names <= _UNCONDITIONAL)
+
+
+def _text(value: bytes) -> str:
+    return value.rstrip(b"\0").decode(errors="replace")

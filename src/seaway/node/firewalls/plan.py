@@ -1,0 +1,101 @@
+"""Which base chains of others drop what Pods send or get, and what helps against it.
+
+A packet passes only when every base chain of the forward hook lets it: an accept of ours cannot overrule a drop of
+theirs. So what is in the way is told, with the command that lets Pods through; nothing of others is changed.
+
+Left out: sets that name the Pods' range (only rules that hold it themselves are seen), and the chains of the old
+iptables (legacy), which nftables does not list. Rule: spec "node" §4.4 (FORWARD policy), issue of the node, 6.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+Network = ipaddress.IPv4Network | ipaddress.IPv6Network
+
+OWN_PREFIX = "seaway"
+SMALLEST_COVER = 8
+"""A rule that names a range this wide or narrower, with the Pods in it, is meant for them."""
+
+
+@dataclass(frozen=True, slots=True)
+class ForeignRule:
+    """One rule: the values that it compares, and whether it says no. `is_final`: it holds for every packet."""
+
+    chain: str
+    values: tuple[bytes, ...] = ()
+    says_no: bool = False
+    is_final: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class ForeignTable:
+    """A table of one family (`ip`, `ip6`, `inet`). forward: its base chains of that hook, and whether they drop."""
+
+    family: str
+    name: str
+    forward: tuple[tuple[str, bool], ...] = ()
+    rules: tuple[ForeignRule, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Block:
+    """A chain that drops what it does not know, and nothing in its table knows these Pods."""
+
+    family: str
+    table: str
+    chain: str
+    network: Network
+
+    @property
+    def message(self) -> str:
+        """Subject, what was found, and what to do."""
+        return (
+            f"table {self.family} {self.table}, chain {self.chain}: drops forwarded packets, and no rule of it names "
+            f"{self.network}, the Pods of this node: they cannot be reached; {find_mend(self)}"
+        )
+
+
+def find_blocks(tables: Iterable[ForeignTable], ranges: Iterable[Network]) -> tuple[Block, ...]:
+    """What is in the way, sorted by table and chain."""
+    ranges = tuple(ranges)
+    found = [
+        Block(table.family, table.name, chain, network)
+        for table in tables
+        if not table.name.startswith(OWN_PREFIX)
+        for chain, drops in table.forward
+        if drops or any(rule.chain == chain and rule.is_final and rule.says_no for rule in table.rules)
+        for network in ranges
+        if _concerns(table.family, network) and not _is_let_through(table, network)
+    ]
+    return tuple(sorted(found, key=lambda block: (block.family, block.table, block.chain, str(block.network))))
+
+
+def _concerns(family: str, network: Network) -> bool:
+    return family == "inet" or family == ("ip" if network.version == 4 else "ip6")
+
+
+def _is_let_through(table: ForeignTable, network: Network) -> bool:
+    """Some rule of the table holds the range, or a wider one with it, and does not say no."""
+    wanted: set[bytes] = set()
+    for length in range(SMALLEST_COVER, network.prefixlen + 1):
+        packed = network.supernet(new_prefix=length).network_address.packed
+        wanted |= {packed} if length % 8 else {packed, packed[: length // 8]}
+    return any(not rule.says_no and not wanted.isdisjoint(rule.values) for rule in table.rules)
+
+
+def find_mend(block: Block) -> str:
+    """The commands that let Pods through, by whose chain it is."""
+    version = "ip" if block.network.version == 4 else "ip6"
+    if block.table == "firewalld":
+        return f"run: firewall-cmd --permanent --zone=trusted --add-source={block.network} && firewall-cmd --reload"
+    if block.table == "filter" and block.chain == "FORWARD":
+        tool = "iptables" if version == "ip" else "ip6tables"
+        return (
+            f"run: {tool} -I FORWARD -s {block.network} -j ACCEPT; {tool} -I FORWARD -d {block.network} -j ACCEPT "
+            f"(with ufw: ufw route allow from {block.network}; ufw route allow to {block.network})"
+        )
+    place = f"nft insert rule {block.family} {block.table} {block.chain} {version}"
+    return f"run: {place} saddr {block.network} accept; {place} daddr {block.network} accept"

@@ -1,0 +1,1 @@
+"""What a Pod finds around it, shown to an operator."""
