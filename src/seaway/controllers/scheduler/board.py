@@ -25,6 +25,8 @@ from seaway.controllers.scheduler.resources import CPU, MEMORY, SCORED_DEFAULTS,
 
 Label: TypeAlias = tuple[str, str, str]
 """Namespace, key, value."""
+Pairs: TypeAlias = tuple[tuple[str, str], ...]
+"""A Service's selector, in order."""
 MAX_TALLIES = 2000
 MAX_JUDGED = 200
 
@@ -110,8 +112,8 @@ class Board:
         """By namespace, then by key."""
         self._pool = Pool()
         self._namespaces: dict[str, Mapping[str, str]] = {}
-        self._services: dict[Label, dict[str, LabelSelector]] = {}
-        self._label_of: dict[str, Label] = {}
+        self._services: dict[Label, tuple[str, ...]] = {}
+        self._pairs_of: dict[str, Pairs] = {}
         self._tallies: OrderedDict[Group, Counter[str]] = OrderedDict()
         self._scopes: dict[str, dict[Group, None]] = {}
         self._owners: dict[str, Counter[str]] = {}
@@ -146,16 +148,16 @@ class Board:
 
     def put_service(self, key: str, service: Service | None) -> None:
         """The Service is there or has changed; None: it is gone."""
-        label = self._label_of.pop(key, None)
-        if label is not None:
-            del self._services[label][key]
-            if not self._services[label]:
-                del self._services[label]
+        before = self._pairs_of.pop(key, None)
+        if before is not None:
+            label = (_namespace_of(key), *before[0])
+            left = tuple(other for other in self._services.pop(label) if other != key)
+            if left:
+                self._services[label] = left
         if service is not None and service.spec.selector and service.spec.type != "ExternalName":
-            pairs = sorted(service.spec.selector.items())
-            label = self._label_of[key] = (service.metadata.namespace, *pairs[0])
-            selector = LabelSelector(tuple(Requirement(k, Operator.IN, frozenset((v,))) for k, v in pairs))
-            self._services.setdefault(label, {})[key] = selector
+            pairs = self._pairs_of[key] = tuple(sorted(service.spec.selector.items()))
+            label = (_namespace_of(key), *pairs[0])
+            self._services[label] = (*self._services.get(label, ()), key)
 
     def put_pod(self, key: str, pod: PlacedPod) -> None:
         """The Pod lies on the node that it names now; where it was before does not matter."""
@@ -203,7 +205,8 @@ class Board:
         if pod.owner:
             return self._owners.get(pod.owner, {})
         labels = [(meta.namespace, *pair) for pair in meta.labels.items()]
-        found = [s for label in labels for s in self._services.get(label, {}).values() if s.matches(meta.labels)]
+        selectors = (_make_selector(self._pairs_of[key]) for label in labels for key in self._services.get(label, ()))
+        found = [selector for selector in selectors if selector.matches(meta.labels)]
         namespaces = frozenset((meta.namespace,))
         total: Counter[str] = Counter()
         for selector in dict.fromkeys(found):
@@ -271,6 +274,11 @@ class Board:
         named = (term.namespaces for term in group.terms if term.namespace_selector is None)
         for namespace in next(named, self._pods.keys()):
             yield from self._pods.get(namespace, {}).values()
+
+
+def _make_selector(pairs: Pairs) -> LabelSelector:
+    """Made when it is asked for: of ten thousand Services few select a Pod without an owner."""
+    return LabelSelector(tuple(Requirement(key, Operator.IN, frozenset((value,))) for key, value in pairs))
 
 
 def _namespace_of(key: str) -> str:
