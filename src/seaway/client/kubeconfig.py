@@ -8,8 +8,6 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-import yaml
-
 from seaway.net.errors import OperationalError
 
 UNIX_PREFIX = "unix://"
@@ -82,6 +80,8 @@ def parse_kubeconfig(
 
 def render_kubeconfig(connection: Connection, *, cluster: str = "seaway", user: str = "admin") -> str:
     """The YAML of a kubeconfig with one context, named after the cluster, everything embedded."""
+    import yaml
+
     server = f"{UNIX_PREFIX}{connection.unix_socket}" if connection.unix_socket else connection.server
     where = {"server": server}
     if connection.ca_pem:
@@ -117,6 +117,8 @@ class _Reader:
         return KubeconfigError(f"{self.subject}: {found}; {mend}")
 
     def load(self, text: str) -> Mapping[str, Any]:
+        import yaml
+
         try:
             config = yaml.safe_load(text)
         except yaml.YAMLError as error:

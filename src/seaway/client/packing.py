@@ -23,8 +23,8 @@ import msgspec
 
 T = TypeVar("T")
 
-HOT_BYTES = 1 << 16
-"""Of encoded objects that are at hand: about 60 Pods, which take three times as much memory. More are seldom read
+HOT_BYTES = 1 << 15
+"""Of encoded objects that are at hand: about 30 Pods, which take three times as much memory. More are seldom read
 again before others take their place, and leave the processor's caches meanwhile.
 """
 _WINDOW_BITS, _MEMORY_LEVEL, _LEVEL = -12, 4, 1

@@ -126,7 +126,7 @@ def _select_addresses(addresses: Iterable[str], family: Family) -> tuple[str, ..
     return tuple(address for found, address in canonical if found is family)
 
 
-@functools.lru_cache(maxsize=1024)
+@functools.lru_cache(maxsize=256)
 def _canonical(address: str) -> tuple[Family | None, str]:
     """Text that is no address has no family: such a Pod has no endpoint rather than a slice that is refused."""
     try:
