@@ -137,6 +137,11 @@ def read_cpu_seconds(pid: int) -> float:
     return (int(fields[11]) + int(fields[12])) / TICKS
 
 
+def read_thread_seconds(pid: int) -> float:
+    """What the process's first thread has run so far, to the nanosecond."""
+    return int(Path(f"/proc/{pid}/schedstat").read_text().split()[0]) / 1e9
+
+
 def read_pss_mb(pid: int) -> float:
     """The process's share of memory in MB: what it has alone, and its part of what it shares."""
     for line in Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines():
