@@ -29,6 +29,7 @@ ALIAS = "seaway:"
 PROTOCOL = 153
 """The protocol number of our routes: in the range that nobody has registered."""
 _RT_SCOPE_LINK, _RT_TABLE_MAIN = 253, 254
+_IFF_LOOPBACK = 8
 _IFF_UP = 1
 
 
@@ -169,7 +170,11 @@ def find_uplink_mtu() -> int | None:
     """The smallest MTU of the links that default routes lead to; None without such a route. Raises NetworkError."""
     try:
         with IPRoute() as host:
-            links = {link["index"]: int(link.get_attr("IFLA_MTU")) for link in host.get_links()}
+            links = {
+                link["index"]: int(link.get_attr("IFLA_MTU"))
+                for link in host.get_links()
+                if not link["flags"] & _IFF_LOOPBACK  # where a host without a way out sends what it cannot reach
+            }
             found = [
                 links[entry.get_attr("RTA_OIF")]
                 for family in (socket.AF_INET, socket.AF_INET6)
