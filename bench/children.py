@@ -102,6 +102,7 @@ async def run_dns_follower(options: Options) -> None:
 
 async def run_forwarder(options: Options) -> None:
     """DNS without a cluster, for names that an upstream knows. Says when it listens."""
+    from seaway.app.calm import calm_collector
     from seaway.dns.config import DnsConfig
     from seaway.dns.forwarding.config import Block, CacheConfig, RouteConfig
     from seaway.dns.forwarding.forward import Forwarder
@@ -119,6 +120,7 @@ async def run_forwarder(options: Options) -> None:
     responder = Responder(index, config.zone)
     server = Server(config, responder, Relay(config, responder, (Forwarder(block),)))
     await server.open()
+    calm_collector()  # as the command does
     say(seconds=0.0)
     await input_ended()
     await server.close()
