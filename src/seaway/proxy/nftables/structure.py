@@ -223,7 +223,9 @@ def render_structure(picks: Iterable[Pick], config: RenderConfig, *, has_ranges:
         for index in range(max(counts, default=0)):
             name = lane.slot(index)
             sets[name] = lane.slot_spec
-            chains[name] = Chain(((TranslateTo(lane.fields, name, lane.is_range),),))
+            translate: tuple[Rule, ...] = ((TranslateTo(lane.fields, name, lane.is_range),),)
+            # A packet may be drawn to a slot that a batch takes away before it gets there; the first one stays.
+            chains[name] = Chain((*translate, (Goto(lane.slot(0)),)) if index else translate)
         for pick in used:
             if pick.lane == lane:
                 _add_pick(replace(pick, masquerade=False), sets=sets, chains=chains)
