@@ -98,13 +98,7 @@ class Responder:
             return self._error(data, query, RCode.REFUSED, max_bytes)
         if self.claims is not None and self.claims(query):
             return Deferred(data[:2], query, max_bytes)
-        question = parse_question(
-            query.name,
-            query.qtype,
-            cluster_domain=self._config.cluster_domain,
-            reverse_zones=self._config.reverse_zones,
-        )
-        found = answer(question, self._index, self._config)
+        found = self._find(query)
         if isinstance(found, Elsewhere):
             if query.flags & OPCODE_MASK:
                 return self._error(data, query, RCode.REFUSED, max_bytes)
@@ -118,16 +112,18 @@ class Responder:
             self._keep(data, query, replace(reply, tally=tally), found.source, over_tcp=over_tcp)
         return out
 
+    def _find(self, query: Query) -> Answer | Chase | Elsewhere:
+        """What the cluster's records have for it."""
+        config = self._config
+        question = parse_question(
+            query.name, query.qtype, cluster_domain=config.cluster_domain, reverse_zones=config.reverse_zones
+        )
+        return answer(question, self._index, config)
+
     def look_up(self, deferred: Deferred) -> bytes | Deferred:
         """The reply that the cluster's records have for a query that was claimed; nothing is kept of it."""
         query = deferred.query
-        question = parse_question(
-            query.name,
-            query.qtype,
-            cluster_domain=self._config.cluster_domain,
-            reverse_zones=self._config.reverse_zones,
-        )
-        found = answer(question, self._index, self._config)
+        found = self._find(query)
         if isinstance(found, Elsewhere):
             return deferred
         if isinstance(found, Chase):
