@@ -125,6 +125,7 @@ def _node(plan: Plan) -> Start:
         state_dir=plan.data.node_state,
         data_dir=plan.data.root,
         sandbox=plan.way == SANDBOX,
+        oci_runtime=plan.options.oci_runtime,
         lease_renew_seconds=LEASE_RENEW_SECONDS,
         lease_duration_seconds=math.ceil(NODE_GRACE_SECONDS),
         serving=ServingConfig(

@@ -66,6 +66,11 @@ class DataDir:
         return self.root / "node"
 
     @property
+    def node_runtime(self) -> Path:
+        """What runs containers of images on this host, and why; absent before the agent has found out."""
+        return self.node_state / "runtime.json"
+
+    @property
     def node_warnings(self) -> Path:
         """What the node agent warns of, a list of sentences; absent when there is nothing."""
         return self.node_state / "warnings.json"
@@ -191,6 +196,15 @@ def find_warnings(data: DataDir) -> list[str]:
         return msgspec.json.decode(data.node_warnings.read_bytes(), type=list[str])
     except (OSError, msgspec.DecodeError):
         return []
+
+
+def find_image_runtime(data: DataDir) -> str:
+    """What runs containers of images here, with the reason where it is the shim; "" when it is not known."""
+    try:
+        found = msgspec.json.decode(data.node_runtime.read_bytes(), type=dict[str, str])
+    except (OSError, msgspec.DecodeError):
+        return ""
+    return found.get("images", "") + (f" ({found['reason']})" if found.get("reason") else "")
 
 
 def note_way(data: DataDir, way: str) -> None:

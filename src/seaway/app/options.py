@@ -53,6 +53,7 @@ class UpOptions:
     secure_port: int = 6443
     bind_address: str = ""
     ready_file: Path | None = None
+    oci_runtime: str = "auto"
     api: ApiOptions = ApiOptions()
     token_auth_file: Path | None = None
     anonymous_auth: bool = True

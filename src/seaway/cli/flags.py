@@ -54,6 +54,17 @@ def external_ip_flag(function: F) -> F:
     )(function)
 
 
+def oci_runtime_flag(function: F) -> F:
+    """`--oci-runtime`: what builds the containers of images."""
+    return click.option(
+        "--oci-runtime",
+        default="auto",
+        show_default=True,
+        metavar="auto|none|PATH",
+        help="What builds containers of images: crun or runc where one works, neither, or this program.",
+    )(function)
+
+
 def kubeconfig_flag(function: F) -> F:
     """`--kubeconfig`: which API server, and as whom."""
     return _kubeconfig_option(required=True)(function)

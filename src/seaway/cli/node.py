@@ -10,6 +10,7 @@ import click
 from seaway.cli.flags import (
     data_dir_flag,
     host_name_default,
+    oci_runtime_flag,
     optional_kubeconfig_flag,
     report_to_stderr,
     split_list,
@@ -40,6 +41,7 @@ _FILE = click.Path(path_type=Path, dir_okay=False, exists=True)
 @click.option(
     "--mtu", type=click.IntRange(0, 65535), default=0, help="The largest packet of Pods.  [default: the uplink's]"
 )
+@oci_runtime_flag
 @click.option(
     "--resolv-conf",
     default="/etc/resolv.conf",
@@ -76,6 +78,7 @@ def command(
     max_pods: int,
     system_reserved: str,
     mtu: int,
+    oci_runtime: str,
     resolv_conf: str,
     kubelet_port: int,
     client_ca_file: Path | None,
@@ -120,6 +123,7 @@ def command(
         resolv_conf=Path(resolv_conf) if resolv_conf else None,
         serving=serving,
         mtu=mtu,
+        oci_runtime=oci_runtime,
     )
     sys.exit(
         run_with_client(

@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 import msgspec
 
-from seaway.app.files import DataDir, find_state, find_warnings
+from seaway.app.files import DataDir, find_image_runtime, find_state, find_warnings
 from seaway.cli.flags import data_dir_flag
 
 
@@ -30,7 +30,9 @@ def command(data_dir: Path, output: str) -> None:
         click.echo(f"seaway: nothing runs on data directory {data_dir}; start it with seaway up", err=True)
         sys.exit(1)
     warnings = find_warnings(data)
-    fields = msgspec.to_builtins(state) | ({"warnings": warnings} if warnings else {})
+    images = find_image_runtime(data)
+    fields = msgspec.to_builtins(state) | ({"images": images} if images else {})
+    fields |= {"warnings": warnings} if warnings else {}
     if output == "json":
         click.echo(msgspec.json.format(msgspec.json.encode(fields), indent=2).decode())
     elif output == "yaml":

@@ -10,7 +10,7 @@ import click
 
 from seaway.app.options import UpOptions
 from seaway.app.preflight import WAYS
-from seaway.cli.flags import data_dir_flag, external_ip_flag, range_flag, service_cidr_flag
+from seaway.cli.flags import data_dir_flag, external_ip_flag, oci_runtime_flag, range_flag, service_cidr_flag
 
 
 @click.command("up")
@@ -26,6 +26,7 @@ from seaway.cli.flags import data_dir_flag, external_ip_flag, range_flag, servic
 @click.option("--dns-ip", default="", help="Address of the DNS Service.  [default: the tenth of --service-cidr]")
 @click.option("--secure-port", type=click.IntRange(1, 65535), default=6443, show_default=True, help="Port of the API.")
 @click.option("--bind-address", default="127.0.0.1", show_default=True, help="Address of the API on this host.")
+@oci_runtime_flag
 @click.option(
     "--ready-file",
     type=click.Path(path_type=Path, dir_okay=False),

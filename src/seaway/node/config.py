@@ -27,6 +27,7 @@ class NodeConfig:
     state_dir: Pods, logs, the shim's socket; inside data_dir, which no Pod can see.
     serving: None for no server. resolv_conf: what Pods inherit; None: nothing.
     mtu: the largest packet of Pods; 0: the uplink's.
+    oci_runtime: what builds containers of images: `auto`, `none`, or a program's path.
     labels: kept true on the Node. taints: key, value and effect, set when it is registered. reserved: resources and
     quantities that Pods do not get.
     sandbox: the agent runs in a user namespace with one mapped user, and Pods end with it.
@@ -53,6 +54,7 @@ class NodeConfig:
     resolv_conf: Path | None = Path("/etc/resolv.conf")
     serving: ServingConfig | None = None
     mtu: int = 0
+    oci_runtime: str = "auto"
 
     @property
     def node_ips(self) -> tuple[str, ...]:

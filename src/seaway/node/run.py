@@ -63,7 +63,7 @@ async def run(config: NodeConfig, client: Client, *, on_ready: Callable[[], None
     listening = listen(config.serving, config.node_ips[0]) if config.serving is not None else None
     port = listening.port if listening is not None else 0
     recorder = EventRecorder(client, config.node_name)
-    heartbeat = Heartbeat(config, client, LocalRuntime.name_and_version, port, record=recorder.record_node)
+    heartbeat = Heartbeat(config, client, port, record=recorder.record_node)
     pod_cidrs = sort_ranges(await heartbeat.find_pod_cidrs(), config.node_ips[0])
     _note_ranges(config, pod_cidrs)
     runtime = LocalRuntime(
@@ -73,9 +73,11 @@ async def run(config: NodeConfig, client: Client, *, on_ready: Callable[[], None
             pod_cidrs=pod_cidrs,
             sandboxed=config.sandbox,
             mtu=config.mtu,
+            oci_runtime=config.oci_runtime,
         )
     )
     await runtime.connect()
+    heartbeat.set_runtime(runtime.name_and_version)
     try:
         agent = _Agent(config, client, runtime, heartbeat, recorder)
         async with asyncio.TaskGroup() as group:
@@ -238,6 +240,7 @@ class _Agent:
             while True:
                 try:
                     await self._runtime.connect()
+                    self._heartbeat.set_runtime(self._runtime.name_and_version)
                     break
                 except RuntimeGone:
                     await asyncio.sleep(RECONNECT_SECONDS)

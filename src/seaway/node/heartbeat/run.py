@@ -10,6 +10,7 @@ import logging
 import os
 import platform
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -89,7 +90,6 @@ class Heartbeat:
         self,
         config: NodeConfig,
         client: Client,
-        runtime_version: str,
         kubelet_port: int = 0,
         *,
         record: Callable[[Happening], None],
@@ -108,7 +108,7 @@ class Heartbeat:
             reserved=config.reserved,
             max_pods=config.max_pods,
             kubelet_version=config.version,
-            runtime_version=runtime_version,
+            runtime_version="",
             kubelet_port=kubelet_port,
         )
         self._not_ready = ""
@@ -117,6 +117,10 @@ class Heartbeat:
         self._reported_at = 0.0
         self._pressed_at: dict[str, float] = {}
         self._check = asyncio.Event()
+
+    def set_runtime(self, name_and_version: str) -> None:
+        """What runs the containers, as the Node says it from the next status on."""
+        self._identity = replace(self._identity, runtime_version=name_and_version)
 
     @property
     def allocatable(self) -> dict[str, str]:

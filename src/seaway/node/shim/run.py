@@ -24,11 +24,11 @@ from seaway.node.shim import kernel, spawn
 from seaway.node.shim.logs import LogFile
 from seaway.node.shim.loop import Loop
 from seaway.node.shim.records import Connection, Json, Program, SandboxRecord
-from seaway.node.shim.stdio import Streams
+from seaway.node.shim.stdio import Stdio, Streams
 
 SOCKET = "shim.sock"
 MAX_REQUEST_BYTES = 8 * 1024 * 1024
-PROTOCOL = 2
+PROTOCOL = 3
 """Of requests and answers: a newer agent may find an older shim, whose Pods it must not end."""
 MAX_HANDLES = 3
 STREAMS = ("stdin", "stdout", "stderr")
@@ -104,7 +104,7 @@ class Shim:
             self.watchers.remove(connection)
         for program in self.programs.values():
             if program.asker is connection and program.ends_with_asker:
-                os.kill(program.pid, signal.SIGKILL)
+                spawn.kill_program(program.spec, program.pid)
 
     def _answer(self, connection: Connection, line: bytes) -> None:
         try:
@@ -159,13 +159,13 @@ class Shim:
         self.containers[program.id] = program
         return None
 
-    def _open_streams(self, streams: Streams, request: Json) -> spawn.Stdio:
+    def _open_streams(self, streams: Streams, request: Json) -> Stdio:
         """The program's ends; ours are the streams'."""
         reads = bool(request.get("stdin"))
         if request.get("tty"):
             ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
             self.loop.on_readable(ours, lambda: self._take_terminal(streams, ours, reads=reads))
-            return spawn.Stdio(console=theirs.detach())
+            return Stdio(console=theirs.detach())
         stdin = -1
         if reads:
             stdin, into = os.pipe2(os.O_CLOEXEC)
@@ -175,7 +175,7 @@ class Shim:
             out, theirs_end = os.pipe2(os.O_CLOEXEC)
             streams.take_output(self.loop, name, out)
             ends.append(theirs_end)
-        return spawn.Stdio(stdin, *ends)
+        return Stdio(stdin, *ends)
 
     def _take_terminal(self, streams: Streams, ours: socket.socket, *, reads: bool) -> None:
         self.loop.forget(ours)
@@ -209,12 +209,12 @@ class Shim:
         stdio.close()
         return None
 
-    def _make_stdio(self, connection: Connection, request: Json) -> spawn.Stdio:
+    def _make_stdio(self, connection: Connection, request: Json) -> Stdio:
         """Of the descriptors that came along. Raises ValueError."""
         if request.get("tty"):
-            return spawn.Stdio(console=connection.take_handles(1)[0])
+            return Stdio(console=connection.take_handles(1)[0])
         names = _check_names(request["streams"])
-        return spawn.Stdio(**dict(zip(names, connection.take_handles(len(names)), strict=True)))
+        return Stdio(**dict(zip(names, connection.take_handles(len(names)), strict=True)))
 
     def _find_running(self, id: str) -> Program | None:
         program = self.containers.get(id)
@@ -286,7 +286,7 @@ class Shim:
                 if program.pid in self.early:
                     self._end(program, self.early.pop(program.pid))
                 elif program.ends_with_asker and program.asker is not None and program.asker.is_closed:
-                    os.kill(program.pid, signal.SIGKILL)
+                    spawn.kill_program(program.spec, program.pid)
         if piece:
             return
         self.loop.forget(handle)

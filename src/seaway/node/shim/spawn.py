@@ -22,7 +22,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NoReturn
 
-from seaway.node.shim import kernel, rootfs
+from seaway.node.shim import kernel, oci, rootfs
+from seaway.node.shim.stdio import Stdio
 
 PASSED_SIGNALS = tuple(
     sorted(
@@ -37,32 +38,11 @@ START_ERROR_CODE = 128
 MAX_ARGUMENT_BYTES = 6 << 20
 """The kernel's own bound (three quarters of its default stack), however large the stack limit."""
 LARGE_STACK_BYTES = 4 * MAX_ARGUMENT_BYTES
+KEEPER_SIGNAL = signal.SIGTERM
 RAISE_STACK_FROM_BYTES = 1 << 20
 """Below this the usual limit does, and programs keep it: threads take it for the size of their stacks."""
 _SIOCGIFFLAGS, _SIOCSIFFLAGS, _IFF_UP = 0x8913, 0x8914, 1
 _TIOCSPTLCK, _TIOCGPTPEER = 0x40045431, 0x5441
-
-
-@dataclass(frozen=True, slots=True)
-class Stdio:
-    """The program's ends of its streams; -1: none, which is /dev/null.
-
-    console: a unix socket over which the master of a terminal is sent; the terminal is all three streams then.
-    """
-
-    stdin: int = -1
-    stdout: int = -1
-    stderr: int = -1
-    console: int = -1
-
-    def handles(self) -> set[int]:
-        """What is open."""
-        return {handle for handle in (self.stdin, self.stdout, self.stderr, self.console) if handle >= 0}
-
-    def close(self) -> None:
-        """In the shim, when the program has them."""
-        for handle in self.handles():
-            os.close(handle)
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,6 +125,7 @@ def spawn_container(
     door = os.fork()
     if door:
         return door
+    signal.set_wakeup_fd(-1)  # the shim's
     stage = "namespaces"
     try:
         os.setsid()
@@ -155,16 +136,23 @@ def spawn_container(
         if init:
             _write(report, {"pid": init})
             os._exit(0)
-        stage = "root"
         os.umask(0o022)
-        rootfs.build_root(spec["steps"])
-        stage = "program"
-        kernel.forbid_inspection()
-        _close_all_but({report, lifeline} | stdio.handles())
-        program = os.fork()
-        if program == 0:
-            os.close(lifeline)
-            _execute(spec, stdio, report, last_capability)
+        if "oci" in spec:
+            stage = "container"
+            kernel.forbid_inspection()
+            _close_all_but({report, lifeline} | stdio.handles())
+            _make_room(_measure(spec))
+            program = oci.begin_container(spec, stdio)
+        else:
+            stage = "root"
+            rootfs.build_root(spec["steps"])
+            stage = "program"
+            kernel.forbid_inspection()
+            _close_all_but({report, lifeline} | stdio.handles())
+            program = os.fork()
+            if program == 0:
+                os.close(lifeline)
+                _execute(spec, stdio, report, last_capability)
         os.close(report)
         stdio.close()
         _be_init(program, lifeline)
@@ -179,6 +167,7 @@ def spawn_in_container(spec: Mapping[str, Any], init: int, *, stdio: Stdio, repo
     door = os.fork()
     if door:
         return door
+    signal.set_wakeup_fd(-1)  # the shim's
     try:
         os.setsid()
         kinds = (
@@ -194,6 +183,8 @@ def spawn_in_container(spec: Mapping[str, Any], init: int, *, stdio: Stdio, repo
             os._exit(0)
         os.umask(0o022)
         _close_all_but({report} | stdio.handles())
+        if "oci" in spec:
+            _be_keeper(spec, stdio, report)
         _execute(spec, stdio, report, last_capability)
     except BaseException as error:
         _write(report, {"error": str(error)})
@@ -201,11 +192,36 @@ def spawn_in_container(spec: Mapping[str, Any], init: int, *, stdio: Stdio, repo
         os._exit(START_ERROR_CODE)
 
 
+def _be_keeper(spec: Mapping[str, Any], stdio: Stdio, report: int) -> NoReturn:
+    """Beside a program that a runtime executes: end as it ends, and kill it when told to by KEEPER_SIGNAL."""
+    signal.pthread_sigmask(signal.SIG_BLOCK, {KEEPER_SIGNAL})
+    kernel.forbid_inspection()
+    _make_room(_measure(spec))
+    program = oci.begin_program(spec, stdio)
+    os.close(report)
+    stdio.close()
+    signal.signal(KEEPER_SIGNAL, lambda number, frame: os.kill(program, signal.SIGKILL))
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {KEEPER_SIGNAL})
+    while True:
+        pid, status = os.wait()
+        if pid == program:
+            os._exit(decode_status(status))
+
+
+def kill_program(spec: Mapping[str, Any], pid: int) -> None:
+    """End a program that was executed in a container. A keeper that is killed itself would leave it behind."""
+    os.kill(pid, KEEPER_SIGNAL if "oci" in spec else signal.SIGKILL)
+
+
 def measure_arguments(argv: Sequence[str], environment: Mapping[str, str]) -> int:
     """The bytes that execve(2) counts: each text with its end and its pointer, and the `=` of each variable."""
     return sum(len(os.fsencode(text)) + 9 for text in argv) + sum(
         len(os.fsencode(name)) + len(os.fsencode(value)) + 10 for name, value in environment.items()
     )
+
+
+def _measure(spec: Mapping[str, Any]) -> int:
+    return measure_arguments(spec["argv"], spec["environment"])
 
 
 def choose_stack_limit(size: int, soft: int, hard: int) -> int | None:
@@ -238,12 +254,12 @@ def _execute(spec: Mapping[str, Any], stdio: Stdio, report: int, last_capability
         keep = frozenset(kernel.CAPABILITIES[name] for name in spec["capabilities"])
         kernel.become_user(spec["user"], spec["group"], keep, last_capability, drop_groups=not spec["is_sandboxed"])
         os.chdir(spec["working_dir"] or "/")
-        _make_room(measure_arguments(spec["argv"], spec["environment"]))
+        _make_room(_measure(spec))
         os.execvpe(spec["argv"][0], spec["argv"], spec["environment"])
     except OSError as error:
         text = f"exec: {spec['argv'][0]!r}: {error}"
         if error.errno == errno.E2BIG:
-            size = measure_arguments(spec["argv"], spec["environment"])
+            size = _measure(spec)
             text += f"; {size} bytes of arguments and environment found, {MAX_ARGUMENT_BYTES} allowed at most: "
             text += "set enableServiceLinks to false in the Pod to leave the variables of Services out"
         _write(report, {"error": text})

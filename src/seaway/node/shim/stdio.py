@@ -12,11 +12,34 @@ import os
 import struct
 import termios
 from collections.abc import Callable
+from dataclasses import dataclass
 
 from seaway.node.shim.logs import LogFile
 from seaway.node.shim.loop import Loop, Sink
 
 PIECE_BYTES = 1 << 16
+
+
+@dataclass(frozen=True, slots=True)
+class Stdio:
+    """The program's ends of its streams; -1: none, which is /dev/null.
+
+    console: a unix socket over which the master of a terminal is sent; the terminal is all three streams then.
+    """
+
+    stdin: int = -1
+    stdout: int = -1
+    stderr: int = -1
+    console: int = -1
+
+    def handles(self) -> set[int]:
+        """What is open."""
+        return {handle for handle in (self.stdin, self.stdout, self.stderr, self.console) if handle >= 0}
+
+    def close(self) -> None:
+        """In the shim, when the program has them."""
+        for handle in self.handles():
+            os.close(handle)
 
 
 class Output:

@@ -70,16 +70,22 @@ class HostView:
 
 @dataclass(frozen=True, slots=True)
 class Binding:
-    """A path of the host in the container: a volume, or a file made by the agent."""
+    """A path of the host in the container: a volume, or a file made by the agent. is_file: nothing lies below it."""
 
     source: str
     path: str
     read_only: bool = False
+    is_file: bool = False
+
+
+def sort_volumes(volumes: Iterable[Binding]) -> list[Binding]:
+    """A directory before what lies in it."""
+    return sorted(volumes, key=lambda v: (v.path.count("/"), v.path))
 
 
 def plan_root(host: HostView, *, files: Iterable[Binding], volumes: Iterable[Binding]) -> tuple[Step, ...]:
     """The steps in order: a step's target lies on what earlier steps have made."""
-    volumes = sorted(volumes, key=lambda v: (v.path.count("/"), v.path))
+    volumes = sort_volumes(volumes)
     steps: list[Step] = []
     for entry in sorted(host.entries, key=lambda e: e.name):
         if entry.name in HIDDEN:
@@ -109,14 +115,19 @@ class Overlay:
     work: str
     is_sandboxed: bool = False
 
+    @property
+    def options(self) -> str:
+        """Of the mount. An ordinary user's overlay keeps its notes in attributes that the user may set."""
+        options = f"lowerdir={self.lower},upperdir={self.upper},workdir={self.work}"
+        return options + (",userxattr" if self.is_sandboxed else "")
+
 
 def plan_image_root(root: Overlay, *, files: Iterable[Binding], volumes: Iterable[Binding]) -> tuple[Step, ...]:
     """The steps for a container that sees an image, and nothing of the host but devices that have no memory."""
-    options = f"lowerdir={root.lower},upperdir={root.upper},workdir={root.work}"
-    steps: list[Step] = [{"step": "overlay", "options": options + (",userxattr" if root.is_sandboxed else "")}]
+    steps: list[Step] = [{"step": "overlay", "options": root.options}]
     steps += _plan_kernel_parts([entry for entry in _TMPFS if entry[0].startswith("/dev")])
     steps += [{"step": "mask", "path": path} for path in MASKED_PROC]
-    steps += [_bind(each) for each in (*files, *sorted(volumes, key=lambda v: (v.path.count("/"), v.path)))]
+    steps += [_bind(each) for each in (*files, *sort_volumes(volumes))]
     return tuple(steps)
 
 

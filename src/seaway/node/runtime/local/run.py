@@ -15,7 +15,7 @@ import socket
 import sys
 from collections.abc import AsyncIterator, Callable, Collection, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, TypeVar
@@ -38,6 +38,9 @@ from seaway.node.runtime.images.unpack import remove_root
 from seaway.node.runtime.images.values import Image
 from seaway.node.runtime.local import rootfs
 from seaway.node.runtime.local.client import Json, ShimClient
+from seaway.node.runtime.oci.choose import AUTO, OciRuntime, name_runtime
+from seaway.node.runtime.oci.config import ContainerPlan, make_config
+from seaway.node.runtime.oci.trial import choose_runtime, read_version
 from seaway.node.signals import parse_signal
 from seaway.node.state import ContainerRun, Sandbox
 from seaway.node.volumes import HostPath, PlannedVolume
@@ -48,6 +51,8 @@ log = logging.getLogger(__name__)
 
 DEFAULT_USER = 65534
 """`nobody`: owns nothing on the host."""
+RUNTIME_FILE = "runtime.json"
+"""In the state directory: what `seaway status` shows."""
 START_ERROR_CODE = 128
 START_CHECKS, START_CHECK_SECONDS = 250, 0.02
 MAX_EXEC_OUTPUT_BYTES = 10 * 1024
@@ -66,7 +71,7 @@ class StartError(ContainerError):
 class LocalConfig:
     """state_dir: the agent's. data_dir: masked in every Pod. sandboxed: one user is mapped, as 0.
 
-    mtu: of Pods; 0 for the uplink's.
+    mtu: of Pods; 0 for the uplink's. oci_runtime: as `runtime.oci.choose.find_runtimes` takes it.
     """
 
     state_dir: Path
@@ -74,12 +79,11 @@ class LocalConfig:
     pod_cidrs: str
     sandboxed: bool
     mtu: int = 0
+    oci_runtime: str = AUTO
 
 
 class LocalRuntime:
     """Implements `runtime.contract.Runtime`."""
-
-    name_and_version = "process://1"
 
     def __init__(self, config: LocalConfig) -> None:
         self._config = config
@@ -92,6 +96,8 @@ class LocalRuntime:
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="network")
         self._host = rootfs.HostView(entries=())
         self._exit_stream: AsyncIterator[Json] | None = None
+        self._oci: OciRuntime | None = None
+        self.name_and_version = "process://1"
 
     async def connect(self) -> None:
         """Start or find the shim; read the addresses that are held; make the routes of the range."""
@@ -105,8 +111,19 @@ class LocalRuntime:
         await self._shim.ensure_running()
         self._exit_stream = self._shim.watch()
         await anext(self._exit_stream)
+        await self._choose_oci_runtime()
         self._mtu = await self._find_mtu()
         await self._in_thread(lambda: kernel.ensure_blackholes(pool.network for pool in self._pools))
+
+    async def _choose_oci_runtime(self) -> None:
+        """Raises OciRuntimeError."""
+        self._oci, reason = await choose_runtime(self._config.oci_runtime, self._shim, self._config.state_dir)
+        version = await asyncio.to_thread(read_version, self._oci) if self._oci is not None else ""
+        self.name_and_version = name_runtime(self._oci, version)
+        chosen = f"{self._oci.path} {version}".strip() if self._oci is not None else "shim"
+        log.info("images=%r reason=%r", chosen, reason)
+        with contextlib.suppress(ContainerError):  # a full disk: the log has said it
+            files.save_json(self._config.state_dir / RUNTIME_FILE, {"images": chosen, "reason": reason})
 
     async def _find_mtu(self) -> int:
         """Raises NetworkError when it cannot be."""
@@ -307,13 +324,8 @@ class LocalRuntime:
         if isinstance(capabilities, str):
             raise ContainerError(capabilities)
         python_bin = f"{sys.base_prefix}/bin"
-        etc, volumes = self._write_files(spec), self._find_bindings(spec)
-        if image is None:
-            steps = rootfs.plan_root(self._host, files=etc, volumes=volumes)
-        else:
-            steps = rootfs.plan_image_root(self._make_overlay(spec, image), files=etc, volumes=volumes)
-        if spec.read_only_root:
-            steps = (*steps, {"step": "seal"})
+        group = spec.group if spec.group is not None else user
+        who = ContainerPlan(user=user, group=group, capabilities=capabilities)
         log = str(self.find_log(spec.uid, spec.name, spec.attempt))
         answer = await self._shim.ask(
             "start", id=secrets.token_hex(32), uid=spec.uid, log=log,
@@ -324,20 +336,39 @@ class LocalRuntime:
                     "image": spec.image_name, "stop_signal": spec.stop_signal,
                     "message_log": log if spec.message_from_log else ""},
             spec={
-                "steps": steps, "argv": spec.argv, "working_dir": spec.working_dir,
+                **self._plan_root(spec, image, who), "argv": spec.argv, "working_dir": spec.working_dir,
                 "environment": rootfs.make_base_environment(spec.hostname, python_bin, user) | dict(spec.environment),
-                "user": user, "group": spec.group if spec.group is not None else user,
+                "user": user, "group": group,
                 "capabilities": sorted(capabilities), "is_sandboxed": self._config.sandboxed,
             },
         )  # fmt: skip
         return self._make_run(answer)
+
+    def _plan_root(self, spec: ContainerSpec, image: Image | None, who: ContainerPlan) -> Json:
+        """What the container sees: steps for the shim, or the request to an OCI runtime. Raises ContainerError."""
+        etc, volumes = self._write_files(spec), self._find_bindings(spec)
+        if image is not None and self._oci is not None:
+            overlay = self._make_overlay(spec, image)
+            bindings = (*etc, *rootfs.sort_volumes(volumes))
+            plan = replace(
+                who, bindings=bindings, working_dir=spec.working_dir, read_only_root=spec.read_only_root,
+                annotations={"io.kubernetes.pod.uid": spec.uid, "io.kubernetes.pod.namespace": spec.namespace,
+                             "io.kubernetes.pod.name": spec.pod, "io.kubernetes.container.name": spec.name},
+            )  # fmt: skip
+            directory = self._layer_of(spec.uid, spec.name, spec.attempt) / "bundle"
+            return {"oci": self._oci.make_request(make_config(plan), directory=directory, overlay=overlay.options)}
+        if image is not None:
+            steps = rootfs.plan_image_root(self._make_overlay(spec, image), files=etc, volumes=volumes)
+        else:
+            steps = rootfs.plan_root(self._host, files=etc, volumes=volumes)
+        return {"steps": (*steps, {"step": "seal"}) if spec.read_only_root else steps}
 
     def _make_overlay(self, spec: ContainerSpec, image: Image) -> rootfs.Overlay:
         """A fresh layer above the image for this run. Raises ContainerError."""
         layer = self._layer_of(spec.uid, spec.name, spec.attempt)
         upper, work = layer / "upper", layer / "work"
         try:
-            for directory in (upper, work):
+            for directory in (upper, work, layer / "bundle"):
                 directory.mkdir(parents=True, exist_ok=True)
             upper.chmod(0o755)
         except OSError as error:
@@ -359,13 +390,13 @@ class LocalRuntime:
         mounted = {mount.path for mount in spec.mounts}
         etc = self._pod_dir(spec.uid) / "containers" / spec.name / "etc"
         bindings = [
-            rootfs.Binding(str(files.write_text(etc / path.lstrip("/").replace("/", "_"), text)), path)
+            rootfs.Binding(str(files.write_text(etc / path.lstrip("/").replace("/", "_"), text)), path, is_file=True)
             for path, text in spec.files
             if path not in mounted
         ]
         if spec.termination_message_path:
             file = files.write_text(self._message_file(spec), "", mode=0o666)
-            bindings.append(rootfs.Binding(str(file), spec.termination_message_path))
+            bindings.append(rootfs.Binding(str(file), spec.termination_message_path, is_file=True))
         return bindings
 
     def _find_bindings(self, spec: ContainerSpec) -> list[rootfs.Binding]:
@@ -374,7 +405,7 @@ class LocalRuntime:
             source = self._volumes[spec.uid][mount.volume]
             if mount.sub_path:
                 source = find_inside(source, mount.sub_path)
-            bindings.append(rootfs.Binding(str(source), mount.path, mount.read_only))
+            bindings.append(rootfs.Binding(str(source), mount.path, mount.read_only, not source.is_dir()))
         return bindings
 
     async def stop(self, stop: Stop) -> None:

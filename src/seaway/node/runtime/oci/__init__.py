@@ -1,0 +1,1 @@
+"""Containers of images through an OCI runtime: crun, or runc."""
