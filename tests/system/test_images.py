@@ -1,10 +1,17 @@
-"""Pods from images: made here from busybox, imported and named by the real command. Rule: spec "node" §2.4, §6.5."""
+"""Pods from images: made here from busybox, imported and named by the real command.
+
+All of it through crun, and by the shim alone. Rule: spec "node" §2.4, §6.5; issue "node agent", part 3.
+"""
 
 from __future__ import annotations
 
 import json
+import os
 import platform
+import pty
 import shutil
+import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -13,8 +20,26 @@ from seaway.node.runtime.images.archive import ARCHITECTURES
 from tests.node.runtime.images.archives import Entry, ImageMaker, directory, make_busybox
 from tests.system.running import Up, seaway, until
 
-APPLETS = ("sh", "ls", "cat", "id", "sleep", "echo", "httpd", "wget", "touch", "env", "pwd", "nslookup", "stat", "kill")
+APPLETS = (
+    "sh",
+    "ls",
+    "cat",
+    "id",
+    "sleep",
+    "echo",
+    "httpd",
+    "wget",
+    "touch",
+    "env",
+    "pwd",
+    "nslookup",
+    "stat",
+    "kill",
+    "grep",
+    "test",
+)
 BUSYBOX = shutil.which("busybox")
+CRUN = shutil.which("crun", path="/usr/local/bin:/usr/bin:/bin")
 CONFIG = {
     "Entrypoint": ["/bin/httpd"],
     "Cmd": ["-f", "-p", "8080", "-h", "/www"],
@@ -64,6 +89,37 @@ spec:
   containers:
   - {name: main, image: "example.com/program"}
   - {name: other, image: "example.com/program", args: ["said"]}
+---
+apiVersion: v1
+kind: Pod
+metadata: {name: missing-program}
+spec:
+  restartPolicy: Never
+  containers:
+  - {name: main, image: "example.com/web:1", command: [no-such-program]}
+---
+apiVersion: v1
+kind: Pod
+metadata: {name: terminal}
+spec:
+  restartPolicy: Never
+  containers:
+  - name: main
+    image: example.com/web:1
+    stdin: true
+    tty: true
+    command: ["sh", "-c", "test -t 0 && echo it is one; read word; echo got $word"]
+---
+apiVersion: v1
+kind: Pod
+metadata: {name: impatient}
+spec:
+  terminationGracePeriodSeconds: 1
+  containers:
+  - name: main
+    image: example.com/web:1
+    command: ["sleep", "1000"]
+    readinessProbe: {exec: {command: ["sleep", "1234"]}, timeoutSeconds: 1, periodSeconds: 1}
 """
 
 pytestmark = pytest.mark.skipif(BUSYBOX is None, reason="busybox is not installed; install the package busybox-static")
@@ -72,6 +128,25 @@ pytestmark = pytest.mark.skipif(BUSYBOX is None, reason="busybox is not installe
 def image(up: Up, *arguments: str, check: bool = True) -> str:
     done = up.run(*seaway("image", *arguments[:1], "--data-dir", str(up.data_dir), *arguments[1:]), check=check)
     return done.stdout if done.returncode == 0 else done.stderr
+
+
+def kubectl_argv(up: Up, *arguments: str) -> list[str]:
+    return ["kubectl", "--kubeconfig", str(up.kubeconfig), *arguments]
+
+
+@pytest.fixture(scope="module", params=["crun", "shim"])
+def way(request: pytest.FixtureRequest) -> str:
+    if request.param == "crun" and CRUN is None:
+        pytest.skip("crun is not installed; install the package crun")
+    return str(request.param)
+
+
+@pytest.fixture(scope="module")
+def up(way: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Up]:
+    running = Up(Path(tmp_path_factory.mktemp("seaway"))).start("--oci-runtime", str(CRUN) if way == "crun" else "none")
+    yield running
+    code, _ = running.stop()
+    assert code == 0
 
 
 @pytest.fixture(scope="module")
@@ -162,3 +237,80 @@ def test_what_cannot_be_named_is_one_error(images: Up) -> None:
     assert "no program that can be executed" in image(images, "alias", "a=/nonexistent", check=False)
     assert "REF=IMAGE or REF=/PROGRAM needed" in image(images, "alias", "a", check=False)
     assert "not found" in image(images, "rm", "a", check=False)
+
+
+def test_node_and_status_tell_what_runs_images(images: Up, way: str) -> None:
+    (node,) = images.get("nodes")["items"]
+    said = node["status"]["nodeInfo"]["containerRuntimeVersion"]
+    shown = json.loads(images.run(*seaway("status", "--data-dir", str(images.data_dir), "-o", "json")).stdout)["images"]
+    if way == "crun":
+        assert said.startswith("process://1+crun-") and shown.startswith(f"{CRUN} ")
+    else:
+        assert (said, shown) == ("process://1", "shim (the setting is none)")
+
+
+def test_a_filter_refuses_what_leads_out_of_a_container(images: Up, way: str) -> None:
+    """For the program and for what is executed beside it."""
+    looks = (
+        "for p in /proc/[0-9]*; do grep -q httpd $p/cmdline && grep -E '^(Seccomp|NoNewPrivs):' $p/status; done; true"
+    )
+    lines = images.kubectl("exec", "web", "--", "sh", "-c", looks).splitlines()
+    assert len(lines) >= 4, "the server, and the shell that looks"
+    assert {tuple(line.split()) for line in lines} == {
+        ("NoNewPrivs:", "1"),
+        ("Seccomp:", "2" if way == "crun" else "0"),
+    }
+
+
+def test_process_one_shows_nothing_of_the_host(images: Up) -> None:
+    seen = images.kubectl("exec", "web", "--", "sh", "-c", "ls /proc/1/root/ 2>&1; ls /proc/1/fd 2>&1", check=False)
+    assert "usr" not in seen and "home" not in seen
+
+
+def test_a_program_that_is_not_in_the_image_is_named(images: Up) -> None:
+    def terminated() -> dict[str, str]:
+        statuses = images.get("pod", "missing-program")["status"].get("containerStatuses") or [{"state": {}}]
+        found: dict[str, str] = statuses[0]["state"].get("terminated") or {}
+        return found
+
+    until(terminated, "the container has ended")
+    assert (terminated()["exitCode"], terminated()["reason"]) == (128, "StartError")
+    assert "no-such-program" in terminated()["message"]
+    assert "no-such-program" in images.kubectl("exec", "web", "--", "no-such-program", check=False)
+
+
+def test_exit_codes_and_signals_of_executed_programs_are_told(images: Up) -> None:
+    for script, code in (("exit 7", 7), ("kill -TERM $$", 143), ("true", 0)):
+        argv = kubectl_argv(images, "exec", "web", "--", "sh", "-c", script)
+        assert subprocess.run(argv, capture_output=True, timeout=30).returncode == code
+
+
+def test_a_container_may_have_a_terminal(images: Up) -> None:
+    images.wait_pods("terminal")
+    until(lambda: "it is one" in images.kubectl("logs", "terminal"), "the program has looked")
+    images.kubectl("attach", "-i", "terminal", stdin="word\n", check=False)  # ends with the program
+    until(lambda: "got word" in images.kubectl("logs", "terminal"), "what is typed arrives")
+
+
+def test_an_executed_program_may_have_a_terminal(images: Up) -> None:
+    argv = kubectl_argv(images, "exec", "-it", "web", "--", "sh", "-c", "test -t 0 && echo $TERM > /dev/tty")
+    ours, theirs = pty.openpty()
+    try:
+        ended = subprocess.run(argv, stdin=theirs, capture_output=True, timeout=30)
+    finally:
+        os.close(ours)
+        os.close(theirs)
+    assert (ended.returncode, ended.stdout.decode().strip()) == (0, "xterm"), ended.stderr
+
+
+def test_a_probe_that_takes_too_long_is_ended(images: Up) -> None:
+    """Each time anew: they do not pile up in the container."""
+    argument = "field-selector=involvedObject.name=impatient,reason=Unhealthy"
+
+    def count() -> int:
+        return sum(int(each.get("count", 1)) for each in images.get("events", f"--{argument}")["items"])
+
+    until(lambda: count() >= 4, "four probes have failed")
+    seen = images.kubectl("exec", "impatient", "--", "sh", "-c", "grep -l 1234 /proc/[0-9]*/cmdline", check=False)
+    programs = [line for line in seen.splitlines() if line.startswith("/proc/")]
+    assert len(programs) <= 3, seen  # the one of now, and the shell and grep that look

@@ -49,13 +49,12 @@ def begin_container(spec: Json, stdio: Stdio) -> int:
     _write_json("config.json", {**oci["config"], "process": process})
     program = _call(oci, ["run", "--no-new-keyring", "--bundle", "."], stdio)
     os.mkdir(_EMPTY, 0o500)
-    os.chroot(_EMPTY)  # what the container finds as the root of its process 1
-    os.chdir("/")
+    _leave_host()
     return program
 
 
 def begin_program(spec: Json, stdio: Stdio) -> int:
-    """The pid of a program in the container, a child of the caller, who is in the init's namespaces.
+    """The pid of a program in the container, a child of the caller, who is in the init's namespaces until then.
 
     Raises OSError, OciError.
     """
@@ -65,9 +64,17 @@ def begin_program(spec: Json, stdio: Stdio) -> int:
     name = f"{os.getpid()}.process"
     _write_json(name, make_process(oci["config"]["process"], spec, has_terminal=stdio.console >= 0))
     try:
-        return _call(oci, ["exec", "--process", name], stdio)
+        program = _call(oci, ["exec", "--process", name], stdio)
     finally:
         os.unlink(name)
+    _leave_host()
+    return program
+
+
+def _leave_host() -> None:
+    """What the container finds as the root of a process of ours, should it ever be let look, is an empty directory."""
+    os.chroot(_EMPTY)
+    os.chdir("/")
 
 
 def make_process(process: Json, spec: Json, *, has_terminal: bool) -> dict[str, Any]:
@@ -80,8 +87,10 @@ def _make_bundle(oci: Json) -> None:
     """In a mount namespace that is the caller's alone."""
     kernel.mount("none", "/", "", kernel.MS_REC | kernel.MS_PRIVATE)
     kernel.mount("proc", "/proc", "proc", kernel.MS_NOSUID | kernel.MS_NODEV | kernel.MS_NOEXEC)
-    if os.path.isdir(_CGROUPS):  # crun gives up on a host with both versions, wanted or not
+    if os.path.ismount(_CGROUPS) and oci["hides_cgroups"]:
         kernel.mount("tmpfs", _CGROUPS, "tmpfs", kernel.MS_NOSUID | kernel.MS_NODEV, "mode=555,size=4k")
+    elif os.path.ismount(_CGROUPS):
+        kernel.restrict_mount(_CGROUPS, kernel.MOUNT_ATTR_RDONLY)
     directory = oci["directory"]
     kernel.mount("tmpfs", directory, "tmpfs", kernel.MS_NOSUID | kernel.MS_NODEV, "mode=700,size=64m")
     root = f"{directory}/{oci['config']['root']['path']}"

@@ -33,14 +33,19 @@ class OciRuntime:
 
     @property
     def options(self) -> tuple[str, ...]:
-        """Before the command. Cgroups stay the node's; runc has no such option, and tries by itself what it may."""
-        return ("--cgroup-manager=disabled",) if self.name.startswith("crun") else ()
+        """Before the command. Cgroups stay the node's: runc knows no such option, but forgives what it may not do."""
+        return ("--cgroup-manager=disabled",) if self.hides_cgroups else ("--rootless", "true")
+
+    @property
+    def hides_cgroups(self) -> bool:
+        """crun gives up on a host with both versions of cgroups, wanted or not; runc, on a host that seems without."""
+        return self.name.startswith("crun")
 
     def make_request(self, config: Mapping[str, Any], *, directory: Path, overlay: str = "") -> dict[str, Any]:
         """What the shim needs to know. directory: of this run, for the bundle. overlay: options of the root's mount."""
         return {
             "program": self.path, "options": list(self.options), "directory": str(directory),
-            "overlay": overlay, "config": config,
+            "overlay": overlay, "config": config, "hides_cgroups": self.hides_cgroups,
         }  # fmt: skip
 
 
@@ -58,4 +63,5 @@ def find_runtimes(setting: str) -> tuple[OciRuntime, ...]:
 
 def name_runtime(runtime: OciRuntime | None, version: str) -> str:
     """The Node's `containerRuntimeVersion`: the shim, and what it runs images with. Semantic versions take it so."""
-    return "process://1" + (f"+{'-'.join(part for part in (runtime.name, version) if part)}" if runtime else "")
+    parts = (runtime.name, version.replace("+", ".")) if runtime is not None else ()
+    return "process://1" + ("+" if parts else "") + "-".join(filter(None, parts))
