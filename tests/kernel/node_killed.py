@@ -9,6 +9,9 @@ import asyncio
 import contextlib
 import json
 import os
+import platform
+import shutil
+import signal
 import subprocess
 import sys
 import traceback
@@ -22,13 +25,30 @@ from seaway.client.kubeconfig import parse_kubeconfig
 from seaway.client.requests import Client
 from seaway.client.transport import open_client
 from seaway.node.run import remove_pods
+from seaway.node.runtime.images.store import ImageStore
 from seaway.testing.builders import make_pod
 from seaway.testing.server import SeawayServer
 from tests.kernel.node_program import NODE, NODE_IP, container_of, find_processes, is_ready, list_links
+from tests.node.runtime.images.archives import ImageMaker, make_busybox
 
 Json = dict[str, Any]
 Look = Callable[[], Any]
 PATIENCE_SECONDS = 20.0
+BUSYBOX, CRUN = shutil.which("busybox"), shutil.which("crun", path="/usr/local/bin:/usr/bin:/bin")
+BOX = "example.com/box:1"
+HELD = "sleep\x00617"
+"""The command line of a runtime that stands still."""
+_RUNTIME = """#!/bin/sh
+hold=$(cat {shared}/hold 2>/dev/null)
+[ "$hold" = before ] && exec sleep 617
+{crun} "$@" || exit $?
+[ "$hold" = after ] && exec sleep 617
+exit 0
+"""
+
+
+class Lacking(Exception):
+    """What a scenario needs is not on this host."""
 
 
 class Host:
@@ -43,8 +63,40 @@ class Host:
         self.shared.chmod(0o777)
         self._command = [sys.executable, "-m", "seaway", "node", "--kubeconfig", str(kubeconfig)]
         self._command += ["--data-dir", str(directory / "data"), "--node-name", NODE, "--node-ip", NODE_IP]
+        self._command += ["--oci-runtime", self._make_runtime(directory) if CRUN else "none"]
         self._log = (directory / "agent.log").open("ab")
         self._agent: subprocess.Popen[bytes] | None = None
+
+    def _make_runtime(self, directory: Path) -> str:
+        """crun, which stands still before or after its work while the file `hold` says so."""
+        program = directory / "crun-held"
+        program.write_text(_RUNTIME.format(shared=self.shared, crun=CRUN))
+        program.chmod(0o755)
+        return str(program)
+
+    def import_box(self) -> None:
+        """An image with a shell."""
+        if not CRUN or not BUSYBOX:
+            raise Lacking("crun or busybox is not installed; install the packages crun and busybox-static")
+        layer = make_busybox(Path(BUSYBOX).read_bytes(), ("sh", "sleep", "echo"))
+        maker = ImageMaker([layer], {"Env": ["PATH=/bin"]}, names=(BOX,))
+        archive = maker.write_saved(self.shared / "box.tar")
+        ImageStore(self.state_dir.parent / "images").import_archive(archive, machine=platform.machine())
+        archive.unlink()
+
+    def read_traces(self) -> dict[str, Any]:
+        """What Pods and runtimes leave where somebody sees it."""
+        states = [path for name in ("crun", "runc") for path in Path("/run", name).glob("*")]
+        mounts = Path("/proc/self/mounts").read_text().splitlines()
+        return {
+            "mounts": [line for line in mounts if str(self.state_dir) in line],
+            "runtimes": [pid for word in ("\x00--cgroup-manager", HELD) for pid in find_processes(word)],
+            "programs": find_processes("sleep\x00618"),
+            "states": states,
+            "cgroups": sorted(str(path) for path in Path("/sys/fs/cgroup").glob("*/container")),
+            "files": sorted(path.name for path in self.state_dir.glob("pods/*")),
+            "links": list_links(),
+        }
 
     def start_agent(self) -> None:
         self._agent = subprocess.Popen(self._command, stdout=self._log, stderr=subprocess.STDOUT)
@@ -224,6 +276,70 @@ async def killed_at_each_step_of_an_end(host: Host) -> None:
 
 
 @scenario
+async def killed_while_a_runtime_is_at_work(host: Host) -> None:
+    """The agent, and then the runtime, before and after it has begun the program: the next run is whole, and alone."""
+    host.import_box()
+    await host.wait(lambda: (host.state_dir / "runtime.json").exists(), "the runtime has been tried")
+    before = host.read_traces()
+    for moment in ("before", "after"):
+        (host.shared / "hold").write_text(moment)
+        name = f"image-{moment}"
+        uid = await host.create(name, "echo $$ >> /shared/" + name + "; exec sleep 618", container={"image": BOX})
+        [held] = await host.wait(lambda: find_processes(HELD), "the runtime stands still")
+        await host.wait(lambda moment=moment: bool(find_processes("sleep\x00618")) == (moment == "after"), "its work")
+        host.kill_agent()
+        (host.shared / "hold").unlink()
+        os.kill(held, signal.SIGKILL)
+        await host.wait(lambda: not find_processes("sleep\x00618"), "the program has ended with its runtime")
+        await host.wait(lambda: not host.read_traces()["runtimes"], "and so have all")
+        host.start_agent()
+        pod = await host.wait_pod(name, is_ready)
+        assert container_of(pod, "main")["lastState"]["terminated"]["reason"] == "StartError"
+        await host.wait(lambda: find_processes("sleep\x00618"), "it runs")
+        assert len(find_processes("sleep\x00618")) == 1, "and once"
+        await host.client.delete(PODS, name, "default", options={"gracePeriodSeconds": 1})
+        await host.wait_gone(name)
+        await host.wait(lambda uid=uid: not (host.state_dir / "pods" / uid).exists(), "files are gone")
+        await host.wait(lambda: not list_links(), "links are gone")
+    assert host.read_traces() == before
+
+
+@scenario
+async def killed_while_images_run(host: Host) -> None:
+    """The agent: nobody notices. The shim: its containers end, a runtime's as all others, and begin again."""
+    host.import_box()
+    await host.wait(lambda: (host.state_dir / "runtime.json").exists(), "the runtime has been tried")
+    before = host.read_traces()
+    await host.create("boxed", "exec sleep 618", container={"image": BOX})
+    first = await host.wait_pod("boxed", is_ready)
+    [program] = await host.wait(lambda: find_processes("sleep\x00618"), "it runs")
+    host.kill_agent()
+    host.start_agent()
+    await host.create("beside", "exec sleep 600")
+    await host.wait_pod("beside", is_ready)
+    assert (await host.wait_pod("boxed", is_ready))["status"] == first["status"]
+    assert find_processes("sleep\x00618") == [program]
+    shims = [p for p in find_processes("seaway.node.shim.run") if _is_outside(p)]
+    for shim in shims:
+        os.kill(shim, signal.SIGKILL)
+    pod = await host.wait_pod("boxed", lambda pod: is_ready(pod) and container_of(pod, "main")["restartCount"] == 1)
+    assert pod["status"]["podIP"] == first["status"]["podIP"]
+    await host.wait(lambda: len(find_processes("sleep\x00618")) == 1, "it runs once")
+    assert find_processes("sleep\x00618") != [program]
+    for name, grace in (("boxed", 0), ("beside", 1)):
+        await host.client.delete(PODS, name, "default", options={"gracePeriodSeconds": grace})
+        await host.wait_gone(name)
+    await host.wait(lambda: host.read_traces() == before, "nothing is left")
+
+
+def _is_outside(pid: int) -> bool:
+    """The shim itself and not a container's init, which has its PID namespace."""
+    with contextlib.suppress(OSError):
+        return os.readlink(f"/proc/{pid}/ns/pid") == os.readlink("/proc/self/ns/pid")
+    return False
+
+
+@scenario
 async def a_full_disk_holds_pods_back_and_ends_none(host: Host) -> None:
     """What runs goes on, what is to start says why it does not, and starts when there is room again."""
     await host.create("early", "while true; do echo words; sleep 0.1; done")
@@ -307,6 +423,8 @@ async def main(directory: Path, only: list[str]) -> None:
                 error = ""
                 try:
                     await asyncio.wait_for(function(host), 120)
+                except Lacking as lacking:
+                    error = f"skipped: {lacking}"
                 except Exception:
                     error = traceback.format_exc() + (directory / "agent.log").read_text()[-3000:]
                 print(json.dumps({"scenario": name, "error": error}), flush=True)

@@ -38,6 +38,8 @@ def outcomes(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
 
 @pytest.mark.parametrize("name", SCENARIOS)
 def test_scenario(outcomes: dict[str, str], name: str) -> None:
+    if outcomes[name].startswith("skipped: "):
+        pytest.skip(outcomes[name].removeprefix("skipped: "))
     assert not outcomes[name], outcomes[name]
 
 
