@@ -1,12 +1,20 @@
 """Pods on the node of `seaway up`: how soon they are ready, what the agent takes for fifty of them, and an exec.
 
+A Pod of an image is measured as crun builds it, and as the shim does.
+
 A Pod is ready when a watcher sees it so; between lie the scheduler, the agent, the shim and the program's own start.
 """
 
 from __future__ import annotations
 
 import asyncio
+import hashlib
+import io
+import json
+import platform
+import shutil
 import ssl
+import tarfile
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -24,6 +32,7 @@ from seaway.client.kubeconfig import parse_kubeconfig
 from seaway.client.requests import Client
 from seaway.client.run import Change, Informer
 from seaway.client.transport import open_client
+from seaway.node.runtime.images.store import ImageStore
 
 ROUNDS, MANY, EXECS = 7, 50, 15
 IDLE_SECONDS = 10.0
@@ -37,7 +46,15 @@ MEMORY = Goal(f"node: PSS of the agent with {MANY} Pods", "MB", at_most=80)
 SHIM = Goal(f"node: PSS of the shim with {MANY} Pods", "MB")
 IDLE = Goal(f"node: CPU of the agent with {MANY} Pods, idle", "%", at_most=1)
 EXEC = Goal("node: exec round trip", "ms", at_most=100)
-GOALS = (ONE, ALL, MEMORY, SHIM, IDLE, EXEC)
+BOXED = {
+    way: (
+        Goal(f"node: one Pod of an image, {way}, create to ready", "s", at_most=0.5),
+        Goal(f"node: exec in an image, {way}", "ms", at_most=100),
+    )
+    for way in ("crun", "shim")
+}
+GOALS = (ONE, ALL, MEMORY, SHIM, IDLE, EXEC, *(goal for pair in BOXED.values() for goal in pair))
+BOX = "example.com/box:1"
 
 Json = dict[str, Any]
 
@@ -66,10 +83,10 @@ class _Sight:
         self._waiting[name, is_there] = waiting
         return waiting
 
-    async def create(self, name: str) -> float:
+    async def create(self, name: str, image: str = "program") -> float:
         """Seconds until it is ready."""
         ready, begun = self.expect(name, is_there=True), time.monotonic()
-        container = {"name": "main", "image": "program", "command": COMMAND}
+        container = {"name": "main", "image": image, "command": COMMAND}
         spec = {"containers": [container], "terminationGracePeriodSeconds": 1}
         pod = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": name, "namespace": "default"}, "spec": spec}
         await self._client.create(PODS, pod, "default")
@@ -107,7 +124,54 @@ async def run() -> list[Figure]:
         Figure(SHIM, of_shim, "what holds them; the containers' own inits apart"),
         Figure(IDLE, idle, f"of one core, over {IDLE_SECONDS:g} s"),
         Figure(EXEC, median(execs) * 1000, f"`true`, a new connection each, median of {EXECS}"),
+        *[figure for way in BOXED for figure in await _measure_images(way)],
     ]
+
+
+async def _measure_images(way: str) -> list[Figure]:
+    """Nothing where busybox, of which the image is made, or crun is not installed."""
+    busybox, crun = shutil.which("busybox"), shutil.which("crun")
+    if not busybox or (way == "crun" and not crun):
+        return []
+    start, execution = BOXED[way]
+    with start_up("--oci-runtime", str(crun) if way == "crun" else "none") as (_, folder, _):
+        _import_box(folder, Path(busybox))
+        kubeconfig = (folder / "admin.kubeconfig").read_text()
+        async with _open_sight(kubeconfig) as sight:
+            singles = []
+            for number in range(ROUNDS):
+                singles.append(await sight.create(f"box-{number}", BOX))
+                await sight.remove(f"box-{number}")
+            await sight.create("box", BOX)
+            execs = [await _measure_exec(kubeconfig, "box") for _ in range(EXECS)]
+    return [
+        Figure(start, median(singles), f"median of {ROUNDS}, the longest {max(singles):.2f} s"),
+        Figure(execution, median(execs) * 1000, f"median of {EXECS}, the longest {max(execs) * 1000:.0f} ms"),
+    ]
+
+
+def _import_box(data_dir: Path, busybox: Path) -> None:
+    """An image with `sleep` and `true`, as `docker save` writes one."""
+    layer, archive = io.BytesIO(), data_dir / "box.tar"
+    with tarfile.open(fileobj=layer, mode="w") as files:
+        files.add(busybox.resolve(), "bin/busybox")
+        for name in ("sleep", "true"):
+            link = tarfile.TarInfo(f"bin/{name}")
+            link.type, link.linkname = tarfile.SYMTYPE, "busybox"
+            files.addfile(link)
+    diff_id = f"sha256:{hashlib.sha256(layer.getvalue()).hexdigest()}"
+    rootfs = {"type": "layers", "diff_ids": [diff_id]}
+    members = {
+        "manifest.json": json.dumps([{"Config": "config.json", "RepoTags": [BOX], "Layers": ["layer.tar"]}]).encode(),
+        "config.json": json.dumps({"config": {"Env": ["PATH=/bin"]}, "rootfs": rootfs}).encode(),
+        "layer.tar": layer.getvalue(),
+    }
+    with tarfile.open(archive, "w") as saved:
+        for name, content in members.items():
+            member = tarfile.TarInfo(name)
+            member.size = len(content)
+            saved.addfile(member, io.BytesIO(content))
+    ImageStore(data_dir / "images").import_archive(archive, machine=platform.machine())
 
 
 @asynccontextmanager

@@ -58,12 +58,13 @@ def run() -> list[Figure]:
 
 
 @contextmanager
-def start_up() -> Iterator[tuple[subprocess.Popen[str], Path, float]]:
+def start_up(*flags: str) -> Iterator[tuple[subprocess.Popen[str], Path, float]]:
     """The running command, its data directory, the seconds until it was ready. Raises RuntimeError when it is not."""
     with TemporaryDirectory(prefix="seaway-bench-") as name:
         ready = Path(name) / "ready"
         command = [sys.executable, "-m", "seaway", "up", "--network", "sandbox", "--node-name", "bench"]
         command += ["--data-dir", f"{name}/data", "--ready-file", str(ready), "--secure-port", str(_find_free_port())]
+        command += flags
         log = Path(name) / "log"
         begun = time.monotonic()
         with log.open("w") as output:
