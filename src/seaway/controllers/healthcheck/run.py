@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import random
 from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
+from random import SystemRandom
 
 import msgspec
 
@@ -90,11 +90,11 @@ class HealthCheckController:
     """
 
     def __init__(
-        self, shared: Shared, *, probe: Probe = probe_by_socket, jitter: Callable[[], float] = random.random
+        self, shared: Shared, *, probe: Probe = probe_by_socket, jitter: Callable[[], float] | None = None
     ) -> None:
         self._client = shared.client
         self._services, self._slices = shared.services, shared.slices
-        self._probe, self._jitter = probe, jitter
+        self._probe, self._jitter = probe, jitter or SystemRandom().random
         self._checked: dict[str, _Checked] = {}
         self._trackers: dict[str, SliceTracker] = {}
         self._told: dict[str, tuple[Happening, ...]] = {}
