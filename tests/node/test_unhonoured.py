@@ -22,6 +22,10 @@ CASES: dict[str, tuple[dict[str, Any], str]] = {
     "groups": (
         {"securityContext": {"fsGroup": 5, "supplementalGroups": [6]}},
         "fsGroup 5 does not own the volumes; supplementalGroups are not set"),
+    "a filter of the Pod's own": (
+        {"securityContext": {"seccompProfile": {"type": "Localhost", "localhostProfile": "a.json"}},
+         "containers": [MAIN, {"name": "free", "securityContext": {"seccompProfile": {"type": "Unconfined"}}}]},
+        "seccompProfile of container main is RuntimeDefault, not Localhost"),
     "propagation": (
         {"containers": [{**MAIN, "volumeMounts": [
             {"name": "v", "mountPath": "/v", "mountPropagation": "Bidirectional"},

@@ -100,6 +100,15 @@ spec:
 ---
 apiVersion: v1
 kind: Pod
+metadata: {name: unconfined}
+spec:
+  restartPolicy: Never
+  securityContext: {seccompProfile: {type: Unconfined}}
+  containers:
+  - {name: main, image: "example.com/web:1", command: ["grep", "Seccomp:", "/proc/self/status"]}
+---
+apiVersion: v1
+kind: Pod
 metadata: {name: terminal}
 spec:
   restartPolicy: Never
@@ -260,6 +269,11 @@ def test_a_filter_refuses_what_leads_out_of_a_container(images: Up, way: str) ->
         ("NoNewPrivs:", "1"),
         ("Seccomp:", "2" if way == "crun" else "0"),
     }
+
+
+def test_a_pod_may_ask_for_no_filter(images: Up) -> None:
+    said = until(lambda: images.kubectl("logs", "unconfined", check=False), "the program has spoken")
+    assert said.split() == ["Seccomp:", "0"]
 
 
 def test_process_one_shows_nothing_of_the_host(images: Up) -> None:

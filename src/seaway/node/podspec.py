@@ -129,6 +129,12 @@ class Capabilities(Reader, frozen=True):
     drop: tuple[str, ...] = ()
 
 
+class SeccompProfile(Reader, frozen=True):
+    """type: RuntimeDefault, Unconfined or Localhost."""
+
+    type: str = ""
+
+
 class SecurityContext(Reader, frozen=True):
     """Of a container, and the part of a Pod's that is inherited."""
 
@@ -138,6 +144,7 @@ class SecurityContext(Reader, frozen=True):
     privileged: bool = False
     read_only_root_filesystem: bool = False
     capabilities: Capabilities | None = None
+    seccomp_profile: SeccompProfile | None = None
 
 
 class ContainerPort(NamedPort, frozen=True):
@@ -412,6 +419,12 @@ class PodManifest(Reader, frozen=True):
     def find_container(self, name: str) -> Container | None:
         """The container of that name, of whatever kind."""
         return next((container for container in self.every_container if container.name == name), None)
+
+    def find_seccomp(self, container: Container) -> str:
+        """The kind of filter that is asked for: the container's word before the Pod's; "" when neither says."""
+        contexts = (container.security_context, self.spec.security_context)
+        profiles = (context.seccomp_profile for context in contexts if context is not None)
+        return next((profile.type for profile in profiles if profile is not None), "")
 
     def is_ephemeral(self, name: str) -> bool:
         """A debugger added the container: it runs once, and counts for nothing."""

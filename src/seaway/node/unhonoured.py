@@ -24,6 +24,8 @@ def _list_unhonoured(pod: PodManifest) -> Iterator[str]:
         limits = [f"{name}={amount}" for name, amount in sorted(container.resources.limits.items())]
         if limits:
             yield f"limits of container {container.name} ({', '.join(limits)}) are not enforced"
+        if pod.find_seccomp(container) == "Localhost":
+            yield f"seccompProfile of container {container.name} is RuntimeDefault, not Localhost"
         for mount in container.volume_mounts:
             if mount.mount_propagation not in ("", "None"):
                 yield f"mountPropagation {mount.mount_propagation} of {mount.mount_path} is None"

@@ -184,6 +184,7 @@ def make_container_spec(
         image=image,
         image_name=container.image,
         stop_signal=choose_stop_signal(container, image),
+        unconfined=pod.find_seccomp(container) == "Unconfined",
         read_only_root=bool(container.security_context and container.security_context.read_only_root_filesystem),
         stdin=container.stdin,
         stdin_once=container.stdin_once,

@@ -53,6 +53,7 @@ class ContainerSpec:
     """One run of a container. `files` replace files of its root: resolv.conf, hosts, hostname.
 
     image: None for a program of the host under a name that is no image here. image_name: as the Pod says it.
+    unconfined: no filter of system calls, where the runtime has one.
     """
 
     uid: str
@@ -76,6 +77,7 @@ class ContainerSpec:
     image_name: str = ""
     stop_signal: str = ""
     read_only_root: bool = False
+    unconfined: bool = False
     stdin: bool = False
     stdin_once: bool = False
     tty: bool = False

@@ -352,6 +352,7 @@ class LocalRuntime:
             bindings = (*etc, *rootfs.sort_volumes(volumes))
             plan = replace(
                 who, bindings=bindings, working_dir=spec.working_dir, read_only_root=spec.read_only_root,
+                confined=not spec.unconfined,
                 annotations={"io.kubernetes.pod.uid": spec.uid, "io.kubernetes.pod.namespace": spec.namespace,
                              "io.kubernetes.pod.name": spec.pod, "io.kubernetes.container.name": spec.name},
             )  # fmt: skip
