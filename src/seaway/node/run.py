@@ -43,6 +43,7 @@ from seaway.node.runtime import files
 from seaway.node.runtime.contract import ContainerError, RuntimeGone, Stop
 from seaway.node.runtime.local.client import ShimClient
 from seaway.node.runtime.local.run import LocalConfig, LocalRuntime
+from seaway.node.runtime.oci.choose import AUTO
 from seaway.node.serve import listen, make_answers, serve
 from seaway.node.state import PodState, recover_state
 from seaway.node.streaming.serve import Streamer
@@ -77,8 +78,9 @@ async def run(config: NodeConfig, client: Client, *, on_ready: Callable[[], None
         )
     )
     await runtime.connect()
-    heartbeat.set_runtime(runtime.name_and_version)
     try:
+        if config.oci_runtime != AUTO:
+            await runtime.settle()  # the operator's own choice may be an error, which ends the agent here
         agent = _Agent(config, client, runtime, heartbeat, recorder)
         async with asyncio.TaskGroup() as group:
             if listening is not None:
@@ -132,6 +134,7 @@ class _Agent:
             for informer in (self._pods, self._services, self._node):
                 self._group.create_task(informer.run())
             self._group.create_task(self._recorder.run())
+            await self._name_runtime()
             await self._heartbeat.register()
             self._node.subscribe(self._take_node)
             self._group.create_task(self._heartbeat.run())
@@ -140,6 +143,10 @@ class _Agent:
             await self._adopt()
             self._group.create_task(self._watch_runtime())
             on_ready()
+
+    async def _name_runtime(self) -> None:
+        await self._runtime.settle()
+        self._heartbeat.set_runtime(self._runtime.name_and_version)
 
     def _check_resolver_file(self) -> None:
         config = self._context.config
@@ -240,7 +247,7 @@ class _Agent:
             while True:
                 try:
                     await self._runtime.connect()
-                    self._heartbeat.set_runtime(self._runtime.name_and_version)
+                    await self._name_runtime()
                     break
                 except RuntimeGone:
                     await asyncio.sleep(RECONNECT_SECONDS)

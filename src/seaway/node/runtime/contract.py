@@ -120,6 +120,9 @@ class Runtime(Protocol):
     async def connect(self) -> None:
         """Ready for calls; starts what must be started."""
 
+    async def settle(self) -> None:
+        """`name_and_version` says all from here on; calls wait for it by themselves."""
+
     async def read_inventory(self) -> Inventory:
         """What is held now."""
 

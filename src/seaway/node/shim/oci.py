@@ -114,7 +114,7 @@ def _call(oci: Json, command: Sequence[str], stdio: Stdio) -> int:
             argv += ["--console-socket", f"{prefix}.console"]
         _, status = os.waitpid(_spawn([*argv, NAME], stdio), 0)
         if status:
-            raise OciError(_read_log(said) or f"{oci['program']}: ended with status {status}")
+            raise OciError(_read_log(said) or f"{oci['program']}: ended with code {os.waitstatus_to_exitcode(status)}")
         if listener is not None:
             _pass_terminal(listener, stdio.console)
         with open(f"{prefix}.pid") as file:

@@ -97,6 +97,7 @@ class LocalRuntime:
         self._host = rootfs.HostView(entries=())
         self._exit_stream: AsyncIterator[Json] | None = None
         self._oci: OciRuntime | None = None
+        self._choosing: asyncio.Task[None] | None = None
         self.name_and_version = "process://1"
 
     async def connect(self) -> None:
@@ -111,12 +112,16 @@ class LocalRuntime:
         await self._shim.ensure_running()
         self._exit_stream = self._shim.watch()
         await anext(self._exit_stream)
-        await self._choose_oci_runtime()
+        self._choosing = asyncio.create_task(self._choose_oci_runtime())
         self._mtu = await self._find_mtu()
         await self._in_thread(lambda: kernel.ensure_blackholes(pool.network for pool in self._pools))
 
+    async def settle(self) -> None:
+        """What builds containers of images has been found out, and is in the name. Raises OciRuntimeError."""
+        if self._choosing is not None:
+            await self._choosing
+
     async def _choose_oci_runtime(self) -> None:
-        """Raises OciRuntimeError."""
         self._oci, reason = await choose_runtime(self._config.oci_runtime, self._shim, self._config.state_dir)
         version = await asyncio.to_thread(read_version, self._oci) if self._oci is not None else ""
         self.name_and_version = name_runtime(self._oci, version)
@@ -313,6 +318,7 @@ class LocalRuntime:
 
     async def start_container(self, spec: ContainerSpec) -> ContainerRun:
         """Write the files, make the plan, and have the shim begin. Raises ContainerError for a spec it refuses."""
+        await self.settle()
         image = spec.image if spec.image is not None and spec.image.has_root else None
         user = spec.user if spec.user is not None else (0 if self._config.sandboxed else DEFAULT_USER)
         capabilities = rootfs.choose_capabilities(
@@ -493,6 +499,8 @@ class LocalRuntime:
 
     async def close(self) -> None:
         """Leave the shim to itself."""
+        if self._choosing is not None:
+            self._choosing.cancel()
         self._thread.shutdown(wait=False)
 
     def _make_run(self, described: Json) -> ContainerRun:
