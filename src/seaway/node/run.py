@@ -43,6 +43,7 @@ from seaway.node.runtime import files
 from seaway.node.runtime.contract import ContainerError, RuntimeGone, Stop
 from seaway.node.runtime.local.client import ShimClient
 from seaway.node.runtime.local.run import LocalConfig, LocalRuntime
+from seaway.node.runtime.plain.run import PlainRuntime, end_leftovers
 from seaway.node.serve import listen, make_answers, serve
 from seaway.node.state import PodState, recover_state
 from seaway.node.streaming.serve import Streamer
@@ -60,21 +61,13 @@ REMOVE_SECONDS = 5.0
 async def run(config: NodeConfig, client: Client, *, on_ready: Callable[[], None]) -> None:
     """Be the agent of a node until cancelled. on_ready: the Node is Ready in the API and Pods are served."""
     config.state_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
-    listening = listen(config.serving, config.node_ips[0]) if config.serving is not None else None
+    listening = listen(config.serving, config.locate(config.node_ips[0])) if config.serving is not None else None
     port = listening.port if listening is not None else 0
     recorder = EventRecorder(client, config.node_name)
     heartbeat = Heartbeat(config, client, LocalRuntime.name_and_version, port, record=recorder.record_node)
     pod_cidrs = sort_ranges(await heartbeat.find_pod_cidrs(), config.node_ips[0])
     _note_ranges(config, pod_cidrs)
-    runtime = LocalRuntime(
-        LocalConfig(
-            state_dir=config.state_dir,
-            data_dir=config.data_dir,
-            pod_cidrs=pod_cidrs,
-            sandboxed=config.sandbox,
-            mtu=config.mtu,
-        )
-    )
+    runtime = _make_runtime(config, pod_cidrs)
     await runtime.connect()
     try:
         agent = _Agent(config, client, runtime, heartbeat, recorder)
@@ -82,16 +75,30 @@ async def run(config: NodeConfig, client: Client, *, on_ready: Callable[[], None
             if listening is not None:
                 answers = make_answers(config, client, make_figures(agent.list_states), port=port)
                 group.create_task(serve(listening, answers, Streamer(runtime, agent.find_pod)))
-            watch = FirewallWatch(config.state_dir, pod_cidrs, recorder.record_node)
-            group.create_task(watch.run())
+            if config.is_isolated:
+                watch = FirewallWatch(config.state_dir, pod_cidrs, recorder.record_node)
+                group.create_task(watch.run())
             group.create_task(agent.run(on_ready))
     finally:
         await runtime.close()
 
 
+def _make_runtime(config: NodeConfig, pod_cidrs: str) -> LocalRuntime:
+    local = LocalConfig(
+        state_dir=config.state_dir,
+        data_dir=config.data_dir,
+        pod_cidrs=pod_cidrs,
+        sandboxed=config.sandbox,
+        mtu=config.mtu,
+    )
+    if config.loopback is None:
+        return LocalRuntime(local)
+    return PlainRuntime(local, config.loopback, config.locate(config.node_ips[0]))
+
+
 def _note_ranges(config: NodeConfig, pod_cidrs: str) -> None:
     """For a cleanup without an API. On a full disk the Pods that run matter more."""
-    path, noted = config.state_dir / "node.json", {"pod_cidrs": pod_cidrs}
+    path, noted = config.state_dir / "node.json", {"pod_cidrs": pod_cidrs, "network": config.network}
     if files.load_json(path) == noted:
         return
     try:
@@ -301,6 +308,7 @@ async def remove_pods(state_dir: Path) -> None:
             while True:  # until nobody answers: its children are gone then
                 await shim.ask("list")
                 await asyncio.sleep(0.02)
+    await end_leftovers(state_dir)
     await asyncio.to_thread(cleanup, state_dir)
 
 
@@ -309,11 +317,13 @@ def cleanup(state_dir: Path) -> None:
     from seaway.node.hostports.kernel import apply_host_ports
     from seaway.node.network import kernel
 
-    if (state_dir / "hostports.json").exists():
-        apply_host_ports(())
     saved = files.load_json(state_dir / "node.json")
-    cidrs = str(saved.get("pod_cidrs", "")) if isinstance(saved, dict) else ""
-    kernel.remove_everything(ipaddress.ip_network(cidr) for cidr in cidrs.split(",") if cidr)
+    noted = saved if isinstance(saved, dict) else {}
+    if noted.get("network") != "none":
+        if (state_dir / "hostports.json").exists():
+            apply_host_ports(())
+        cidrs = str(noted.get("pod_cidrs", ""))
+        kernel.remove_everything(ipaddress.ip_network(cidr) for cidr in cidrs.split(",") if cidr)
     for pod in sorted(state_dir.glob("pods/*")):
         files.remove_pod_files(pod)
     shutil.rmtree(state_dir, ignore_errors=True)
