@@ -412,6 +412,40 @@ async def a_shim_and_its_keepers_killed_at_once_leave_nothing(world: PlainWorld)
     await world.wait_gone("left")
 
 
+LISTENING = """
+import os, socket, time
+listening = socket.create_server((os.environ.get("BIND", ""), int(os.environ["PORT"])))
+time.sleep(600)
+"""
+
+
+@scenario
+async def a_program_that_binds_all_addresses_is_told_of(world: PlainWorld) -> None:
+    """And so is who comes too late for the port, with the mend."""
+    env = [{"name": "PORT", "value": str(20000 + OWN % 10000)}]
+    ports = [{"containerPort": 20000 + OWN % 10000}]
+    await world.create("greedy", ["python3", "-c", LISTENING], container={"env": env})
+    greedy = await world.wait("greedy", is_ready)
+    event = await world.wait_event("greedy", "BindsAllAddresses")
+    assert event["type"] == "Warning" and f"bind $POD_IP ({place_of(greedy)}:{env[0]['value']})" in event["message"]
+    mine = [*env, {"name": "BIND", "value": "$(POD_IP)"}]
+    await world.create("modest", ["python3", "-c", LISTENING], container={"env": mine, "ports": ports})
+    event = await world.wait_event("modest", "PortTaken")
+    assert f"taken by Pod default/greedy, which listens on 0.0.0.0:{env[0]['value']}" in event["message"]
+    for name in ("greedy", "modest"):
+        await world.delete(name, grace=0)
+        await world.wait_gone(name)
+    await world.create("modest", ["python3", "-c", LISTENING], container={"env": mine})
+    await world.wait("modest", is_ready)
+    await world.create("greedy", ["python3", "-c", LISTENING], container={"env": env})
+    event = await world.wait_event("greedy", "PortTaken")
+    assert "no program can have all addresses" in event["message"] and "bind $POD_IP" in event["message"]
+    assert not [e for e in await world.read_events("modest") if e["reason"] == "BindsAllAddresses"]
+    for name in ("greedy", "modest"):
+        await world.delete(name, grace=0)
+        await world.wait_gone(name)
+
+
 REFUSED: dict[str, tuple[Json, str]] = {
     "user": ({"securityContext": {"runAsUser": 1}}, "user 1 and group"),
     "privileged": ({"securityContext": {"privileged": True}}, "privileged"),
