@@ -28,6 +28,7 @@ from seaway.client.index import Change
 from seaway.client.requests import Client, TransportError
 from seaway.client.run import Informer
 from seaway.node.admission import find_rejection
+from seaway.node.bindings.run import BindingWatch
 from seaway.node.config import NodeConfig
 from seaway.node.events import Happening, Involved, involve_node, involve_pod, make_event, make_repeat_patch
 from seaway.node.figures import make_figures
@@ -45,7 +46,7 @@ from seaway.node.runtime.local.client import ShimClient
 from seaway.node.runtime.local.run import LocalConfig, LocalRuntime
 from seaway.node.runtime.plain.run import PlainRuntime, end_leftovers
 from seaway.node.serve import listen, make_answers, serve
-from seaway.node.state import PodState, recover_state
+from seaway.node.state import ContainerRun, PodState, recover_state
 from seaway.node.streaming.serve import Streamer
 
 __all__ = ["NodeConfig", "cleanup", "remove_pods", "run"]
@@ -78,6 +79,10 @@ async def run(config: NodeConfig, client: Client, *, on_ready: Callable[[], None
             if config.is_isolated:
                 watch = FirewallWatch(config.state_dir, pod_cidrs, recorder.record_node)
                 group.create_task(watch.run())
+            if isinstance(runtime, PlainRuntime):
+                bindings = BindingWatch(config, runtime, agent.list_pods, recorder.record)
+                agent.watch_ends(bindings.take_exit)
+                group.create_task(bindings.run())
             group.create_task(agent.run(on_ready))
     finally:
         await runtime.close()
@@ -130,6 +135,7 @@ class _Agent:
             record_node=self._recorder.record_node, allocatable=heartbeat.allocatable,
         )  # fmt: skip
         self._workers: dict[str, PodWorker] = {}
+        self._take_exit: Callable[[ContainerRun], None] = lambda run: None
         self._group: asyncio.TaskGroup
 
     async def run(self, on_ready: Callable[[], None]) -> None:
@@ -158,6 +164,14 @@ class _Agent:
     def list_states(self) -> list[PodState]:
         """Of the Pods of the node, as they are now."""
         return [worker.state for worker in self._workers.values()]
+
+    def list_pods(self) -> list[tuple[PodManifest, PodState]]:
+        """Those whose objects are there, as they are now."""
+        return [(worker.pod, worker.state) for worker in self._workers.values() if not worker.state.removed]
+
+    def watch_ends(self, take_exit: Callable[[ContainerRun], None]) -> None:
+        """Call it with each run that ends."""
+        self._take_exit = take_exit
 
     def find_pod(self, namespace: str, name: str) -> tuple[PodManifest, PodState] | None:
         """The Pod of that name, as it is now."""
@@ -237,6 +251,7 @@ class _Agent:
         while True:
             try:
                 async for ended in self._runtime.watch_exits():
+                    self._take_exit(ended)
                     if ended.uid in self._workers:
                         self._workers[ended.uid].take_exit(ended)
             except RuntimeGone as error:

@@ -13,7 +13,7 @@ import secrets
 import shutil
 import socket
 import sys
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -148,6 +148,16 @@ class PlainRuntime(LocalRuntime):
         """Where the Pod's programs listen. 127.0.0.1 is everybody's: a port there may be another Pod's."""
         places = (self._loopback.to_loopback(address) for address in self._addresses_of(uid))
         return tuple(place for place in places if place is not None) or (self._host_address,)
+
+    async def read_processes(self) -> Mapping[str, frozenset[int]]:
+        """The processes of each container that runs, by its id; without what was executed in it."""
+        held = (await self._shim.ask("list"))["containers"]
+        parents = await asyncio.to_thread(read_parents)
+        return {
+            each["id"]: frozenset(choose_descendants((each["pid"],), parents))
+            for each in held
+            if each["finished_at"] is None
+        }
 
     async def remove_container(self, run: ContainerRun) -> None:
         """Forget an ended run, its log and its directory."""
