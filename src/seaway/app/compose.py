@@ -14,7 +14,7 @@ from seaway.app.identities import KUBELET_CLIENT
 from seaway.app.options import DNS_PORT
 from seaway.app.pieces import Ready, Report, run_daemon, run_with_client
 from seaway.app.plan import FAMILIES
-from seaway.app.preflight import HOST, SANDBOX
+from seaway.app.preflight import HOST, NONE, SANDBOX
 from seaway.app.sandbox import NODE_LINK
 
 if TYPE_CHECKING:
@@ -138,8 +138,20 @@ def _node(plan: Plan) -> Start:
             clients=(KUBELET_CLIENT,),
         ),
     )
-    if plan.way != SANDBOX:
+    if plan.way == HOST:
         return lambda client, on_ready: run_node(config, client, on_ready=on_ready)
+    if plan.way == NONE:
+
+        async def run_and_end(client: Client, on_ready: Ready) -> None:
+            """Traffic ends with us, so Pods do too. One that is killed leaves them for the next."""
+            from seaway.node.run import end_pods
+
+            try:
+                await run_node(config, client, on_ready=on_ready)
+            finally:
+                await end_pods(config.state_dir)
+
+        return run_and_end
 
     async def run_both(client: Client, on_ready: Ready) -> None:
         """In a sandbox the API server is outside: the node offers it a way to its Pods."""
