@@ -25,6 +25,7 @@ from seaway.api.service.types import Service, ServicePort
 from seaway.net.family import Family
 from seaway.proxy.balance import Balance, parse_balance, parse_weights, share_turns
 from seaway.proxy.config import NodeView
+from seaway.proxy.connectionpolicy import DEFAULT, ConnectionPolicy, asks_userspace, parse_policy
 from seaway.proxy.portranges import parse_port_ranges
 from seaway.proxy.topology import EndpointChoice, ServingEndpoint, choose_endpoints
 
@@ -142,6 +143,10 @@ class ServiceForwarding:
     """Where load balancers ask whether this node has endpoints; 0: nowhere."""
     local_ready: int = 0
     """Distinct addresses of ready endpoints on this node, if there is a health port."""
+    asks_userspace: bool = False
+    """Its TCP ports are to be served by the userspace plane, whichever plane serves the others."""
+    policy: ConnectionPolicy = DEFAULT
+    """How that plane makes and ends its connections."""
 
     @property
     def is_sticky(self) -> bool:
@@ -198,6 +203,8 @@ def forward_service(
         reset_after_seconds=parse_reset_after(service),
         health_port=health_port,
         local_ready=_count_local_ready(endpoints, node) if health_port else 0,
+        asks_userspace=asks_userspace(service.metadata.annotations),
+        policy=parse_policy(service.metadata.annotations)[0],
     )
 
 

@@ -61,11 +61,13 @@ class Proxier:
         *,
         service_cidrs: Callable[[], tuple[str, ...]] = tuple,
         clock: Callable[[], float] = lambda: 0.0,
+        is_userspace: bool = False,
     ) -> None:
         """service_cidrs: the ranges at the first sync, when flows to what no Service has in them are stale.
 
-        clock: what syncs are timed with.
+        clock: what syncs are timed with. is_userspace: the planes serve every Service from user space.
         """
+        self._is_userspace = is_userspace
         self._planes = planes
         self._clock = clock
         self._unclaimed: Callable[[], tuple[str, ...]] = service_cidrs
@@ -119,7 +121,9 @@ class Proxier:
             if (claimed := self._claimed[family].get(key)) is not None:
                 lost.extend(claims.find_lost(claimed))
                 unserved.extend(claimed.range_refusals)
-        return find_complaints(service, self._changes.slices_of(key), lost, unserved=unserved)
+        return find_complaints(
+            service, self._changes.slices_of(key), lost, unserved=unserved, is_userspace=self._is_userspace
+        )
 
     def forwarding(self, family: Family, key: str) -> ServiceForwarding | None:
         """What the Service is given; None: nothing, or there is none."""

@@ -394,6 +394,8 @@ def _say_draw(f: Forwarding, endpoints: tuple[Target, ...]) -> str:
             f"Session affinity: who connected within {f.affinity_seconds} seconds gets the same endpoint, others one of"
             f" {count} by their address{weighted}."
         )
+    if f.balance is Balance.LEAST_CONNECTIONS:
+        return f"Each connection goes to the one of {count} endpoints that has the fewest{weighted}."
     how = "in turns" if f.balance is Balance.ROUND_ROBIN else "at random"
     return f"Each connection goes to one of {count} endpoints, {how}{weighted}."
 
