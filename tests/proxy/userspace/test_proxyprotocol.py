@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from seaway.net.loopback import LoopbackMap
 from seaway.proxy.userspace.proxyprotocol import (
     MAX_V1,
     SIGNATURE,
@@ -17,6 +18,7 @@ from seaway.proxy.userspace.proxyprotocol import (
     Version,
     decode_header,
     encode_header,
+    name_ends,
 )
 
 FOUR = Ends(Peer("172.19.0.1", 42578), Peer("172.19.0.3", 80))
@@ -62,6 +64,18 @@ def test_a_scope_is_left_out_and_a_mapped_address_is_what_it_maps() -> None:
     assert encode_header(Version.V1, scoped) == b"PROXY TCP6 fe80::1 fd00::1 1 2\r\n"
     mapped = Ends(Peer("::ffff:10.0.0.1", 1), Peer("10.0.0.2", 2))
     assert encode_header(Version.V1, mapped) == b"PROXY TCP4 10.0.0.1 10.0.0.2 1 2\r\n"
+
+
+def test_ends_on_loopback_are_named_as_the_cluster_knows_them() -> None:
+    pod, asked = Peer("127.244.0.7", 40000), Peer("127.96.0.10", 80)
+    named = Ends(Peer("10.244.0.7", 40000), Peer("10.96.0.10", 80))
+    assert name_ends(pod, asked, LoopbackMap()) == named
+    assert name_ends(pod, asked, None) == Ends(pod, asked)
+
+
+def test_an_end_that_is_no_address_of_the_cluster_keeps_its_own() -> None:
+    host = Peer("127.0.0.1", 40000)
+    assert name_ends(host, Peer("127.96.0.10", 80), LoopbackMap()) == Ends(host, Peer("10.96.0.10", 80))
 
 
 PORTS = st.integers(0, 65535)

@@ -14,6 +14,8 @@ import re
 import struct
 from typing import NamedTuple
 
+from seaway.net.loopback import LoopbackMap
+
 SIGNATURE = b"\r\n\r\n\0\r\nQUIT\n"
 MAX_V1 = 107
 """Bytes of the longest line of version 1, its end included."""
@@ -51,6 +53,20 @@ class Ends(NamedTuple):
 
 class HeaderError(ValueError):
     """What was received is no header of this protocol."""
+
+
+def name_ends(client: Peer, asked: Peer, loopback: LoopbackMap | None) -> Ends:
+    """The ends as the cluster knows them: a Pod that is on loopback, and a Service that is, by its own address.
+
+    loopback: where addresses of the cluster are on this host; None: where they are anyway.
+    """
+    if loopback is None:
+        return Ends(client, asked)
+    (client_address, client_port), (asked_address, asked_port) = client, asked
+    return Ends(
+        Peer(loopback.from_loopback(client_address) or client_address, client_port),
+        Peer(loopback.from_loopback(asked_address) or asked_address, asked_port),
+    )
 
 
 def encode_header(version: Version, ends: Ends | None) -> bytes:
