@@ -49,6 +49,7 @@ from seaway.node.runtime.images.values import Image
 from seaway.node.state import ContainerRun, PodState, Sandbox
 from seaway.node.unhonoured import REASON as NOT_HONOURED
 from seaway.node.unhonoured import find_unhonoured
+from seaway.node.unisolated import find_unisolated_gaps
 from seaway.node.volumes import Content, VolumeError
 
 _HOSTS = Path("/etc/hosts")
@@ -92,9 +93,10 @@ class Starter:
             spec = make_sandbox_spec(config, pod, host)
             await self._write_volumes(pod, state, await self._read_sources(pod))
             sandbox = await self._context.runtime.create_sandbox(spec)
-            unhonoured = find_unhonoured(pod)
-            if unhonoured:
-                self._context.record(pod, Happening("Normal", NOT_HONOURED, unhonoured))
+            gaps = "" if config.is_isolated else find_unisolated_gaps(pod)
+            for unhonoured in (find_unhonoured(pod), gaps):
+                if unhonoured:
+                    self._context.record(pod, Happening("Normal", NOT_HONOURED, unhonoured))
             warnings = find_resolver_warnings(config, pod, host)
             if any(reason == MISSING_CLUSTER_DNS for reason, _ in warnings):
                 self._context.record_node(Happening("Warning", MISSING_CLUSTER_DNS, MISSING_CLUSTER_DNS_TEXT))
