@@ -7,8 +7,8 @@ So a connection has an age, and ends in three steps:
 
 1. A ripe connection is looked at every QUIET_SECONDS, and finishes if no byte moved since the last look: a call under
    way is not cut in two.
-2. Finishing is a FIN to both ends, which a gRPC or HTTP client takes as a reason to connect anew; what is under way
-   in either direction still arrives.
+2. Finishing is a FIN to both ends, after what the proxy still holds for them; a gRPC or HTTP client takes it as a
+   reason to connect anew. What comes afterwards is thrown away.
 3. What is still there after LINGER_SECONDS is closed.
 The age of a connection is drawn when it begins; another value of the annotation counts for new connections.
 Rule: issue of the userspace plane, part 3; jitter and grace as gRPC's own MaxConnectionAge (gRFC A9) has them.
