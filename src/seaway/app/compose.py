@@ -83,6 +83,7 @@ def _proxy(plan: Plan) -> Start:
     from seaway.proxy.config import ProxyConfig, ServiceRoutes
     from seaway.proxy.run import run as run_proxy
 
+    own = "127.0.0.1" if plan.loopback is None else plan.locate(plan.node_ip)
     config = ProxyConfig(
         node_name=plan.node_name,
         families=FAMILIES[: len(plan.node_ips)],
@@ -90,10 +91,12 @@ def _proxy(plan: Plan) -> Start:
         service_cidrs=plan.options.service_cidrs,
         service_routes=ServiceRoutes(NODE_LINK, plan.node_ips) if plan.way == SANDBOX else None,
         masquerade_outgoing=plan.way == HOST,
-        healthz_address=("127.0.0.1", 10256),  # on a host nobody outside needs it
-        metrics_address=("127.0.0.1", 10249),
+        healthz_address=(own, 10256),  # on a host nobody outside needs it
+        metrics_address=(own, 10249),
         serves_uplinks=plan.way == HOST,
         uplink_state=plan.data.uplink_state if plan.way == HOST else None,
+        plane="nftables" if plan.loopback is None else "userspace",
+        loopback=plan.loopback,
     )
     return calmly(lambda client, on_ready: run_proxy(config, client, on_ready=on_ready))
 

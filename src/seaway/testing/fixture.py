@@ -1,7 +1,7 @@
 """What a test holds: a Seaway, seen from one namespace. `Seaway` blocks, `AsyncSeaway` is awaited; both can the same.
 
 Helpers act in process as an administrator, past the faults that a test orders: the trouble is the operator's alone.
-They are in layers, each a file: `view.py`, `objects.py`, `nodes.py`, `waiting.py`.
+They are in layers, each a file: `view.py`, `objects.py`, `nodes.py`, `waiting.py`, `running.py`.
 """
 
 from __future__ import annotations
@@ -16,14 +16,14 @@ from seaway.api.machinery.errors import NotFound
 from seaway.api.registry import NAMESPACES, PODS
 from seaway.testing.manifests import find_kind
 from seaway.testing.objects import FORCE
+from seaway.testing.running import RunHelpers
 from seaway.testing.view import View, on_server
-from seaway.testing.waiting import WaitHelpers
 
 P = ParamSpec("P")
 T = TypeVar("T")
 
 
-class AsyncSeaway(WaitHelpers):
+class AsyncSeaway(RunHelpers):
     """A Seaway for `async` tests, on any asyncio loop."""
 
     async def restart(self) -> None:
@@ -80,6 +80,10 @@ class Seaway(View):
         """Stop the server and start it again over the same objects, at the same address."""
         self.server.restart()
 
+    def locate(self, address: str) -> str:
+        """Where an address of an object, such as a Pod's, is bound and dialled on this host."""
+        return self._awaited.locate(address)
+
     def outage(self) -> AbstractContextManager[None]:
         """Inside the block connections are refused."""
         return self.server.outage()
@@ -106,6 +110,9 @@ class Seaway(View):
     wait_for = _blocking(AsyncSeaway.wait_for)
     wait_gone = _blocking(AsyncSeaway.wait_gone)
     wait_event = _blocking(AsyncSeaway.wait_event)
+    run_pod = _blocking(AsyncSeaway.run_pod)
+    pod_log = _blocking(AsyncSeaway.pod_log)
+    address_of = _blocking(AsyncSeaway.address_of)
     cut_watches = _blocking(AsyncSeaway.cut_watches)
     close = _blocking(AsyncSeaway.close)
 

@@ -18,6 +18,9 @@ from seaway.net.loopback import DEFAULT_MAP, LoopbackMap
 ORIGIN = ipaddress.IPv4Network("10.96.0.0/14")
 """What a part is for: Services, Pods and Nodes, each a /16 of it."""
 SERVICE_CIDR, POD_CIDR, NODE_CIDR = "10.96.0.0/16", "10.97.0.0/16", "10.98.0.0/16"
+REAL_POD_CIDR, PLAYED_POD_CIDR = "10.97.0.0/24", "10.97.128.0/17"
+NODE_IP, PLAYED_NODE_CIDR = "10.98.0.1", "10.98.128.0/17"
+"""Of Pods that run and the node that runs them; of those that a test only speaks of."""
 CLAIM_PORT = 20127
 """Below the ports that the kernel chooses for clients."""
 _PARTS = range(1, 64)

@@ -14,6 +14,8 @@ from seaway.testing.objects import FORCE, Json, ObjectHelpers
 from seaway.testing.view import on_server
 
 DEFAULT_NODE = "node-1"
+REAL_NODE = "this-host"
+"""The node whose Pods run, in a Seaway with traffic. Those of other nodes are what the test says that they are."""
 
 
 class NodeHelpers(ObjectHelpers):
@@ -67,6 +69,8 @@ class NodeHelpers(ObjectHelpers):
         ready: it runs and is ready when this returns; else it is Pending until `pod_ready`.
         """
         chosen = dict(labels) if labels is not None else {"app": name.rpartition("-")[0] or name}
+        if self.server.has_traffic:  # else the node whose Pods run would get it
+            spec = {"nodeName": node or await self._choose_node(), **spec}
         pod = make_pod(name, self.namespace, labels=chosen, **spec)
         made = await self._create_namespaced(pod)
         return await self._pod_runs(made["metadata"]["name"], ready=True, node=node, ip=ip) if ready else made
@@ -142,7 +146,7 @@ class NodeHelpers(ObjectHelpers):
         return await self._get(PODS, name)
 
     async def _choose_node(self) -> str:
-        nodes = await self._list(NODES)
+        nodes = [node for node in await self._list(NODES) if node["metadata"]["name"] != REAL_NODE]
         if not nodes:
             nodes = [await self._make_node(DEFAULT_NODE, ready=True, zone="", labels={})]
         return str(min(node["metadata"]["name"] for node in nodes))
