@@ -27,7 +27,7 @@ from seaway.api.pod.types import Pod
 from seaway.api.registry import ENDPOINT_SLICES, PODS, RESOURCES, SERVICES
 from seaway.api.service.served import find_place
 from seaway.api.service.types import Service
-from seaway.app.options import SANDBOX_NODE_IPS
+from seaway.app.options import KUBELET_PORT, SANDBOX_NODE_IPS
 from seaway.app.pieces import connect
 from seaway.app.preflight import HOST, NONE, SANDBOX, begin_trial
 from seaway.client.requests import Client
@@ -41,7 +41,6 @@ READY_SECONDS = 30.0
 # From the moment that the slice says so to the kernel of the node: the proxy's time, generously.
 PROXY_SECONDS = 0.1
 LOAD_SECONDS = 4.0
-KUBELET_PORT = 10250
 
 
 class Failed(Exception):
