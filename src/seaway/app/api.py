@@ -96,7 +96,7 @@ def make_backends(plan: Plan) -> HttpBackends:
     )
     if plan.way == SANDBOX:
         return HttpBackends(make_dialer(plan.data.dial_socket, kubelet))
-    return HttpBackends(functools.partial(dial_directly, kubelet=kubelet))
+    return HttpBackends(functools.partial(dial_directly, kubelet=kubelet, locate=plan.locate))
 
 
 def make_credentials(plan: Plan) -> Credentials:

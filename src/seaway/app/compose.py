@@ -65,6 +65,7 @@ def _controllers(plan: Plan) -> Start:
         node_grace_seconds=NODE_GRACE_SECONDS,
         ca_pem=plan.serving.authority.read_text(),
         enabled=("*", "-healthcheck") if plan.way == SANDBOX else ("*",),
+        loopback=plan.loopback,
     )
     return calmly(lambda client, on_ready: run_controllers(config, client, on_ready=on_ready))
 
@@ -107,6 +108,7 @@ def _dns(plan: Plan) -> Start:
         listen=((plan.dns_address, DNS_PORT),),
         upstreams=(f"unix://{plan.data.relay_socket}",) if plan.way == SANDBOX else plan.upstreams,
         allowed_sources=sources,
+        loopback=plan.loopback,
     )
     return calmly(lambda client, on_ready: run_dns(config, client, on_ready=on_ready))
 
@@ -125,6 +127,8 @@ def _node(plan: Plan) -> Start:
         state_dir=plan.data.node_state,
         data_dir=plan.data.root,
         sandbox=plan.way == SANDBOX,
+        network="routed" if plan.loopback is None else "none",
+        loopback=plan.loopback,
         lease_renew_seconds=LEASE_RENEW_SECONDS,
         lease_duration_seconds=math.ceil(NODE_GRACE_SECONDS),
         serving=ServingConfig(

@@ -5,6 +5,7 @@ Rule: design.md §3. What is missing is named with its mend.
 
 from __future__ import annotations
 
+import errno
 import ipaddress
 import os
 import secrets
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
 
 HOST, SANDBOX, NONE = "host", "sandbox", "none"
 WAYS = (HOST, SANDBOX, NONE)
+ALONE = "alone"
+"""The API server without anything beside it; nobody can ask for it with --network."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,6 +133,16 @@ def _list_addresses(route: IPRoute, **where: int | None) -> Iterator[str]:
         parsed = ipaddress.ip_address(text)
         if not parsed.is_loopback and not (parsed.version == 6 and parsed.is_link_local):
             yield text
+
+
+def may_bind(address: str, port: int) -> bool:
+    """Whether this user may listen there, for UDP as for TCP. What is taken may be bound, by another."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as trial:
+        try:
+            trial.bind((address, port))
+        except OSError as error:
+            return error.errno == errno.EADDRINUSE
+    return True
 
 
 def has_ipv6() -> bool:
