@@ -117,7 +117,12 @@ def make_daemon(seconds: int) -> str:
 
 def find_everywhere(word: str) -> list[int]:
     """Processes of this user with the word in their command line."""
-    return [pid for pid in find_processes(word) if pid != os.getpid() and os.stat(f"/proc/{pid}").st_uid == os.getuid()]
+    found = []
+    for pid in find_processes(word):
+        with contextlib.suppress(FileNotFoundError):  # it has ended meanwhile
+            if pid != os.getpid() and os.stat(f"/proc/{pid}").st_uid == os.getuid():
+                found.append(pid)
+    return found
 
 
 def read_parent(pid: int) -> int:
