@@ -307,7 +307,8 @@ async def programs_are_executed_in_a_container(world: PlainWorld) -> None:
     result = await runtime.exec(
         run, ("sh", "-c", f"sleep 7004.{OWN} </dev/null >/dev/null 2>&1 & exit 0"), timeout_seconds=10
     )
-    assert result.exit_code == 0 and len(find_everywhere(f"sleep\x007004.{OWN}")) == 1
+    assert result.exit_code == 0
+    await world.eventually(lambda: len(find_everywhere(f"sleep\x007004.{OWN}")) == 1)
     assert (await runtime.exec(run, ("/no/such",), timeout_seconds=10)).exit_code == 128
     await world.delete("host", grace=1)
     await world.wait_gone("host")
@@ -338,7 +339,7 @@ async def a_program_is_spoken_with(world: PlainWorld) -> None:
         assert await asking == 4
         assert os.read(pipes.ours["stdout"], 100).startswith(b"/dev/pts/")
     for name in ("piped", "typed"):
-        await world.delete(name, grace=0)
+        await world.delete(name, grace=1)
         await world.wait_gone(name)
 
 
@@ -356,7 +357,7 @@ async def the_shim_keeps_no_descriptor_of_what_has_ended(world: PlainWorld) -> N
         for _ in range(3):
             await runtime.exec(world.container_of(pod), ("true",), timeout_seconds=10)
         assert count() > before
-        await world.delete(f"brief-{number}", grace=0)
+        await world.delete(f"brief-{number}", grace=1)
         await world.wait_gone(f"brief-{number}")
     await world.eventually(lambda: count() <= before)
 
