@@ -13,6 +13,7 @@ from seaway.cli.flags import (
     host_name_default,
     loopback_map_flag,
     optional_kubeconfig_flag,
+    pod_network_flag,
     report_to_stderr,
     split_list,
 )
@@ -45,13 +46,7 @@ _FILE = click.Path(path_type=Path, dir_okay=False, exists=True)
 @click.option(
     "--mtu", type=click.IntRange(0, 65535), default=0, help="The largest packet of Pods.  [default: the uplink's]"
 )
-@click.option(
-    "--network",
-    type=click.Choice(("routed", "none")),
-    default="routed",
-    show_default=True,
-    help="Pods have a network each, or are plain processes on loopback.",
-)
+@pod_network_flag
 @loopback_map_flag
 @click.option(
     "--resolv-conf",
