@@ -174,6 +174,12 @@ def test_what_is_refused(pod: dict[str, Any], words: str) -> None:
     assert words in refusal and bool(refusal) is bool(words)
 
 
+def test_a_debugger_that_asks_for_too_much_does_not_hold_up_its_pod() -> None:
+    debugger = {**contain(securityContext={"capabilities": {"add": ["SYS_PTRACE"]}})[0], "name": "debugger"}
+    pod = decode_pod(containers=contain(), ephemeralContainers=[debugger])
+    assert find_unisolated_refusal(pod, user=1000, group=1000) == ""
+
+
 def test_a_pod_that_must_not_be_root_is_refused_where_the_agent_is() -> None:
     pod = decode_pod(containers=contain(), securityContext={"runAsNonRoot": True})
     assert "runAsNonRoot" in find_unisolated_refusal(pod, user=0, group=0)

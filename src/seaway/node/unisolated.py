@@ -115,7 +115,10 @@ def render_kubeconfig(root: Path, namespace: str, services: Iterable[Service], l
 
 
 def find_unisolated_refusal(pod: PodManifest, *, user: int, group: int) -> str:
-    """Why the Pod cannot be a plain process of the user that the agent is, or ""."""
+    """Why the Pod cannot be a plain process of the user that the agent is, or "".
+
+    Debuggers that come later do not count: the Pod runs already.
+    """
     return next(_list_refusals(pod, user, group), "")
 
 
@@ -123,7 +126,7 @@ def _list_refusals(pod: PodManifest, user: int, group: int) -> Iterator[str]:
     security = pod.spec.security_context
     if security is not None and security.sysctls:
         yield f"sysctl {security.sysctls[0].name}: a Pod has no network of its own on this node"
-    for container in pod.every_container:
+    for container in (*pod.spec.init_containers, *pod.spec.containers):
         contexts = [each for each in (container.security_context, security) if each is not None]
         wanted = next((each.run_as_user for each in contexts if each.run_as_user is not None), user)
         wanted_group = next((each.run_as_group for each in contexts if each.run_as_group is not None), group)
