@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from seaway.api.service.served import SERVED_AT
@@ -22,6 +24,7 @@ from seaway.node.unisolated import (
     find_dns_place,
     find_unisolated_gaps,
     find_unisolated_refusal,
+    is_place_awaited,
     make_locator,
     render_kubeconfig,
 )
@@ -131,6 +134,28 @@ def test_the_resolver_of_the_c_library(nameserver: str, at: str, expected: bool)
 
 def test_no_service_has_the_address_of_dns() -> None:
     assert find_dns_place((serve("web", "10.96.0.11", ("dns", 53), protocol="UDP"),), "10.96.0.10", MAP) is None
+
+
+@pytest.mark.parametrize(
+    ("age", "port", "at", "awaited"),
+    [
+        pytest.param(1, 80, "", True, id="a new Service with a low port: it may be served elsewhere"),
+        pytest.param(1, 80, "10.96.0.9:80/TCP=127.96.0.9:31000", False, id="it is known where"),
+        pytest.param(1, 80, "10.96.0.9:81/TCP=127.96.0.9:31000", True, id="of another port"),
+        pytest.param(1, 8080, "", False, id="a port that everybody may bind"),
+        pytest.param(5, 80, "", False, id="an older one is served as it says, or by nobody"),
+    ],
+)
+def test_what_is_made_together_with_its_service_waits_for_its_place(
+    age: float, port: int, at: str, awaited: bool
+) -> None:
+    made = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
+    service = serve("web", "10.96.0.9", ("http", port), at=at)
+    meta = msgspec.structs.replace(service.metadata, creation_timestamp="2026-01-02T03:04:05Z")
+    service = msgspec.structs.replace(service, metadata=meta)
+    now = made + timedelta(seconds=age)
+    assert is_place_awaited((service,), first_free_port=1024, wall_now=now) is awaited
+    assert not is_place_awaited((service,), first_free_port=0, wall_now=now), "who may bind all ports waits for none"
 
 
 def test_a_kubeconfig_for_the_account() -> None:

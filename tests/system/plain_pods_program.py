@@ -537,6 +537,7 @@ async def main(directory: Path, only: list[str]) -> None:
             with contextlib.suppress(AlreadyExists):
                 ports = [{"name": "https", "port": 443, "protocol": "TCP"}]
                 api = make_service("kubernetes", clusterIP="10.96.0.1", ports=ports)
+                api["metadata"]["annotations"] = {SERVED_AT: "10.96.0.1:443/TCP=127.96.0.1:31443"}
                 await world.client.create(SERVICES, api, "default")
             await world.start_agent()
             for name, function in SCENARIOS.items():
