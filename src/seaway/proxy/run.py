@@ -63,6 +63,11 @@ async def run(config: ProxyConfig, client: Client, *, on_ready: Callable[[], Non
     when it is not known what an earlier proxy changed.
     Rule: spec "proxy" §11.2 (what is watched), §11.3 (what stays).
     """
+    if config.plane == "userspace":
+        from seaway.proxy.userspace.run import run as run_userspace
+
+        await run_userspace(config, client, on_ready=on_ready)
+        return
     prepare_host(config)
     if config.oom_score is not None and (refused := apply_oom_score(config.oom_score)):
         log.warning("oom_score_adj=%d error=%r", config.oom_score, refused)

@@ -173,7 +173,7 @@ def render_service(service: ServiceForwarding, *, counts_connections: bool = Fal
 
 def _choose_draw(service: str, f: Forwarding) -> str:
     match f.balance:
-        case Balance.RANDOM:
+        case Balance.RANDOM | Balance.LEAST_CONNECTIONS:
             return RANDOM
         case Balance.HASH:
             return HASH

@@ -1,0 +1,60 @@
+"""Which traffic of a Service the kernel leads to a listener of this process, and the rules' model of that.
+
+What the kernel decided before it decides still: whether an address is asked, who may (source ranges), who is refused
+and how. Only the endpoints are exchanged, all for one, the listener, which then chooses among the real ones. It sees
+the client's own address: a packet that is delivered to the host itself is never masqueraded.
+
+UDP, SCTP and ranges of ports stay with the kernel. What a Service may ask of the userspace plane is about connections,
+and a datagram that comes by way of a listener does not say which address was asked.
+Rule: issue of the userspace plane, part 3 ("on the same VIP").
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+from seaway.proxy.balance import Balance
+from seaway.proxy.forwarding import Forwarding, Frontend, Masquerade, ServiceForwarding, Target
+
+
+def is_split(f: Forwarding) -> bool:
+    """The userspace plane can serve it by way of the kernel."""
+    return f.frontend.protocol == "TCP" and not f.frontend.last_port
+
+
+def select_userspace(service: ServiceForwarding | None) -> ServiceForwarding | None:
+    """What of the Service is for the userspace plane; None: nothing."""
+    if service is None or not service.asks_userspace:
+        return None
+    chosen = tuple(f for f in service.forwardings if is_split(f))
+    return replace(service, forwardings=chosen) if chosen else None
+
+
+def redirect(service: ServiceForwarding, find_listener: Callable[[Frontend], Target | None]) -> ServiceForwarding:
+    """The Service as the kernel is to forward it.
+
+    find_listener: where the userspace plane listens for the frontend; None: nowhere, and the kernel serves it itself.
+    """
+    return replace(service, forwardings=tuple(_redirect_one(f, find_listener) for f in service.forwardings))
+
+
+def _redirect_one(f: Forwarding, find_listener: Callable[[Frontend], Target | None]) -> Forwarding:
+    if not is_split(f) or (listener := find_listener(f.frontend)) is None:
+        return f
+    outside = f.outside if f.outside is None else _exchange(f.outside, listener)
+    return replace(
+        f,
+        endpoints=_exchange(f.endpoints, listener),
+        outside=outside,
+        # Nothing leaves the host, so that no source has to be replaced for the answers' sake.
+        masquerade=Masquerade.NODE if f.masquerade is Masquerade.ALWAYS else f.masquerade,
+        affinity_seconds=None,
+        balance=Balance.RANDOM,
+        serving=(),
+    )
+
+
+def _exchange(endpoints: tuple[Target, ...], listener: Target) -> tuple[Target, ...]:
+    """Where nobody serves, nobody listens either."""
+    return (listener,) if endpoints else ()
