@@ -7,10 +7,9 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator, Sequence
-from datetime import datetime
 from pathlib import Path
 
-from seaway.api.service.served import SERVED_AT, Frontend, Place, find_place, parse_served_at
+from seaway.api.service.served import Place, find_place
 from seaway.api.service.types import Service, ServicePort
 from seaway.net.loopback import LoopbackMap
 from seaway.node.admission import list_host_ports
@@ -18,7 +17,6 @@ from seaway.node.envvars import MASTER_NAME, MASTER_NAMESPACE, Locate
 from seaway.node.podspec import Container, PodManifest
 from seaway.node.resolvconf import Resolver
 from seaway.node.runtime.plain.places import ROOT_VARIABLE, find_nested, place_in
-from seaway.node.state import parse_time
 
 ACCOUNT_PATH = "/var/run/secrets/kubernetes.io/serviceaccount"
 """Where admission mounts the token of the account. Rule: Kubernetes, "Configure Service Accounts for Pods"."""
@@ -27,45 +25,26 @@ RESOLVER_PATH = "/etc/resolv.conf"
 API_SERVER_NAME = "kubernetes.default.svc"
 """A name in the API server's certificate: its loopback address is in none."""
 DNS_PORT = 53
-PLACING_SECONDS = 3.0
-"""For the proxy to say where a new Service is served; it takes some ten milliseconds. Timestamps are whole seconds."""
 HARMLESS_CAPABILITIES = frozenset(("NET_BIND_SERVICE",))
 """A port that may not be bound is an error that the program tells itself."""
 
 
-def make_locator(loopback: LoopbackMap) -> Locate:
-    """Where programs of this host reach a port of a Service."""
+def make_locator(loopback: LoopbackMap, first_free_port: int) -> Locate:
+    """Where programs of this host reach a port of a Service, also before it is served."""
 
     def locate(service: Service, port: ServicePort) -> Place:
-        return find_place(service, port, loopback)
+        return find_place(service, port, loopback, first_free_port=first_free_port)
 
     return locate
 
 
-def find_dns_place(services: Iterable[Service], dns_ip: str, loopback: LoopbackMap) -> Place | None:
+def find_dns_place(services: Iterable[Service], dns_ip: str, locate: Locate) -> Place | None:
     """Where the cluster's DNS answers; None: no Service has the address."""
     for service in services:
         for port in service.spec.ports:
             if service.spec.cluster_ip == dns_ip and port.port == DNS_PORT and port.protocol == "UDP":
-                return find_place(service, port, loopback)
+                return locate(service, port)
     return None
-
-
-def is_place_awaited(services: Iterable[Service], *, first_free_port: int, wall_now: datetime) -> bool:
-    """One of the Services is so new that it may not be known yet where its low ports are served.
-
-    A Pod that is made together with its Service would be told a port that nobody serves, and for as long as it runs.
-    first_free_port: what everybody may bind begins there; above, Services are served at their own ports.
-    """
-    for service in services:
-        made = parse_time(service.metadata.creation_timestamp)
-        if made is None or (wall_now - made).total_seconds() > PLACING_SECONDS:
-            continue
-        placed = parse_served_at((service.metadata.annotations or {}).get(SERVED_AT, ""))
-        frontends = [Frontend(service.spec.cluster_ip, port.port, port.protocol) for port in service.spec.ports]
-        if any(frontend.port < first_free_port and frontend not in placed for frontend in frontends):
-            return True
-    return False
 
 
 def make_own_variables(
@@ -106,7 +85,7 @@ def has_account(container: Container) -> bool:
     return any(mount.mount_path.rstrip("/") == ACCOUNT_PATH for mount in container.volume_mounts)
 
 
-def render_kubeconfig(root: Path, namespace: str, services: Iterable[Service], loopback: LoopbackMap) -> str:
+def render_kubeconfig(root: Path, namespace: str, services: Iterable[Service], locate: Locate) -> str:
     """The API as the account of the Pod, for clients that would look for its files at a fixed path; "": no API known.
 
     The token is named by its file, which is renewed. JSON is YAML.
@@ -114,7 +93,7 @@ def render_kubeconfig(root: Path, namespace: str, services: Iterable[Service], l
     for service in services:
         meta = service.metadata
         if (meta.namespace, meta.name) == (MASTER_NAMESPACE, MASTER_NAME) and service.spec.ports:
-            address, port = find_place(service, service.spec.ports[0], loopback)
+            address, port = locate(service, service.spec.ports[0])
             break
     else:
         return ""

@@ -6,7 +6,6 @@ Rule: spec "node" §2.4.
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import os
 from dataclasses import replace
@@ -15,7 +14,6 @@ from pathlib import Path
 
 from seaway.api.machinery.errors import ApiError, NotFound
 from seaway.api.registry import CONFIG_MAPS, SECRETS, SERVICE_ACCOUNTS
-from seaway.api.service.types import Service
 from seaway.client.requests import Client, TransportError
 from seaway.node.accounttokens import (
     HeldToken,
@@ -26,7 +24,7 @@ from seaway.node.accounttokens import (
     read_token_answer,
 )
 from seaway.node.config import NodeConfig
-from seaway.node.envvars import EnvError, choose_services, find_skipped_names
+from seaway.node.envvars import EnvError, find_skipped_names
 from seaway.node.events import Happening, make_field_path
 from seaway.node.lifecycle import PULL_MEND
 from seaway.node.pods.context import AgentContext
@@ -52,7 +50,7 @@ from seaway.node.runtime.images.values import Image
 from seaway.node.state import ContainerRun, PodState, Sandbox
 from seaway.node.unhonoured import REASON as NOT_HONOURED
 from seaway.node.unhonoured import find_unhonoured
-from seaway.node.unisolated import find_unisolated_gaps, is_place_awaited
+from seaway.node.unisolated import find_unisolated_gaps
 from seaway.node.volumes import Content, VolumeError
 
 _HOSTS = Path("/etc/hosts")
@@ -60,7 +58,6 @@ MAX_RESOLVER_FILE_BYTES = 10 * 1024 * 1024
 """Rule: spec "discovery" §C1."""
 _FIRST_FREE_PORT = Path("/proc/sys/net/ipv4/ip_unprivileged_port_start")
 DEFAULT_FIRST_FREE_PORT = 1024
-PLACE_CHECK_SECONDS = 0.02
 _STUB_ADDRESS = "127.0.0.53"
 _BEHIND_STUB = Path("/run/systemd/resolve/resolv.conf")
 
@@ -121,7 +118,7 @@ class Starter:
             sources = await self._read_sources(pod)
             if not self._has_volumes:
                 await self._write_volumes(pod, state, sources)
-            services = await self._read_services(pod)
+            services = await self._context.read_services()
             self._tell_of_skipped(pod, container, sources)
             sources = replace(sources, allocatable=self._context.allocatable)
             host = read_host_files(self._context.config)
@@ -142,22 +139,6 @@ class Starter:
             raise StartFailed("CreateContainerError", str(error)) from error
         except (EnvError, VolumeError, ResolverError) as error:
             raise StartFailed("CreateContainerConfigError", str(error)) from error
-
-    async def _read_services(self, pod: PodManifest) -> tuple[Service, ...]:
-        """All; where they are served elsewhere than they say, those of the Pod with their places."""
-        services = await self._context.read_services()
-        if self._context.config.is_isolated:
-            return services
-        first_free_port = await asyncio.to_thread(read_first_free_port)
-        namespace, links = pod.metadata.namespace, pod.spec.enable_service_links
-        while is_place_awaited(
-            choose_services(services, namespace, links=links),
-            first_free_port=first_free_port,
-            wall_now=datetime.now(UTC),
-        ):
-            await asyncio.sleep(PLACE_CHECK_SECONDS)
-            services = await self._context.read_services()
-        return services
 
     def _tell_of_skipped(self, pod: PodManifest, container: Container, sources: Sources) -> None:
         skipped = find_skipped_names(
@@ -244,7 +225,8 @@ def read_host_files(config: NodeConfig) -> HostFiles:
         hosts = _HOSTS.read_text()
     except OSError:
         hosts = ""
-    return HostFiles(resolver, hosts, config.hostname or config.node_name, text)
+    first_free_port = 0 if config.is_isolated else read_first_free_port()
+    return HostFiles(resolver, hosts, config.hostname or config.node_name, text, first_free_port)
 
 
 def read_resolver_file(config: NodeConfig) -> str:
