@@ -7,6 +7,7 @@ Rule: spec "node" §2.4.
 from __future__ import annotations
 
 import contextlib
+import os
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -55,6 +56,8 @@ from seaway.node.volumes import Content, VolumeError
 _HOSTS = Path("/etc/hosts")
 MAX_RESOLVER_FILE_BYTES = 10 * 1024 * 1024
 """Rule: spec "discovery" §C1."""
+_FIRST_FREE_PORT = Path("/proc/sys/net/ipv4/ip_unprivileged_port_start")
+DEFAULT_FIRST_FREE_PORT = 1024
 _STUB_ADDRESS = "127.0.0.53"
 _BEHIND_STUB = Path("/run/systemd/resolve/resolv.conf")
 
@@ -204,6 +207,16 @@ class Starter:
                 self._tokens[wanted] = read_token_answer(answer, wall_now=wall_now)
 
 
+def read_first_free_port() -> int:
+    """What this process may bind begins there. Rule: ip(7), capabilities(7) CAP_NET_BIND_SERVICE."""
+    if os.geteuid() == 0:
+        return 0
+    try:
+        return int(_FIRST_FREE_PORT.read_text())
+    except (OSError, ValueError):
+        return DEFAULT_FIRST_FREE_PORT
+
+
 def read_host_files(config: NodeConfig) -> HostFiles:
     """The node's own files, read when a container starts. A resolver that only the host can reach is not inherited."""
     text = read_resolver_file(config)
@@ -212,7 +225,8 @@ def read_host_files(config: NodeConfig) -> HostFiles:
         hosts = _HOSTS.read_text()
     except OSError:
         hosts = ""
-    return HostFiles(resolver, hosts, config.hostname or config.node_name, text)
+    first_free_port = 0 if config.is_isolated else read_first_free_port()
+    return HostFiles(resolver, hosts, config.hostname or config.node_name, text, first_free_port)
 
 
 def read_resolver_file(config: NodeConfig) -> str:
