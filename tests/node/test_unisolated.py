@@ -17,8 +17,8 @@ from seaway.node.pods.sources import HostFiles, Sources, make_container_spec
 from seaway.node.resolvconf import Resolver
 from seaway.node.state import PodState, Sandbox
 from seaway.node.unisolated import (
-    NET_BIND_SERVICE,
     ACCOUNT_PATH,
+    NET_BIND_SERVICE,
     asks_cluster,
     find_dns_place,
     find_unisolated_gaps,
