@@ -18,10 +18,12 @@ from seaway.node.resolvconf import Resolver
 from seaway.node.state import PodState, Sandbox
 from seaway.node.unisolated import (
     ACCOUNT_PATH,
+    NET_BIND_SERVICE,
     asks_cluster,
     find_dns_place,
     find_unisolated_gaps,
     find_unisolated_refusal,
+    has_capability,
     make_locator,
     render_kubeconfig,
 )
@@ -141,6 +143,20 @@ def test_a_pod_that_comes_before_its_service_has_endpoints_is_told_where_that_wi
     expected = str(derive_port(Frontend("10.96.0.9", 80)))
     assert found["WEB_SERVICE_HOST"] == "127.96.0.9" and found["WEB_SERVICE_PORT_HTTP"] == expected
     assert found["WEB_SERVICE_PORT_HIGH"] == "8080"
+
+
+@pytest.mark.parametrize(
+    ("status", "expected"),
+    [
+        pytest.param("Name:\tsh\nCapEff:\t000001ffffffffff\n", True, id="root"),
+        pytest.param("Name:\tsh\nCapEff:\t0000000000000400\n", True, id="this one alone"),
+        pytest.param("Name:\tsh\nCapEff:\t000001fffffffbff\n", False, id="all but this one"),
+        pytest.param("Name:\tsh\nCapEff:\t0000000000000000\n", False, id="root in a container without any"),
+        pytest.param("", False, id="a host that does not say"),
+    ],
+)
+def test_who_may_bind_low_ports(status: str, expected: bool) -> None:
+    assert has_capability(status, NET_BIND_SERVICE) is expected
 
 
 def test_a_kubeconfig_for_the_account() -> None:

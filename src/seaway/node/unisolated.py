@@ -25,6 +25,7 @@ RESOLVER_PATH = "/etc/resolv.conf"
 API_SERVER_NAME = "kubernetes.default.svc"
 """A name in the API server's certificate: its loopback address is in none."""
 DNS_PORT = 53
+NET_BIND_SERVICE = 10
 HARMLESS_CAPABILITIES = frozenset(("NET_BIND_SERVICE",))
 """A port that may not be bound is an error that the program tells itself."""
 
@@ -78,6 +79,12 @@ def make_own_variables(
         found["SEAWAY_SERVICEACCOUNT"] = str(place_in(root, ACCOUNT_PATH))
         found["KUBECONFIG"] = str(place_in(root, KUBECONFIG_PATH))
     return found
+
+
+def has_capability(status: str, number: int) -> bool:
+    """By the text of `/proc/PID/status`: root has it only where nobody took it away."""
+    words = next((line.split() for line in status.splitlines() if line.startswith("CapEff:")), ["", "0"])
+    return bool(int(words[1], 16) >> number & 1)
 
 
 def has_account(container: Container) -> bool:

@@ -7,7 +7,6 @@ Rule: spec "node" §2.4.
 from __future__ import annotations
 
 import contextlib
-import os
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -50,7 +49,7 @@ from seaway.node.runtime.images.values import Image
 from seaway.node.state import ContainerRun, PodState, Sandbox
 from seaway.node.unhonoured import REASON as NOT_HONOURED
 from seaway.node.unhonoured import find_unhonoured
-from seaway.node.unisolated import find_unisolated_gaps
+from seaway.node.unisolated import NET_BIND_SERVICE, find_unisolated_gaps, has_capability
 from seaway.node.volumes import Content, VolumeError
 
 _HOSTS = Path("/etc/hosts")
@@ -208,10 +207,10 @@ class Starter:
 
 
 def read_first_free_port() -> int:
-    """What this process may bind begins there. Rule: ip(7), capabilities(7) CAP_NET_BIND_SERVICE."""
-    if os.geteuid() == 0:
-        return 0
+    """What this process may bind begins there. Rule: ip(7), capabilities(7), proc_pid_status(5)."""
     try:
+        if has_capability(Path("/proc/self/status").read_text(), NET_BIND_SERVICE):
+            return 0
         return int(_FIRST_FREE_PORT.read_text())
     except (OSError, ValueError):
         return DEFAULT_FIRST_FREE_PORT
