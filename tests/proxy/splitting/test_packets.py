@@ -26,7 +26,8 @@ def ask(source: str, place: str, endpoints: str, **spec: Any) -> set[tuple[str, 
     """Where the packet arrives, and whether its source is replaced on the way."""
     scene = Scene()
     nftables = NftablesPlane(scene.kernel, scene.config, Family.IPV4)
-    plane = SplitPlane(nftables, Recorded("userspace", []), find_listener=find_listener)
+    userspace = Recorded("userspace", [])
+    plane = SplitPlane(nftables, userspace, find_listener=find_listener, is_holding=lambda key: False)
     scene.proxier = Proxier({Family.IPV4: plane}, scene.proxier.node)
     scene.serve(meta={"annotations": {"seaway.dev/plane": "userspace"}}, **spec)
     scene.endpoints(endpoints)
