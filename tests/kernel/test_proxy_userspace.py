@@ -38,7 +38,7 @@ from tests.kernel.test_proxy import (
     World,
     world,
 )
-from tests.kernel.userspace_world import LoopThread, Talk, Talkers, talk
+from tests.kernel.userspace_world import NamespaceLoop, Talk, Talkers, talk
 
 __all__ = ["world"]
 pytestmark = pytest.mark.kernel
@@ -48,14 +48,14 @@ PORTS = [{"name": "", "port": 80, "protocol": "TCP", "nodePort": 30080}]
 
 
 @pytest.fixture(scope="module")
-def thread(world: World) -> Iterator[LoopThread]:
-    made = LoopThread(world.node)
+def thread(world: World) -> Iterator[NamespaceLoop]:
+    made = NamespaceLoop(world.node)
     yield made
     made.close()
 
 
 @pytest.fixture
-def talkers(world: World, thread: LoopThread) -> Iterator[Talkers]:
+def talkers(world: World, thread: NamespaceLoop) -> Iterator[Talkers]:
     made = Talkers(thread, PLAIN)
     for address in PODS:
         made.start(world.pods[address], address)
@@ -67,7 +67,7 @@ def talkers(world: World, thread: LoopThread) -> Iterator[Talkers]:
 class Split(Running):
     """A proxy with both planes."""
 
-    thread: LoopThread
+    thread: NamespaceLoop
     splitting: Splitting
     split: dict[Family, SplitPlane]
     metrics: Metrics
@@ -102,7 +102,7 @@ class Split(Running):
 
 
 @pytest.fixture
-def split(world: World, thread: LoopThread, talkers: Talkers) -> Iterator[Split]:
+def split(world: World, thread: NamespaceLoop, talkers: Talkers) -> Iterator[Split]:
     metrics, told = Metrics(), []  # type: Metrics, list[tuple[str, str, str]]
     splitting = Splitting(
         CONFIG, metrics=metrics, tell=lambda *text: told.append(text), list_addresses=world.list_addresses

@@ -17,7 +17,7 @@ T = TypeVar("T")
 SECONDS = 10.0
 
 
-class LoopThread:
+class NamespaceLoop:
     """An event loop in a thread of its own, which stays in the namespace where it began."""
 
     def __init__(self, namespace: Namespace) -> None:
@@ -84,7 +84,7 @@ class _Talker(asyncio.Protocol):
 class Talkers:
     """Servers in Pods. `port` greets at once, `port + 1` reads a PROXY header first."""
 
-    def __init__(self, thread: LoopThread, port: int) -> None:
+    def __init__(self, thread: NamespaceLoop, port: int) -> None:
         self._thread, self._port = thread, port
         self._servers: dict[str, list[asyncio.Server]] = {}
         self._opened: dict[str, set[asyncio.Transport]] = {}
