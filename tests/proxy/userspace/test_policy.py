@@ -85,12 +85,12 @@ class Engine:
 
     async def ask(self) -> str:
         """Who answers a connection, which then ends; "" if it is reset."""
-        reader, writer = await self.connect()
-        with contextlib.closing(writer):
-            try:
+        try:
+            reader, writer = await self.connect()
+            with contextlib.closing(writer):
                 return (await reader.readline()).decode().strip()
-            except ConnectionResetError:
-                return ""
+        except ConnectionResetError:  # at once, or a moment later
+            return ""
 
     async def draw(self, times: int) -> Counter[str]:
         return Counter([await self.ask() for _ in range(times)])
