@@ -191,7 +191,7 @@ class Connection:
 
     def _try_next(self) -> None:
         splicer, address = self.splicer, self.peer.address
-        while True:
+        while len(self._tried) <= self.port.policy.connect_retries:
             target = self.port.choice.choose(
                 self._forwarding,
                 address,
@@ -199,9 +199,8 @@ class Connection:
                 now=splicer.loop.time(),
                 tried=self._tried,
             )
-            if target is None or len(self._tried) > self.port.policy.connect_retries:
-                self.reset()
-                return
+            if target is None:
+                break
             if self._tried:
                 splicer.figures.retried(self.port.name)
             self._tried.append(target)
@@ -230,6 +229,7 @@ class Connection:
                 return
             splicer.poller.close(dialling)
             self._note(target, _OUTCOMES.get(code, Outcome.UNREACHABLE))
+        self.reset()
 
     def _note(self, target: Target, outcome: Outcome) -> None:
         splicer, port = self.splicer, self.port
