@@ -292,3 +292,14 @@ def test_a_stop_leaves_nothing_and_the_next_start_has_the_same_addresses(host: t
     until(lambda: set(fetch(up, find_place(up), 30)) == set(APPS), "all three serve again")
     assert {p["metadata"]["name"]: p["status"]["podIP"] for p in up.get("pods")["items"]} == pods
     assert find_place(up) == place
+
+
+def test_nothing_is_left_when_up_itself_is_killed(host: tuple[Path, list[str]], up: Up) -> None:
+    """The agent has been told by the kernel that its parent is gone, and ends its Pods."""
+    assert up.process is not None
+    os.kill(status(up)["pid"], signal.SIGKILL)
+    up.process.communicate(timeout=20)
+    until(lambda: not list_processes(up.data_dir), "no process is left")
+    until(lambda: up.run("ss", "-Hltun").stdout == "", "nobody listens")
+    up.start()
+    until(lambda: set(fetch(up, find_place(up), 30)) == set(APPS), "all three serve again")

@@ -175,6 +175,31 @@ def test_a_program_finds_services_by_variables_that_work(seaway: Seaway) -> None
     assert printed == "web-1\n"
 
 
+def test_a_program_speaks_with_the_api_as_its_service_account(seaway: Seaway) -> None:
+    """As an operator in its Pod: the kubeconfig that it finds leads to the Service `kubernetes`."""
+    seaway.apply("""
+        apiVersion: rbac.authorization.k8s.io/v1
+        kind: RoleBinding
+        metadata: {name: readers}
+        roleRef: {apiGroup: rbac.authorization.k8s.io, kind: ClusterRole, name: view}
+        subjects: [{kind: ServiceAccount, name: default}]
+        """)
+    seaway.make_service("web")
+    program = """
+import kubernetes, time
+kubernetes.config.load_kube_config()
+api = kubernetes.client.CoreV1Api()
+print([service.metadata.name for service in api.list_namespaced_service("NAMESPACE").items], flush=True)
+try:
+    api.delete_namespaced_service("web", "NAMESPACE")
+except kubernetes.client.ApiException as error:
+    print(error.status, flush=True)
+"""
+    seaway.run_pod("operator", [sys.executable, "-c", program.replace("NAMESPACE", seaway.namespace)])
+    seaway.wait_for("pod", "operator", lambda pod: pod["status"]["phase"] == "Succeeded", timeout_seconds=30)
+    assert seaway.pod_log("operator") == "['web']\n403\n"
+
+
 def test_pods_outlive_a_restart_of_the_server() -> None:
     with SeawayServer(traffic=True) as seaway:
         seaway.make_service("web", ports=PORTS)

@@ -159,7 +159,7 @@ def check_node_place(address: str, ports: Sequence[int]) -> None:
                         "loopback, like --loopback-map 10.96.0.0/14=127.32.0.0/14 --cluster-cidr 10.97.0.0/16"
                     ) from None
                 raise OperationalError(
-                    f"none: {address}:{port}: {os.strerror(error.errno or 0)}; all of 127.0.0.0/8 is needed, as on Linux"
+                    f"none: {address}:{port}: {os.strerror(error.errno or 0)}; 127.0.0.0/8 is needed, as Linux has it"
                 ) from None
 
 

@@ -260,7 +260,7 @@ class SeawayServer:
         async with contextlib.AsyncExitStack() as stack:
             self._cluster = cluster = await stack.enter_async_context(
                 open_cluster(
-                    config=self._config,
+                    config=self._traffic.complete(self._config, self.port) if self._traffic else self._config,
                     store=self._store,
                     credentials=self._credentials(),
                     backends=self._traffic.make_backends() if self._traffic is not None else None,
@@ -284,9 +284,10 @@ class SeawayServer:
     @contextlib.asynccontextmanager
     async def _serve(self, server: ApiServer) -> AsyncIterator[Serving]:
         interposed = cast(ApiServer, Interposed(server, self.faults, self._find_user))
-        listening = _listen(self.port)
+        addresses = (HOST, self._traffic.node_address) if self._traffic is not None else (HOST,)
+        listening = [_listen(address, self.port) for address in addresses]
         tls = write_tls_files(self.folder)
-        serving = await serve(interposed, tls=tls, listen=[listening])
+        serving = await serve(interposed, tls=tls, listen=listening)
         try:
             yield serving
         finally:
@@ -317,7 +318,7 @@ def _reserve_port() -> socket.socket:
     return reserved
 
 
-def _listen(port: int) -> socket.socket:
-    listening = socket.create_server((HOST, port), backlog=512)
+def _listen(address: str, port: int) -> socket.socket:
+    listening = socket.create_server((address, port), backlog=512)
     listening.setblocking(False)
     return listening

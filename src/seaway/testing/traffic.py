@@ -11,9 +11,11 @@ import contextlib
 import functools
 import socket
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
+from seaway.apiserver.config import ServerConfig
 from seaway.apiserver.serving.dialing import dial_directly, make_kubelet_context
 from seaway.apiserver.serving.forwarding import HttpBackends
 from seaway.net.loopback import LoopbackMap
@@ -58,6 +60,15 @@ class Traffic:
     def locate(self, address: str) -> str:
         """Where an address of this cluster is bound and dialled; others are where they say."""
         return self.loopback.to_loopback(address) or address
+
+    @property
+    def node_address(self) -> str:
+        """Where the node is: the API server listens there too, so that Pods reach the Service `kubernetes`."""
+        return self.locate(NODE_IP)
+
+    def complete(self, config: ServerConfig, port: int) -> ServerConfig:
+        """The API server's, with its own Service. port: where it listens."""
+        return replace(config, advertise_address=NODE_IP, secure_port=port)
 
     def make_backends(self) -> HttpBackends:
         """The API server's way to Pods and to their agent: logs, exec, port-forward and proxy."""

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from seaway.net.family import Family
+from seaway.proxy.config import NodeView
 from seaway.proxy.forwarding import Frontend, Target
+from seaway.proxy.nftables.objects import Chain, Structure
 from seaway.proxy.nftables.plane import NftablesPlane
 from seaway.proxy.proxier import Proxier
+from seaway.proxy.showing.plan import compare, plan_ruleset
 from seaway.proxy.splitting.plane import SplitPlane
 from seaway.testing.packets import DROPPED, REJECTED, Packet, trace
 from tests.proxy.scene import LOCAL_OUT, NODE, PLACES, RANGES, SOURCES, Scene
@@ -22,15 +26,22 @@ def find_listener(key: str, frontend: Frontend) -> Target:
     return LISTENER
 
 
-def ask(source: str, place: str, endpoints: str, **spec: Any) -> set[tuple[str, bool]]:
-    """Where the packet arrives, and whether its source is replaced on the way."""
+def make(endpoints: str, **spec: Any) -> Scene:
+    """A node in step, whose Service asks for user space."""
     scene = Scene()
     nftables = NftablesPlane(scene.kernel, scene.config, Family.IPV4)
-    plane = SplitPlane(nftables, Recorded("userspace", []), find_listener=find_listener)
+    userspace = Recorded("userspace", [])
+    plane = SplitPlane(nftables, userspace, find_listener=find_listener, is_holding=lambda key: False)
     scene.proxier = Proxier({Family.IPV4: plane}, scene.proxier.node)
     scene.serve(meta={"annotations": {"seaway.dev/plane": "userspace"}}, **spec)
     scene.endpoints(endpoints)
     scene.sync()
+    return scene
+
+
+def ask(source: str, place: str, endpoints: str, **spec: Any) -> set[tuple[str, bool]]:
+    """Where the packet arrives, and whether its source is replaced on the way."""
+    scene = make(endpoints, **spec)
     packet = Packet(SOURCES[Family.IPV4][source], *PLACES[Family.IPV4][place])
     fates = trace(scene.ruleset(), packet, host=scene.host)
     verdicts = {REJECTED: "REJECT", DROPPED: "DROP"}
@@ -64,3 +75,16 @@ def test_the_kernel_leads_to_the_listener_and_keeps_the_source(
 @pytest.mark.parametrize("place", ["cluster", "node", "external", "lb"])
 def test_the_node_itself_reaches_the_listener(place: str) -> None:
     assert {arrives for arrives, _ in ask("N", place, "R+")} == {f"{LISTENER.address}:{LISTENER.port}"}
+
+
+@pytest.mark.parametrize("spec", [{}, LOCAL_OUT, {"sessionAffinity": "ClientIP"}], ids=["", "Local", "affinity"])
+def test_what_is_shown_of_a_table_in_step_differs_in_nothing(spec: dict[str, Any]) -> None:
+    scene = make("L+ R+", **spec)
+    have = scene.ruleset()
+    chains = {name: Chain(None, chain.hook) for name, chain in have.structure.chains.items()}
+    as_read = replace(have, structure=Structure(have.structure.sets, chains))
+    node = NodeView("N", "", (NODE,))
+    want = plan_ruleset(
+        scene.services.values(), scene.slices.values(), config=scene.config, node=node, family=Family.IPV4, found=have
+    )
+    assert compare(as_read, frozenset(), want).is_empty

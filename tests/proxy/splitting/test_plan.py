@@ -12,7 +12,8 @@ from seaway.net.family import Family
 from seaway.proxy.balance import Balance
 from seaway.proxy.config import NodeView
 from seaway.proxy.forwarding import Frontend, Masquerade, Refusal, ServiceForwarding, Target, forward_service
-from seaway.proxy.splitting.plan import is_split, redirect, select_userspace
+from seaway.proxy.splitting.plan import is_split, plan_redirected, redirect, retire, select_userspace
+from seaway.proxy.userspace.plan import Place
 from seaway.testing.builders import make_service, make_slice
 
 NODE = NodeView("node-1", "", ("192.0.2.1",))
@@ -90,3 +91,46 @@ def test_where_nobody_serves_nobody_listens() -> None:
 def test_what_has_no_listener_is_served_by_the_kernel() -> None:
     service = forward(LOCAL)
     assert redirect(service, lambda frontend: None) == service
+
+
+def test_what_the_rules_decide_is_not_decided_twice() -> None:
+    service = forward(
+        REMOTE, type="LoadBalancer", externalTrafficPolicy="Local", ports=list(TWO),
+        externalIPs=["203.0.113.10"], loadBalancerSourceRanges=["203.0.113.0/24"],
+    )  # fmt: skip
+    part = select_userspace(service)
+    assert part is not None
+    assert any(f.outside == () for f in service.forwardings)
+    assert all(f.outside is None and not f.source_ranges for f in part.forwardings)
+
+
+def test_a_listener_for_each_frontend_is_on_the_nodes_address_at_any_port() -> None:
+    part = select_userspace(forward(LOCAL, type="NodePort", ports=list(TWO)))
+    assert part is not None
+    wanted, unserved = plan_redirected(part, NODE)
+    assert unserved == ()
+    assert [listening.frontend for listening in wanted] == [f.frontend for f in part.forwardings]
+    assert {want.places for want in wanted.values()} == {(Place("192.0.2.1", 0),)}
+
+
+def test_where_nobody_serves_there_is_no_listener() -> None:
+    part = select_userspace(forward())
+    assert part is not None
+    assert plan_redirected(part, NODE) == ({}, ())
+
+
+def test_a_node_without_an_address_of_the_family_says_so() -> None:
+    part = select_userspace(forward(LOCAL))
+    assert part is not None
+    assert plan_redirected(part, NodeView("node-1", "", ("2001:db8::1",))) == (
+        {}, ("the node has no address of IPv4 to listen on: the kernel serves the Service",),
+    )  # fmt: skip
+
+
+def test_who_retires_takes_nobody_and_keeps_what_may_stay() -> None:
+    service = forward(LOCAL, REMOTE, type="NodePort", externalTrafficPolicy="Local", ports=list(TWO))
+    retired = retire(service)
+    assert {f.frontend.protocol for f in retired.forwardings} == {"TCP"}
+    for f in retired.forwardings:
+        assert (f.endpoints, f.outside, f.refusal) == ((), None, Refusal.REJECT)
+        assert f.serving == (Target("10.244.0.2", 8080), Target("10.244.1.2", 8080))

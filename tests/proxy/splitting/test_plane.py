@@ -43,7 +43,13 @@ class Scene:
         self.log: list[str] = []
         self.kernel, self.userspace = Recorded("kernel", self.log), Recorded("userspace", self.log)
         self.listener: Target | None = LISTENER
-        self.plane = SplitPlane(self.kernel, self.userspace, find_listener=self.find_listener)
+        self.holding: set[str] = set()
+        self.plane = SplitPlane(
+            self.kernel,
+            self.userspace,
+            find_listener=self.find_listener,
+            is_holding=lambda key: key in self.holding,
+        )
 
     def find_listener(self, key: str, frontend: Frontend) -> Target | None:
         return self.listener if key in self.userspace.services else None
@@ -143,6 +149,33 @@ def test_before_the_process_ends_the_kernel_serves_all_by_itself(scene: Scene) -
     scene.plane.hand_back()
     assert scene.log == ["kernel +web"]
     assert scene.targets("web") == POD
+
+
+def test_connections_that_are_held_go_on_with_their_endpoints_when_the_kernel_serves_again(scene: Scene) -> None:
+    scene.sync(web=ASKING)
+    scene.holding.add("web")
+    assert scene.sync(web=PLAIN) == ["kernel +web", "userspace +web"]
+    (left,) = scene.userspace.services["web"].forwardings
+    assert (left.endpoints, left.serving) == ((), POD)
+    assert scene.sync(web=forward(LOCAL, REMOTE, plane="")) == ["kernel +web", "userspace +web"]
+    assert scene.userspace.services["web"].forwardings[0].serving == (*POD, Target("10.244.1.2", 8080))
+    scene.holding.clear()
+    assert scene.sync() == ["userspace -web"]
+    assert scene.sync() == []
+
+
+def test_connections_of_a_service_that_is_gone_are_not_kept(scene: Scene) -> None:
+    scene.sync(web=ASKING)
+    scene.holding.add("web")
+    assert scene.sync(web=None) == ["kernel -web", "userspace -web"]
+
+
+def test_one_that_asks_again_is_no_longer_retiring(scene: Scene) -> None:
+    scene.sync(web=ASKING)
+    scene.holding.add("web")
+    scene.sync(web=PLAIN)
+    assert scene.sync(web=ASKING) == ["userspace +web", "kernel +web"]
+    assert scene.userspace.services["web"].forwardings[0].endpoints == POD
 
 
 def test_both_planes_are_verified(scene: Scene) -> None:

@@ -46,3 +46,13 @@ def test_of_a_port_that_has_gone_nothing_is_left_and_its_last_connections_bring_
     figures.closed(WEB)
     assert collect(metrics)["connections"] == {OTHER: 1.0}
     assert collect(metrics)["connects_total"] == {(*OTHER, "connected"): 1.0}
+
+
+def test_of_endpoints_that_are_out_is_told_until_none_is_and_never_before() -> None:
+    metrics = Metrics()
+    figures = ConnectionFigures(metrics)
+    figures.set_ejected(WEB, 0)
+    assert collect(metrics)["ejected_endpoints"] == {}
+    figures.set_ejected(WEB, 2)
+    figures.set_ejected(WEB, 0)
+    assert collect(metrics)["ejected_endpoints"] == {WEB: 0.0}

@@ -113,6 +113,7 @@ class PortChoice:
         tried: Collection[Target],
     ) -> Target | None:
         """Whoever is out is only taken when all others were tried: to be refused helps nobody."""
+        self._turn += not tried  # another attempt is the same connection's turn
         for avoid in ((*out, *tried), tried) if out else (tried,):
             if (chosen := self._draw_one(balance, endpoints, client, avoid)) is not None:
                 return chosen
@@ -130,7 +131,6 @@ class PortChoice:
         if not left:
             return None
         if balance is Balance.ROUND_ROBIN:
-            self._turn += 1
             return left[(self._turn - 1) % len(left)]
         return left[self._pick(len(left))] if len(left) > 1 else left[0]
 

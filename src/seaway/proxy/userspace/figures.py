@@ -43,8 +43,9 @@ class ConnectionFigures:
         self._retries.inc(*port)
 
     def set_ejected(self, port: Port, count: int) -> None:
-        """So many endpoints are out now."""
-        self._ejected.set(float(count), *port)
+        """So many endpoints are out now; nothing is said of a port that never had one out."""
+        if count or port in self._ejected.cells:
+            self._ejected.set(float(count), *port)
 
     def forget(self, port: Port) -> None:
         """The port has gone, and nothing more is to be said of it."""

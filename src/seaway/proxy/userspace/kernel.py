@@ -26,6 +26,8 @@ IN, OUT, ERR, HUP = 0x001, 0x004, 0x008, 0x010
 """As epoll has them."""
 MAX_EVENTS = 256
 """Taken in one call; the loop sees to others in between."""
+WANTED_FILES = 1 << 18
+"""Descriptors: 130,000 connections."""
 FULL = frozenset((errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM))
 """The process, or the host, can hold no more."""
 _IP_BIND_ADDRESS_NO_PORT = 24
@@ -48,8 +50,8 @@ class _Epoll:
         self.unregister = self._epoll.unregister
         self.close = self._epoll.close
 
-    def poll(self) -> list[tuple[int, int]]:
-        return self._epoll.poll(0, MAX_EVENTS)
+    def poll(self, most: int) -> list[tuple[int, int]]:
+        return self._epoll.poll(0, most)
 
 
 class _Selector:
@@ -74,10 +76,10 @@ class _Selector:
         with contextlib.suppress(KeyError):
             self._selector.unregister(fd)
 
-    def poll(self) -> list[tuple[int, int]]:
+    def poll(self, most: int) -> list[tuple[int, int]]:
         return [
             (key.fd, (IN if events & selectors.EVENT_READ else 0) | (OUT if events & selectors.EVENT_WRITE else 0))
-            for key, events in self._selector.select(0)
+            for key, events in self._selector.select(0)[:most]
         ]
 
     @staticmethod
@@ -134,20 +136,26 @@ class Poller:
         self._bury()
 
     def _tell(self) -> None:
-        self._is_telling = True
+        """What has come, and what comes meanwhile: another turn of the loop costs more than another look."""
+        left = MAX_EVENTS
+        while left > 0 and (found := self._poll.poll(left)):
+            left -= len(found)
+            self._is_telling = True
+            try:
+                for fd, events in found:
+                    watcher = self._watchers.get(fd)
+                    if watcher is not None:
+                        self._tell_one(fd, events, watcher)
+            finally:
+                self._is_telling = False
+                self._bury()
+
+    def _tell_one(self, fd: int, events: int, watcher: Watcher) -> None:
         try:
-            for fd, events in self._poll.poll():
-                watcher = self._watchers.get(fd)
-                if watcher is None:
-                    continue
-                try:
-                    watcher.on_events(events)
-                except Exception:
-                    log.exception("socket=%d failed=%s", fd, type(watcher).__name__)
-                    self.forget(fd)  # it would be told again and again
-        finally:
-            self._is_telling = False
-            self._bury()
+            watcher.on_events(events)
+        except Exception:
+            log.exception("socket=%d failed=%s", fd, type(watcher).__name__)
+            self.forget(fd)  # it would be told again and again
 
     def _bury(self) -> None:
         if self._closing:
@@ -192,10 +200,11 @@ class SpareDescriptor:
 
 def raise_file_limit() -> int:
     """Allow this process as many descriptors as it may have; how many those are."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if soft != hard:
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    for limit in (max(hard, WANTED_FILES), hard):  # root may have more than it was given
         with contextlib.suppress(OSError, ValueError):  # macOS says "unlimited" and means less
-            resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+            resource.setrlimit(resource.RLIMIT_NOFILE, (limit, limit))
+            break
     return resource.getrlimit(resource.RLIMIT_NOFILE)[0]
 
 

@@ -165,8 +165,7 @@ class UserspaceSockets:
                 else:
                     listener.forget_silent(now)
             for port in self._ports:
-                if port.policy.ejection is not None:
-                    self._figures.set_ejected(port.name, port.choice.count_ejected(now))
+                self._figures.set_ejected(port.name, port.choice.count_ejected(now))
 
     def _forget(self, port: ServedPort) -> None:
         self._ports.pop(port, None)

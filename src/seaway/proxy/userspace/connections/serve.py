@@ -44,7 +44,7 @@ FIRST_READ, LEAST_READ, MOST_READ = 16 * 1024, 4 * 1024, 512 * 1024
 """Bytes of a read: doubled while reads are full and taken whole, halved when the other end does not take them."""
 LAST_READS = 32
 """Reads of what an endpoint said before it reset the connection."""
-_NOT_WATCHED = -1
+_NOT_WATCHED, _CLOSED = -1, -2
 _OUTCOMES = {errno.ECONNREFUSED: Outcome.REFUSED, errno.ETIMEDOUT: Outcome.TIMED_OUT}
 
 
@@ -191,7 +191,7 @@ class Connection:
 
     def _try_next(self) -> None:
         splicer, address = self.splicer, self.peer.address
-        while True:
+        while len(self._tried) <= self.port.policy.connect_retries:
             target = self.port.choice.choose(
                 self._forwarding,
                 address,
@@ -199,9 +199,8 @@ class Connection:
                 now=splicer.loop.time(),
                 tried=self._tried,
             )
-            if target is None or len(self._tried) > self.port.policy.connect_retries:
-                self.reset()
-                return
+            if target is None:
+                break
             if self._tried:
                 splicer.figures.retried(self.port.name)
             self._tried.append(target)
@@ -230,6 +229,7 @@ class Connection:
                 return
             splicer.poller.close(dialling)
             self._note(target, _OUTCOMES.get(code, Outcome.UNREACHABLE))
+        self.reset()
 
     def _note(self, target: Target, outcome: Outcome) -> None:
         splicer, port = self.splicer, self.port
@@ -297,10 +297,12 @@ class Connection:
             splicer.poller.close(self._attempt)
         self._stop_attempt()
         splicer.poller.close(self.client.socket)
+        self.client.mask = _CLOSED
         endpoint, target, port = self.endpoint, self.target, self.port
         if endpoint is None or target is None:
             return
         splicer.poller.close(endpoint.socket)
+        endpoint.mask = _CLOSED
         endpoint.pending = self.client.pending = None
         self.is_open = False
         held = port.connections[target]
@@ -367,9 +369,9 @@ class End:
 
     def on_events(self, events: int) -> None:
         """It can take more, or has sent something, or has ended."""
-        if events & OUT and self.mask & OUT:
+        if events & OUT and self.mask > 0 and self.mask & OUT:
             self._flush()
-        if events & (IN | ERR | HUP):
+        if events & (IN | ERR | HUP) and self.mask != _CLOSED:
             if self.mask > 0 and self.mask & IN:
                 self._read()
             elif events & ERR:
