@@ -5,6 +5,8 @@ BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 # Limits `check`, `test` and `bench` to one component: make check C=proxy
 C      ?=
+# One of the ways to run the demo: make demo NETWORK=host|sandbox|none
+NETWORK ?=
 
 TESTS  := $(if $(C),$(wildcard tests/$(C) tests/*/$(C) tests/kernel/test_$(C)*.py),tests)
 CODE   := $(if $(C),$(wildcard src/seaway/$(C) src/seaway/*/$(C)) $(TESTS),src tests bench examples)
@@ -12,7 +14,7 @@ CODE   := $(if $(C),$(wildcard src/seaway/$(C) src/seaway/*/$(C)) $(TESTS),src t
 .PHONY: demo up test check lint format bench clean
 
 demo: $(STAMP)
-	@$(BIN)/python examples/demo.py
+	@$(BIN)/python examples/demo.py $(NETWORK)
 
 up: $(STAMP)
 	@$(BIN)/seaway up
