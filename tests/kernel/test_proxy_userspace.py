@@ -38,7 +38,7 @@ from tests.kernel.test_proxy import (
     World,
     world,
 )
-from tests.kernel.userspace_world import NamespaceLoop, Talk, Talkers, talk
+from tests.kernel.userspace_world import Asking, NamespaceLoop, Talk, Talkers, talk
 
 __all__ = ["world"]
 pytestmark = pytest.mark.kernel
@@ -240,3 +240,15 @@ def test_what_nft_lists_it_loads_again(split: Split, world: World) -> None:
         pytest.skip("needs nft (apt install nftables)")
     split.ask_for(plane="userspace", spec={"sessionAffinity": "ClientIP"})
     world.node.run("nft", "-c", "-f", "-", stdin=world.node.run("nft", "list", "ruleset"))
+
+
+def test_no_new_connection_fails_while_a_service_changes_its_plane(split: Split, world: World) -> None:
+    split.ask_for()
+    with Asking(world.pods[CLIENT_POD], VIP, 80) as asking, Asking(world.outside, NODE, 30080) as outside:
+        for _ in range(10):
+            for asked in ({"plane": "userspace"}, {}):
+                before = (asking.answered, outside.answered)
+                split.ask_for(**asked)
+                asking.wait_for(before[0] + 20)
+                outside.wait_for(before[1] + 20)
+    assert (asking.failed, outside.failed) == ([], [])
