@@ -234,14 +234,14 @@ async def run_plane(options: Options) -> None:
 
 async def run_traffic_plane(options: Options) -> None:
     """The proxy's core in the namespace of a node that forwards; what is measured says `measure`."""
-    from bench.planes import fill_proxier, measure_restarts, measure_stress, sync
+    from bench.planes import fill_proxier, measure_start, measure_stress, sync
     from seaway.app.calm import THRESHOLDS
     from seaway.proxy.nftables.kernel import NftKernel
 
     gc.set_threshold(*THRESHOLDS)
     rest = {name: value for name, value in options.items() if name != "measure"}
-    if options["measure"] == "restarts":
-        for values in measure_restarts(**rest):
+    if options["measure"] == "start":
+        for values in measure_start(**rest):
             say(**values)
     elif options["measure"] == "stress":
         for values in measure_stress(**rest):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import itertools
 import os
 import subprocess
 import time
@@ -25,8 +26,6 @@ from seaway.proxy.nftables.plane import NftablesPlane
 from seaway.proxy.proxier import Proxier
 
 TABLE = "bench"
-MOMENT_SECONDS = 2
-"""For who measures traffic to begin with it."""
 
 
 class TimedKernel(NftKernel):
@@ -73,29 +72,26 @@ def list_table() -> str:
     return subprocess.run(["nft", "list", "table", "ip", TABLE], capture_output=True, text=True, check=True).stdout
 
 
-def measure_restarts(services: int, endpoints: int, served: str) -> Iterator[dict[str, float]]:
-    """A full sync (`full`); the same again by a proxy that finds the right rules (`digest`), its first look at the
-    whole table (`verify`), and by one that finds one endpoint changed and so reads all back (`readback`).
+def measure_start(services: int, endpoints: int, served: str, first: str) -> Iterator[dict[str, float]]:
+    """The first sync of a new process (`seconds`, of which `cpu`). Then its look at the whole table: `seconds`, and
+    `longest`, which a change that comes meanwhile may have to wait.
 
     served: the address of an endpoint that listens; it has a Service of its own, the one with the highest number.
+    first: the address of the first endpoint of Service 0.
     """
-    kernel = NftKernel()
-    proxier = fill_proxier(kernel, services, endpoints, served)
-    yield {"full": _time_sync(proxier)}
-    time.sleep(MOMENT_SECONDS)
-    kernel.close()
-    kernel = NftKernel()
-    proxier = fill_proxier(kernel, services, endpoints, served)
-    yield {"digest": _time_sync(proxier)}
-    begun = time.perf_counter()
-    proxier.verify()
-    yield {"verify": time.perf_counter() - begun}
-    proxier.set_slice(f"default/{name_service(0)}", make_slice_reader(0, endpoints, first="192.0.2.1"))
+    proxier = fill_proxier(NftKernel(), services, endpoints, served)
+    proxier.set_slice(f"default/{name_service(0)}", make_slice_reader(0, endpoints, first=first))
+    calm_collector()
+    begun, cpu = time.perf_counter(), time.process_time()
     sync(proxier)
-    kernel.close()
-    kernel = NftKernel()
-    yield {"readback": _time_sync(fill_proxier(kernel, services, endpoints, served))}
-    kernel.close()
+    yield {"seconds": time.perf_counter() - begun, "cpu": time.process_time() - cpu}
+    steps = [time.perf_counter()]
+    steps += [time.perf_counter() for _ in proxier.look()]
+    steps.append(time.perf_counter())
+    yield {
+        "seconds": steps[-1] - steps[0],
+        "longest": max(after - before for before, after in itertools.pairwise(steps)),
+    }
 
 
 def measure_stress(
@@ -107,7 +103,9 @@ def measure_stress(
     third, `grown` is how many MB of memory came during the last two thirds.
     """
     proxier = fill_proxier(NftKernel(), services, endpoints, served)
-    yield {"full": _time_sync(proxier)}
+    begun = time.perf_counter()
+    sync(proxier)
+    yield {"full": time.perf_counter() - begun}
     names = [f"default/{name_service(number)}" for number in range(services)]
     wires = [msgspec.json.encode(make_slice_reader(number, endpoints, first="FIRST")) for number in range(services)]
     lags: list[float] = []
@@ -187,11 +185,3 @@ def sync(proxier: Proxier) -> None:
     """Bring the kernel in step. Raises PlaneError."""
     for failure in proxier.sync().failures:
         raise failure
-
-
-def _time_sync(proxier: Proxier) -> float:
-    gc.collect()
-    gc.freeze()  # an earlier proxy of this process is nothing that a new process would walk
-    begun = time.perf_counter()
-    sync(proxier)
-    return time.perf_counter() - begun

@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from seaway.net.family import Family
+from seaway.proxy.balance import Balance
 from seaway.proxy.config import NodePortAddresses, PodLinks
 from seaway.proxy.forwarding import (
     Forwarding,
@@ -94,6 +95,8 @@ def forwarding(draw: st.DrawFn, frontend: Frontend) -> Forwarding:
         outside=outside,
         masquerade=draw(st.sampled_from(Masquerade)),
         refusal=draw(st.sampled_from(Refusal)) if missing else None,
+        affinity_seconds=draw(st.sampled_from((None, 60, 90))),
+        balance=draw(st.sampled_from((Balance.RANDOM, Balance.ROUND_ROBIN))),
         source_ranges=draw(st.sampled_from(((), ("192.0.2.0/24",), ("192.0.2.0/25", "10.0.0.0/8")))) if ranged else (),
     )
 
@@ -175,7 +178,7 @@ def test_slots_keep_those_who_stay(before: tuple[Target, ...], wanted: tuple[Tar
         assert target not in wanted or after[index] == target
 
 
-@given(clusters, st.integers(2000, 60000))
+@given(clusters, st.integers(8000, 60000))
 @settings(max_examples=30, deadline=None)
 def test_batches_stay_below_the_limit_and_number_their_subjects(
     wanted: tuple[ServiceForwarding, ...], limit: int
