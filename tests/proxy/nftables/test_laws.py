@@ -307,3 +307,21 @@ def draw_edit(draw: st.DrawFn, have: Ruleset) -> Transaction:
             return Transaction(switch=(SetRules("translate", Chain(((Drop(),),)), False),))
         case _:
             return Transaction(switch=(DeleteTable(),))
+
+
+def test_a_new_chain_is_there_before_the_batch_whose_verdicts_lead_to_it() -> None:
+    """A packet under way runs by older rules, in which the chain is empty, and reads maps as they are."""
+    kernel = FakeKernel()
+    table = NftablesTable(kernel, PLAIN)
+    table.sync({"default/s1": make(1)}, PLAIN)
+    table.sync({"default/s1": make(2)}, PLAIN)
+    batches = encode(kernel.applied[-1])
+    (made,) = (number for number, subjects in enumerate(batches) if "rules of pick-2" in subjects)
+    (led,) = (number for number, subjects in enumerate(batches) if "elements of services" in subjects)
+    assert made < led
+    assert "elements of slot-1" in batches[made]
+    assert encode(diff(Ruleset.empty(FAMILY, TABLE), table.want()))[1:] == [], "a new table serves nobody yet"
+
+
+def encode(transaction: Transaction) -> list[tuple[str, ...]]:
+    return [batch.subjects for batch in encode_transaction(transaction, family=FAMILY, table=TABLE)]
