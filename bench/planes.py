@@ -1,19 +1,13 @@
-"""The proxy's core over the real kernel, timed: full syncs, single changes, restarts, a minute of changes."""
+"""The proxy's core over the real kernel, timed: full syncs, single changes, starts."""
 
 from __future__ import annotations
 
-import gc
 import itertools
-import os
 import subprocess
 import time
 from collections.abc import Iterator
 
-import msgspec
-
 from bench.dataset import choose_address, choose_cluster_ip, name_service
-from bench.figures import percentile
-from bench.processes import read_pss_mb
 from seaway.api.endpointslice.types import Endpoint, EndpointPort, EndpointSlice
 from seaway.api.machinery.meta import ObjectMeta
 from seaway.api.service.types import Service, ServicePort, ServiceSpec
@@ -91,50 +85,6 @@ def measure_start(services: int, endpoints: int, served: str, first: str) -> Ite
     yield {
         "seconds": steps[-1] - steps[0],
         "longest": max(after - before for before, after in itertools.pairwise(steps)),
-    }
-
-
-def measure_stress(
-    services: int, endpoints: int, served: str, seconds: int, per_second: int
-) -> Iterator[dict[str, float]]:
-    """After `full`: so many changes of single endpoints per second, decoded from JSON as a watch does.
-
-    Their lag counts from when each was due: `early` and `late` are the 99th percentiles of the first and the last
-    third, `grown` is how many MB of memory came during the last two thirds.
-    """
-    proxier = fill_proxier(NftKernel(), services, endpoints, served)
-    begun = time.perf_counter()
-    sync(proxier)
-    yield {"full": time.perf_counter() - begun}
-    names = [f"default/{name_service(number)}" for number in range(services)]
-    wires = [msgspec.json.encode(make_slice_reader(number, endpoints, first="FIRST")) for number in range(services)]
-    lags: list[float] = []
-    total, done, held = seconds * per_second, 0, 0.0
-    calm_collector()
-    gc.freeze()  # as the product does after its first sync
-    started, cpu = time.perf_counter(), time.process_time()
-    while done < total:
-        due = min(total, int((time.perf_counter() - started) * per_second))
-        if due == done:
-            time.sleep(1 / per_second)
-            continue
-        for change in range(done, due):
-            number = change * 997 % services
-            wire = wires[number].replace(b"FIRST", b"192.0.2.%d" % (1 + change % 250))
-            proxier.set_slice(names[number], msgspec.json.decode(wire, type=EndpointSlice))
-        sync(proxier)
-        now = time.perf_counter() - started
-        lags += [now - change / per_second for change in range(done, due)]
-        if not held and len(lags) >= total // 3:
-            held = read_pss_mb(os.getpid())
-        done = due
-    third = total // 3
-    yield {
-        "p99": percentile(lags, 0.99),
-        "early": percentile(lags[:third], 0.99),
-        "late": percentile(lags[-third:], 0.99),
-        "grown": read_pss_mb(os.getpid()) - held,
-        "cpu": (time.process_time() - cpu) / seconds,
     }
 
 
