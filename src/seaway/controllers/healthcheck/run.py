@@ -9,9 +9,9 @@ from __future__ import annotations
 import asyncio
 import functools
 import logging
-import random
 from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
+from random import SystemRandom
 
 import msgspec
 
@@ -91,12 +91,12 @@ class HealthCheckController:
     """
 
     def __init__(
-        self, shared: Shared, *, probe: Probe | None = None, jitter: Callable[[], float] = random.random
+        self, shared: Shared, *, probe: Probe | None = None, jitter: Callable[[], float] | None = None
     ) -> None:
         self._client = shared.client
         self._services, self._slices = shared.services, shared.slices
         self._probe = probe or functools.partial(probe_by_socket, loopback=shared.config.loopback)
-        self._jitter = jitter
+        self._jitter = jitter or SystemRandom().random
         self._checked: dict[str, _Checked] = {}
         self._trackers: dict[str, SliceTracker] = {}
         self._told: dict[str, tuple[Happening, ...]] = {}
