@@ -214,6 +214,18 @@ def test_a_connection_past_the_rules_is_refused(split: Split, world: World) -> N
                 pytest.fail("a listener took a connection that no rule saw")
 
 
+def test_the_rules_of_another_service_lead_to_no_listener_of_this_one(split: Split, world: World) -> None:
+    split.ask_for(plane="userspace")
+    (vip, *_) = split.listeners()
+    split.serve("detour", clusterIP="10.96.0.11", clusterIPs=["10.96.0.11"], ipFamilies=["IPv4"])
+    split.endpoints([vip.address], "detour", ports=[{"name": "", "port": vip.port, "protocol": "TCP"}])
+    split.bring_in_step()
+    with pytest.raises(ConnectionError), talk(world.pods[CLIENT_POD], "10.96.0.11", 80):
+        pytest.fail("a listener took a connection that came by another Service's rules")
+    with talk(world.pods[CLIENT_POD], VIP, 80) as client:
+        assert client.server in PODS
+
+
 def test_other_services_and_refusals_stay_the_kernels(split: Split, world: World) -> None:
     split.ask_for(plane="userspace")
     split.serve("other", clusterIP="10.96.0.11", clusterIPs=["10.96.0.11"], ipFamilies=["IPv4"])
