@@ -4,18 +4,24 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING, Literal
 
 import click
 
 from seaway.cli.flags import (
     data_dir_flag,
     host_name_default,
+    loopback_map_flag,
     oci_runtime_flag,
     optional_kubeconfig_flag,
+    pod_network_flag,
     report_to_stderr,
     split_list,
 )
 from seaway.cli.of_node import env
+
+if TYPE_CHECKING:
+    from seaway.net.loopback import LoopbackMap
 
 _FILE = click.Path(path_type=Path, dir_okay=False, exists=True)
 
@@ -42,6 +48,8 @@ _FILE = click.Path(path_type=Path, dir_okay=False, exists=True)
     "--mtu", type=click.IntRange(0, 65535), default=0, help="The largest packet of Pods.  [default: the uplink's]"
 )
 @oci_runtime_flag
+@pod_network_flag
+@loopback_map_flag
 @click.option(
     "--resolv-conf",
     default="/etc/resolv.conf",
@@ -79,6 +87,8 @@ def command(
     system_reserved: str,
     mtu: int,
     oci_runtime: str,
+    network: Literal["routed", "none"],
+    loopback_map: LoopbackMap,
     resolv_conf: str,
     kubelet_port: int,
     client_ca_file: Path | None,
@@ -124,6 +134,8 @@ def command(
         serving=serving,
         mtu=mtu,
         oci_runtime=oci_runtime,
+        network=network,
+        loopback=loopback_map if network == "none" else None,
     )
     sys.exit(
         run_with_client(

@@ -18,7 +18,7 @@ import signal
 import socket
 import struct
 import termios
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NoReturn
 
@@ -39,6 +39,7 @@ MAX_ARGUMENT_BYTES = 6 << 20
 """The kernel's own bound (three quarters of its default stack), however large the stack limit."""
 LARGE_STACK_BYTES = 4 * MAX_ARGUMENT_BYTES
 KEEPER_SIGNAL = signal.SIGTERM
+"""Ends a program that a runtime executed. Its keeper is told: one that is killed itself would leave it behind."""
 RAISE_STACK_FROM_BYTES = 1 << 20
 """Below this the usual limit does, and programs keep it: threads take it for the size of their stacks."""
 _SIOCGIFFLAGS, _SIOCSIFFLAGS, _IFF_UP = 0x8913, 0x8914, 1
@@ -134,13 +135,13 @@ def spawn_container(
         kernel.unshare(kernel.CLONE_NEWPID | kernel.CLONE_NEWNS)
         init = os.fork()
         if init:
-            _write(report, {"pid": init})
+            write_report(report, {"pid": init})
             os._exit(0)
         os.umask(0o022)
         if "oci" in spec:
             stage = "container"
             kernel.forbid_inspection()
-            _close_all_but({report, lifeline} | stdio.handles())
+            close_all_but({report, lifeline} | stdio.handles())
             _make_room(_measure(spec))
             program = oci.begin_container(spec, stdio)
         else:
@@ -148,16 +149,16 @@ def spawn_container(
             rootfs.build_root(spec["steps"])
             stage = "program"
             kernel.forbid_inspection()
-            _close_all_but({report, lifeline} | stdio.handles())
+            close_all_but({report, lifeline} | stdio.handles())
             program = os.fork()
             if program == 0:
                 os.close(lifeline)
-                _execute(spec, stdio, report, last_capability)
+                execute(spec, stdio, report, lambda: _give_up_rights(spec, last_capability))
         os.close(report)
         stdio.close()
         _be_init(program, lifeline)
     except BaseException as error:
-        _write(report, {"error": f"{stage}: {error}"})
+        write_report(report, {"error": f"{stage}: {error}"})
     finally:
         os._exit(START_ERROR_CODE)
 
@@ -179,15 +180,15 @@ def spawn_in_container(spec: Mapping[str, Any], init: int, *, stdio: Stdio, repo
             kernel.setns(handle, kind)
         program = os.fork()
         if program:
-            _write(report, {"pid": program})
+            write_report(report, {"pid": program})
             os._exit(0)
         os.umask(0o022)
-        _close_all_but({report} | stdio.handles())
+        close_all_but({report} | stdio.handles())
         if "oci" in spec:
             _be_keeper(spec, stdio, report)
-        _execute(spec, stdio, report, last_capability)
+        execute(spec, stdio, report, lambda: _give_up_rights(spec, last_capability))
     except BaseException as error:
-        _write(report, {"error": str(error)})
+        write_report(report, {"error": str(error)})
     finally:
         os._exit(START_ERROR_CODE)
 
@@ -206,11 +207,6 @@ def _be_keeper(spec: Mapping[str, Any], stdio: Stdio, report: int) -> NoReturn:
         pid, status = os.wait()
         if pid == program:
             os._exit(decode_status(status))
-
-
-def kill_program(spec: Mapping[str, Any], pid: int) -> None:
-    """End a program that was executed in a container. A keeper that is killed itself would leave it behind."""
-    os.kill(pid, KEEPER_SIGNAL if "oci" in spec else signal.SIGKILL)
 
 
 def measure_arguments(argv: Sequence[str], environment: Mapping[str, str]) -> int:
@@ -243,7 +239,13 @@ def _make_room(size: int) -> None:
         resource.setrlimit(resource.RLIMIT_STACK, (wanted, hard))
 
 
-def _execute(spec: Mapping[str, Any], stdio: Stdio, report: int, last_capability: int) -> NoReturn:
+def _give_up_rights(spec: Mapping[str, Any], last_capability: int) -> None:
+    keep = frozenset(kernel.CAPABILITIES[name] for name in spec["capabilities"])
+    kernel.become_user(spec["user"], spec["group"], keep, last_capability, drop_groups=not spec["is_sandboxed"])
+
+
+def execute(spec: Mapping[str, Any], stdio: Stdio, report: int, give_up_rights: Callable[[], None]) -> NoReturn:
+    """Become the program, in a session of its own. What goes wrong is reported."""
     try:
         os.setsid()
         _take_streams(stdio, spec["user"])
@@ -251,8 +253,7 @@ def _execute(spec: Mapping[str, Any], stdio: Stdio, report: int, last_capability
             signal.signal(number, signal.SIG_DFL)
         signal.pthread_sigmask(signal.SIG_SETMASK, ())
         os.set_inheritable(report, False)
-        keep = frozenset(kernel.CAPABILITIES[name] for name in spec["capabilities"])
-        kernel.become_user(spec["user"], spec["group"], keep, last_capability, drop_groups=not spec["is_sandboxed"])
+        give_up_rights()
         os.chdir(spec["working_dir"] or "/")
         _make_room(_measure(spec))
         os.execvpe(spec["argv"][0], spec["argv"], spec["environment"])
@@ -262,9 +263,9 @@ def _execute(spec: Mapping[str, Any], stdio: Stdio, report: int, last_capability
             size = _measure(spec)
             text += f"; {size} bytes of arguments and environment found, {MAX_ARGUMENT_BYTES} allowed at most: "
             text += "set enableServiceLinks to false in the Pod to leave the variables of Services out"
-        _write(report, {"error": text})
+        write_report(report, {"error": text})
     except BaseException as error:
-        _write(report, {"error": f"exec: {spec['argv'][0]!r}: {error}"})
+        write_report(report, {"error": f"exec: {spec['argv'][0]!r}: {error}"})
     finally:
         os._exit(START_ERROR_CODE)
 
@@ -337,7 +338,8 @@ def _take_terminal(console: int, user: int) -> None:
         os.close(slave)
 
 
-def _close_all_but(keep: set[int]) -> None:
+def close_all_but(keep: set[int]) -> None:
+    """Of the descriptors beyond the first three."""
     low = 3
     for handle in sorted(keep):
         os.closerange(low, handle)
@@ -345,5 +347,5 @@ def _close_all_but(keep: set[int]) -> None:
     os.closerange(low, 1 << 20)
 
 
-def _write(report: int, message: Mapping[str, Any]) -> None:
+def write_report(report: int, message: Mapping[str, Any]) -> None:
     os.write(report, json.dumps(message).encode() + b"\n")
