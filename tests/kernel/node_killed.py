@@ -153,6 +153,15 @@ class Host:
         except AssertionError as error:
             raise AssertionError(f"{error}: {json.dumps((last[0] or {}).get('status'), indent=1)}") from None
 
+    async def wait_traces(self, before: dict[str, Any]) -> None:
+        """Until all is as it was."""
+        try:
+            await self.wait(lambda: self.read_traces() == before, "nothing is left")
+        except AssertionError as error:
+            now = self.read_traces()
+            different = {name: (before[name], now[name]) for name in before if now[name] != before[name]}
+            raise AssertionError(f"{error}: before and now {different}") from None
+
     async def wait_gone(self, name: str) -> None:
         async def look() -> bool:
             return await self.get(name) is None
@@ -301,7 +310,7 @@ async def killed_while_a_runtime_is_at_work(host: Host) -> None:
         await host.wait_gone(name)
         await host.wait(lambda uid=uid: not (host.state_dir / "pods" / uid).exists(), "files are gone")
         await host.wait(lambda: not list_links(), "links are gone")
-    assert host.read_traces() == before
+    await host.wait_traces(before)
 
 
 @scenario
@@ -329,7 +338,7 @@ async def killed_while_images_run(host: Host) -> None:
     for name, grace in (("boxed", 0), ("beside", 1)):
         await host.client.delete(PODS, name, "default", options={"gracePeriodSeconds": grace})
         await host.wait_gone(name)
-    await host.wait(lambda: host.read_traces() == before, "nothing is left")
+    await host.wait_traces(before)
 
 
 def _is_outside(pid: int) -> bool:
