@@ -35,6 +35,7 @@ from seaway.node.figures import make_figures
 from seaway.node.firewalls.run import FirewallWatch
 from seaway.node.heartbeat.run import Heartbeat
 from seaway.node.network.plan import sort_ranges
+from seaway.node.peers.run import PeerWatch
 from seaway.node.pods.context import AgentContext
 from seaway.node.pods.run import PodWorker
 from seaway.node.pods.start.run import read_resolver_file
@@ -79,6 +80,7 @@ async def run(config: NodeConfig, client: Client, *, on_ready: Callable[[], None
             if config.is_isolated:
                 watch = FirewallWatch(config.state_dir, pod_cidrs, recorder.record_node)
                 group.create_task(watch.run())
+                group.create_task(PeerWatch(config, client, pod_cidrs, recorder.record_node).run())
             if isinstance(runtime, PlainRuntime):
                 bindings = BindingWatch(config, runtime, agent.list_pods, recorder.record)
                 agent.watch_ends(bindings.take_exit)
@@ -336,12 +338,14 @@ def cleanup(state_dir: Path) -> None:
     """Remove what ended Pods left: ports, links, routes, addresses, files. The shim must have ended."""
     from seaway.node.hostports.kernel import apply_host_ports
     from seaway.node.network import kernel
+    from seaway.node.peers.kernel import remove_routes
 
     saved = files.load_json(state_dir / "node.json")
     noted = saved if isinstance(saved, dict) else {}
     if noted.get("network") != "none":
         if (state_dir / "hostports.json").exists():
             apply_host_ports(())
+        remove_routes()
         cidrs = str(noted.get("pod_cidrs", ""))
         kernel.remove_everything(ipaddress.ip_network(cidr) for cidr in cidrs.split(",") if cidr)
     for pod in sorted(state_dir.glob("pods/*")):
