@@ -74,8 +74,8 @@ class PeerWatch:
         )
 
     def _tell(self, obstacles: tuple[str, ...]) -> None:
-        if obstacles != self._told:
-            for obstacle in obstacles:
+        for obstacle in obstacles:
+            if obstacle not in self._told:
                 log.warning("node=%s peers=obstacle message=%r", self._name, obstacle)
                 self._record(Happening("Warning", "PeerUnreachable", obstacle))
-            self._told = obstacles
+        self._told = obstacles
