@@ -182,6 +182,10 @@ def test_phases(changes: dict[str, Any], state: PodState, expected: str) -> None
     assert choose_phase(decode_pod(**changes), state) == expected
 
 
+def host_port(ip: str) -> dict[str, Any]:
+    return {"name": "main", "ports": [{"containerPort": 80, "hostPort": 8080, "hostIP": ip}]}
+
+
 @pytest.mark.parametrize(
     ("spec", "word"),
     [
@@ -190,6 +194,9 @@ def test_phases(changes: dict[str, Any], state: PodState, expected: str) -> None
         ({"securityContext": {"sysctls": [{"name": "kernel.x", "value": "1"}]}}, "kernel.x"),
         ({"securityContext": {"sysctls": [{"name": "net.ipv4.x", "value": "1"}]}}, ""),
         ({"hostNetwork": True}, ""),
+        ({"containers": [host_port("::1")]}, "hostIP ::1"),
+        ({"containers": [host_port("::1")], "hostNetwork": True}, ""),
+        ({"containers": [host_port("127.0.0.1")]}, ""),
         ({"containers": [{"name": "main", "restartPolicyRules": [{"action": "RestartAllContainers"}]}]}, "Restart"),
     ],
 )

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
-from seaway.node.podspec import Container, PodManifest, RestartRule
+from seaway.node.podspec import Container, PodManifest, RestartRule, list_host_ports
 from seaway.node.runtime.images.values import Image
 from seaway.node.state import ContainerRun, ContainerState, PodState
 
@@ -377,6 +377,9 @@ def find_refusal(pod: PodManifest) -> str:
         return "hostPID and hostIPC are not supported on this node"
     if any(container.volume_devices for container in (*spec.containers, *spec.init_containers)):
         return "block devices are not supported on this node"
+    loopback = next((port for port in list_host_ports(pod) if port[1] == "::1"), None)
+    if loopback is not None and not spec.host_network:
+        return f"hostPort {loopback[2]} of hostIP ::1: the kernel cannot translate it; use 127.0.0.1, or no hostIP"
     rules = (rule for container in pod.every_container for rule in container.restart_policy_rules)
     if any(rule.action != "Restart" for rule in rules):
         return "restartPolicyRules: this node has no action but Restart"
