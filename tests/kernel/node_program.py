@@ -21,6 +21,7 @@ from typing import Any
 
 from seaway.api.machinery.errors import NotFound
 from seaway.api.registry import CONFIG_MAPS, EVENTS, LEASES, NODES, PODS, SECRETS, SERVICES
+from seaway.node.cgroups.plan import name_groups
 from seaway.node.run import NodeConfig, remove_pods
 from seaway.node.run import run as run_agent
 from seaway.testing.builders import make_pod, make_service
@@ -624,6 +625,74 @@ async def a_pod_that_does_not_fit_is_rejected(world: World) -> None:
         await world.delete(name, grace=0)
 
 
+EATER = """
+import os
+kept = []
+while True: kept.append(os.urandom(1 << 20))
+"""
+
+
+@scenario
+async def resources_are_limits(world: World) -> None:
+    limits = {"resources": {"limits": {"memory": "48Mi", "cpu": "500m"}, "requests": {"cpu": "100m"}}}
+    if world.sandbox:
+        await world.create("unlimited", ["sleep", "600"], container=limits)
+        pod = await world.wait("unlimited", is_ready)
+        event = await world.wait_event("unlimited", "NotHonoured")
+        assert "(cpu=500m, memory=48Mi) are not enforced (" in event["message"]
+        [status] = pod["status"]["containerStatuses"]
+        assert "limits" not in status["resources"]
+        await world.delete("unlimited", grace=0)
+        return
+    await world.create("eater", ["python3", "-c", EATER], container=limits, restartPolicy="Never")
+    pod = await world.wait("eater", lambda p: p["status"]["phase"] == "Failed")
+    [status] = pod["status"]["containerStatuses"]
+    ended = status["state"]["terminated"]
+    assert (ended["reason"], ended["exitCode"]) == ("OOMKilled", 137)
+
+    await world.create("limited", ["sh", "-c", "echo $$; exec sleep 600"], container=limits)
+    pod = await world.wait("limited", is_ready)
+    [status] = pod["status"]["containerStatuses"]
+    assert status["resources"] == {
+        "limits": {"memory": "48Mi", "cpu": "500m"}, "requests": {"memory": "48Mi", "cpu": "100m"},
+    }  # fmt: skip
+    assert status["allocatedResources"] == {"memory": "48Mi", "cpu": "100m"}
+    groups = list_groups(pod["metadata"]["uid"])
+    assert groups, "the Pod has groups"
+    names = ("memory.limit_in_bytes", "memory.max", "cpu.cfs_quota_us", "cpu.max")
+    files = [group / "main-0" / name for group in groups for name in names]
+    text = "\n".join(file.read_text() for file in files if file.exists())
+    assert str(48 << 20) in text and "50000" in text
+    members = {line for group in groups for line in (group / "main-0" / "cgroup.procs").read_text().split()}
+    assert len(members) == 1, f"the program and nobody else: {members}"
+
+    await world.stop_agent()
+    await world.start_agent()
+    os.kill(find_processes("sleep\x00600")[0], 9)  # not for memory
+    pod = await world.wait("limited", lambda p: p["status"]["containerStatuses"][0]["restartCount"] == 1)
+    assert pod["status"]["containerStatuses"][0]["lastState"]["terminated"]["reason"] == "Error"
+    for name in ("limited", "eater"):
+        await world.delete(name, grace=0)
+        await world.wait_gone(name)
+
+    async def gone() -> bool:
+        return not list_groups(pod["metadata"]["uid"])
+
+    await world.cluster.eventually(gone)
+    too_much = {"resources": {"requests": {"cpu": "4096"}}}
+    await world.create("greedy", ["sleep", "600"], container=too_much)
+    pod = await world.wait("greedy", lambda p: p["status"]["phase"] == "Failed")
+    assert pod["status"]["reason"] == "OutOfcpu"
+    await world.delete("greedy")
+
+
+def list_groups(name: str) -> list[Path]:
+    """The control groups of that name below an agent's."""
+    return sorted(
+        {*Path("/sys/fs/cgroup").glob(f"seaway-*/{name}"), *Path("/sys/fs/cgroup").glob(f"*/seaway-*/{name}")}
+    )
+
+
 @scenario
 async def a_pod_that_is_deleted_in_the_middle_of_its_start_is_gone(world: World) -> None:
     waiting = {"postStart": {"exec": {"command": ["sh", "-c", "sleep 611"]}}}
@@ -858,6 +927,8 @@ async def removal_leaves_no_trace(world: World) -> None:
     await remove_pods(world.state_dir)
     await remove_pods(world.state_dir)
     assert not list_links()
+    group = name_groups(world.state_dir)
+    assert not [*Path("/sys/fs/cgroup").glob(group), *Path("/sys/fs/cgroup").glob(f"*/{group}")]
     assert not world.state_dir.exists()
     assert not find_processes("seaway.node.shim.run")
     assert not find_processes("sleep\x00600")

@@ -26,6 +26,7 @@ class NodeConfig:
 
     state_dir: Pods, logs, the shim's socket; inside data_dir, which no Pod can see.
     serving: None for no server. resolv_conf: what Pods inherit; None: nothing.
+    pod_max_pids: processes and threads that one Pod may have; 0: as many as the host.
     mtu: the largest packet of Pods; 0: the uplink's.
     labels: kept true on the Node. taints: key, value and effect, set when it is registered. reserved: resources and
     quantities that Pods do not get.
@@ -46,6 +47,7 @@ class NodeConfig:
     labels: tuple[tuple[str, str], ...] = ()
     taints: tuple[tuple[str, str, str], ...] = ()
     max_pods: int = 110
+    pod_max_pids: int = 0
     reserved: tuple[tuple[str, str], ...] = ()
     lease_renew_seconds: float = 10.0
     lease_duration_seconds: int = 40

@@ -73,6 +73,7 @@ async def run(config: NodeConfig, client: Client, *, on_ready: Callable[[], None
             pod_cidrs=pod_cidrs,
             sandboxed=config.sandbox,
             mtu=config.mtu,
+            pod_max_pids=config.pod_max_pids,
         )
     )
     await runtime.connect()
@@ -305,10 +306,12 @@ async def remove_pods(state_dir: Path) -> None:
 
 
 def cleanup(state_dir: Path) -> None:
-    """Remove what ended Pods left: ports, links, routes, addresses, files. The shim must have ended."""
+    """Remove what ended Pods left: cgroups, ports, links, routes, addresses, files. The shim must have ended."""
+    from seaway.node.cgroups.kernel import Groups, read_hierarchy
     from seaway.node.hostports.kernel import apply_host_ports
     from seaway.node.network import kernel
 
+    Groups(read_hierarchy(), state_dir).remove_all()
     if (state_dir / "hostports.json").exists():
         apply_host_ports(())
     saved = files.load_json(state_dir / "node.json")

@@ -31,6 +31,8 @@ class ContainerRun:
     image: str = ""
     """As the Pod named it for this run; "" of a run that only a status tells of."""
     stop_signal: str = ""
+    resources: Mapping[str, Mapping[str, str]] = field(default_factory=lambda: MappingProxyType({}))
+    """Limits and requests that hold for this run, as its status tells them."""
 
     @property
     def is_running(self) -> bool:

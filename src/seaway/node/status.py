@@ -89,6 +89,12 @@ def _make_container_status(pod: PodManifest, container: Container, state: PodSta
         "state": now,
         "lastState": last,
     }
+    if run is not None and run.stop_signal:
+        status["stopSignal"] = run.stop_signal
+    if container.resources.requests:
+        status["allocatedResources"] = dict(sorted(container.resources.requests.items()))
+    if run is not None and run.is_running and run.resources:
+        status["resources"] = {kind: dict(amounts) for kind, amounts in run.resources.items()}
     if run is not None and run.container_id:
         status["containerID"] = f"{RUNTIME_SCHEME}://{run.container_id}"
     return status

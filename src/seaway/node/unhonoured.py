@@ -6,24 +6,26 @@ Rule: spec "node" §2.9 (MAY ignore; say so once).
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
+from seaway.api.pod.scheduling import ResourceRequirements
 from seaway.node.podspec import PodManifest
 
 REASON = "NotHonoured"
+COUNTED = ("cpu", "memory")
+"""What control groups limit."""
 
 
-def find_unhonoured(pod: PodManifest) -> str:
-    """One sentence for a Normal event, or "" when all is done."""
-    found = tuple(dict.fromkeys(_list_unhonoured(pod)))
+def find_unhonoured(pod: PodManifest, unenforced: Mapping[str, str]) -> str:
+    """One sentence for a Normal event, or "" when all is done. unenforced: why limits are not kept, by resource."""
+    found = tuple(dict.fromkeys(_list_unhonoured(pod, unenforced)))
     return f"not done on this node: {'; '.join(found)}" if found else ""
 
 
-def _list_unhonoured(pod: PodManifest) -> Iterator[str]:
+def _list_unhonoured(pod: PodManifest, unenforced: Mapping[str, str]) -> Iterator[str]:
+    yield from _list_limits("the Pod", pod.spec.resources, unenforced)
     for container in pod.every_container:
-        limits = [f"{name}={amount}" for name, amount in sorted(container.resources.limits.items())]
-        if limits:
-            yield f"limits of container {container.name} ({', '.join(limits)}) are not enforced"
+        yield from _list_limits(f"container {container.name}", container.resources, unenforced)
         for mount in container.volume_mounts:
             if mount.mount_propagation not in ("", "None"):
                 yield f"mountPropagation {mount.mount_propagation} of {mount.mount_path} is None"
@@ -36,3 +38,13 @@ def _list_unhonoured(pod: PodManifest) -> Iterator[str]:
         yield f"fsGroup {security.fs_group} does not own the volumes"
     if security is not None and security.supplemental_groups:
         yield "supplementalGroups are not set"
+
+
+def _list_limits(whose: str, resources: ResourceRequirements, unenforced: Mapping[str, str]) -> Iterator[str]:
+    """Of resources that nobody counts (disk), and of those that this host does not limit."""
+    reasons = {name: unenforced.get(name, "") for name in resources.limits}
+    lacking = [name for name in sorted(reasons) if name in unenforced or name not in COUNTED]
+    if lacking:
+        named = ", ".join(f"{name}={resources.limits[name]}" for name in lacking)
+        why = "; ".join(dict.fromkeys(reasons[name] for name in lacking if reasons[name]))
+        yield f"limits of {whose} ({named}) are not enforced" + (f" ({why})" if why else "")

@@ -82,6 +82,7 @@ def make_sandbox_spec(config: NodeConfig, pod: PodManifest, host: HostFiles) -> 
         hostname=make_names(config, pod, host).kernel,
         host_network=pod.spec.host_network,
         sysctls=tuple((s.name.replace(".", "/"), s.value) for s in (security.sysctls if security else ())),
+        resources=pod.spec.resources,
         ports=find_mappings(pod),
     )
 
@@ -185,6 +186,7 @@ def make_container_spec(
         image_name=container.image,
         stop_signal=choose_stop_signal(container, image),
         read_only_root=bool(container.security_context and container.security_context.read_only_root_filesystem),
+        resources=container.resources,
         stdin=container.stdin,
         stdin_once=container.stdin_once,
         tty=container.tty,

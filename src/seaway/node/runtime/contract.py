@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
+from seaway.api.pod.scheduling import ResourceRequirements
 from seaway.node.hostports.plan import PortMapping
 from seaway.node.runtime.images.values import Image
 from seaway.node.state import ContainerRun, Sandbox
@@ -27,7 +28,10 @@ class RuntimeGone(ContainerError):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SandboxSpec:
-    """The namespaces of one Pod. `hostname` is ignored on the host's network. ports: of the node that lead to it."""
+    """The namespaces of one Pod. `hostname` is ignored on the host's network. ports: of the node that lead to it.
+
+    resources: of the Pod as a whole.
+    """
 
     uid: str
     namespace: str
@@ -35,6 +39,7 @@ class SandboxSpec:
     hostname: str
     host_network: bool = False
     sysctls: tuple[tuple[str, str], ...] = ()
+    resources: ResourceRequirements = field(default_factory=ResourceRequirements)
     ports: tuple[PortMapping, ...] = ()
 
 
@@ -76,6 +81,7 @@ class ContainerSpec:
     image_name: str = ""
     stop_signal: str = ""
     read_only_root: bool = False
+    resources: ResourceRequirements = field(default_factory=ResourceRequirements)
     stdin: bool = False
     stdin_once: bool = False
     tty: bool = False
@@ -114,6 +120,8 @@ class Runtime(Protocol):
     """Runs containers. All methods raise ContainerError; removal succeeds when nothing is there."""
 
     name_and_version: str
+    unenforced: Mapping[str, str]
+    """Why limits are not kept here, by resource; known when connected."""
 
     async def connect(self) -> None:
         """Ready for calls; starts what must be started."""

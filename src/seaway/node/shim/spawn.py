@@ -145,9 +145,11 @@ def spawn_container(
     door = os.fork()
     if door:
         return door
-    stage = "namespaces"
+    stage = "cgroups"
     try:
         os.setsid()
+        cgroups = _open_cgroups(spec)
+        stage = "namespaces"
         for handle, kind in namespaces.handles():
             kernel.setns(handle, kind)
         kernel.unshare(kernel.CLONE_NEWPID | kernel.CLONE_NEWNS)
@@ -160,12 +162,13 @@ def spawn_container(
         rootfs.build_root(spec["steps"])
         stage = "program"
         kernel.forbid_inspection()
-        _close_all_but({report, lifeline} | stdio.handles())
+        _close_all_but({report, lifeline, *cgroups} | stdio.handles())
         program = os.fork()
         if program == 0:
             os.close(lifeline)
-            _execute(spec, stdio, report, last_capability)
-        os.close(report)
+            _execute(spec, stdio, report, last_capability, cgroups)
+        for handle in (report, *cgroups):
+            os.close(handle)
         stdio.close()
         _be_init(program, lifeline)
     except BaseException as error:
@@ -185,6 +188,7 @@ def spawn_in_container(spec: Mapping[str, Any], init: int, *, stdio: Stdio, repo
             ("ipc", kernel.CLONE_NEWIPC), ("net", kernel.CLONE_NEWNET), ("uts", kernel.CLONE_NEWUTS),
             ("pid", kernel.CLONE_NEWPID), ("mnt", kernel.CLONE_NEWNS),
         )  # fmt: skip
+        cgroups = _open_cgroups(spec)
         handles = [(os.open(f"/proc/{init}/ns/{name}", os.O_RDONLY), kind) for name, kind in kinds]
         for handle, kind in handles:
             kernel.setns(handle, kind)
@@ -193,12 +197,24 @@ def spawn_in_container(spec: Mapping[str, Any], init: int, *, stdio: Stdio, repo
             _write(report, {"pid": program})
             os._exit(0)
         os.umask(0o022)
-        _close_all_but({report} | stdio.handles())
-        _execute(spec, stdio, report, last_capability)
+        _close_all_but({report, *cgroups} | stdio.handles())
+        _execute(spec, stdio, report, last_capability, cgroups)
     except BaseException as error:
         _write(report, {"error": str(error)})
     finally:
         os._exit(START_ERROR_CODE)
+
+
+def _open_cgroups(spec: Mapping[str, Any]) -> list[int]:
+    """The files through which a program enters its groups, opened while the host's files are still seen."""
+    return [os.open(path, os.O_WRONLY | os.O_CLOEXEC) for path in spec.get("cgroups", ())]
+
+
+def _enter_cgroups(handles: Sequence[int]) -> None:
+    """Of the calling process alone: the container's init stays where it is. Rule: cgroups(7) (a 0 is the writer)."""
+    for handle in handles:
+        os.write(handle, b"0")
+        os.close(handle)
 
 
 def measure_arguments(argv: Sequence[str], environment: Mapping[str, str]) -> int:
@@ -227,9 +243,12 @@ def _make_room(size: int) -> None:
         resource.setrlimit(resource.RLIMIT_STACK, (wanted, hard))
 
 
-def _execute(spec: Mapping[str, Any], stdio: Stdio, report: int, last_capability: int) -> NoReturn:
+def _execute(
+    spec: Mapping[str, Any], stdio: Stdio, report: int, last_capability: int, cgroups: Sequence[int]
+) -> NoReturn:
     try:
         os.setsid()
+        _enter_cgroups(cgroups)
         _take_streams(stdio, spec["user"])
         for number in (*PASSED_SIGNALS, signal.SIGCHLD, signal.SIGPIPE):
             signal.signal(number, signal.SIG_DFL)

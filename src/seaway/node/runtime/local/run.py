@@ -18,9 +18,13 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, TypeVar
 
+from seaway.api.pod.scheduling import ResourceRequirements
 from seaway.net.kernel import CLONE_NEWNET, setns
+from seaway.node.cgroups.kernel import CgroupError, Groups, read_hierarchy
+from seaway.node.cgroups.plan import OOM_EXIT_CODE, plan_limits
 from seaway.node.hostports.plan import PortMapping, decode_mappings, encode_mappings, plan_host_ports
 from seaway.node.network import plan as network_plan
 from seaway.node.runtime import files, pipes
@@ -66,7 +70,7 @@ class StartError(ContainerError):
 class LocalConfig:
     """state_dir: the agent's. data_dir: masked in every Pod. sandboxed: one user is mapped, as 0.
 
-    mtu: of Pods; 0 for the uplink's.
+    mtu: of Pods; 0 for the uplink's. pod_max_pids: processes and threads of one Pod; 0 for no limit.
     """
 
     state_dir: Path
@@ -74,6 +78,7 @@ class LocalConfig:
     pod_cidrs: str
     sandboxed: bool
     mtu: int = 0
+    pod_max_pids: int = 0
 
 
 class LocalRuntime:
@@ -85,6 +90,8 @@ class LocalRuntime:
         self._config = config
         self._shim = ShimClient(config.state_dir)
         self._images = ImageStore(config.data_dir / "images")
+        self._cgroups = Groups(read_hierarchy(), config.state_dir)
+        self.unenforced: Mapping[str, str] = MappingProxyType({})
         self._pools = network_plan.parse_pools(config.pod_cidrs)
         self._mtu = network_plan.DEFAULT_MTU
         self._ports: dict[str, tuple[PortMapping, ...]] = {}
@@ -102,6 +109,8 @@ class LocalRuntime:
         self._pools = network_plan.restore_pools(self._pools, saved if isinstance(saved, dict) else {})
         self._ports = decode_mappings(files.load_json(self._ports_file))
         self._host = read_host(self._config)
+        self._cgroups.prepare()
+        self.unenforced = MappingProxyType(dict(self._cgroups.missing))
         await self._shim.ensure_running()
         self._exit_stream = self._shim.watch()
         await anext(self._exit_stream)
@@ -177,7 +186,7 @@ class LocalRuntime:
 
     def held_pods(self) -> tuple[str, ...]:
         """The UIDs that hold an address or a directory, sorted."""
-        held = {uid for pool in self._pools for uid in pool.held}
+        held = {uid for pool in self._pools for uid in pool.held} | self._cgroups.list_pods()
         with contextlib.suppress(FileNotFoundError):
             held.update(os.listdir(self._config.state_dir / "pods"))
         return tuple(sorted(held))
@@ -200,6 +209,7 @@ class LocalRuntime:
         """Namespaces first, then the address (durable before use), then the link."""
         from seaway.node.network import kernel
 
+        await asyncio.to_thread(self._make_pod_group, spec)
         sysctls = dict(spec.sysctls) if spec.host_network else _POD_SYSCTLS | dict(spec.sysctls)
         answer = await self._shim.ask(
             "sandbox", uid=spec.uid, hostname=spec.hostname, sysctls=sysctls, host_network=spec.host_network,
@@ -218,6 +228,20 @@ class LocalRuntime:
             raise ContainerError(str(error)) from error
         await self._open_ports(spec, attachment)
         return Sandbox(spec.uid, self._addresses_of(spec.uid))
+
+    def _make_pod_group(self, spec: SandboxSpec) -> None:
+        """Raises ContainerError."""
+        try:
+            self._cgroups.make_pod(spec.uid, plan_limits(spec.resources, pids=self._config.pod_max_pids))
+        except CgroupError as error:
+            raise ContainerError(str(error)) from error
+
+    def _make_group(self, spec: ContainerSpec) -> tuple[str, ...]:
+        """Raises ContainerError."""
+        try:
+            return self._cgroups.make(spec.uid, spec.name, spec.attempt, plan_limits(spec.resources))
+        except CgroupError as error:
+            raise ContainerError(str(error)) from error
 
     async def _open_ports(self, spec: SandboxSpec, attachment: network_plan.Attachment) -> None:
         from seaway.node.hostports import kernel
@@ -279,6 +303,7 @@ class LocalRuntime:
             except ContainerError as error:  # the next write, or the next agent, says so too
                 log.warning("pod=%s address=unsaved error=%s", uid, error)
         self._volumes.pop(uid, None)
+        await asyncio.to_thread(self._cgroups.remove_pod, uid)
         await asyncio.to_thread(files.remove_pod_files, self._pod_dir(uid))
         if not keep_logs:
             await asyncio.to_thread(shutil.rmtree, self._config.state_dir / "logs" / uid, True)
@@ -315,6 +340,7 @@ class LocalRuntime:
         if spec.read_only_root:
             steps = (*steps, {"step": "seal"})
         log = str(self.find_log(spec.uid, spec.name, spec.attempt))
+        cgroups = await asyncio.to_thread(self._make_group, spec)
         answer = await self._shim.ask(
             "start", id=secrets.token_hex(32), uid=spec.uid, log=log,
             stdin=spec.stdin, stdin_once=spec.stdin_once, tty=spec.tty,
@@ -322,12 +348,14 @@ class LocalRuntime:
                     "attempt": spec.attempt, "message_file": str(self._message_file(spec)),
                     "image_id": image.id if image is not None else "",
                     "image": spec.image_name, "stop_signal": spec.stop_signal,
+                    "resources": find_applied(spec.resources, self.unenforced),
                     "message_log": log if spec.message_from_log else ""},
             spec={
                 "steps": steps, "argv": spec.argv, "working_dir": spec.working_dir,
                 "environment": rootfs.make_base_environment(spec.hostname, python_bin, user) | dict(spec.environment),
                 "user": user, "group": spec.group if spec.group is not None else user,
                 "capabilities": sorted(capabilities), "is_sandboxed": self._config.sandboxed,
+                "cgroups": cgroups,
             },
         )  # fmt: skip
         return self._make_run(answer)
@@ -450,6 +478,7 @@ class LocalRuntime:
         """Forget an ended run, and its log."""
         await self._shim.ask("forget", id=run.container_id)
         log_file = self.find_log(run.uid, run.name, run.attempt)
+        await asyncio.to_thread(self._cgroups.remove, run.uid, run.name, run.attempt)
         await asyncio.to_thread(remove_root, self._layer_of(run.uid, run.name, run.attempt))
         for path in (log_file, log_file.with_name(f"{log_file.name}.1")):
             path.unlink(missing_ok=True)
@@ -478,9 +507,27 @@ class LocalRuntime:
             image_id=labels.get("image_id", ""),
             image=labels.get("image", ""),
             stop_signal=labels.get("stop_signal", ""),
-            reason="StartError" if error and ended is not None else "",
+            resources=labels.get("resources", {}),
+            reason="" if ended is None else self._find_reason(described),
             message=error or ("" if ended is None else _read_message(labels, described["exit_code"])),
         )
+
+    def _find_reason(self, described: Json) -> str:
+        """Of an end that is no ordinary one. Rule: spec "node" §2.5."""
+        if described["error"]:
+            return "StartError"
+        labels = described["labels"]
+        if described["exit_code"] != OOM_EXIT_CODE:
+            return ""
+        kills = self._cgroups.count_oom_kills(labels["uid"], labels["name"], labels["attempt"])
+        return "OOMKilled" if kills else ""
+
+
+def find_applied(resources: ResourceRequirements, unenforced: Mapping[str, str]) -> dict[str, dict[str, str]]:
+    """What holds for a run, as its status tells: limits that are not kept are not told."""
+    limits = {name: amount for name, amount in sorted(resources.limits.items()) if name not in unenforced}
+    told = {"limits": limits, "requests": dict(sorted(resources.requests.items()))}
+    return {kind: amounts for kind, amounts in told.items() if amounts}
 
 
 def find_inside(volume: Path, sub_path: str) -> Path:
