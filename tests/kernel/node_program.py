@@ -686,6 +686,71 @@ async def resources_are_limits(world: World) -> None:
     await world.delete("greedy")
 
 
+@scenario
+async def a_security_context_holds(world: World) -> None:
+    await world.client.create(SECRETS, {
+        "apiVersion": "v1", "kind": "Secret", "metadata": {"name": "key"}, "stringData": {"k": "hidden"},
+    }, "default")  # fmt: skip
+    volumes = [
+        {"name": "shared", "emptyDir": {}},
+        {"name": "key", "secret": {"secretName": "key", "defaultMode": 0o400}},
+    ]
+    mounts = [{"name": "shared", "mountPath": "/shared"}, {"name": "key", "mountPath": "/key"}]
+    who = {} if world.sandbox else {"runAsUser": 1000, "runAsGroup": 2000}
+    security = {**who, "fsGroup": 3000, "supplementalGroups": [4000]}
+    script = (
+        "id -u; id -g; id -G; touch /shared/f; stat -c '%u %g %a' /shared /shared/f;"
+        "stat -Lc '%g %a' /key/k; cat /key/k; echo; touch /tmp/f 2>&1; touch /opt/f 2>&1;"
+        "touch /dev/shm/f && echo written; grep NoNewPrivs /proc/self/status;"
+        "grep CapEff /proc/self/status"
+    )
+    container = {"volumeMounts": mounts, "securityContext": {"readOnlyRootFilesystem": True}}
+    pod, log = await world.run_to_end("secured", script, container=container, securityContext=security, volumes=volumes)
+    lines = log.splitlines()
+    if world.sandbox:
+        assert lines[0] == "0"
+        said = (await world.wait_event("secured", "NotHonoured"))["message"]
+        assert "fsGroup 3000" in said and "supplementalGroups" in said
+    else:
+        assert lines[:3] == ["1000", "2000", "2000 3000 4000"]
+        assert lines[3:5] == ["0 3000 2777", "1000 3000 644"], "what is made in the volume is its group's"
+        assert lines[5:7] == ["3000 440", "hidden"]
+    assert log.count("Read-only file system") == 2 and "written" in log, log
+    assert "NoNewPrivs:\t1" in log and "CapEff:\t0000000000000000" in log
+    await world.delete("secured", grace=0)
+    await world.wait_gone("secured")
+
+    await world.create("named", ["sleep", "600"], securityContext=security)
+    pod = await world.wait("named", is_ready)
+    told = pod["status"]["containerStatuses"][0]["user"]["linux"]
+    ids = (0, 0, [0]) if world.sandbox else (1000, 2000, [2000, 3000, 4000])
+    assert (told["uid"], told["gid"], told["supplementalGroups"]) == ids
+    await world.delete("named", grace=0)
+
+    breaking = {"runAsNonRoot": True, "runAsUser": 0}
+    await world.create("breaking", ["true"], securityContext=breaking)
+    await world.wait("breaking", lambda p: find_waiting_reason(p) == "CreateContainerConfigError")
+    message = (await world.wait_event("breaking", "Failed"))["message"]
+    assert message.startswith("Error: container's runAsUser breaks non-root policy (pod: \"breaking_default(")
+    await world.delete("breaking", grace=0)
+
+
+@scenario
+async def capabilities_are_given_one_by_one(world: World) -> None:
+    show = "grep CapEff /proc/self/status; ip link add dummy0 type dummy && echo linked"
+    added = {"securityContext": {"capabilities": {"add": ["NET_ADMIN"], "drop": ["ALL"]}}}
+    _, log = await world.run_to_end("net-admin", show, container=added)
+    assert "CapEff:\t0000000000001000" in log, "what was added, and nothing else"
+    named = {"securityContext": {"runAsUser": 0, "capabilities": {"drop": ["ALL"]}}}
+    _, log = await world.run_to_end("dropped", show, container=named)
+    assert "CapEff:\t0000000000000000" in log and "linked" not in log
+    refused = {"securityContext": {"capabilities": {"add": ["SYS_PTRACE"]}}}
+    await world.create("tracer", ["true"], container=refused)
+    await world.wait_event("tracer", "Failed")
+    for name in ("net-admin", "dropped", "tracer"):
+        await world.delete(name, grace=0)
+
+
 def list_groups(name: str) -> list[Path]:
     """The control groups of that name below an agent's."""
     return sorted(

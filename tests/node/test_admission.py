@@ -144,6 +144,21 @@ def test_resources(wanted: dict[str, Any], held: dict[str, Any], reason: str, nu
     assert judge(decode_pod(**wanted), decode_pod(**held)) == (Rejection(reason, text) if reason else None)
 
 
+@pytest.mark.parametrize(
+    ("policy", "sets_groups", "is_taken"),
+    [
+        pytest.param("Strict", True, True, id="a node that sets groups"),
+        pytest.param("Strict", False, False, id="one that does not refuses what asks for no others"),
+        pytest.param("Merge", False, True, id="and takes what does not"),
+    ],
+)
+def test_the_policy_of_groups(policy: str, sets_groups: bool, is_taken: bool) -> None:
+    pod = decode_pod(securityContext={"supplementalGroupsPolicy": policy})
+    found = find_rejection(pod, (), NODE, allocatable=ALLOCATABLE, sets_groups=sets_groups)
+    text = "SupplementalGroupsPolicy=Strict is not supported in this node"
+    assert found == (None if is_taken else Rejection("SupplementalGroupsPolicyNotSupported", text))
+
+
 def test_before_the_node_is_known_only_what_is_here_counts() -> None:
     assert judge(decode_pod(nodeSelector={"disk": "hdd"}), node=None) is None
     assert judge(decode_pod(**hold(80)), decode_pod(**hold(80)), node=None) is not None

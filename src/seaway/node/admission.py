@@ -36,11 +36,17 @@ class Rejection:
 
 
 def find_rejection(
-    pod: PodManifest, others: Sequence[PodManifest], node: Node | None, *, allocatable: Mapping[str, str]
+    pod: PodManifest,
+    others: Sequence[PodManifest],
+    node: Node | None,
+    *,
+    allocatable: Mapping[str, str],
+    sets_groups: bool = True,
 ) -> Rejection | None:
     """None: the node takes it. others: the Pods that hold something of the node. node None: not known yet.
 
-    allocatable: what the node has for Pods, by resource. The first reason decides.
+    allocatable: what the node has for Pods, by resource. sets_groups: programs can be given groups, and none but
+    those. The first reason decides.
     """
     lacking = _find_lacking(pod, others, measure_all(allocatable))
     if lacking is not None:
@@ -54,6 +60,10 @@ def find_rejection(
         return _fail("NodePorts", "node(s) didn't have free ports for the requested pod ports")
     if node is not None and not all(is_tolerated(taint, pod.spec.tolerations) for taint in node.spec.taints):
         return _fail("TaintToleration", "node(s) had taints that the pod didn't tolerate")
+    security = pod.spec.security_context
+    if not sets_groups and security is not None and security.supplemental_groups_policy == "Strict":
+        text = "SupplementalGroupsPolicy=Strict is not supported in this node"
+        return Rejection("SupplementalGroupsPolicyNotSupported", text)
     return None
 
 

@@ -389,6 +389,20 @@ def find_refusal(pod: PodManifest) -> str:
     return ""
 
 
+def choose_groups(pod: PodManifest) -> tuple[int, ...]:
+    """Groups of every program of the Pod besides its first: the owner of the volumes is one. Sorted."""
+    security = pod.spec.security_context
+    if security is None:
+        return ()
+    return tuple(sorted({*security.supplemental_groups, *(() if security.fs_group is None else (security.fs_group,))}))
+
+
+def merges_groups(pod: PodManifest) -> bool:
+    """What an image's own files say of the user's groups counts too. Rule: upstream's supplementalGroupsPolicy."""
+    security = pod.spec.security_context
+    return security is None or security.supplemental_groups_policy != "Strict"
+
+
 @dataclass(frozen=True, slots=True)
 class ProcessUser:
     """Whom a container runs as. None: the runtime's default."""
@@ -419,8 +433,11 @@ def choose_user(
             user = own_ids.user
             group = own_ids.group if group is None and not sandboxed else group
     if non_root and (user == 0 or (user is None and sandboxed)):
-        return (
-            f"container has runAsNonRoot and image will run as root "
-            f'(pod: "{pod.metadata.name}_{pod.metadata.namespace}({pod.uid})", container: {container.name})'
+        is_said = any(c.run_as_user == 0 for c in contexts)
+        breach = (
+            "container's runAsUser breaks non-root policy"
+            if is_said
+            else "container has runAsNonRoot and image will run as root"
         )
+        return f'{breach} (pod: "{pod.text}", container: {container.name})'
     return ProcessUser(user, group)

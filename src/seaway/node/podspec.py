@@ -289,6 +289,7 @@ class PodSecurityContext(SecurityContext, frozen=True):
     sysctls: tuple[Sysctl, ...] = ()
     fs_group: int | None = None
     supplemental_groups: tuple[int, ...] = ()
+    supplemental_groups_policy: str = "Merge"
 
 
 class ReadinessGate(Reader, frozen=True):

@@ -209,7 +209,9 @@ class _Agent:
         worker.take_pod(pod)
         if worker.is_active and state.sandbox is None and not state.is_adopted:
             node = msgspec.convert(self._heartbeat.node, Node) if self._heartbeat.node else None
-            rejection = find_rejection(pod, others, node, allocatable=self._context.allocatable)
+            rejection = find_rejection(
+                pod, others, node, allocatable=self._context.allocatable, sets_groups=not self._context.config.sandbox
+            )
             if rejection is not None:
                 worker.reject(rejection)
         task = self._group.create_task(worker.run())

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from types import MappingProxyType
+from typing import Any
 
 from seaway.node.podspec import Container, PodManifest, ReportedContainer
 
@@ -33,6 +34,8 @@ class ContainerRun:
     stop_signal: str = ""
     resources: Mapping[str, Mapping[str, str]] = field(default_factory=lambda: MappingProxyType({}))
     """Limits and requests that hold for this run, as its status tells them."""
+    user: Mapping[str, Any] = field(default_factory=lambda: MappingProxyType({}))
+    """Who it runs as, likewise."""
 
     @property
     def is_running(self) -> bool:

@@ -95,6 +95,8 @@ def _make_container_status(pod: PodManifest, container: Container, state: PodSta
         status["allocatedResources"] = dict(sorted(container.resources.requests.items()))
     if run is not None and run.is_running and run.resources:
         status["resources"] = {kind: dict(amounts) for kind, amounts in run.resources.items()}
+    if run is not None and run.is_running and run.user:
+        status["user"] = dict(run.user)
     if run is not None and run.container_id:
         status["containerID"] = f"{RUNTIME_SCHEME}://{run.container_id}"
     return status

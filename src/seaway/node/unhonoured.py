@@ -6,20 +6,47 @@ Rule: spec "node" §2.9 (MAY ignore; say so once).
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 
 from seaway.api.pod.scheduling import ResourceRequirements
-from seaway.node.podspec import PodManifest
+from seaway.node.podspec import Container, PodManifest
+from seaway.node.runtime.local.rootfs import find_refused_capabilities
 
 REASON = "NotHonoured"
 COUNTED = ("cpu", "memory")
 """What control groups limit."""
 
 
-def find_unhonoured(pod: PodManifest, unenforced: Mapping[str, str]) -> str:
-    """One sentence for a Normal event, or "" when all is done. unenforced: why limits are not kept, by resource."""
-    found = tuple(dict.fromkeys(_list_unhonoured(pod, unenforced)))
-    return f"not done on this node: {'; '.join(found)}" if found else ""
+def find_unhonoured(pod: PodManifest, unenforced: Mapping[str, str], *, sandboxed: bool) -> str:
+    """One sentence for a Normal event, or "" when all is done.
+
+    unenforced: why limits are not kept, by resource. sandboxed: one user and one group exist.
+    """
+    groups = _list_groups(pod) if sandboxed else ()
+    return _say([*_list_unhonoured(pod, unenforced), *groups])
+
+
+def find_left_out(container: Container) -> str:
+    """The same of a debugger's capabilities: it runs without those that no container gets here.
+
+    Nothing is lost by SYS_PTRACE: a debugger sees its own processes only, and those it may trace.
+    """
+    security = container.security_context
+    added = security.capabilities.add if security is not None and security.capabilities is not None else ()
+    return _say([f"capability {name} of container {container.name}" for name in find_refused_capabilities(added)])
+
+
+def _say(found: Iterable[str]) -> str:
+    said = "; ".join(dict.fromkeys(found))
+    return f"not done on this node: {said}" if said else ""
+
+
+def _list_groups(pod: PodManifest) -> Iterator[str]:
+    security = pod.spec.security_context
+    if security is not None and security.fs_group:
+        yield f"fsGroup {security.fs_group} does not own the volumes: the sandbox maps one user"
+    if security is not None and any(security.supplemental_groups):
+        yield "supplementalGroups are not set: the sandbox maps one user"
 
 
 def _list_unhonoured(pod: PodManifest, unenforced: Mapping[str, str]) -> Iterator[str]:
@@ -33,11 +60,6 @@ def _list_unhonoured(pod: PodManifest, unenforced: Mapping[str, str]) -> Iterato
         source = volume.empty_dir
         if source is not None and not source.medium and source.size_limit != "0":
             yield f"sizeLimit {source.size_limit} of volume {volume.name} is not enforced; with medium Memory it is"
-    security = pod.spec.security_context
-    if security is not None and security.fs_group is not None:
-        yield f"fsGroup {security.fs_group} does not own the volumes"
-    if security is not None and security.supplemental_groups:
-        yield "supplementalGroups are not set"
 
 
 def _list_limits(whose: str, resources: ResourceRequirements, unenforced: Mapping[str, str]) -> Iterator[str]:

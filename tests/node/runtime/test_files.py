@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import stat
 from pathlib import Path
 
 import pytest
@@ -9,7 +11,7 @@ import pytest
 from seaway.node.runtime.contract import ContainerError
 from seaway.node.runtime.files import load_json, prepare_volume, save_json, write_text
 from seaway.node.runtime.local.run import find_inside
-from seaway.node.volumes import HostPath
+from seaway.node.volumes import Content, EmptyDir, FileEntry, HostPath
 
 
 @pytest.mark.parametrize("kind", ["DirectoryOrCreate", "FileOrCreate"])
@@ -53,3 +55,31 @@ def test_a_sub_path_that_leads_nowhere_or_out_is_refused(sub_path: str, tmp_path
     (volume / "out").symlink_to("/etc")
     with pytest.raises(ContainerError, match="subPath"):
         find_inside(volume, sub_path)
+
+
+def mode_of(path: Path) -> int:
+    return stat.S_IMODE(path.stat().st_mode)
+
+
+def test_what_is_made_in_a_directory_of_a_group_is_the_groups(tmp_path: Path) -> None:
+    made = prepare_volume(tmp_path, EmptyDir("v", group=os.getegid()))
+    assert mode_of(made) == 0o2777
+    assert mode_of(prepare_volume(tmp_path, EmptyDir("w"))) == 0o777
+
+
+def test_a_group_can_read_its_files_and_nobody_gets_more(tmp_path: Path) -> None:
+    files = (FileEntry("deep/token", b"t", 0o600), FileEntry("open", b"o", 0o644))
+    made = prepare_volume(tmp_path, Content("v", files, group=os.getegid()))
+    modes = {name: mode_of(made / name) for name in ("", "..data", "deep", "deep/token", "open")}
+    assert modes == {"": 0o2755, "..data": 0o2755, "deep": 0o2755, "deep/token": 0o640, "open": 0o644}
+
+
+def test_files_are_replaced_together_and_only_when_they_change(tmp_path: Path) -> None:
+    first = Content("v", (FileEntry("a", b"1", 0o600, os.geteuid()), FileEntry("b", b"1")))
+    made = prepare_volume(tmp_path, first)
+    before = (made / "..data").readlink()
+    prepare_volume(tmp_path, first)
+    assert (made / "..data").readlink() == before
+    prepare_volume(tmp_path, Content("v", (FileEntry("a", b"2"),)))
+    assert (made / "..data").readlink() != before and (made / "a").read_bytes() == b"2" and not (made / "b").exists()
+    assert mode_of(made / "a") == 0o644 and len(list(made.glob("..*"))) == 2, "the old files are gone"

@@ -73,6 +73,12 @@ def test_the_data_directory_is_no_volume(path: str, refused: bool) -> None:
 
 def test_capabilities() -> None:
     assert choose_capabilities(is_root=False, add=(), drop=()) == frozenset()
+    assert choose_capabilities(is_root=False, add=("NET_ADMIN",), drop=()) == frozenset()
+    assert choose_capabilities(is_root=False, is_named=False, add=("NET_ADMIN",), drop=("ALL",)) == {"NET_ADMIN"}
+    lenient = choose_capabilities(
+        is_root=False, is_named=False, is_lenient=True, add=("SYS_PTRACE", "NET_RAW"), drop=()
+    )
+    assert lenient == {"NET_RAW"}
     assert choose_capabilities(is_root=True, add=(), drop=()) == DEFAULT_CAPABILITIES
     assert choose_capabilities(is_root=True, add=("NET_RAW",), drop=("ALL",)) == {"NET_RAW"}
     assert "SETUID" not in choose_capabilities(is_root=True, add=(), drop=("SETUID",))

@@ -19,7 +19,7 @@ from seaway.node.envvars import (
     sort_addresses,
 )
 from seaway.node.hostports.plan import find_mappings
-from seaway.node.lifecycle import ProcessUser, choose_stop_signal, choose_user
+from seaway.node.lifecycle import ProcessUser, choose_groups, choose_stop_signal, choose_user, merges_groups
 from seaway.node.podspec import Container, PodManifest
 from seaway.node.resolvconf import (
     NSSWITCH,
@@ -35,7 +35,7 @@ from seaway.node.resolvconf import (
 from seaway.node.runtime.contract import ContainerSpec, Mount, SandboxSpec
 from seaway.node.runtime.images.values import Image
 from seaway.node.state import PodState
-from seaway.node.volumes import PlannedVolume, VolumeError, find_unsupported_mounts, plan_volumes
+from seaway.node.volumes import NOBODY, PlannedVolume, VolumeError, find_owners, find_unsupported_mounts, plan_volumes
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,6 +108,7 @@ def make_volumes(config: NodeConfig, pod: PodManifest, state: PodState, sources:
         find_config_map=sources.config_maps.get,
         find_secret=sources.secrets.get,
         find_token=sources.tokens.get,
+        owners=NOBODY if config.sandbox else find_owners(pod),
     )
 
 
@@ -173,6 +174,9 @@ def make_container_spec(
         working_dir=container.working_dir or (image.working_dir if image is not None else ""),
         user=who.user,
         group=who.group,
+        groups=() if config.sandbox else choose_groups(pod),
+        merges_groups=not config.sandbox and merges_groups(pod),
+        is_debugger=pod.is_ephemeral(container.name),
         add_capabilities=capabilities.add if capabilities else (),
         drop_capabilities=capabilities.drop if capabilities else (),
         mounts=tuple(

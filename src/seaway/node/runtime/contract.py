@@ -57,6 +57,8 @@ class Mount:
 class ContainerSpec:
     """One run of a container. `files` replace files of its root: resolv.conf, hosts, hostname.
 
+    groups: besides the first one; with merges_groups, those that the image's own files give the user too.
+    is_debugger: a capability that is not given here is left out instead of refused.
     image: None for a program of the host under a name that is no image here. image_name: as the Pod says it.
     """
 
@@ -71,6 +73,9 @@ class ContainerSpec:
     working_dir: str = ""
     user: int | None = None
     group: int | None = None
+    groups: tuple[int, ...] = ()
+    merges_groups: bool = False
+    is_debugger: bool = False
     add_capabilities: tuple[str, ...] = ()
     drop_capabilities: tuple[str, ...] = ()
     mounts: tuple[Mount, ...] = ()

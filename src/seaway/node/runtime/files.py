@@ -17,7 +17,7 @@ from typing import Any
 
 from seaway.net.kernel import MS_NODEV, MS_NOSUID, mount, unmount
 from seaway.node.runtime.contract import ContainerError
-from seaway.node.volumes import Content, EmptyDir, HostPath, PlannedVolume
+from seaway.node.volumes import Content, EmptyDir, FileEntry, HostPath, PlannedVolume
 
 _CHECKS = {
     "Directory": (stat.S_ISDIR, "a directory"),
@@ -53,7 +53,21 @@ def _make_empty_dir(path: Path, volume: EmptyDir) -> None:
     if volume.in_memory and not path.is_mount():
         size = f"size={volume.size_bytes}" if volume.size_bytes else "size=50%"
         mount("tmpfs", str(path), "tmpfs", MS_NOSUID | MS_NODEV, f"mode=0777,{size}")
-    path.chmod(0o777)
+    _give(path, volume.group, 0o777)
+
+
+def _give(path: Path, group: int | None, mode: int, owner: int | None = None) -> None:
+    """Owner, group and mode. What a group is given it can read, and what is made in its directory is its own."""
+    if owner is not None or group is not None:
+        os.chown(path, -1 if owner is None else owner, -1 if group is None else group)
+    path.chmod(_widen(mode, group, is_directory=path.is_dir()))
+
+
+def _widen(mode: int, group: int | None, *, is_directory: bool) -> int:
+    """Rule: upstream's fsGroup, of volumes that programs cannot write, and of directories that all can."""
+    if group is None:
+        return mode
+    return mode | (0o2050 if is_directory else 0o440)
 
 
 def remove_pod_files(directory: Path) -> None:
@@ -66,18 +80,20 @@ def remove_pod_files(directory: Path) -> None:
 
 def write_content(path: Path, volume: Content) -> None:
     """Bring the directory to the content; nothing is written when it is there already."""
-    path.chmod(0o755)
+    group = volume.group
+    _give(path, group, 0o755)
     current = path / "..data"
-    want = {entry.path: (entry.content, entry.mode) for entry in volume.files}
+    want = {entry.path: _describe(entry, group) for entry in volume.files}
     if current.is_symlink() and _read_content(current.resolve()) == want:
         return
     fresh = Path(tempfile.mkdtemp(prefix="..", dir=path))
-    fresh.chmod(0o755)
+    _give(fresh, group, 0o755)
     for entry in volume.files:
         file = fresh / entry.path
-        file.parent.mkdir(parents=True, exist_ok=True)
-        file.write_bytes(entry.content)
-        file.chmod(entry.mode)
+        _make_directories(file.parent, group)
+        with open(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600), "wb") as writing:
+            writing.write(entry.content)
+        _give(file, group, entry.mode, entry.owner)
     old = current.resolve() if current.is_symlink() else None
     pointer = path / "..data_tmp"
     with contextlib.suppress(FileNotFoundError):
@@ -98,12 +114,32 @@ def _link_names(path: Path, names: set[str]) -> None:
             entry.unlink()
 
 
-def _read_content(directory: Path) -> dict[str, tuple[bytes, int]]:
-    return {
-        str(file.relative_to(directory)): (file.read_bytes(), stat.S_IMODE(file.stat().st_mode))
-        for file in directory.rglob("*")
-        if file.is_file()
-    }
+def _make_directories(path: Path, group: int | None) -> None:
+    """Those that a file of a volume lies in."""
+    if not path.exists():
+        _make_directories(path.parent, group)
+        path.mkdir()
+        _give(path, group, 0o755)
+
+
+Described = tuple[bytes, int, int, int]
+"""Of a file: content, mode, owner and group."""
+
+
+def _describe(entry: FileEntry, group: int | None) -> Described:
+    owner = os.geteuid() if entry.owner is None else entry.owner
+    mode = _widen(entry.mode, group, is_directory=False)
+    return entry.content, mode, owner, os.getegid() if group is None else group
+
+
+def _read_content(directory: Path) -> dict[str, Described]:
+    found = {}
+    for file in directory.rglob("*"):
+        if file.is_file():
+            about = file.stat()
+            described = (file.read_bytes(), stat.S_IMODE(about.st_mode), about.st_uid, about.st_gid)
+            found[str(file.relative_to(directory))] = described
+    return found
 
 
 def _check_host_path(volume: HostPath) -> Path:

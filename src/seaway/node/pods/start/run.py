@@ -48,7 +48,7 @@ from seaway.node.runtime.images.names import ImageNameError
 from seaway.node.runtime.images.values import Image
 from seaway.node.state import ContainerRun, PodState, Sandbox
 from seaway.node.unhonoured import REASON as NOT_HONOURED
-from seaway.node.unhonoured import find_unhonoured
+from seaway.node.unhonoured import find_left_out, find_unhonoured
 from seaway.node.volumes import Content, VolumeError
 
 _HOSTS = Path("/etc/hosts")
@@ -92,7 +92,7 @@ class Starter:
             spec = make_sandbox_spec(config, pod, host)
             await self._write_volumes(pod, state, await self._read_sources(pod))
             sandbox = await self._context.runtime.create_sandbox(spec)
-            unhonoured = find_unhonoured(pod, self._context.runtime.unenforced)
+            unhonoured = find_unhonoured(pod, self._context.runtime.unenforced, sandboxed=config.sandbox)
             if unhonoured:
                 self._context.record(pod, Happening("Normal", NOT_HONOURED, unhonoured))
             warnings = find_resolver_warnings(config, pod, host)
@@ -127,6 +127,10 @@ class Starter:
                 host=host,
                 image=image,
             )
+            left_out = find_left_out(container) if spec.is_debugger else ""
+            if left_out:
+                path = make_field_path(pod, container.name)
+                self._context.record(pod, Happening("Normal", NOT_HONOURED, left_out, path))
             return await self._context.runtime.start_container(spec)
         except RuntimeGone:
             raise

@@ -42,6 +42,7 @@ from seaway.node.runtime.images.unpack import remove_root
 from seaway.node.runtime.images.values import Image
 from seaway.node.runtime.local import rootfs
 from seaway.node.runtime.local.client import Json, ShimClient
+from seaway.node.runtime.local.ids import Ids, find_ids_inside
 from seaway.node.signals import parse_signal
 from seaway.node.state import ContainerRun, Sandbox
 from seaway.node.volumes import HostPath, PlannedVolume
@@ -322,23 +323,26 @@ class LocalRuntime:
     async def start_container(self, spec: ContainerSpec) -> ContainerRun:
         """Write the files, make the plan, and have the shim begin. Raises ContainerError for a spec it refuses."""
         image = spec.image if spec.image is not None and spec.image.has_root else None
-        user = spec.user if spec.user is not None else (0 if self._config.sandboxed else DEFAULT_USER)
+        who = self._find_ids(spec, image)
         capabilities = rootfs.choose_capabilities(
-            is_root=user == 0 and (spec.user is not None or not self._config.sandboxed),
+            is_root=who.user == 0 and (spec.user is not None or not self._config.sandboxed),
+            is_named=spec.user is not None,
             add=spec.add_capabilities,
             drop=spec.drop_capabilities,
             owns_files=image is not None,
+            is_lenient=spec.is_debugger,
         )
         if isinstance(capabilities, str):
             raise ContainerError(capabilities)
         python_bin = f"{sys.base_prefix}/bin"
+        base = rootfs.make_base_environment(spec.hostname, python_bin, who.user)
         etc, volumes = self._write_files(spec), self._find_bindings(spec)
         if image is None:
             steps = rootfs.plan_root(self._host, files=etc, volumes=volumes)
         else:
             steps = rootfs.plan_image_root(self._make_overlay(spec, image), files=etc, volumes=volumes)
         if spec.read_only_root:
-            steps = (*steps, {"step": "seal"})
+            steps = (*steps, *rootfs.plan_seal(is_image=image is not None))
         log = str(self.find_log(spec.uid, spec.name, spec.attempt))
         cgroups = await asyncio.to_thread(self._make_group, spec)
         answer = await self._shim.ask(
@@ -348,17 +352,28 @@ class LocalRuntime:
                     "attempt": spec.attempt, "message_file": str(self._message_file(spec)),
                     "image_id": image.id if image is not None else "",
                     "image": spec.image_name, "stop_signal": spec.stop_signal,
+                    "user": {"linux": {"uid": who.user, "gid": who.group,
+                                       "supplementalGroups": sorted({who.group, *who.groups})}},
                     "resources": find_applied(spec.resources, self.unenforced),
                     "message_log": log if spec.message_from_log else ""},
             spec={
                 "steps": steps, "argv": spec.argv, "working_dir": spec.working_dir,
-                "environment": rootfs.make_base_environment(spec.hostname, python_bin, user) | dict(spec.environment),
-                "user": user, "group": spec.group if spec.group is not None else user,
+                "environment": base | dict(spec.environment),
+                "user": who.user, "group": who.group, "groups": who.groups,
                 "capabilities": sorted(capabilities), "is_sandboxed": self._config.sandboxed,
                 "cgroups": cgroups,
             },
         )  # fmt: skip
         return self._make_run(answer)
+
+    def _find_ids(self, spec: ContainerSpec, image: Image | None) -> Ids:
+        """Of the program. One of the host, of a user that nobody named, is of nobody; its group has its number."""
+        user = spec.user if spec.user is not None else (0 if self._config.sandboxed else DEFAULT_USER)
+        if image is None or self._config.sandboxed:
+            return Ids(user, user if spec.group is None else spec.group, spec.groups)
+        known = find_ids_inside(self._images.root_of(image), user)
+        group = known.group if spec.group is None else spec.group
+        return Ids(user, group, (*spec.groups, *(known.groups if spec.merges_groups else ())))
 
     def _make_overlay(self, spec: ContainerSpec, image: Image) -> rootfs.Overlay:
         """A fresh layer above the image for this run. Raises ContainerError."""
@@ -508,6 +523,7 @@ class LocalRuntime:
             image=labels.get("image", ""),
             stop_signal=labels.get("stop_signal", ""),
             resources=labels.get("resources", {}),
+            user=labels.get("user", {}),
             reason="" if ended is None else self._find_reason(described),
             message=error or ("" if ended is None else _read_message(labels, described["exit_code"])),
         )
