@@ -54,7 +54,7 @@ class World:
         self.data_dir = directory
         self.state_dir = directory / "node"
         self.sandbox = sandbox
-        self.mounts = Path("/proc/self/mounts").read_text()
+        self.mounts = ""
         self._agent: asyncio.Task[None] | None = None
 
     async def start_agent(self) -> None:
@@ -71,6 +71,7 @@ class World:
         if self._agent.done():
             self._agent.result()
         assert ready.is_set(), "the agent was not ready in 20 s"
+        self.mounts = self.mounts or Path("/proc/self/mounts").read_text()
 
     async def stop_agent(self) -> None:
         assert self._agent is not None
@@ -720,12 +721,14 @@ async def a_security_context_holds(world: World) -> None:
     await world.delete("secured", grace=0)
     await world.wait_gone("secured")
 
-    await world.create("named", ["sleep", "600"], securityContext=security)
-    pod = await world.wait("named", is_ready)
+    container = {"volumeMounts": mounts, "command": ["sleep", "600"]}
+    await world.create("someone", [], container=container, securityContext=security, volumes=volumes)
+    pod = await world.wait("someone", is_ready)
+    await assert_hidden(world, pod["metadata"]["uid"])
     told = pod["status"]["containerStatuses"][0]["user"]["linux"]
     ids = (0, 0, [0]) if world.sandbox else (1000, 2000, [2000, 3000, 4000])
     assert (told["uid"], told["gid"], told["supplementalGroups"]) == ids
-    await world.delete("named", grace=0)
+    await world.delete("someone", grace=0)
 
     breaking = {"runAsNonRoot": True, "runAsUser": 0}
     await world.create("breaking", ["true"], securityContext=breaking)
@@ -733,6 +736,18 @@ async def a_security_context_holds(world: World) -> None:
     message = (await world.wait_event("breaking", "Failed"))["message"]
     assert message.startswith("Error: container's runAsUser breaks non-root policy (pod: \"breaking_default(")
     await world.delete("breaking", grace=0)
+
+
+async def assert_hidden(world: World, uid: str) -> None:
+    """The secret is in memory, and in no file of the disk."""
+    [key] = world.state_dir.glob(f"memory/{uid}/key/k")
+    assert key.read_text() == "hidden"
+    kinds = [line.split()[2] for line in Path("/proc/self/mounts").read_text().splitlines()
+             if line.split()[1] == str(world.state_dir / "memory")]  # fmt: skip
+    assert kinds == ["tmpfs"]
+    for path in world.data_dir.rglob("*"):
+        on_disk = path.is_file() and not path.is_relative_to(world.state_dir / "memory")
+        assert not (on_disk and path.read_bytes() == b"hidden"), path
 
 
 @scenario
@@ -995,6 +1010,7 @@ async def removal_leaves_no_trace(world: World) -> None:
     group = name_groups(world.state_dir)
     assert not [*Path("/sys/fs/cgroup").glob(group), *Path("/sys/fs/cgroup").glob(f"*/{group}")]
     assert not world.state_dir.exists()
+    assert str(world.state_dir) not in Path("/proc/self/mounts").read_text()
     assert not find_processes("seaway.node.shim.run")
     assert not find_processes("sleep\x00600")
     routes = subprocess.run(["ip", "route"], capture_output=True, text=True, check=True).stdout

@@ -46,6 +46,11 @@ def plan(volume: dict[str, Any], owners: Owners = NOBODY) -> Any:
     return found
 
 
+def hidden(*files: FileEntry) -> Content:
+    """Never on a disk."""
+    return Content("v", files, in_memory=True)
+
+
 VOLUMES: dict[str, tuple[dict[str, Any], Any]] = {
     "empty directory": ({"emptyDir": {}}, EmptyDir("v")),
     "in memory": ({"emptyDir": {"medium": "Memory"}}, EmptyDir("v", in_memory=True)),
@@ -59,23 +64,23 @@ VOLUMES: dict[str, tuple[dict[str, Any], Any]] = {
         {"configMap": {"name": "settings", "items": [{"key": "a", "path": "dir/f", "mode": 0o600}]}},
         Content("v", (FileEntry("dir/f", b"1", 0o600),))),
     "secret": (
-        {"secret": {"secretName": "keys", "defaultMode": 0o400}}, Content("v", (FileEntry("k", b"secret", 0o400),))),
+        {"secret": {"secretName": "keys", "defaultMode": 0o400}}, hidden(FileEntry("k", b"secret", 0o400))),
     "optional and absent": ({"configMap": {"name": "no", "optional": True}}, Content("v", ())),
     "labels": (
         {"downwardAPI": {"items": [{"path": "l", "fieldRef": {"fieldPath": "metadata.labels"}}]}},
-        Content("v", (FileEntry("l", b'a="1"\nb="say \\"hi\\""'),))),
+        hidden(FileEntry("l", b'a="1"\nb="say \\"hi\\""'))),
     "a resource of a container": (
         {"downwardAPI": {"items": [{"path": "cpu", "resourceFieldRef": {
             "containerName": "main", "resource": "limits.cpu", "divisor": "1m"}}]}},
-        Content("v", (FileEntry("cpu", b"4000"),))),
+        hidden(FileEntry("cpu", b"4000"))),
     "projected, with tokens": (
         {"projected": {"sources": [
             {"secret": {"name": "keys"}}, {"configMap": {"name": "settings", "items": [{"key": "b", "path": "b"}]}},
             {"serviceAccountToken": {"path": "token"}},
             {"serviceAccountToken": {"path": "vault/token", "audience": "vault", "expirationSeconds": 700}},
         ]}},
-        Content("v", (FileEntry("b", b"2"), FileEntry("k", b"secret"), FileEntry("token", b"ours"),
-                      FileEntry("vault/token", b"theirs")))),
+        hidden(FileEntry("b", b"2"), FileEntry("k", b"secret"), FileEntry("token", b"ours"),
+               FileEntry("vault/token", b"theirs"))),
 }  # fmt: skip
 
 
@@ -109,7 +114,7 @@ def test_refusals(volume: dict[str, Any], text: str) -> None:
 def test_volumes_are_of_the_pods_group_and_tokens_of_its_user() -> None:
     tokens = {"projected": {"sources": [{"serviceAccountToken": {"path": "token"}}]}}
     owners = Owners(group=5, user=1000)
-    assert plan(tokens, owners) == Content("v", (FileEntry("token", b"ours", 0o600, 1000),), 5)
+    assert plan(tokens, owners) == Content("v", (FileEntry("token", b"ours", 0o600, 1000),), 5, in_memory=True)
     assert plan({"emptyDir": {}}, owners) == EmptyDir("v", group=5)
 
 

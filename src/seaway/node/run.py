@@ -42,7 +42,7 @@ from seaway.node.resolvconf import ResolverError, find_host_file_warning
 from seaway.node.runtime import files
 from seaway.node.runtime.contract import ContainerError, RuntimeGone, Stop
 from seaway.node.runtime.local.client import ShimClient
-from seaway.node.runtime.local.run import LocalConfig, LocalRuntime
+from seaway.node.runtime.local.run import MEMORY, LocalConfig, LocalRuntime
 from seaway.node.serve import listen, make_answers, serve
 from seaway.node.state import PodState, recover_state
 from seaway.node.streaming.serve import Streamer
@@ -321,4 +321,5 @@ def cleanup(state_dir: Path) -> None:
     kernel.remove_everything(ipaddress.ip_network(cidr) for cidr in cidrs.split(",") if cidr)
     for pod in sorted(state_dir.glob("pods/*")):
         files.remove_pod_files(pod)
+    files.remove_memory(state_dir / MEMORY)
     shutil.rmtree(state_dir, ignore_errors=True)

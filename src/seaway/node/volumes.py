@@ -43,11 +43,15 @@ class FileEntry:
 
 @dataclass(frozen=True, slots=True)
 class Content:
-    """A volume that is a set of files made by the agent, sorted by path. group: may read them all."""
+    """A volume that is a set of files made by the agent, sorted by path. group: may read them all.
+
+    in_memory: it is never on a disk. Rule: spec "node" §2.18 (secrets and tokens); downward files as upstream.
+    """
 
     name: str
     files: tuple[FileEntry, ...]
     group: int | None = None
+    in_memory: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,7 +134,8 @@ def _plan(volume: Volume, pod: PodManifest, fields: PodFields, find: _Finders) -
     except (VolumeError, EnvError) as error:
         raise VolumeError(f'MountVolume.SetUp failed for volume "{volume.name}" : {error}') from error
     unique = {entry.path: entry for entry in files}.values()
-    return Content(volume.name, tuple(sorted(unique, key=lambda e: e.path)), find.owners.group)
+    ordered = tuple(sorted(unique, key=lambda e: e.path))
+    return Content(volume.name, ordered, find.owners.group, in_memory=volume.config_map is None)
 
 
 def _plan_empty_dir(name: str, source: EmptyDirVolume) -> EmptyDir:

@@ -11,18 +11,22 @@ import pytest
 from seaway.node.runtime.contract import ContainerError
 from seaway.node.runtime.files import load_json, prepare_volume, save_json, write_text
 from seaway.node.runtime.local.run import find_inside
-from seaway.node.volumes import Content, EmptyDir, FileEntry, HostPath
+from seaway.node.volumes import Content, EmptyDir, FileEntry, HostPath, PlannedVolume
+
+
+def prepare(directory: Path, volume: PlannedVolume) -> Path:
+    return prepare_volume(directory / "disk", volume, directory / "memory")
 
 
 @pytest.mark.parametrize("kind", ["DirectoryOrCreate", "FileOrCreate"])
 def test_a_host_path_that_cannot_be_made_is_refused(kind: str, tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(ContainerError, match="hostPath "):
-        prepare_volume(tmp_path, HostPath("v", str(tmp_path / "file" / "below"), kind))
+        prepare(tmp_path, HostPath("v", str(tmp_path / "file" / "below"), kind))
 
 
 def test_a_host_path_is_made_where_it_can_be(tmp_path: Path) -> None:
-    made = prepare_volume(tmp_path, HostPath("v", str(tmp_path / "new" / "deep"), "DirectoryOrCreate"))
+    made = prepare(tmp_path, HostPath("v", str(tmp_path / "new" / "deep"), "DirectoryOrCreate"))
     assert made.is_dir()
 
 
@@ -62,24 +66,31 @@ def mode_of(path: Path) -> int:
 
 
 def test_what_is_made_in_a_directory_of_a_group_is_the_groups(tmp_path: Path) -> None:
-    made = prepare_volume(tmp_path, EmptyDir("v", group=os.getegid()))
+    made = prepare(tmp_path, EmptyDir("v", group=os.getegid()))
     assert mode_of(made) == 0o2777
-    assert mode_of(prepare_volume(tmp_path, EmptyDir("w"))) == 0o777
+    assert mode_of(prepare(tmp_path, EmptyDir("w"))) == 0o777
 
 
 def test_a_group_can_read_its_files_and_nobody_gets_more(tmp_path: Path) -> None:
     files = (FileEntry("deep/token", b"t", 0o600), FileEntry("open", b"o", 0o644))
-    made = prepare_volume(tmp_path, Content("v", files, group=os.getegid()))
+    made = prepare(tmp_path, Content("v", files, group=os.getegid()))
     modes = {name: mode_of(made / name) for name in ("", "..data", "deep", "deep/token", "open")}
     assert modes == {"": 0o2755, "..data": 0o2755, "deep": 0o2755, "deep/token": 0o640, "open": 0o644}
 
 
 def test_files_are_replaced_together_and_only_when_they_change(tmp_path: Path) -> None:
     first = Content("v", (FileEntry("a", b"1", 0o600, os.geteuid()), FileEntry("b", b"1")))
-    made = prepare_volume(tmp_path, first)
+    made = prepare(tmp_path, first)
     before = (made / "..data").readlink()
-    prepare_volume(tmp_path, first)
+    prepare(tmp_path, first)
     assert (made / "..data").readlink() == before
-    prepare_volume(tmp_path, Content("v", (FileEntry("a", b"2"),)))
+    prepare(tmp_path, Content("v", (FileEntry("a", b"2"),)))
     assert (made / "..data").readlink() != before and (made / "a").read_bytes() == b"2" and not (made / "b").exists()
     assert mode_of(made / "a") == 0o644 and len(list(made.glob("..*"))) == 2, "the old files are gone"
+
+
+def test_what_is_secret_lies_in_memory_and_nothing_of_it_on_disk(tmp_path: Path) -> None:
+    made = prepare(tmp_path, Content("v", (FileEntry("key", b"hidden"),), in_memory=True))
+    assert made == tmp_path / "memory" / "v" and (made / "key").read_bytes() == b"hidden"
+    assert not (tmp_path / "disk").exists()
+    assert prepare(tmp_path, Content("w", ())) == tmp_path / "disk" / "w"

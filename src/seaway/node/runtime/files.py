@@ -1,5 +1,6 @@
 """Writes what Pods find in volumes and in /etc, below the agent's state directory.
 
+What must not be on a disk lies in one file system in memory, below the same directory, by Pod.
 A volume of files is replaced as a whole: the files lie in `..<number>`, `..data` points to it, and the visible names
 point into `..data`; one rename makes all of them new at once. Rule: spec "node" §2.18.
 """
@@ -30,14 +31,43 @@ _CHECKS = {
 }
 
 
-def prepare_volume(directory: Path, volume: PlannedVolume) -> Path:
-    """The host path to mount for the volume, made or brought up to date. Raises ContainerError."""
+def ensure_memory(path: Path) -> None:
+    """Make the path a file system in memory, unless it is one. Raises ContainerError.
+
+    It is not swapped out where the kernel can promise that (Linux 6.4, outside of user namespaces).
+    """
+    flags = MS_NOSUID | MS_NODEV
+    try:
+        path.mkdir(mode=0o700, parents=True, exist_ok=True)
+        if path.is_mount():
+            return
+        try:
+            mount("tmpfs", str(path), "tmpfs", flags, "mode=0700,noswap")
+        except OSError:
+            mount("tmpfs", str(path), "tmpfs", flags, "mode=0700")
+    except OSError as error:
+        raise ContainerError(f"{path}: {error.strerror}") from error
+
+
+def remove_memory(path: Path) -> None:
+    """Nothing of it is left. Nothing happens when it is not there."""
+    if path.is_mount():
+        unmount(str(path))
+    shutil.rmtree(path, ignore_errors=True)
+
+
+def prepare_volume(directory: Path, volume: PlannedVolume, memory: Path) -> Path:
+    """The host path to mount for the volume, made or brought up to date. Raises ContainerError.
+
+    directory: of the Pod's volumes; memory: of those that are never on a disk.
+    """
     if isinstance(volume, HostPath):
         try:
             return _check_host_path(volume)
         except OSError as error:  # whoever writes the Pod chooses the path
             raise ContainerError(f"hostPath {volume.path}: {error.strerror}") from error
-    path = directory / volume.name
+    in_memory = isinstance(volume, Content) and volume.in_memory
+    path = (memory if in_memory else directory) / volume.name
     try:
         path.mkdir(parents=True, exist_ok=True)
         if isinstance(volume, EmptyDir):

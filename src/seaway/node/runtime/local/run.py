@@ -53,6 +53,8 @@ log = logging.getLogger(__name__)
 
 DEFAULT_USER = 65534
 """`nobody`: owns nothing on the host."""
+MEMORY = "memory"
+"""Below the state directory: volumes that are never on a disk, by Pod."""
 START_ERROR_CODE = 128
 START_CHECKS, START_CHECK_SECONDS = 250, 0.02
 MAX_EXEC_OUTPUT_BYTES = 10 * 1024
@@ -106,6 +108,7 @@ class LocalRuntime:
         from seaway.node.network import kernel
 
         self._config.state_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+        files.ensure_memory(self._config.state_dir / MEMORY)
         saved = files.load_json(self._addresses_file)
         self._pools = network_plan.restore_pools(self._pools, saved if isinstance(saved, dict) else {})
         self._ports = decode_mappings(files.load_json(self._ports_file))
@@ -188,8 +191,9 @@ class LocalRuntime:
     def held_pods(self) -> tuple[str, ...]:
         """The UIDs that hold an address or a directory, sorted."""
         held = {uid for pool in self._pools for uid in pool.held} | self._cgroups.list_pods()
-        with contextlib.suppress(FileNotFoundError):
-            held.update(os.listdir(self._config.state_dir / "pods"))
+        for directory in ("pods", MEMORY):
+            with contextlib.suppress(FileNotFoundError):
+                held.update(os.listdir(self._config.state_dir / directory))
         return tuple(sorted(held))
 
     def _addresses_of(self, uid: str) -> tuple[str, ...]:
@@ -306,6 +310,7 @@ class LocalRuntime:
         self._volumes.pop(uid, None)
         await asyncio.to_thread(self._cgroups.remove_pod, uid)
         await asyncio.to_thread(files.remove_pod_files, self._pod_dir(uid))
+        await asyncio.to_thread(shutil.rmtree, self._config.state_dir / MEMORY / uid, True)
         if not keep_logs:
             await asyncio.to_thread(shutil.rmtree, self._config.state_dir / "logs" / uid, True)
 
@@ -313,7 +318,8 @@ class LocalRuntime:
         """Make the Pod's volumes below its directory."""
         paths = {}
         for volume in volumes:
-            path = files.prepare_volume(self._pod_dir(uid) / "volumes", volume)
+            memory = self._config.state_dir / MEMORY / uid
+            path = files.prepare_volume(self._pod_dir(uid) / "volumes", volume, memory)
             refusal = rootfs.check_host_path(str(path), self._host.hidden) if isinstance(volume, HostPath) else ""
             if refusal:
                 raise ContainerError(refusal)
