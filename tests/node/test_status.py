@@ -164,6 +164,17 @@ def test_a_run_is_reported_with_the_image_that_it_has() -> None:
     assert container_of(make_state(own))["image"] == "program:1"
 
 
+def test_last_words_of_many_containers_are_cut() -> None:
+    names = [f"c{number}" for number in range(8)]
+    pod = decode_pod(restartPolicy="Never", containers=[{"name": name, "image": "x"} for name in names])
+    wordy = [
+        replace(ended(1, name), current=replace(make_run(name, exit_code=1), message="é" * 2048)) for name in names
+    ]
+    statuses = status_of(pod, make_state(*wordy))["containerStatuses"]
+    words = [each["state"]["terminated"]["message"] for each in statuses]
+    assert {len(text.encode()) for text in words} == {12 * 1024 // 8}
+
+
 LIMITED = {"limits": {"cpu": "1"}, "requests": {"cpu": "500m"}}
 
 

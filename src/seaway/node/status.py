@@ -19,6 +19,8 @@ Json = dict[str, Any]
 
 OWNED_CONDITIONS = ("PodReadyToStartContainers", "Initialized", "Ready", "ContainersReady", "PodScheduled")
 RUNTIME_SCHEME = "process"
+MAX_POD_MESSAGE_BYTES = 12 * 1024
+"""Of the last words of all containers together. Rule: spec "node" §2.13."""
 
 
 def make_pod_status(
@@ -120,16 +122,17 @@ def _make_states(pod: PodManifest, container: Container, own: ContainerState, st
         reason, message = own.waiting or ("PodInitializing" if pod.spec.init_containers else "ContainerCreating", "")
         waiting = {"reason": reason} | ({"message": message} if message else {})
         return {"waiting": waiting}, {}
-    last = {"terminated": _make_terminated(own.previous)} if own.previous is not None else {}
+    limit = MAX_POD_MESSAGE_BYTES // len(pod.every_container)
+    last = {"terminated": _make_terminated(own.previous, limit)} if own.previous is not None else {}
     if run.is_running:
         return {"running": {"startedAt": format_time(run.started_at)}}, last
     if own.waiting is not None and will_restart(pod, container, own):
         reason, message = own.waiting
-        return {"waiting": {"reason": reason, "message": message}}, {"terminated": _make_terminated(run)}
-    return {"terminated": _make_terminated(run)}, last
+        return {"waiting": {"reason": reason, "message": message}}, {"terminated": _make_terminated(run, limit)}
+    return {"terminated": _make_terminated(run, limit)}, last
 
 
-def _make_terminated(run: ContainerRun) -> Json:
+def _make_terminated(run: ContainerRun, max_message_bytes: int) -> Json:
     assert run.finished_at is not None
     terminated: Json = {
         "exitCode": run.exit_code,
@@ -140,7 +143,7 @@ def _make_terminated(run: ContainerRun) -> Json:
     if run.container_id:
         terminated["containerID"] = f"{RUNTIME_SCHEME}://{run.container_id}"
     if run.message:
-        terminated["message"] = run.message
+        terminated["message"] = run.message.encode()[:max_message_bytes].decode(errors="ignore")
     return terminated
 
 

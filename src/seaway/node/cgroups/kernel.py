@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from seaway.node.cgroups.plan import (
+    CONTROLLERS,
     OOM_FILES,
     Hierarchy,
     Limits,
@@ -35,18 +36,26 @@ def read_hierarchy() -> Hierarchy:
 
 
 class Groups:
-    """The groups of one agent. `missing`: why a controller cannot be used, by its name."""
+    """The groups of one agent. `missing`: why a controller cannot be used, by its name.
+
+    Before `prepare`, and where it may not, nothing is limited: what makes a group makes none.
+    """
 
     def __init__(self, hierarchy: Hierarchy, state_dir: Path) -> None:
         self._version = hierarchy.version
         name = name_groups(state_dir)
-        self._bases = {controller: Path(root, name) for controller, root in hierarchy.roots}
-        self.missing: Mapping[str, str] = {}
+        self._places = {controller: Path(root, name) for controller, root in hierarchy.roots}
+        self._bases: dict[str, Path] = {}
+        self.missing: Mapping[str, str] = dict.fromkeys(CONTROLLERS, "programs are in no cgroups")
 
     def prepare(self) -> None:
         """Make the group that holds the Pods'. What is not permitted is `missing` from then on."""
         missing = {}
-        for controller, base in tuple(self._bases.items()):
+        for controller in CONTROLLERS:
+            base = self._places.get(controller)
+            if base is None:
+                missing[controller] = f"the host has no {controller} controller of cgroups"
+                continue
             try:
                 if self._version == 2:
                     _enable(base.parent, controller)
@@ -55,10 +64,8 @@ class Groups:
                     _enable(base, controller)
             except OSError as error:
                 missing[controller] = f"{error.filename}: {error.strerror}"
-                del self._bases[controller]
-        for controller in ("cpu", "memory", "pids"):
-            if controller not in self._bases and controller not in missing:
-                missing[controller] = f"the host has no {controller} controller of cgroups"
+            else:
+                self._bases[controller] = base
         self.missing = missing
 
     def make_pod(self, uid: str, limits: Limits) -> None:
@@ -92,29 +99,29 @@ class Groups:
 
     def count_oom_kills(self, uid: str, container: str, attempt: int) -> int:
         """How often the kernel killed something of the run for want of memory."""
-        base = self._bases.get("memory")
+        base = self._places.get("memory")
         if base is None:
             return 0
         return count_oom_kills(_read(base / uid / name_group(container, attempt) / OOM_FILES[self._version]))
 
     def remove(self, uid: str, container: str, attempt: int) -> None:
         """A run's group, when its program has ended. Nothing happens when there is none."""
-        for base in set(self._bases.values()):
+        for base in set(self._places.values()):
             _remove(base / uid / name_group(container, attempt))
 
     def remove_pod(self, uid: str) -> None:
         """The Pod's, with those of its runs."""
-        for base in set(self._bases.values()):
+        for base in set(self._places.values()):
             _remove_tree(base / uid)
 
     def remove_all(self) -> None:
         """Everything of the agent. What runs must have ended."""
-        for base in set(self._bases.values()):
+        for base in set(self._places.values()):
             _remove_tree(base)
 
     def list_pods(self) -> frozenset[str]:
         """The UIDs that have a group."""
-        return frozenset(path.name for base in self._bases.values() for path in _list_groups(base))
+        return frozenset(path.name for base in self._places.values() for path in _list_groups(base))
 
 
 def _enable(directory: Path, controller: str) -> None:

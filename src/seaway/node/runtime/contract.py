@@ -125,8 +125,10 @@ class Runtime(Protocol):
     """Runs containers. All methods raise ContainerError; removal succeeds when nothing is there."""
 
     name_and_version: str
-    unenforced: Mapping[str, str]
-    """Why limits are not kept here, by resource; known when connected."""
+
+    @property
+    def unenforced(self) -> Mapping[str, str]:
+        """Why limits are not kept here, by resource; known when connected."""
 
     async def connect(self) -> None:
         """Ready for calls; starts what must be started."""

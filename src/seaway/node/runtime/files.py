@@ -56,10 +56,10 @@ def remove_memory(path: Path) -> None:
     shutil.rmtree(path, ignore_errors=True)
 
 
-def prepare_volume(directory: Path, volume: PlannedVolume, memory: Path) -> Path:
+def prepare_volume(directory: Path, volume: PlannedVolume, memory: Path | None = None) -> Path:
     """The host path to mount for the volume, made or brought up to date. Raises ContainerError.
 
-    directory: of the Pod's volumes; memory: of those that are never on a disk.
+    directory: of the Pod's volumes; memory: of those that are never on a disk, None where nothing can be mounted.
     """
     if isinstance(volume, HostPath):
         try:
@@ -67,7 +67,7 @@ def prepare_volume(directory: Path, volume: PlannedVolume, memory: Path) -> Path
         except OSError as error:  # whoever writes the Pod chooses the path
             raise ContainerError(f"hostPath {volume.path}: {error.strerror}") from error
     in_memory = isinstance(volume, Content) and volume.in_memory
-    path = (memory if in_memory else directory) / volume.name
+    path = (memory if in_memory and memory is not None else directory) / volume.name
     try:
         path.mkdir(parents=True, exist_ok=True)
         if isinstance(volume, EmptyDir):

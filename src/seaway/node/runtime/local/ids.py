@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from seaway.node.runtime.images.store import read_inside
 
@@ -15,6 +16,11 @@ class Ids:
     user: int
     group: int
     groups: tuple[int, ...] = ()
+
+    def describe(self) -> dict[str, Any]:
+        """As the status of a container tells it."""
+        groups = sorted({self.group, *self.groups})
+        return {"linux": {"uid": self.user, "gid": self.group, "supplementalGroups": groups}}
 
 
 def find_ids_inside(root: Path, user: int) -> Ids:

@@ -7,7 +7,6 @@ import contextlib
 import functools
 import logging
 import os
-import pwd
 import secrets
 import shutil
 import signal
@@ -18,7 +17,6 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from types import MappingProxyType
 from typing import Any, TypeVar
 
 from seaway.api.pod.scheduling import ResourceRequirements
@@ -42,7 +40,9 @@ from seaway.node.runtime.images.unpack import remove_root
 from seaway.node.runtime.images.values import Image
 from seaway.node.runtime.local import rootfs
 from seaway.node.runtime.local.client import Json, ShimClient
+from seaway.node.runtime.local.host import read_host
 from seaway.node.runtime.local.ids import Ids, find_ids_inside
+from seaway.node.runtime.local.messages import read_message
 from seaway.node.signals import parse_signal
 from seaway.node.state import ContainerRun, Sandbox
 from seaway.node.volumes import HostPath, PlannedVolume
@@ -59,8 +59,6 @@ START_ERROR_CODE = 128
 START_CHECKS, START_CHECK_SECONDS = 250, 0.02
 MAX_EXEC_OUTPUT_BYTES = 10 * 1024
 """What a probe's message may hold. Rule: spec "node" §2.8."""
-MAX_MESSAGE_BYTES = 4096
-MAX_LOG_MESSAGE_BYTES, MAX_LOG_MESSAGE_LINES = 2048, 80
 _POD_SYSCTLS = {"net/ipv4/ip_unprivileged_port_start": "0"}
 """A program that is not root may bind port 80. Rule: spec "node" §4.2."""
 
@@ -94,7 +92,6 @@ class LocalRuntime:
         self._shim = ShimClient(config.state_dir)
         self._images = ImageStore(config.data_dir / "images")
         self._cgroups = Groups(read_hierarchy(), config.state_dir)
-        self.unenforced: Mapping[str, str] = MappingProxyType({})
         self._pools = network_plan.parse_pools(config.pod_cidrs)
         self._mtu = network_plan.DEFAULT_MTU
         self._ports: dict[str, tuple[PortMapping, ...]] = {}
@@ -102,6 +99,11 @@ class LocalRuntime:
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="network")
         self._host = rootfs.HostView(entries=())
         self._exit_stream: AsyncIterator[Json] | None = None
+
+    @property
+    def unenforced(self) -> Mapping[str, str]:
+        """Why a controller of cgroups cannot be used."""
+        return self._cgroups.missing
 
     async def connect(self) -> None:
         """Start or find the shim; read the addresses that are held; make the routes of the range."""
@@ -112,9 +114,8 @@ class LocalRuntime:
         saved = files.load_json(self._addresses_file)
         self._pools = network_plan.restore_pools(self._pools, saved if isinstance(saved, dict) else {})
         self._ports = decode_mappings(files.load_json(self._ports_file))
-        self._host = read_host(self._config)
+        self._host = read_host(data_dir=self._config.data_dir, state_dir=self._config.state_dir)
         self._cgroups.prepare()
-        self.unenforced = MappingProxyType(dict(self._cgroups.missing))
         await self._shim.ensure_running()
         self._exit_stream = self._shim.watch()
         await anext(self._exit_stream)
@@ -354,14 +355,9 @@ class LocalRuntime:
         answer = await self._shim.ask(
             "start", id=secrets.token_hex(32), uid=spec.uid, log=log,
             stdin=spec.stdin, stdin_once=spec.stdin_once, tty=spec.tty,
-            labels={"uid": spec.uid, "namespace": spec.namespace, "pod": spec.pod, "name": spec.name,
-                    "attempt": spec.attempt, "message_file": str(self._message_file(spec)),
-                    "image_id": image.id if image is not None else "",
-                    "image": spec.image_name, "stop_signal": spec.stop_signal,
-                    "user": {"linux": {"uid": who.user, "gid": who.group,
-                                       "supplementalGroups": sorted({who.group, *who.groups})}},
-                    "resources": find_applied(spec.resources, self.unenforced),
-                    "message_log": log if spec.message_from_log else ""},
+            labels=self._make_labels(spec, log) | {
+                "user": who.describe(), "resources": find_applied(spec.resources, self.unenforced),
+            },
             spec={
                 "steps": steps, "argv": spec.argv, "working_dir": spec.working_dir,
                 "environment": base | dict(spec.environment),
@@ -371,6 +367,16 @@ class LocalRuntime:
             },
         )  # fmt: skip
         return self._make_run(answer)
+
+    def _make_labels(self, spec: ContainerSpec, log: str) -> dict[str, Any]:
+        """What the shim keeps of a run for the next agent."""
+        return {
+            "uid": spec.uid, "namespace": spec.namespace, "pod": spec.pod, "name": spec.name,
+            "attempt": spec.attempt, "message_file": str(self._message_file(spec)),
+            "image_id": spec.image.id if spec.image is not None and spec.image.has_root else "",
+            "image": spec.image_name, "stop_signal": spec.stop_signal,
+            "message_log": log if spec.message_from_log else "",
+        }  # fmt: skip
 
     def _find_ids(self, spec: ContainerSpec, image: Image | None) -> Ids:
         """Of the program. One of the host, of a user that nobody named, is of nobody; its group has its number."""
@@ -531,7 +537,7 @@ class LocalRuntime:
             resources=labels.get("resources", {}),
             user=labels.get("user", {}),
             reason="" if ended is None else self._find_reason(described),
-            message=error or ("" if ended is None else _read_message(labels, described["exit_code"])),
+            message=error or ("" if ended is None else read_message(labels, described["exit_code"])),
         )
 
     def _find_reason(self, described: Json) -> str:
@@ -583,47 +589,3 @@ def open_sockets_inside(path: str | None) -> tuple[socket.socket, socket.socket]
     for each in (first, second):
         each.setblocking(False)
     return first, second
-
-
-def _read_message(labels: Json, exit_code: int) -> str:
-    """What the program left as its last words. Rule: spec "node" §2.13 (termination message)."""
-    message = _read_tail(labels["message_file"], MAX_MESSAGE_BYTES)
-    if message or exit_code == 0 or not labels["message_log"]:
-        return message
-    lines = _read_tail(labels["message_log"], 4 * MAX_LOG_MESSAGE_BYTES).splitlines()[-MAX_LOG_MESSAGE_LINES:]
-    text = "".join(line.split(" ", 3)[-1] + "\n" for line in lines)
-    return text[-MAX_LOG_MESSAGE_BYTES:]
-
-
-def _read_tail(path: str, limit: int) -> str:
-    try:
-        return Path(path).read_bytes()[-limit:].decode(errors="replace")
-    except OSError:
-        return ""
-
-
-def read_host(config: LocalConfig) -> rootfs.HostView:
-    """The host as a mount plan needs it."""
-    entries = tuple(
-        rootfs.Entry(e.name, e.is_dir(follow_symlinks=False), os.readlink(e.path) if e.is_symlink() else "")
-        for e in os.scandir("/")
-    )
-    keys = [str(key) for key in Path("/etc/ssh").glob("ssh_host_*_key")] if Path("/etc/ssh").is_dir() else []
-    home = _find_home()
-    return rootfs.HostView(
-        entries=entries,
-        hidden=tuple(sorted({str(config.data_dir.resolve()), str(config.state_dir.resolve())})),
-        kept=(os.path.realpath(sys.base_prefix),),
-        secrets=tuple(sorted({*keys, *([home] if home else [])})),
-    )
-
-
-def _find_home() -> str:
-    """The home directory of the user that the agent is outside of its user namespace; "" for the root directory."""
-    inside, outside, _ = Path("/proc/self/uid_map").read_text().split()[:3]
-    user = int(outside) + os.getuid() - int(inside)
-    try:
-        home = os.path.realpath(pwd.getpwuid(user).pw_dir)
-    except KeyError:
-        return ""
-    return home if os.path.isdir(home) and home.count("/") > 0 and home not in ("/", "/usr", "/var") else ""
