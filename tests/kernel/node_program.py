@@ -730,6 +730,12 @@ async def a_security_context_holds(world: World) -> None:
     assert (told["uid"], told["gid"], told["supplementalGroups"]) == ids
     await world.delete("someone", grace=0)
 
+    own = {"sysctls": [{"name": "net.core.somaxconn", "value": "77"}, {"name": "kernel.shm_rmid_forced", "value": "1"}]}
+    read = "cat /proc/sys/net/core/somaxconn /proc/sys/kernel/shm_rmid_forced"
+    _, log = await world.run_to_end("tuned", read, securityContext=own)
+    assert log.split() == ["77", "1"], log
+    await world.delete("tuned", grace=0)
+
     breaking = {"runAsNonRoot": True, "runAsUser": 0}
     await world.create("breaking", ["true"], securityContext=breaking)
     await world.wait("breaking", lambda p: find_waiting_reason(p) == "CreateContainerConfigError")

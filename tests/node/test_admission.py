@@ -144,6 +144,35 @@ def test_resources(wanted: dict[str, Any], held: dict[str, Any], reason: str, nu
     assert judge(decode_pod(**wanted), decode_pod(**held)) == (Rejection(reason, text) if reason else None)
 
 
+def sysctl(name: str, **spec: Any) -> dict[str, Any]:
+    return {"securityContext": {"sysctls": [{"name": name, "value": "1"}]}, **spec}
+
+
+WRONG_LABEL = "Failed to admit pod as the `kubernetes.io/os` label doesn't match node label"
+EARLY: dict[str, tuple[dict[str, Any], Rejection | None]] = {
+    "what is the Pod's own network's": (sysctl("net.ipv4.tcp_syncookies"), None),
+    "what is its own IPC namespace's": (sysctl("kernel.shm_rmid_forced"), None),
+    "what is the host's": (
+        sysctl("kernel.panic"), Rejection("SysctlForbidden", 'forbidden sysctl: "kernel.panic" not allowlisted')),
+    "the network's, where that is the host's": (
+        sysctl("net.core.somaxconn", hostNetwork=True),
+        Rejection("SysctlForbidden", 'forbidden sysctl: "net.core.somaxconn" not allowed with host net enabled')),
+    "linux": ({"os": {"name": "linux"}, "nodeSelector": {"kubernetes.io/os": "linux"}}, None),
+    "windows": (
+        {"os": {"name": "windows"}},
+        Rejection("PodOSNotSupported", "Failed to admit pod as the OS field doesn't match node OS")),
+    "windows by its label": (
+        {"nodeSelector": {"kubernetes.io/os": "windows"}},
+        Rejection("PodOSSelectorNodeLabelDoesNotMatch", WRONG_LABEL)),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("spec", "expected"), EARLY.values(), ids=EARLY)
+def test_what_can_never_run_here(spec: dict[str, Any], expected: Rejection | None) -> None:
+    linux = msgspec.convert({"metadata": {"name": "node-1", "labels": {"kubernetes.io/os": "linux"}}}, Node)
+    assert judge(decode_pod(**spec), node=linux) == expected
+
+
 @pytest.mark.parametrize(
     ("policy", "sets_groups", "is_taken"),
     [

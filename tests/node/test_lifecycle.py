@@ -193,8 +193,6 @@ def host_port(ip: str) -> dict[str, Any]:
     [
         ({"runtimeClassName": "gvisor"}, "runtimeClassName"),
         ({"hostPID": True}, "hostPID"),
-        ({"securityContext": {"sysctls": [{"name": "kernel.x", "value": "1"}]}}, "kernel.x"),
-        ({"securityContext": {"sysctls": [{"name": "net.ipv4.x", "value": "1"}]}}, ""),
         ({"hostNetwork": True}, ""),
         ({"containers": [host_port("::1")]}, "hostIP ::1"),
         ({"containers": [host_port("::1")], "hostNetwork": True}, ""),

@@ -48,9 +48,9 @@ def find_rejection(
     allocatable: what the node has for Pods, by resource. sets_groups: programs can be given groups, and none but
     those. The first reason decides.
     """
-    lacking = _find_lacking(pod, others, measure_all(allocatable))
-    if lacking is not None:
-        return lacking
+    early = _find_forbidden_sysctl(pod) or _find_lacking(pod, others, measure_all(allocatable)) or _find_other_os(pod)
+    if early is not None:
+        return early
     if node is not None and not matches_node(pod, node):
         return _fail("NodeAffinity", "node(s) didn't match Pod's node affinity/selector")
     if pod.spec.node_name and node is not None and pod.spec.node_name != node.metadata.name:
@@ -64,6 +64,30 @@ def find_rejection(
     if not sets_groups and security is not None and security.supplemental_groups_policy == "Strict":
         text = "SupplementalGroupsPolicy=Strict is not supported in this node"
         return Rejection("SupplementalGroupsPolicyNotSupported", text)
+    return None
+
+
+IPC_SYSCTLS = ("kernel.shm_rmid_forced",)
+"""Of a Pod's own IPC namespace: the one that upstream calls safe."""
+
+
+def _find_forbidden_sysctl(pod: PodManifest) -> Rejection | None:
+    """One that is not the Pod's own would be everybody's. Rule: spec "node" §2.9 (sysctls)."""
+    for sysctl in pod.spec.security_context.sysctls if pod.spec.security_context is not None else ():
+        if sysctl.name.startswith("net.") and pod.spec.host_network:
+            return Rejection("SysctlForbidden", f'forbidden sysctl: "{sysctl.name}" not allowed with host net enabled')
+        if not sysctl.name.startswith("net.") and sysctl.name not in IPC_SYSCTLS:
+            return Rejection("SysctlForbidden", f'forbidden sysctl: "{sysctl.name}" not allowlisted')
+    return None
+
+
+def _find_other_os(pod: PodManifest) -> Rejection | None:
+    """Rule: spec "node" §2.9."""
+    if pod.spec.node_selector.get("kubernetes.io/os", "linux") != "linux":
+        text = "Failed to admit pod as the `kubernetes.io/os` label doesn't match node label"
+        return Rejection("PodOSSelectorNodeLabelDoesNotMatch", text)
+    if pod.spec.os is not None and pod.spec.os.name not in ("", "linux"):
+        return Rejection("PodOSNotSupported", "Failed to admit pod as the OS field doesn't match node OS")
     return None
 
 

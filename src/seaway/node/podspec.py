@@ -296,7 +296,12 @@ class ReadinessGate(Reader, frozen=True):
     condition_type: str = ""
 
 
+class PodOS(Reader, frozen=True):
+    name: str = ""
+
+
 class PodSpec(Reader, frozen=True):
+    os: PodOS | None = None
     node_name: str = ""
     hostname: str = ""
     hostname_override: str | None = None

@@ -146,7 +146,11 @@ class PodWorker:
             await self._wait(None)
             return False
         if self._is_finished:
-            return await self._conclude()
+            try:
+                return await self._conclude()
+            except RuntimeGone as error:
+                await self._wait_for_runtime(error)
+                return False
         plan = lifecycle.plan_pod(self.pod, self.state, wall_now=wall_now)
         self.publish()
         try:
@@ -155,12 +159,18 @@ class PodWorker:
                     break  # deleted in the middle of a start: nothing more is begun
                 await self._apply(action)
         except RuntimeGone as error:
-            log.warning("pod=%s runtime=gone error=%s", self.pod.text, error)
             self.state = replace(self.state, retry_at=datetime.now(UTC) + timedelta(seconds=RUNTIME_RETRY_SECONDS))
+            await self._wait_for_runtime(error)
+        except ContainerError as error:  # what starts tells of itself: this is of an end
+            self._warn("FailedKillPod", f"error killing pod: {error}")
             await asyncio.sleep(RUNTIME_RETRY_SECONDS)
         if not plan.actions:
             await self._wait(plan.wake_at)
         return False
+
+    async def _wait_for_runtime(self, error: RuntimeGone) -> None:
+        log.warning("pod=%s runtime=gone error=%s", self.pod.text, error)
+        await asyncio.sleep(RUNTIME_RETRY_SECONDS)
 
     async def _wait(self, until: datetime | None) -> None:
         seconds = None if until is None else max(0.0, (until - datetime.now(UTC)).total_seconds()) + 0.001
@@ -218,8 +228,8 @@ class PodWorker:
     async def _finish(self) -> None:
         """Everything has ended: the last status goes out, and what the Pod held is free."""
         self._probes.stop(*ProbeKind)
-        self._is_finished = True
         await self._context.runtime.release(self.pod.uid, keep_logs=True)
+        self._is_finished = True
 
     async def _conclude(self) -> bool:
         """After the end: wait until the object is deleted, and finish its deletion. Rule: spec "node" §2.10 step 7."""
@@ -245,6 +255,8 @@ class PodWorker:
             self.state = replace(self.state, retry_at=datetime.now(UTC) + timedelta(seconds=self._mount_retry))
             self._mount_retry = min(2 * self._mount_retry, MOUNT_RETRY_SECONDS[1])
             return
+        if any(own.current is not None for own in self.state.containers.values()):
+            self._record("Normal", "SandboxChanged", "Pod sandbox changed, it will be killed and re-created.")
         for reason, message in warnings:
             self._warn(reason, message)
         self.state = self.state.with_sandbox(self.pod, sandbox)
@@ -370,6 +382,10 @@ class PodWorker:
             written=self._writer.wanted, wall_now=datetime.now(UTC),
         )  # fmt: skip
         self._writer.want(status)
+
+    async def flush(self) -> None:
+        """Returns when the API has the status of this moment."""
+        await self._writer.flush()
 
     def _record(self, kind: str, reason: str, message: str, container: str = "") -> None:
         path = make_field_path(self.pod, container) if container else ""
