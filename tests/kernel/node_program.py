@@ -62,6 +62,7 @@ class World:
         config = NodeConfig(
             node_name=NODE, node_ip=self.node_ip, pod_cidr=self.pod_cidr, dns_ip="10.96.0.10",
             state_dir=self.state_dir, data_dir=self.data_dir, sandbox=self.sandbox, lease_renew_seconds=0.5,
+            disk_seconds=0.5,
         )  # fmt: skip
         identity = self.cluster.client(user=f"system:node:{NODE}", groups=("system:nodes",))
         self._agent = asyncio.create_task(run_agent(config, identity, on_ready=ready.set))
@@ -685,6 +686,20 @@ async def resources_are_limits(world: World) -> None:
     pod = await world.wait("greedy", lambda p: p["status"]["phase"] == "Failed")
     assert pod["status"]["reason"] == "OutOfcpu"
     await world.delete("greedy")
+
+
+@scenario
+async def who_takes_more_disk_than_said_is_evicted(world: World) -> None:
+    volumes = [{"name": "cache", "emptyDir": {"sizeLimit": "1Mi"}}]
+    mounts = {"volumeMounts": [{"name": "cache", "mountPath": "/cache"}]}
+    fill = "head -c 3000000 /dev/zero > /cache/f; exec sleep 600"
+    await world.create("hoarder", ["sh", "-c", fill], container=mounts, volumes=volumes)
+    pod = await world.wait("hoarder", lambda p: p["status"]["phase"] == "Failed")
+    text = 'Usage of EmptyDir volume "cache" exceeds the limit "1Mi". '
+    assert (pod["status"]["reason"], pod["status"]["message"]) == ("Evicted", text)
+    assert (await world.wait_event("hoarder", "Evicted"))["message"] == text
+    await world.delete("hoarder")
+    await world.wait_gone("hoarder")
 
 
 @scenario

@@ -18,15 +18,13 @@ CASES: dict[str, tuple[dict[str, Any], str]] = {
         {"containers": [{**MAIN, "resources": {"limits": {"memory": "1Gi", "cpu": "1"}}}]},
         "limits of container main (memory=1Gi) are not enforced (no cgroups)"),
     "a limit on what nobody counts": (
-        {"containers": [{**MAIN, "resources": {"limits": {"ephemeral-storage": "1Gi"}}}]},
-        "limits of container main (ephemeral-storage=1Gi) are not enforced"),
+        {"containers": [{**MAIN, "resources": {"limits": {"hugepages-2Mi": "1Gi"}}}]},
+        "limits of container main (hugepages-2Mi=1Gi) are not enforced"),
     "limits of the Pod as a whole": (
         {"resources": {"limits": {"memory": "1Gi", "cpu": "1"}}},
         "limits of the Pod (memory=1Gi) are not enforced (no cgroups)"),
     "requests are the scheduler's": ({"containers": [{**MAIN, "resources": {"requests": {"cpu": "1"}}}]}, ""),
-    "a limit on disk": (
-        {"volumes": [{"name": "v", "emptyDir": {"sizeLimit": "1Gi"}}]},
-        "sizeLimit 1Gi of volume v is not enforced; with medium Memory it is"),
+    "a limit on disk": ({"volumes": [{"name": "v", "emptyDir": {"sizeLimit": "1Gi"}}]}, ""),
     "groups": (
         GROUPS, "fsGroup 5 does not own the volumes: the sandbox maps one user; supplementalGroups are not set: "
         "the sandbox maps one user"),

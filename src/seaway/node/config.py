@@ -30,6 +30,7 @@ class NodeConfig:
     mtu: the largest packet of Pods; 0: the uplink's.
     labels: kept true on the Node. taints: key, value and effect, set when it is registered. reserved: resources and
     quantities that Pods do not get.
+    disk_seconds: how often Pods that have limits of disk are measured.
     sandbox: the agent runs in a user namespace with one mapped user, and Pods end with it.
     """
 
@@ -52,6 +53,7 @@ class NodeConfig:
     lease_renew_seconds: float = 10.0
     lease_duration_seconds: int = 40
     status_seconds: float = 10.0
+    disk_seconds: float = 10.0
     resolv_conf: Path | None = Path("/etc/resolv.conf")
     serving: ServingConfig | None = None
     mtu: int = 0

@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
+from seaway.node.evictions import REASON as EVICTED
 from seaway.node.lifecycle import choose_phase, choose_reported_phase, will_restart
 from seaway.node.podspec import Container, PodManifest, ReportedCondition
 from seaway.node.state import LOST_MESSAGE, UNKNOWN_EXIT_CODE, ContainerRun, ContainerState, PodState, format_time
@@ -162,13 +163,15 @@ def _make_conditions(
 ) -> list[Json]:
     initialized = _judge_initialized(pod, state, phase)
     containers_ready = _judge_containers(pod, state, phase)
-    verdicts = (
+    verdicts: tuple[tuple[str, Verdict], ...] = (
         ("PodReadyToStartContainers", (state.sandbox is not None, "", "")),
         ("Initialized", initialized),
         ("Ready", _judge_ready(pod, containers_ready)),
         ("ContainersReady", containers_ready),
         ("PodScheduled", (True, "", "")),
     )
+    if state.failed is not None and state.failed[0] == EVICTED:
+        verdicts = (*verdicts, ("DisruptionTarget", (True, "TerminationByKubelet", state.failed[1])))
     before = {c["type"]: (c["status"], c["lastTransitionTime"]) for c in (written or {}).get("conditions", ())}
     for reported in pod.status.conditions:
         if reported.last_transition_time:

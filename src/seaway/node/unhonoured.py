@@ -13,8 +13,8 @@ from seaway.node.podspec import Container, PodManifest
 from seaway.node.runtime.local.rootfs import find_refused_capabilities
 
 REASON = "NotHonoured"
-COUNTED = ("cpu", "memory")
-"""What control groups limit."""
+COUNTED = ("cpu", "memory", "ephemeral-storage")
+"""What control groups limit, and what is measured (`evictions.py`)."""
 
 
 def find_unhonoured(pod: PodManifest, unenforced: Mapping[str, str], *, sandboxed: bool) -> str:
@@ -56,10 +56,6 @@ def _list_unhonoured(pod: PodManifest, unenforced: Mapping[str, str]) -> Iterato
         for mount in container.volume_mounts:
             if mount.mount_propagation not in ("", "None"):
                 yield f"mountPropagation {mount.mount_propagation} of {mount.mount_path} is None"
-    for volume in pod.spec.volumes:
-        source = volume.empty_dir
-        if source is not None and not source.medium and source.size_limit != "0":
-            yield f"sizeLimit {source.size_limit} of volume {volume.name} is not enforced; with medium Memory it is"
 
 
 def _list_limits(whose: str, resources: ResourceRequirements, unenforced: Mapping[str, str]) -> Iterator[str]:

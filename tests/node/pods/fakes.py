@@ -19,6 +19,7 @@ from seaway.client.requests import Client
 from seaway.client.run import Informer
 from seaway.node.config import NodeConfig
 from seaway.node.events import Happening
+from seaway.node.evictions import DiskUse
 from seaway.node.pods.context import AgentContext
 from seaway.node.pods.run import PodWorker
 from seaway.node.podspec import PodManifest
@@ -46,6 +47,7 @@ class FakeRuntime:
         self.runs: dict[str, ContainerRun] = {}
         self.released: list[str] = []
         self.ignores_signals = False
+        self.disk = DiskUse()
         self.signalled = asyncio.Event()
         self._exits: asyncio.Queue[ContainerRun] = asyncio.Queue()
 
@@ -85,6 +87,9 @@ class FakeRuntime:
         self.released.append(uid)
 
     async def write_volumes(self, uid: str, volumes: tuple[PlannedVolume, ...]) -> None: ...
+
+    async def measure_disk(self, uid: str) -> DiskUse:
+        return self.disk
 
     async def start_container(self, spec: ContainerSpec) -> ContainerRun:
         assert spec.uid in self.sandboxes, "no sandbox to run in"

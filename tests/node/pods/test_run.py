@@ -10,6 +10,7 @@ from typing import Any
 from seaway.api.machinery.errors import NotFound
 from seaway.api.registry import PODS
 from seaway.client.requests import Client
+from seaway.node.evictions import DiskUse
 from seaway.testing.builders import make_pod
 from seaway.testing.cluster import Cluster, open_cluster
 from tests.node.pods.fakes import Bench, open_bench
@@ -30,7 +31,7 @@ def play(story: Story, directory: Path, *, meta: Json | None = None, **spec: Any
             for container in wire["spec"]["containers"]:
                 container.setdefault("command", ["run"])
             await client.create(PODS, wire, "default")
-            async with open_bench(client, "web", directory) as bench:
+            async with open_bench(client, "web", directory, disk_seconds=0.01) as bench:
                 await story(bench, cluster, client)
 
     asyncio.run(run())
@@ -130,3 +131,21 @@ def test_a_pod_that_is_gone_from_the_api_ends_here(tmp_path: Path) -> None:
         assert bench.runtime.released and not bench.runtime.sandboxes
 
     play(story, tmp_path)
+
+
+def test_a_pod_that_takes_more_disk_than_it_said_is_evicted(tmp_path: Path) -> None:
+    async def story(bench: Bench, cluster: Cluster, client: Client) -> None:
+        await wait(cluster, client, is_ready)
+        bench.runtime.disk = DiskUse({}, {"main": 6 << 20})
+        pod = await wait(cluster, client, lambda p: p["status"]["phase"] == "Failed")
+        text = "Pod ephemeral local storage usage exceeds the total limit of containers 5Mi. "
+        assert (pod["status"]["reason"], pod["status"]["message"]) == ("Evicted", text)
+        assert bench.told.count(("Evicted", text)) == 1
+        found = {c["type"]: c for c in pod["status"]["conditions"]}
+        target = found["DisruptionTarget"]
+        assert (target["status"], target["reason"], target["message"]) == ("True", "TerminationByKubelet", text)
+        assert found["Ready"]["reason"] == "PodFailed"
+        await wait(cluster, client, lambda p: not bench.runtime.sandboxes)
+
+    limits = {"limits": {"ephemeral-storage": "5Mi"}}
+    play(story, tmp_path, containers=[{"name": "main", "image": "program", "resources": limits}])

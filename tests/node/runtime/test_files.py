@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from seaway.node.evictions import DiskUse
 from seaway.node.runtime.contract import ContainerError
-from seaway.node.runtime.files import load_json, prepare_volume, save_json, write_text
+from seaway.node.runtime.files import load_json, measure_pod, prepare_volume, save_json, write_text
 from seaway.node.runtime.local.run import find_inside
 from seaway.node.volumes import Content, EmptyDir, FileEntry, HostPath, PlannedVolume
 
@@ -94,3 +95,19 @@ def test_what_is_secret_lies_in_memory_and_nothing_of_it_on_disk(tmp_path: Path)
     assert made == tmp_path / "memory" / "v" and (made / "key").read_bytes() == b"hidden"
     assert not (tmp_path / "disk").exists()
     assert prepare(tmp_path, Content("w", ())) == tmp_path / "disk" / "w"
+
+
+def test_what_a_pod_has_on_disk_is_measured_in_blocks(tmp_path: Path) -> None:
+    pod, logs = tmp_path / "pod", tmp_path / "logs"
+    for path in ("volumes/cache/deep/f", "containers/main/0.layer/upper/g"):
+        (pod / path).parent.mkdir(parents=True)
+        (pod / path).write_bytes(b"x" * 100_000)
+    (logs / "main").mkdir(parents=True)
+    (logs / "main" / "0.log").write_bytes(b"x" * 50_000)
+    with (pod / "volumes" / "cache" / "hole").open("wb") as file:
+        file.truncate(1 << 30)
+    (pod / "volumes" / "cache" / "link").symlink_to("/usr")
+    use = measure_pod(pod, logs)
+    assert 100_000 <= use.volumes["cache"] < 1 << 20, "holes and what links lead to take nothing"
+    assert 150_000 <= use.containers["main"] < 1 << 20
+    assert measure_pod(tmp_path / "absent", tmp_path / "absent") == DiskUse({}, {})

@@ -18,6 +18,8 @@ from typing import Any
 from seaway.node import lifecycle
 from seaway.node.admission import Rejection
 from seaway.node.events import Happening, make_field_path
+from seaway.node.evictions import REASON as EVICTED
+from seaway.node.evictions import find_excess, has_disk_limits
 from seaway.node.pods.context import AgentContext
 from seaway.node.pods.start.run import Starter, StartFailed
 from seaway.node.pods.stop.run import Stopper
@@ -36,6 +38,8 @@ MOUNT_RETRY_SECONDS = (0.5, 122.0)
 REFRESH_SECONDS = 60.0
 """How often volumes of ConfigMaps and Secrets are brought up to date. Rule: spec "node" §9 (Pod resync)."""
 RUNTIME_RETRY_SECONDS = 1.0
+EVICTION_GRACE_SECONDS = 1.0
+"""Upstream's, of Pods that go beyond their own limits."""
 
 
 class PodWorker:
@@ -124,6 +128,8 @@ class PodWorker:
         writing = asyncio.create_task(self._writer.run())
         try:
             self._resume_probes()
+            if has_disk_limits(self.pod):
+                self._spawn(self._watch_disk())
             while not await self._take_step():
                 pass
         finally:
@@ -183,6 +189,23 @@ class PodWorker:
             return
         if refresh and timeout == limit:
             await self._starter.refresh_volumes(self.pod, self.state)
+
+    async def _watch_disk(self) -> None:
+        """Until the Pod takes more than it said. Rule: spec "node" §2.6 (eviction)."""
+        while True:
+            await asyncio.sleep(self._context.config.disk_seconds)
+            if self.state.sandbox is None or self._stopper.has_deadline:
+                continue
+            try:
+                use = await self._context.runtime.measure_disk(self.pod.uid)
+            except ContainerError:
+                continue  # gone: whoever needs it says so
+            excess = find_excess(self.pod, use)
+            if excess and self.state.failed is None:
+                self.state = replace(self.state, failed=(EVICTED, excess))
+                self._stopper.set_deadline(EVICTION_GRACE_SECONDS)
+                self._warn(EVICTED, excess)
+                self._wake.set()
 
     def _check_deadline(self, wall_now: datetime) -> None:
         past = lifecycle.is_past_deadline(self.pod, self.state, wall_now=wall_now)

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Protocol
 
 from seaway.api.pod.scheduling import ResourceRequirements
+from seaway.node.evictions import DiskUse
 from seaway.node.hostports.plan import PortMapping
 from seaway.node.runtime.images.values import Image
 from seaway.node.state import ContainerRun, Sandbox
@@ -153,6 +154,9 @@ class Runtime(Protocol):
 
     async def write_volumes(self, uid: str, volumes: tuple[PlannedVolume, ...]) -> None:
         """Make the Pod's volumes, or bring their files up to date. Raises ContainerError."""
+
+    async def measure_disk(self, uid: str) -> DiskUse:
+        """What the Pod has on disk now."""
 
     async def start_container(self, spec: ContainerSpec) -> ContainerRun:
         """Begin a run. What the host cannot run ends at once: a run with reason `StartError`."""

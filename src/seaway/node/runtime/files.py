@@ -17,9 +17,12 @@ from pathlib import Path
 from typing import Any
 
 from seaway.net.kernel import MS_NODEV, MS_NOSUID, mount, unmount
+from seaway.node.evictions import DiskUse
 from seaway.node.runtime.contract import ContainerError
 from seaway.node.volumes import Content, EmptyDir, FileEntry, HostPath, PlannedVolume
 
+BLOCK_BYTES = 512
+"""Of `st_blocks`. Rule: stat(2)."""
 _CHECKS = {
     "Directory": (stat.S_ISDIR, "a directory"),
     "File": (stat.S_ISREG, "a file"),
@@ -98,6 +101,38 @@ def _widen(mode: int, group: int | None, *, is_directory: bool) -> int:
     if group is None:
         return mode
     return mode | (0o2050 if is_directory else 0o440)
+
+
+def measure_pod(directory: Path, logs: Path) -> DiskUse:
+    """What a Pod's directory and its logs take on disk. What changes meanwhile is measured as it is met."""
+    volumes = {path.name: measure_tree(path) for path in _list(directory / "volumes") if not path.is_mount()}
+    containers: dict[str, int] = {}
+    for path in (*_list(directory / "containers"), *_list(logs)):
+        containers[path.name] = containers.get(path.name, 0) + measure_tree(path)
+    return DiskUse(volumes, containers)
+
+
+def measure_tree(directory: Path) -> int:
+    """The blocks of all that is in it, in bytes: a hole in a file takes none. Links are not followed."""
+    total, waiting = 0, [str(directory)]
+    while waiting:
+        try:
+            with os.scandir(waiting.pop()) as entries:
+                for entry in entries:
+                    about = entry.stat(follow_symlinks=False)
+                    total += about.st_blocks * BLOCK_BYTES
+                    if stat.S_ISDIR(about.st_mode):
+                        waiting.append(entry.path)
+        except OSError:
+            continue
+    return total
+
+
+def _list(directory: Path) -> list[Path]:
+    try:
+        return sorted(directory.iterdir())
+    except OSError:
+        return []
 
 
 def remove_pod_files(directory: Path) -> None:

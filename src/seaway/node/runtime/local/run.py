@@ -23,6 +23,7 @@ from seaway.api.pod.scheduling import ResourceRequirements
 from seaway.net.kernel import CLONE_NEWNET, setns
 from seaway.node.cgroups.kernel import CgroupError, Groups, read_hierarchy
 from seaway.node.cgroups.plan import OOM_EXIT_CODE, plan_limits
+from seaway.node.evictions import DiskUse
 from seaway.node.hostports.plan import PortMapping, decode_mappings, encode_mappings, plan_host_ports
 from seaway.node.network import plan as network_plan
 from seaway.node.runtime import files, pipes
@@ -326,6 +327,10 @@ class LocalRuntime:
                 raise ContainerError(refusal)
             paths[volume.name] = path
         self._volumes[uid] = paths
+
+    async def measure_disk(self, uid: str) -> DiskUse:
+        """Volumes that are directories of ours; layers of images and logs. What programs have in memory is no disk."""
+        return await asyncio.to_thread(files.measure_pod, self._pod_dir(uid), self._config.state_dir / "logs" / uid)
 
     async def start_container(self, spec: ContainerSpec) -> ContainerRun:
         """Write the files, make the plan, and have the shim begin. Raises ContainerError for a spec it refuses."""
