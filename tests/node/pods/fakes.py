@@ -48,6 +48,7 @@ class FakeRuntime:
         self.released: list[str] = []
         self.ignores_signals = False
         self.disk = DiskUse()
+        self.images: dict[str, Image] = {}
         self.signalled = asyncio.Event()
         self._exits: asyncio.Queue[ContainerRun] = asyncio.Queue()
 
@@ -70,7 +71,7 @@ class FakeRuntime:
             yield await self._exits.get()
 
     async def find_image(self, name: str) -> Image | None:
-        return None
+        return self.images.get(name)
 
     async def create_sandbox(self, spec: SandboxSpec) -> Sandbox:
         self._try("create_sandbox")
@@ -139,12 +140,14 @@ class FakeRuntime:
 
 @dataclass(slots=True)
 class Bench:
-    """One worker at work. `told`: the events, as (reason, message)."""
+    """One worker at work. `told`: the events, as (reason, message). services: waited for until they are known."""
 
     worker: PodWorker
     runtime: FakeRuntime
     told: list[tuple[str, str]]
     working: asyncio.Task[None]
+    services: list[Service]
+    services_known: asyncio.Event
 
 
 @contextlib.asynccontextmanager
@@ -156,8 +159,13 @@ async def open_bench(
     told: list[tuple[str, str]] = []
     node = NodeConfig(node_name="node-1", node_ip="192.0.2.1", state_dir=directory, data_dir=directory, **config)
 
+    services: list[Service] = []
+    services_known = asyncio.Event()
+    services_known.set()
+
     async def read_services() -> tuple[Service, ...]:
-        return ()
+        await services_known.wait()
+        return tuple(services)
 
     def record(pod: PodManifest, happening: Happening) -> None:
         told.append((happening.reason, happening.message))
@@ -186,7 +194,7 @@ async def open_bench(
     pods.subscribe(take)
     tasks = [following, asyncio.create_task(watch()), asyncio.create_task(worker.run())]
     try:
-        yield Bench(worker, runtime, told, tasks[2])
+        yield Bench(worker, runtime, told, tasks[2], services, services_known)
     finally:
         for task in tasks:
             task.cancel()

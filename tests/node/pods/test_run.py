@@ -13,6 +13,7 @@ from seaway.client.requests import Client
 from seaway.node.evictions import DiskUse
 from seaway.testing.builders import make_pod
 from seaway.testing.cluster import Cluster, open_cluster
+from tests.node.manifests import decode_service
 from tests.node.pods.fakes import Bench, open_bench
 
 Json = dict[str, Any]
@@ -149,3 +150,73 @@ def test_a_pod_that_takes_more_disk_than_it_said_is_evicted(tmp_path: Path) -> N
 
     limits = {"limits": {"ephemeral-storage": "5Mi"}}
     play(story, tmp_path, containers=[{"name": "main", "image": "program", "resources": limits}])
+
+
+def test_variables_of_services_are_read_at_each_start_and_not_before_services_are_known(tmp_path: Path) -> None:
+    async def story(bench: Bench, cluster: Cluster, client: Client) -> None:
+        bench.services_known.clear()
+        await wait(cluster, client, lambda p: _condition(p, "PodReadyToStartContainers") == "True")
+        assert not bench.runtime.specs, "no container starts yet"
+        bench.services_known.set()
+        await wait(cluster, client, is_ready)
+        assert "LATER_SERVICE_HOST" not in bench.runtime.specs[0].environment
+        bench.services.append(decode_service("later", "10.96.0.7", ports=[{"port": 80}]))
+        bench.runtime.end("main-0", 1)
+        await wait(cluster, client, lambda p: p["status"]["containerStatuses"][0]["restartCount"] == 1)
+        assert bench.runtime.specs[1].environment["LATER_SERVICE_HOST"] == "10.96.0.7"
+
+    play(story, tmp_path)
+
+
+def _condition(pod: Json, kind: str) -> str:
+    return next((c["status"] for c in pod["status"].get("conditions", ()) if c["type"] == kind), "")
+
+
+def test_an_image_that_is_here_starts_whatever_its_pull_policy(tmp_path: Path) -> None:
+    """An image without a tag is to be pulled always, and nothing is pulled here."""
+
+    async def story(bench: Bench, cluster: Cluster, client: Client) -> None:
+        pod = await wait(cluster, client, is_ready)
+        assert pod["spec"]["containers"][0]["imagePullPolicy"] == "Always"
+        assert bench.runtime.specs[0].argv == ("run",)
+
+    play(story, tmp_path, containers=[{"name": "main", "image": "program"}])
+
+
+def test_what_ended_is_kept_through_the_next_runs_and_counts_never_fall(tmp_path: Path) -> None:
+    async def story(bench: Bench, cluster: Cluster, client: Client) -> None:
+        await wait(cluster, client, is_ready)
+        bench.runtime.end("main-0", 3)
+        pod = await wait(cluster, client, lambda p: p["status"]["containerStatuses"][0]["restartCount"] == 1)
+        [status] = pod["status"]["containerStatuses"]
+        assert status["lastState"]["terminated"]["exitCode"] == 3 and status["state"]["running"]
+        bench.runtime.end("main-1", 4)
+        reason = "CrashLoopBackOff"
+        pod = await wait(cluster, client, lambda p: _waiting(p) == reason)
+        [status] = pod["status"]["containerStatuses"]
+        assert status["lastState"]["terminated"]["exitCode"] == 4 and status["restartCount"] == 1
+        assert status["state"]["waiting"]["message"].startswith(
+            "back-off 10s restarting failed container=main pod=web_"
+        )
+        assert not status["ready"] and status["started"] is False
+
+    play(story, tmp_path)
+
+
+def _waiting(pod: Json) -> str:
+    return str(pod["status"]["containerStatuses"][0]["state"].get("waiting", {}).get("reason", ""))
+
+
+def test_a_readiness_gate_that_is_opened_makes_ready_and_is_left_alone(tmp_path: Path) -> None:
+    async def story(bench: Bench, cluster: Cluster, client: Client) -> None:
+        await wait(cluster, client, lambda p: _condition(p, "ContainersReady") == "True")
+        assert not is_ready(await client.get(PODS, "web", "default", as_type=dict))
+        gate = {"type": "example.com/open", "status": "True"}
+        await client.patch(
+            PODS, "web", "default", patch={"status": {"conditions": [gate]}},
+            patch_type="application/strategic-merge-patch+json", subresource="status",
+        )  # fmt: skip
+        pod = await wait(cluster, client, is_ready)
+        assert _condition(pod, "example.com/open") == "True"
+
+    play(story, tmp_path, readinessGates=[{"conditionType": "example.com/open"}])

@@ -40,6 +40,7 @@ from seaway.node.resolvconf import (
     MISSING_CLUSTER_DNS,
     MISSING_CLUSTER_DNS_TEXT,
     ResolverError,
+    choose_resolver_text,
     make_empty_resolver,
     parse_resolv_conf,
 )
@@ -54,7 +55,6 @@ from seaway.node.volumes import Content, VolumeError
 _HOSTS = Path("/etc/hosts")
 MAX_RESOLVER_FILE_BYTES = 10 * 1024 * 1024
 """Rule: spec "discovery" §C1."""
-_STUB_ADDRESS = "127.0.0.53"
 _BEHIND_STUB = Path("/run/systemd/resolve/resolv.conf")
 
 
@@ -225,8 +225,8 @@ def read_resolver_file(config: NodeConfig) -> str:
     try:
         if path.stat().st_size > MAX_RESOLVER_FILE_BYTES:
             return ""
-        text = path.read_text()
-        return _BEHIND_STUB.read_text() if _STUB_ADDRESS in text and _BEHIND_STUB.exists() else text
+        behind = _BEHIND_STUB.read_text() if _BEHIND_STUB.exists() else ""
+        return choose_resolver_text(path.read_text(), behind)
     except OSError:
         return ""
 
