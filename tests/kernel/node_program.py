@@ -641,7 +641,7 @@ async def resources_are_limits(world: World) -> None:
         await world.create("unlimited", ["sleep", "600"], container=limits)
         pod = await world.wait("unlimited", is_ready)
         event = await world.wait_event("unlimited", "NotHonoured")
-        assert "(cpu=500m, memory=48Mi) are not enforced (" in event["message"]
+        assert "(cpu=500m, memory=48Mi) are not enforced (programs are in no cgroups)" in event["message"]
         [status] = pod["status"]["containerStatuses"]
         assert "limits" not in status["resources"]
         await world.delete("unlimited", grace=0)

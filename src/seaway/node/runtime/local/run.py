@@ -116,7 +116,8 @@ class LocalRuntime:
         self._pools = network_plan.restore_pools(self._pools, saved if isinstance(saved, dict) else {})
         self._ports = decode_mappings(files.load_json(self._ports_file))
         self._host = read_host(data_dir=self._config.data_dir, state_dir=self._config.state_dir)
-        self._cgroups.prepare()
+        if not self._config.sandboxed:  # a sandbox ends without notice: nobody would remove its groups
+            self._cgroups.prepare()
         await self._shim.ensure_running()
         self._exit_stream = self._shim.watch()
         await anext(self._exit_stream)
