@@ -72,6 +72,14 @@ def test_what_is_made_in_a_directory_of_a_group_is_the_groups(tmp_path: Path) ->
     assert mode_of(prepare(tmp_path, EmptyDir("w"))) == 0o777
 
 
+def test_what_programs_make_of_a_directory_stays(tmp_path: Path) -> None:
+    """A database that closes its directory to others finds it closed at its next start."""
+    made = prepare(tmp_path, EmptyDir("v"))
+    made.chmod(0o700)
+    assert mode_of(prepare(tmp_path, EmptyDir("v"))) == 0o700
+    assert [path.name for path in made.parent.iterdir()] == ["v"]
+
+
 def test_a_group_can_read_its_files_and_nobody_gets_more(tmp_path: Path) -> None:
     files = (FileEntry("deep/token", b"t", 0o600), FileEntry("open", b"o", 0o644))
     made = prepare(tmp_path, Content("v", files, group=os.getegid()))

@@ -72,10 +72,10 @@ def prepare_volume(directory: Path, volume: PlannedVolume, memory: Path | None =
     in_memory = isinstance(volume, Content) and volume.in_memory
     path = (memory if in_memory and memory is not None else directory) / volume.name
     try:
-        path.mkdir(parents=True, exist_ok=True)
         if isinstance(volume, EmptyDir):
             _make_empty_dir(path, volume)
         else:
+            path.mkdir(parents=True, exist_ok=True)
             write_content(path, volume)
     except OSError as error:
         raise ContainerError(f'MountVolume.SetUp failed for volume "{volume.name}" : {error}') from error
@@ -83,10 +83,19 @@ def prepare_volume(directory: Path, volume: PlannedVolume, memory: Path | None =
 
 
 def _make_empty_dir(path: Path, volume: EmptyDir) -> None:
-    if volume.in_memory and not path.is_mount():
-        size = f"size={volume.size_bytes}" if volume.size_bytes else "size=50%"
-        mount("tmpfs", str(path), "tmpfs", MS_NOSUID | MS_NODEV, f"mode=0777,{size}")
-    _give(path, volume.group, 0o777)
+    """Once: what programs make of its mode and owner afterwards is theirs. It has its own before it has its name."""
+    if volume.in_memory:
+        path.mkdir(parents=True, exist_ok=True)
+        if not path.is_mount():
+            size = f"size={volume.size_bytes}" if volume.size_bytes else "size=50%"
+            mode = _widen(0o777, volume.group, is_directory=True)
+            owner = "" if volume.group is None else f",gid={volume.group}"
+            mount("tmpfs", str(path), "tmpfs", MS_NOSUID | MS_NODEV, f"mode={mode:o},{size}{owner}")
+    elif not path.exists():
+        fresh = path.with_name(f".{path.name}")
+        fresh.mkdir(parents=True, exist_ok=True)
+        _give(fresh, volume.group, 0o777)
+        fresh.rename(path)
 
 
 def _give(path: Path, group: int | None, mode: int, owner: int | None = None) -> None:
