@@ -661,6 +661,8 @@ async def resources_are_limits(world: World) -> None:
     assert status["allocatedResources"] == {"memory": "48Mi", "cpu": "100m"}
     groups = list_groups(pod["metadata"]["uid"])
     assert groups, "the Pod has groups"
+    [program] = find_processes("sleep\x00600")
+    assert 0 < int(Path(f"/proc/{program}/oom_score_adj").read_text()) < 1000, "it asked for some of the memory"
     names = ("memory.limit_in_bytes", "memory.max", "cpu.cfs_quota_us", "cpu.max")
     files = [group / "main-0" / name for group in groups for name in names]
     text = "\n".join(file.read_text() for file in files if file.exists())
@@ -775,6 +777,9 @@ async def assert_hidden(world: World, uid: str) -> None:
 async def capabilities_are_given_one_by_one(world: World) -> None:
     show = "grep CapEff /proc/self/status; ip addr add 192.0.2.99/32 dev lo && echo changed"
     added = {"securityContext": {"capabilities": {"add": ["NET_ADMIN"], "drop": ["ALL"]}}}
+    _, log = await world.run_to_end("scored", "cat /proc/self/oom_score_adj")
+    assert log == "1000", "who asked for nothing goes first"
+    await world.delete("scored", grace=0)
     _, log = await world.run_to_end("net-admin", show, container=added)
     assert "CapEff:\t0000000000001000" in log and "changed" in log, "what was added, and nothing else"
     named = {"securityContext": {"runAsUser": 0, "capabilities": {"drop": ["ALL"]}}}

@@ -373,6 +373,7 @@ class ReportedCondition(Reader, frozen=True):
 
 class ReportedStatus(Reader, frozen=True):
     phase: str = ""
+    qos_class: str = ""
     start_time: str | None = None
     pod_ips: tuple[PodIP, ...] = ()
     conditions: tuple[ReportedCondition, ...] = ()

@@ -14,6 +14,7 @@ from seaway.node.cgroups.plan import (
     MIN_SHARES,
     Hierarchy,
     Limits,
+    choose_oom_score,
     count_oom_kills,
     count_shares,
     count_weight,
@@ -113,3 +114,17 @@ def test_kills_are_counted(text: str, count: int) -> None:
 def test_two_agents_have_two_groups_and_two_runs_have_two() -> None:
     assert name_groups(Path("/a")) != name_groups(Path("/b"))
     assert name_group("main", 0) != name_group("main", 1)
+
+
+@pytest.mark.parametrize(
+    ("qos_class", "requested", "score"),
+    [
+        pytest.param("Guaranteed", 1 << 30, -997, id="who has what it asked for goes last"),
+        pytest.param("BestEffort", 0, 1000, id="who asked for nothing goes first"),
+        pytest.param("Burstable", 1 << 30, 750, id="who asked for a quarter of the memory is between"),
+        pytest.param("Burstable", 0, 999, id="but after those who asked for nothing"),
+        pytest.param("Burstable", 4 << 30, 3, id="and before those who are guaranteed"),
+    ],
+)
+def test_who_goes_first_when_the_host_is_out_of_memory(qos_class: str, requested: int, score: int) -> None:
+    assert choose_oom_score(qos_class, requested=requested, available=4 << 30) == score

@@ -158,3 +158,18 @@ def count_oom_kills(text: str) -> int:
 
 
 OOM_FILES = {1: "memory.oom_control", 2: "memory.events"}
+
+GUARANTEED_SCORE, BEST_EFFORT_SCORE = -997, 1000
+
+
+def choose_oom_score(qos_class: str, *, requested: int, available: int) -> int:
+    """Who goes first when the host itself is out of memory: who asked for the least of it, in bytes.
+
+    Rule: upstream's oom_score_adj by QoS class; proc_pid_oom_score_adj(5).
+    """
+    if qos_class == "Guaranteed":
+        return GUARANTEED_SCORE
+    if qos_class == "BestEffort" or available <= 0:
+        return BEST_EFFORT_SCORE
+    score = BEST_EFFORT_SCORE - BEST_EFFORT_SCORE * requested // available
+    return min(max(score, BEST_EFFORT_SCORE + GUARANTEED_SCORE), BEST_EFFORT_SCORE - 1)

@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
+from seaway.api.pod.resources import MEMORY, measure
 from seaway.api.service.types import Service
 from seaway.node.accounttokens import WantedToken
+from seaway.node.cgroups.plan import choose_oom_score
 from seaway.node.config import NodeConfig
 from seaway.node.envvars import (
     EnvError,
@@ -191,10 +193,20 @@ def make_container_spec(
         stop_signal=choose_stop_signal(container, image),
         read_only_root=bool(container.security_context and container.security_context.read_only_root_filesystem),
         resources=container.resources,
+        oom_score=_choose_oom_score(config, pod, container, sources),
         stdin=container.stdin,
         stdin_once=container.stdin_once,
         tty=container.tty,
     )
+
+
+def _choose_oom_score(config: NodeConfig, pod: PodManifest, container: Container, sources: Sources) -> int:
+    """In a sandbox none is better off than the agent: who has no rights can only make it worse."""
+    asked = container.resources.requests.get(MEMORY) or container.resources.limits.get(MEMORY, "0")
+    requested = measure(MEMORY, asked)
+    available = measure(MEMORY, sources.allocatable.get(MEMORY, "0"))
+    score = choose_oom_score(pod.status.qos_class, requested=requested, available=available)
+    return max(score, 0) if config.sandbox else score
 
 
 def make_files(

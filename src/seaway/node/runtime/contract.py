@@ -88,6 +88,7 @@ class ContainerSpec:
     stop_signal: str = ""
     read_only_root: bool = False
     resources: ResourceRequirements = field(default_factory=ResourceRequirements)
+    oom_score: int = 0
     stdin: bool = False
     stdin_once: bool = False
     tty: bool = False

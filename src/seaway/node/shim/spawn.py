@@ -217,6 +217,13 @@ def _enter_cgroups(handles: Sequence[int]) -> None:
         os.close(handle)
 
 
+def _score(oom_score: int) -> None:
+    """When the host is out of memory. Rule: proc_pid_oom_score_adj(5)."""
+    if oom_score:
+        with open("/proc/self/oom_score_adj", "w") as file:
+            file.write(str(oom_score))
+
+
 def measure_arguments(argv: Sequence[str], environment: Mapping[str, str]) -> int:
     """The bytes that execve(2) counts: each text with its end and its pointer, and the `=` of each variable."""
     return sum(len(os.fsencode(text)) + 9 for text in argv) + sum(
@@ -249,6 +256,7 @@ def _execute(
     try:
         os.setsid()
         _enter_cgroups(cgroups)
+        _score(spec.get("oom_score", 0))
         _take_streams(stdio, spec["user"])
         for number in (*PASSED_SIGNALS, signal.SIGCHLD, signal.SIGPIPE):
             signal.signal(number, signal.SIG_DFL)

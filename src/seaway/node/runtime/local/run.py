@@ -369,7 +369,7 @@ class LocalRuntime:
                 "environment": base | dict(spec.environment),
                 "user": who.user, "group": who.group, "groups": who.groups,
                 "capabilities": sorted(capabilities), "is_sandboxed": self._config.sandboxed,
-                "cgroups": cgroups,
+                "cgroups": cgroups, "oom_score": spec.oom_score,
             },
         )  # fmt: skip
         return self._make_run(answer)
