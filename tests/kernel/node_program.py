@@ -29,6 +29,7 @@ from seaway.testing.cluster import Cluster, open_cluster
 
 NODE = "node-1"
 NODE_IP = "192.0.2.10"
+MAX_PIDS = 200
 SERVER = """
 import http.server, os, signal, sys
 signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
@@ -62,7 +63,7 @@ class World:
         config = NodeConfig(
             node_name=NODE, node_ip=self.node_ip, pod_cidr=self.pod_cidr, dns_ip="10.96.0.10",
             state_dir=self.state_dir, data_dir=self.data_dir, sandbox=self.sandbox, lease_renew_seconds=0.5,
-            disk_seconds=0.5,
+            disk_seconds=0.5, pod_max_pids=MAX_PIDS,
         )  # fmt: skip
         identity = self.cluster.client(user=f"system:node:{NODE}", groups=("system:nodes",))
         self._agent = asyncio.create_task(run_agent(config, identity, on_ready=ready.set))
@@ -634,6 +635,17 @@ while True: kept.append(os.urandom(1 << 20))
 """
 
 
+FORKER = """
+import os, time
+made = 0
+try:
+    while made < 400:
+        if os.fork() == 0: time.sleep(600)
+        made += 1
+except OSError as error: print(made, error.errno)
+"""
+
+
 @scenario
 async def resources_are_limits(world: World) -> None:
     limits = {"resources": {"limits": {"memory": "48Mi", "cpu": "500m"}, "requests": {"cpu": "100m"}}}
@@ -651,6 +663,12 @@ async def resources_are_limits(world: World) -> None:
     [status] = pod["status"]["containerStatuses"]
     ended = status["state"]["terminated"]
     assert (ended["reason"], ended["exitCode"]) == ("OOMKilled", 137)
+
+    await world.create("forker", ["python3", "-c", FORKER], restartPolicy="Never")
+    pod = await world.wait("forker", lambda p: p["status"]["phase"] == "Succeeded")
+    made, errno = world.read_log(pod).split()
+    assert MAX_PIDS // 2 < int(made) < MAX_PIDS and errno == "11", "no more processes than the Pod may have"
+    await world.delete("forker", grace=0)
 
     await world.create("limited", ["sh", "-c", "echo $$; exec sleep 600"], container=limits)
     pod = await world.wait("limited", is_ready)
