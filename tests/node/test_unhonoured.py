@@ -26,8 +26,8 @@ CASES: dict[str, tuple[dict[str, Any], str]] = {
     "requests are the scheduler's": ({"containers": [{**MAIN, "resources": {"requests": {"cpu": "1"}}}]}, ""),
     "a limit on disk": ({"volumes": [{"name": "v", "emptyDir": {"sizeLimit": "1Gi"}}]}, ""),
     "groups": (
-        GROUPS, "fsGroup 5 does not own the volumes: the sandbox maps one user; supplementalGroups are not set: "
-        "the sandbox maps one user"),
+        GROUPS, "fsGroup 5 does not own the volumes: there is one user here; supplementalGroups are not set: "
+        "there is one user here"),
     "root's group": ({"securityContext": {"fsGroup": 0, "supplementalGroups": [0]}}, ""),
     "propagation": (
         {"containers": [{**MAIN, "volumeMounts": [
@@ -39,12 +39,12 @@ CASES: dict[str, tuple[dict[str, Any], str]] = {
 
 @pytest.mark.parametrize(("spec", "expected"), CASES.values(), ids=CASES)
 def test_what_is_left_undone_is_said(spec: dict[str, Any], expected: str) -> None:
-    said = find_unhonoured(decode_pod(**spec), UNENFORCED, sandboxed=True)
+    said = find_unhonoured(decode_pod(**spec), UNENFORCED, has_users=False)
     assert said == (f"not done on this node: {expected}" if expected else "")
 
 
 def test_a_host_has_all_groups() -> None:
-    assert not find_unhonoured(decode_pod(**GROUPS), {}, sandboxed=False)
+    assert not find_unhonoured(decode_pod(**GROUPS), {}, has_users=True)
 
 
 def test_a_debugger_is_told_what_it_does_without() -> None:

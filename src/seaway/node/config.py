@@ -59,5 +59,10 @@ class NodeConfig:
     mtu: int = 0
 
     @property
+    def has_users(self) -> bool:
+        """Programs can be any user, in any group, and files anybody's; else there is one of each: the agent's."""
+        return not self.sandbox
+
+    @property
     def node_ips(self) -> tuple[str, ...]:
         return tuple(address.strip() for address in self.node_ip.split(","))

@@ -210,7 +210,7 @@ class _Agent:
         if worker.is_active and state.sandbox is None and not state.is_adopted:
             node = msgspec.convert(self._heartbeat.node, Node) if self._heartbeat.node else None
             rejection = find_rejection(
-                pod, others, node, allocatable=self._context.allocatable, sets_groups=not self._context.config.sandbox
+                pod, others, node, allocatable=self._context.allocatable, sets_groups=self._context.config.has_users
             )
             if rejection is not None:
                 worker.reject(rejection)

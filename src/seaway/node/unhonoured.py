@@ -17,12 +17,12 @@ COUNTED = ("cpu", "memory", "ephemeral-storage")
 """What control groups limit, and what is measured (`evictions.py`)."""
 
 
-def find_unhonoured(pod: PodManifest, unenforced: Mapping[str, str], *, sandboxed: bool) -> str:
+def find_unhonoured(pod: PodManifest, unenforced: Mapping[str, str], *, has_users: bool) -> str:
     """One sentence for a Normal event, or "" when all is done.
 
-    unenforced: why limits are not kept, by resource. sandboxed: one user and one group exist.
+    unenforced: why limits are not kept, by resource. has_users: there is more than one, and groups.
     """
-    groups = _list_groups(pod) if sandboxed else ()
+    groups = () if has_users else _list_groups(pod)
     return _say([*_list_unhonoured(pod, unenforced), *groups])
 
 
@@ -44,9 +44,9 @@ def _say(found: Iterable[str]) -> str:
 def _list_groups(pod: PodManifest) -> Iterator[str]:
     security = pod.spec.security_context
     if security is not None and security.fs_group:
-        yield f"fsGroup {security.fs_group} does not own the volumes: the sandbox maps one user"
+        yield f"fsGroup {security.fs_group} does not own the volumes: there is one user here"
     if security is not None and any(security.supplemental_groups):
-        yield "supplementalGroups are not set: the sandbox maps one user"
+        yield "supplementalGroups are not set: there is one user here"
 
 
 def _list_unhonoured(pod: PodManifest, unenforced: Mapping[str, str]) -> Iterator[str]:

@@ -110,7 +110,7 @@ def make_volumes(config: NodeConfig, pod: PodManifest, state: PodState, sources:
         find_config_map=sources.config_maps.get,
         find_secret=sources.secrets.get,
         find_token=sources.tokens.get,
-        owners=NOBODY if config.sandbox else find_owners(pod),
+        owners=find_owners(pod) if config.has_users else NOBODY,
     )
 
 
@@ -176,8 +176,8 @@ def make_container_spec(
         working_dir=container.working_dir or (image.working_dir if image is not None else ""),
         user=who.user,
         group=who.group,
-        groups=() if config.sandbox else choose_groups(pod),
-        merges_groups=not config.sandbox and merges_groups(pod),
+        groups=choose_groups(pod) if config.has_users else (),
+        merges_groups=config.has_users and merges_groups(pod),
         is_debugger=pod.is_ephemeral(container.name),
         add_capabilities=capabilities.add if capabilities else (),
         drop_capabilities=capabilities.drop if capabilities else (),
@@ -206,7 +206,7 @@ def _choose_oom_score(config: NodeConfig, pod: PodManifest, container: Container
     requested = measure(MEMORY, asked)
     available = measure(MEMORY, sources.allocatable.get(MEMORY, "0"))
     score = choose_oom_score(pod.status.qos_class, requested=requested, available=available)
-    return max(score, 0) if config.sandbox else score
+    return score if config.has_users else max(score, 0)
 
 
 def make_files(

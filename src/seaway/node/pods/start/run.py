@@ -92,7 +92,7 @@ class Starter:
             spec = make_sandbox_spec(config, pod, host)
             await self._write_volumes(pod, state, await self._read_sources(pod))
             sandbox = await self._context.runtime.create_sandbox(spec)
-            unhonoured = find_unhonoured(pod, self._context.runtime.unenforced, sandboxed=config.sandbox)
+            unhonoured = find_unhonoured(pod, self._context.runtime.unenforced, has_users=config.has_users)
             if unhonoured:
                 self._context.record(pod, Happening("Normal", NOT_HONOURED, unhonoured))
             warnings = find_resolver_warnings(config, pod, host)
