@@ -38,6 +38,29 @@ def test_pure_modules_import_nothing_that_waits_or_acts(module: str) -> None:
 
 
 @pytest.mark.parametrize("module", MODULES)
+def test_the_random_numbers_of_the_program_around_are_left_alone(module: str) -> None:
+    """Its tests may count on them (Hypothesis does), and a fork would draw the same as its parent."""
+    assert not find_global_draws((ROOT / module).read_text())
+
+
+def find_global_draws(source: str) -> set[str]:
+    """What is taken of the module `random` but generators with a state of their own."""
+    generators = {"Random", "SystemRandom"}
+    found: set[str] = set()
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.ImportFrom) and node.module == "random":
+            found.update(alias.name for alias in node.names)
+        elif isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id == "random":
+            found.add(node.attr)
+    return found - generators
+
+
+@pytest.mark.parametrize("source", ["import random\nrandom.random()", "from random import choice"])
+def test_a_global_draw_is_found(source: str) -> None:
+    assert find_global_draws(source)
+
+
+@pytest.mark.parametrize("module", MODULES)
 def test_no_file_has_a_vague_name(module: str) -> None:
     assert not VAGUE & set(module.removesuffix(".py").split("/"))
 

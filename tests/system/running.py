@@ -108,13 +108,37 @@ class Up:
         return json.loads(self.inside(sys.executable, str(EXAMPLES / "node_side.py"), action, *arguments).stdout)
 
     def wait_pods(self, *names: str) -> None:
-        """Until the Pods are ready."""
+        """Until the Pods are ready, and endpoints of the Services that select them: that is a moment later."""
 
         def ready() -> bool:
             pods = {p["metadata"]["name"]: p for p in self.get("pods")["items"]}
             return all(n in pods and is_ready(pods[n]) for n in names)
 
+        def selected() -> set[tuple[str, str]]:
+            """(Service, Pod), as it should be."""
+            labels = {p["metadata"]["name"]: p["metadata"].get("labels", {}).items() for p in self.get("pods")["items"]}
+            return {
+                (service["metadata"]["name"], name)
+                for service in self.get("services")["items"]
+                if (selector := service["spec"].get("selector")) and service["spec"]["type"] != "ExternalName"
+                for name in names
+                if selector.items() <= labels[name]
+            }
+
+        def served() -> set[tuple[str, str]]:
+            return {
+                (
+                    piece["metadata"].get("labels", {}).get("kubernetes.io/service-name", ""),
+                    endpoint["targetRef"]["name"],
+                )
+                for piece in self.get("endpointslices")["items"]
+                for endpoint in piece.get("endpoints") or ()
+                if endpoint["conditions"].get("ready") and "targetRef" in endpoint
+            }
+
         until(ready, f"Pods {names} are ready")
+        wanted = selected()
+        until(lambda: wanted <= served(), f"{sorted(wanted)} are in EndpointSlices")
 
     def cluster_ip(self, service: str) -> str:
         return str(self.get("service", service)["spec"]["clusterIP"])

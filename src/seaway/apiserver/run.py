@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import random
 import time
 import uuid
 from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from random import SystemRandom
 from typing import TypeVar
 
 from seaway.api.machinery.codec import Decoded, prune_patched
@@ -77,7 +77,7 @@ class AsyncioEffects:
 
     def __init__(self) -> None:
         self._loop = asyncio.get_running_loop()
-        self._random = random.SystemRandom()
+        self._random = SystemRandom()
 
     def monotonic(self) -> float:
         return self._loop.time()
@@ -163,7 +163,7 @@ async def open_server(
 
 
 def _pick(count: int) -> int:
-    return random.randrange(count)
+    return SystemRandom().randrange(count)
 
 
 async def _fill(store: Store, watch_cache: WatchCache, allocator: ServiceAllocator) -> Callable[[], None]:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import random
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from random import SystemRandom
 from types import MappingProxyType
 from typing import Any, Generic, TypeVar
 
@@ -29,6 +29,7 @@ log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 WATCH_GRACE_SECONDS = 30.0
+_jitter = SystemRandom().random  # not `random`'s own state: it is that of the program that Seaway is a part of
 """After a watch should have been closed by the server: the peer is gone without a word."""
 
 
@@ -131,7 +132,7 @@ class Informer(Generic[T]):
             self._state, action = reflector.step(self._state, event, loop.time())
             if action is None:
                 await asyncio.sleep((reflector.next_deadline(self._state) or 0.0) - loop.time())
-                event = reflector.Woken(random.random())
+                event = reflector.Woken(_jitter())
             else:
                 event = await self._perform(action)
 
@@ -142,7 +143,7 @@ class Informer(Generic[T]):
                 return await self._list(action)
             async with asyncio.timeout(action.timeout_seconds + WATCH_GRACE_SECONDS):
                 await self._watch(action)
-            return reflector.WatchEnded(random.random())
+            return reflector.WatchEnded(_jitter())
         except (ApiError, TransportError, TimeoutError, msgspec.DecodeError) as error:
             failed = _classify(error)
             self._reachable_since = None
@@ -183,7 +184,7 @@ class Informer(Generic[T]):
                     self._objects.adopt(change.key, want)
                 self._tell(change)
             self._synced.set()
-        return reflector.Listed(page.resource_version, page.continue_token, random.random())
+        return reflector.Listed(page.resource_version, page.continue_token, _jitter())
 
     async def _watch(self, action: reflector.Watch) -> None:
         query = {
@@ -353,7 +354,7 @@ def _resolve(wakeup: asyncio.Future[None]) -> None:
 
 
 def _classify(error: Exception) -> reflector.Failed:
-    jitter = random.random()
+    jitter = _jitter()
     if isinstance(error, ApiError) and error.status_code == 410:
         return reflector.Failed(Failure.EXPIRED, jitter)
     if isinstance(error, TooManyRequests):

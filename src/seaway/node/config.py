@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
+
+from seaway.net.loopback import LoopbackMap
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,6 +36,8 @@ class NodeConfig:
     quantities that Pods do not get.
     disk_seconds: how often Pods that have limits of disk are measured.
     sandbox: the agent runs in a user namespace with one mapped user, and Pods end with it.
+    network: `routed`: Pods have namespaces and links. `none`: they are plain processes of the agent's user; loopback
+    says where the cluster's addresses are then.
     """
 
     node_name: str
@@ -57,11 +63,31 @@ class NodeConfig:
     resolv_conf: Path | None = Path("/etc/resolv.conf")
     serving: ServingConfig | None = None
     mtu: int = 0
+    network: Literal["routed", "none"] = "routed"
+    loopback: LoopbackMap | None = None
+
+    def __post_init__(self) -> None:
+        """Raises ValueError when the fields do not go together."""
+        if (self.network == "none") != (self.loopback is not None):
+            raise ValueError(f"network {self.network}: loopback {self.loopback} found; none has a map, routed has not")
+
+    @property
+    def is_isolated(self) -> bool:
+        """Pods have namespaces of their own."""
+        return self.network != "none"
+
+    def locate(self, address: str) -> str:
+        """Where an address of the cluster is on this host: itself, or its loopback address."""
+        return (self.loopback.to_loopback(address) if self.loopback is not None else None) or address
+
+    def locate_all(self, addresses: Iterable[str]) -> tuple[str, ...]:
+        """Where each of them is, in their order."""
+        return tuple(self.locate(address) for address in addresses)
 
     @property
     def has_users(self) -> bool:
         """Programs can be any user, in any group, and files anybody's; else there is one of each: the agent's."""
-        return not self.sandbox
+        return not self.sandbox and self.is_isolated
 
     @property
     def node_ips(self) -> tuple[str, ...]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -32,8 +32,11 @@ class Plane(Protocol):
         Returns whether all was compared, not only what changed.
         """
 
-    def verify(self) -> None:
-        """See whether somebody else changed what is ours; the next sync mends it. Never raises."""
+    def verify(self) -> Iterable[None] | None:
+        """See whether somebody else changed what is ours; the next sync mends it. Never raises.
+
+        Returns what is left to be done of it, in short steps between which syncs may come; None: nothing.
+        """
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,11 +64,16 @@ class Proxier:
         *,
         service_cidrs: Callable[[], tuple[str, ...]] = tuple,
         clock: Callable[[], float] = lambda: 0.0,
+        is_userspace: bool = False,
+        unserved: Callable[[str], tuple[Complaint, ...]] = lambda key: (),
     ) -> None:
         """service_cidrs: the ranges at the first sync, when flows to what no Service has in them are stale.
 
-        clock: what syncs are timed with.
+        clock: what syncs are timed with. is_userspace: the planes serve every Service from user space. unserved: what
+        the planes themselves could not do for a Service.
         """
+        self._list_unserved = unserved
+        self._is_userspace = is_userspace
         self._planes = planes
         self._clock = clock
         self._unclaimed: Callable[[], tuple[str, ...]] = service_cidrs
@@ -119,7 +127,10 @@ class Proxier:
             if (claimed := self._claimed[family].get(key)) is not None:
                 lost.extend(claims.find_lost(claimed))
                 unserved.extend(claimed.range_refusals)
-        return find_complaints(service, self._changes.slices_of(key), lost, unserved=unserved)
+        found = find_complaints(
+            service, self._changes.slices_of(key), lost, unserved=unserved, is_userspace=self._is_userspace
+        )
+        return found + self._list_unserved(key)
 
     def forwarding(self, family: Family, key: str) -> ServiceForwarding | None:
         """What the Service is given; None: nothing, or there is none."""
@@ -135,8 +146,13 @@ class Proxier:
 
     def verify(self) -> None:
         """Let every plane see whether it still is in step; the next sync mends it."""
+        for _ in self.look():
+            pass
+
+    def look(self) -> Iterator[None]:
+        """The same in short steps; syncs may come between them."""
         for plane in self._planes.values():
-            plane.verify()
+            yield from plane.verify() or ()
 
     def sync(self) -> SyncReport:
         """Bring the data planes in step with what is pending. A plane that fails does not keep back another."""
@@ -198,7 +214,13 @@ class Proxier:
         service = self._changes.services.get(key)
         if service is None:
             return None
-        return forward_service(service, self._changes.slices_of(key), family=family, node=self._node)
+        return forward_service(
+            service,
+            self._changes.slices_of(key),
+            family=family,
+            node=self._node,
+            keeps_connections=self._is_userspace,
+        )
 
 
 def view_node(node: Node, before: NodeView) -> NodeView:

@@ -38,8 +38,10 @@ from seaway.proxy.nftables.plane import NftablesPlane, NftError
 from seaway.proxy.proxier import Plane, Proxier, SyncReport
 from seaway.proxy.ranges.kernel import RouteError, ServiceRanges
 from seaway.proxy.replacing.run import take_over
+from seaway.proxy.splitting.run import Splitting
 from seaway.proxy.telling.run import Teller
 from seaway.proxy.uplinks.kernel import Uplinks, restore
+from seaway.telemetry.metrics import Metrics
 
 __all__ = ["ProxyConfig", "cleanup", "prepare_host", "run", "watch_file"]
 
@@ -63,17 +65,34 @@ async def run(config: ProxyConfig, client: Client, *, on_ready: Callable[[], Non
     when it is not known what an earlier proxy changed.
     Rule: spec "proxy" §11.2 (what is watched), §11.3 (what stays).
     """
+    if config.plane == "userspace":
+        from seaway.proxy.userspace.run import run as run_userspace
+
+        await run_userspace(config, client, on_ready=on_ready)
+        return
     prepare_host(config)
     if config.oom_score is not None and (refused := apply_oom_score(config.oom_score)):
         log.warning("oom_score_adj=%d error=%r", config.oom_score, refused)
     uplinks = _find_uplinks(config)
-    kernel = NftKernel()
+    kernel, metrics = NftKernel(), Metrics()
+    splitting = Splitting(
+        config,
+        metrics=metrics,
+        tell=lambda key, reason, text: teller.tell_service(key, reason, text, "Connect"),
+        list_addresses=_InterfaceAddresses(),
+    )
     try:
         cidrs = Informer(client, SERVICE_CIDRS, ServiceCIDR)
         families = find_supported_families(config.families)
         ranges = ServiceRanges(config, families, is_complete=lambda: cidrs.is_synced)
-        planes = _make_planes(config, kernel, uplinks, ranges)
-        proxier = Proxier(planes, config.first_view, service_cidrs=lambda: ranges.accepted, clock=time.perf_counter)
+        planes = _make_planes(config, kernel, uplinks, ranges, splitting)
+        proxier = Proxier(
+            planes,
+            config.first_view,
+            service_cidrs=lambda: ranges.accepted,
+            clock=time.perf_counter,
+            unserved=splitting.complaints,
+        )
 
         def on_synced() -> None:
             take_over(kernel, families, replaces=config.replaces)
@@ -86,6 +105,7 @@ async def run(config: ProxyConfig, client: Client, *, on_ready: Callable[[], Non
             families,
             list_addresses=_InterfaceAddresses(),
             read_connections=partial(read_connections, families if config.counts_connections else (), config.table),
+            metrics=metrics,
         )
         loop = _Loop(config, proxier, uplinks, ranges, teller)
         informers = _make_informers(config, client, loop)
@@ -107,6 +127,7 @@ async def run(config: ProxyConfig, client: Client, *, on_ready: Callable[[], Non
     except* OperationalError as errors:
         raise errors.exceptions[0] from None
     finally:
+        splitting.close()
         kernel.close()
 
 
@@ -164,7 +185,7 @@ def _find_uplinks(config: ProxyConfig) -> Uplinks | None:
 
 
 def _make_planes(
-    config: ProxyConfig, kernel: NftKernel, uplinks: Uplinks | None, ranges: ServiceRanges
+    config: ProxyConfig, kernel: NftKernel, uplinks: Uplinks | None, ranges: ServiceRanges, splitting: Splitting
 ) -> Mapping[Family, Plane]:
     """The data planes of the families that the host has."""
 
@@ -172,7 +193,7 @@ def _make_planes(
         def guarded() -> tuple[str, ...]:
             return uplinks.guarded(family) if uplinks is not None else ()
 
-        return NftablesPlane(
+        rules = NftablesPlane(
             kernel,
             config,
             family,
@@ -180,6 +201,7 @@ def _make_planes(
             guarded_links=guarded,
             service_cidrs=lambda: ranges.accepted,
         )
+        return splitting.add(rules)
 
     return {family: make(family) for family in find_supported_families(config.families)}
 
@@ -284,13 +306,24 @@ class _Loop:
         log.info("ready services=%d", self._proxier.service_count)
         on_ready()
         gc.freeze()  # what is known now lives long: the collector need not walk it again and again
+        now = asyncio.get_running_loop().time
+        looks_at = now() + VERIFY_SECONDS
         while True:
-            delay = RETRY_SECONDS[min(failures, len(RETRY_SECONDS)) - 1] if failures else VERIFY_SECONDS
-            if not await self._sleep(min(delay, self._until_flows_end())):
-                self._proxier.verify()
-                self._bridges.look(self._proxier.node)
-                self._must_see_uplinks = self._must_see_ranges = True
+            delay = RETRY_SECONDS[min(failures, len(RETRY_SECONDS)) - 1] if failures else math.inf
+            await self._sleep(min(delay, looks_at - now(), self._until_flows_end()))
+            if now() >= looks_at:  # by the clock: changes that never end are no reason not to look
+                await self._look()
+                looks_at = now() + VERIFY_SECONDS
             failures = failures + 1 if (await self._sync()).failures else 0
+
+    async def _look(self) -> None:
+        """See whether everything is still as it should be. What comes meanwhile is applied between two steps."""
+        for _ in self._proxier.look():
+            await asyncio.sleep(0)
+            if self._wake.is_set():
+                await self._sync()
+        self._bridges.look(self._proxier.node)
+        self._must_see_uplinks = self._must_see_ranges = True
 
     def _until_flows_end(self) -> float:
         """Seconds until flows are to be reset; forever, if none are."""
@@ -308,14 +341,11 @@ class _Loop:
             failures += 1
         return 0
 
-    async def _sleep(self, seconds: float) -> bool:
-        """Whether something came before the time was over."""
-        try:
+    async def _sleep(self, seconds: float) -> None:
+        """Until something comes, or the time is over."""
+        with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(seconds):
                 await self._wake.wait()
-        except TimeoutError:
-            return False
-        return True
 
     async def _sync(self) -> SyncReport:
         self._wake.clear()

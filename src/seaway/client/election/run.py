@@ -5,9 +5,9 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-import random
 from collections.abc import Callable, Coroutine
 from datetime import UTC, datetime
+from random import SystemRandom
 from typing import Any
 
 import msgspec
@@ -81,7 +81,7 @@ class Candidate:
             raise RuntimeError("the leader's work came to an end, and nobody asked for it")
 
     async def _try(self) -> None:
-        action = self._step(Woken(random.random()))
+        action = self._step(Woken(SystemRandom().random()))
         while action is not None:
             action = self._step(await self._perform(action))
 

@@ -9,11 +9,11 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-import random
 import secrets
 import socket
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
+from random import SystemRandom
 
 from seaway.dns.config import Lifecycle
 from seaway.dns.forwarding.hosts import parse_hosts
@@ -144,7 +144,7 @@ async def watch_config(
     load: False when nothing has changed.
     """
     while True:
-        wait = lifecycle.reload_seconds + random.uniform(-1, 1) * lifecycle.reload_jitter_seconds
+        wait = lifecycle.reload_seconds + SystemRandom().uniform(-1, 1) * lifecycle.reload_jitter_seconds
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(wait if lifecycle.reload_seconds else None):
                 await wake.wait()

@@ -10,6 +10,7 @@ import asyncio
 import contextlib
 import functools
 import logging
+import os
 from collections.abc import Coroutine
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -30,6 +31,7 @@ from seaway.node.probing.run import Prober, ProbeRunner, Verdict
 from seaway.node.runtime.contract import ContainerError, RuntimeGone
 from seaway.node.state import LOST_MESSAGE, UNKNOWN_EXIT_CODE, ContainerRun, ContainerState, PodState
 from seaway.node.status import make_pod_status
+from seaway.node.unisolated import find_unisolated_refusal
 
 log = logging.getLogger(__name__)
 
@@ -219,6 +221,8 @@ class PodWorker:
     def _refuse(self) -> bool:
         """This node cannot run the Pod: it waits and says why."""
         refusal = lifecycle.find_refusal(self.pod)
+        if not self._context.config.is_isolated:
+            refusal = refusal or find_unisolated_refusal(self.pod, user=os.getuid(), group=os.getgid())
         if not refusal:
             return False
         waiting = ("CreateContainerConfigError", refusal)
@@ -392,7 +396,8 @@ class PodWorker:
 
     def _find_address(self) -> str:
         """Where the Pod is reached: on the host's network, the node's address."""
-        return (self.state.pod_ips or self._context.config.node_ips)[0]
+        config = self._context.config
+        return config.locate((self.state.pod_ips or config.node_ips)[0])
 
     # Reporting
 

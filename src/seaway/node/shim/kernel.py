@@ -19,6 +19,7 @@ from seaway.net.kernel import MS_NOSUID as MS_NOSUID
 from seaway.net.kernel import MS_PRIVATE as MS_PRIVATE
 from seaway.net.kernel import MS_REC as MS_REC
 from seaway.net.kernel import mount as mount
+from seaway.net.kernel import set_parent_death_signal as set_parent_death_signal
 from seaway.net.kernel import setns as setns
 from seaway.net.kernel import unmount as unmount
 from seaway.net.kernel import unshare as unshare
@@ -99,4 +100,9 @@ def become_user(
     call("capset", header, struct.pack("=6I", low, low, passed[0], high, high, passed[1]))
     for capability in keep if user else ():
         call("prctl", _PR_CAP_AMBIENT, _PR_CAP_AMBIENT_RAISE, capability, 0, 0)
+    forbid_gain()
+
+
+def forbid_gain() -> None:
+    """Nothing is gained by an exec, for good: set-user-id programs run as who starts them."""
     call("prctl", _PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)

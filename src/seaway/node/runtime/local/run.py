@@ -160,10 +160,12 @@ class LocalRuntime:
                 break
             await asyncio.sleep(START_CHECK_SECONDS)
             answer = await self._shim.ask("list")
-        sandboxes = tuple(
-            Sandbox(s["uid"], () if s["net"] is None else self._addresses_of(s["uid"])) for s in answer["sandboxes"]
-        )
+        sandboxes = tuple(Sandbox(s["uid"], self._find_addresses(s)) for s in answer["sandboxes"])
         return Inventory(sandboxes, tuple(self._make_run(c) for c in answer["containers"]))
+
+    def _find_addresses(self, described: Json) -> tuple[str, ...]:
+        """Of a sandbox as the shim tells of it; none on the host's network."""
+        return () if described["net"] is None else self._addresses_of(described["uid"])
 
     async def mend_network(self, uids: Collection[str]) -> tuple[str, ...]:
         """Connect those of the Pods whose namespaces stand without their link, address or route; their UIDs, sorted.
@@ -192,9 +194,9 @@ class LocalRuntime:
         return tuple(mended)
 
     def held_pods(self) -> tuple[str, ...]:
-        """The UIDs that hold an address or a directory, sorted."""
+        """The UIDs that hold an address or a directory, or have logs, sorted."""
         held = {uid for pool in self._pools for uid in pool.held} | self._cgroups.list_pods()
-        for directory in ("pods", MEMORY):
+        for directory in ("pods", "logs", MEMORY):
             with contextlib.suppress(FileNotFoundError):
                 held.update(os.listdir(self._config.state_dir / directory))
         return tuple(sorted(held))
@@ -502,6 +504,10 @@ class LocalRuntime:
         path = None if handle is None else f"/proc/{answer['pid']}/fd/{handle}"
         with ThreadPoolExecutor(1, thread_name_prefix="inside") as thread:
             return await asyncio.get_running_loop().run_in_executor(thread, open_sockets_inside, path)
+
+    def find_loopbacks(self, uid: str) -> tuple[str, ...]:
+        """Those of the Pod's network namespace."""
+        return ("127.0.0.1", "::1")
 
     def find_log(self, uid: str, name: str, attempt: int) -> Path:
         """The log file of a run."""
