@@ -670,7 +670,7 @@ async def resources_are_limits(world: World) -> None:
     assert MAX_PIDS // 2 < int(made) < MAX_PIDS and errno == "11", "no more processes than the Pod may have"
     await world.delete("forker", grace=0)
 
-    await world.create("limited", ["sh", "-c", "echo $$; exec sleep 600"], container=limits)
+    await world.create("limited", ["sleep", "600"], container=limits)
     pod = await world.wait("limited", is_ready)
     [status] = pod["status"]["containerStatuses"]
     assert status["resources"] == {
