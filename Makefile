@@ -19,11 +19,20 @@ demo: $(STAMP)
 up: $(STAMP)
 	@$(BIN)/seaway up
 
+# Tests that run one after the other: they count what is left of processes and rules, or write one page together
+ALONE  := tests/clients tests/kernel tests/system
+BESIDE := -n auto $(ALONE:%=--ignore %)
+
 test: $(STAMP)
+ifeq ($(C),)
+	@$(BIN)/python -m pytest -q tests $(BESIDE)
+	@$(BIN)/python -m pytest $(ALONE)
+else
 	@$(BIN)/python -m pytest $(TESTS)
+endif
 
 check: lint
-	@$(BIN)/python -m pytest -q $(if $(C),$(TESTS),tests --ignore tests/kernel --ignore tests/system)
+	@$(BIN)/python -m pytest -q $(if $(C),$(TESTS),tests $(BESIDE))
 
 lint: $(STAMP)
 	@$(BIN)/ruff format --check $(CODE)

@@ -234,21 +234,27 @@ async def run_plane(options: Options) -> None:
 
 async def run_traffic_plane(options: Options) -> None:
     """The proxy's core in the namespace of a node that forwards; what is measured says `measure`."""
-    from bench.planes import fill_proxier, measure_restarts, measure_stress, sync
+    from bench.planes import fill_proxier, measure_start, sync
     from seaway.app.calm import THRESHOLDS
     from seaway.proxy.nftables.kernel import NftKernel
 
     gc.set_threshold(*THRESHOLDS)
     rest = {name: value for name, value in options.items() if name != "measure"}
-    if options["measure"] == "restarts":
-        for values in measure_restarts(**rest):
-            say(**values)
-    elif options["measure"] == "stress":
-        for values in measure_stress(**rest):
+    if options["measure"] == "start":
+        for values in measure_start(**rest):
             say(**values)
     else:
         sync(fill_proxier(NftKernel(), **rest))
         say(pid=os.getpid())
+    await input_ended()
+
+
+async def run_feed(options: Options) -> None:
+    """Lists and watches that send changes. Says when it listens, when the proxy follows, and what was seen."""
+    from bench.feed import run_feed
+
+    async for values in run_feed(options):
+        say(**values)
     await input_ended()
 
 
@@ -426,6 +432,7 @@ KINDS: Mapping[str, Callable[[Options], Awaitable[None]]] = {
     "controllers": run_controllers,
     "dns": run_dns,
     "dns-follower": run_dns_follower,
+    "feed": run_feed,
     "forwarder": run_forwarder,
     "proxy": run_proxy,
     "proxy-host": run_proxy_host,

@@ -1,18 +1,13 @@
-"""The proxy's core over the real kernel, timed: full syncs, single changes, restarts, a minute of changes."""
+"""The proxy's core over the real kernel, timed: full syncs, single changes, starts."""
 
 from __future__ import annotations
 
-import gc
-import os
+import itertools
 import subprocess
 import time
 from collections.abc import Iterator
 
-import msgspec
-
 from bench.dataset import choose_address, choose_cluster_ip, name_service
-from bench.figures import percentile
-from bench.processes import read_pss_mb
 from seaway.api.endpointslice.types import Endpoint, EndpointPort, EndpointSlice
 from seaway.api.machinery.meta import ObjectMeta
 from seaway.api.service.types import Service, ServicePort, ServiceSpec
@@ -25,8 +20,6 @@ from seaway.proxy.nftables.plane import NftablesPlane
 from seaway.proxy.proxier import Proxier
 
 TABLE = "bench"
-MOMENT_SECONDS = 2
-"""For who measures traffic to begin with it."""
 
 
 class TimedKernel(NftKernel):
@@ -73,70 +66,25 @@ def list_table() -> str:
     return subprocess.run(["nft", "list", "table", "ip", TABLE], capture_output=True, text=True, check=True).stdout
 
 
-def measure_restarts(services: int, endpoints: int, served: str) -> Iterator[dict[str, float]]:
-    """A full sync (`full`); the same again by a proxy that finds the right rules (`digest`), its first look at the
-    whole table (`verify`), and by one that finds one endpoint changed and so reads all back (`readback`).
+def measure_start(services: int, endpoints: int, served: str, first: str) -> Iterator[dict[str, float]]:
+    """The first sync of a new process (`seconds`, of which `cpu`). Then its look at the whole table: `seconds`, and
+    `longest`, which a change that comes meanwhile may have to wait.
 
     served: the address of an endpoint that listens; it has a Service of its own, the one with the highest number.
-    """
-    kernel = NftKernel()
-    proxier = fill_proxier(kernel, services, endpoints, served)
-    yield {"full": _time_sync(proxier)}
-    time.sleep(MOMENT_SECONDS)
-    kernel.close()
-    kernel = NftKernel()
-    proxier = fill_proxier(kernel, services, endpoints, served)
-    yield {"digest": _time_sync(proxier)}
-    begun = time.perf_counter()
-    proxier.verify()
-    yield {"verify": time.perf_counter() - begun}
-    proxier.set_slice(f"default/{name_service(0)}", make_slice_reader(0, endpoints, first="192.0.2.1"))
-    sync(proxier)
-    kernel.close()
-    kernel = NftKernel()
-    yield {"readback": _time_sync(fill_proxier(kernel, services, endpoints, served))}
-    kernel.close()
-
-
-def measure_stress(
-    services: int, endpoints: int, served: str, seconds: int, per_second: int
-) -> Iterator[dict[str, float]]:
-    """After `full`: so many changes of single endpoints per second, decoded from JSON as a watch does.
-
-    Their lag counts from when each was due: `early` and `late` are the 99th percentiles of the first and the last
-    third, `grown` is how many MB of memory came during the last two thirds.
+    first: the address of the first endpoint of Service 0.
     """
     proxier = fill_proxier(NftKernel(), services, endpoints, served)
-    yield {"full": _time_sync(proxier)}
-    names = [f"default/{name_service(number)}" for number in range(services)]
-    wires = [msgspec.json.encode(make_slice_reader(number, endpoints, first="FIRST")) for number in range(services)]
-    lags: list[float] = []
-    total, done, held = seconds * per_second, 0, 0.0
+    proxier.set_slice(f"default/{name_service(0)}", make_slice_reader(0, endpoints, first=first))
     calm_collector()
-    gc.freeze()  # as the product does after its first sync
-    started, cpu = time.perf_counter(), time.process_time()
-    while done < total:
-        due = min(total, int((time.perf_counter() - started) * per_second))
-        if due == done:
-            time.sleep(1 / per_second)
-            continue
-        for change in range(done, due):
-            number = change * 997 % services
-            wire = wires[number].replace(b"FIRST", b"192.0.2.%d" % (1 + change % 250))
-            proxier.set_slice(names[number], msgspec.json.decode(wire, type=EndpointSlice))
-        sync(proxier)
-        now = time.perf_counter() - started
-        lags += [now - change / per_second for change in range(done, due)]
-        if not held and len(lags) >= total // 3:
-            held = read_pss_mb(os.getpid())
-        done = due
-    third = total // 3
+    begun, cpu = time.perf_counter(), time.process_time()
+    sync(proxier)
+    yield {"seconds": time.perf_counter() - begun, "cpu": time.process_time() - cpu}
+    steps = [time.perf_counter()]
+    steps += [time.perf_counter() for _ in proxier.look()]
+    steps.append(time.perf_counter())
     yield {
-        "p99": percentile(lags, 0.99),
-        "early": percentile(lags[:third], 0.99),
-        "late": percentile(lags[-third:], 0.99),
-        "grown": read_pss_mb(os.getpid()) - held,
-        "cpu": (time.process_time() - cpu) / seconds,
+        "seconds": steps[-1] - steps[0],
+        "longest": max(after - before for before, after in itertools.pairwise(steps)),
     }
 
 
@@ -187,11 +135,3 @@ def sync(proxier: Proxier) -> None:
     """Bring the kernel in step. Raises PlaneError."""
     for failure in proxier.sync().failures:
         raise failure
-
-
-def _time_sync(proxier: Proxier) -> float:
-    gc.collect()
-    gc.freeze()  # an earlier proxy of this process is nothing that a new process would walk
-    begun = time.perf_counter()
-    sync(proxier)
-    return time.perf_counter() - begun

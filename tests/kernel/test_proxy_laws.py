@@ -144,6 +144,13 @@ def check(kernel: NftKernel, want: Ruleset) -> None:
         n: c.hook for n, c in want.structure.chains.items()
     }
     assert not kernel.find_altered(want)
+    for name, pairs in want.elements.items():
+        walked = dict(pair for piece in kernel.walk(want.family, TABLE, name) for pair in piece.items())
+        assert walked == pairs, "piece by piece the same is found"
+    entries = [(name, key) for name, pairs in want.elements.items() for key in pairs]
+    assert kernel.find_elements(want.family, TABLE, entries) == want.elements, "and one by one"
+    absent = [(name, bytes(len(key))) for name, key in entries]
+    assert not kernel.find_elements(want.family, TABLE, absent)
 
 
 @given(st.data(), st.sampled_from(Family))

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
+import subprocess
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from typing import Self
@@ -9,10 +12,12 @@ from typing import Self
 import pytest
 
 from seaway.net.family import Family
+from seaway.proxy.kernel import delete_flows, list_flows
 from seaway.proxy.nftables.kernel import NftKernel
 from seaway.proxy.nftables.plane import NftablesPlane, NftError
 from seaway.proxy.proxier import Proxier
 from seaway.testing.netns import Namespace, ask
+from tests.kernel import udp_flood
 from tests.kernel.test_proxy import (
     CLIENT_POD,
     CONFIG,
@@ -266,3 +271,50 @@ def test_scenario_144_after_a_reboot_the_whole_table_is_there_after_the_first_sy
     again.sync()
     check(again, world)
     assert ask(world.node, NODE, 30080)[0].endswith(":8080")
+
+
+CHOICES = ((0,), (0, 1), (1,), (1, 2), (0, 1, 2), (2,))
+FLOOD_SECONDS = 3.0
+LOOK = f"""
+table ip look {{
+    counter missed {{ }}
+    counter translated {{ }}
+    chain forward {{
+        type filter hook forward priority -300;
+        ip daddr {VIP} udp dport 53 counter name missed
+        ip daddr 10.244.0.0/24 udp dport 8080 counter name translated
+    }}
+}}
+"""
+
+
+def test_no_packet_is_missed_while_picks_and_slots_come_and_go(proxy: Running, world: World) -> None:
+    """Each packet is the first of its flow, and each batch makes or takes away the chains of a draw.
+
+    Rule: docs/design/0002 (a packet sees the rules of one generation and the maps of another).
+    """
+    proxy.serve(ports=[{"name": "dns", "port": 53, "protocol": "UDP"}])
+    ports = [{"name": "dns", "port": 8080, "protocol": "UDP"}]
+    proxy.endpoints([PODS[0]], ports=ports)
+    proxy.sync()
+    world.node.run("nft", "-f", "-", stdin=LOOK)
+    with world.pods[CLIENT_POD].entered():
+        flood = subprocess.Popen([sys.executable, udp_flood.__file__, VIP, "53", str(FLOOD_SECONDS)])
+    try:
+        for choice in itertools.cycle(CHOICES):
+            if flood.poll() is not None:
+                break
+            proxy.endpoints([PODS[index] for index in choice], ports=ports)
+            proxy.sync()
+        listed = {
+            name: world.node.run("nft", "list", "counter", "ip", "look", name) for name in ("translated", "missed")
+        }
+        counts = {name: int(text.split("packets ")[1].split()[0]) for name, text in listed.items()}
+    finally:
+        flood.kill()
+        flood.wait()
+        world.node.run("nft", "delete", "table", "ip", "look")
+        with world.node.entered():
+            delete_flows(flow for flow in list_flows(Family.IPV4) if flow.protocol == "UDP")
+    assert counts["translated"] > 1000
+    assert counts["missed"] == 0

@@ -38,7 +38,7 @@ from tests.kernel.test_proxy import (
     World,
     world,
 )
-from tests.kernel.userspace_world import NamespaceLoop, Talk, Talkers, talk
+from tests.kernel.userspace_world import Asking, NamespaceLoop, Talk, Talkers, talk
 
 __all__ = ["world"]
 pytestmark = pytest.mark.kernel
@@ -214,6 +214,18 @@ def test_a_connection_past_the_rules_is_refused(split: Split, world: World) -> N
                 pytest.fail("a listener took a connection that no rule saw")
 
 
+def test_the_rules_of_another_service_lead_to_no_listener_of_this_one(split: Split, world: World) -> None:
+    split.ask_for(plane="userspace")
+    (vip, *_) = split.listeners()
+    split.serve("detour", clusterIP="10.96.0.11", clusterIPs=["10.96.0.11"], ipFamilies=["IPv4"])
+    split.endpoints([vip.address], "detour", ports=[{"name": "", "port": vip.port, "protocol": "TCP"}])
+    split.bring_in_step()
+    with pytest.raises(ConnectionError), talk(world.pods[CLIENT_POD], "10.96.0.11", 80):
+        pytest.fail("a listener took a connection that came by another Service's rules")
+    with talk(world.pods[CLIENT_POD], VIP, 80) as client:
+        assert client.server in PODS
+
+
 def test_other_services_and_refusals_stay_the_kernels(split: Split, world: World) -> None:
     split.ask_for(plane="userspace")
     split.serve("other", clusterIP="10.96.0.11", clusterIPs=["10.96.0.11"], ipFamilies=["IPv4"])
@@ -240,3 +252,15 @@ def test_what_nft_lists_it_loads_again(split: Split, world: World) -> None:
         pytest.skip("needs nft (apt install nftables)")
     split.ask_for(plane="userspace", spec={"sessionAffinity": "ClientIP"})
     world.node.run("nft", "-c", "-f", "-", stdin=world.node.run("nft", "list", "ruleset"))
+
+
+def test_no_new_connection_fails_while_a_service_changes_its_plane(split: Split, world: World) -> None:
+    split.ask_for()
+    with Asking(world.pods[CLIENT_POD], VIP, 80) as asking, Asking(world.outside, NODE, 30080) as outside:
+        for _ in range(10):
+            for asked in ({"plane": "userspace"}, {}):
+                before = (asking.answered, outside.answered)
+                split.ask_for(**asked)
+                asking.wait_for(before[0] + 20)
+                outside.wait_for(before[1] + 20)
+    assert (asking.failed, outside.failed) == ([], [])

@@ -164,3 +164,40 @@ def _read_line(sock: socket.socket) -> str:
             raise ConnectionError(f"ended after {found!r}")
         found += data
     return found.decode().rstrip()
+
+
+class Asking:
+    """A client that connects again and again, in a thread, and notes what fails."""
+
+    def __init__(self, namespace: Namespace, address: str, port: int) -> None:
+        self._namespace, self._address, self._port = namespace, address, port
+        self.answered = 0
+        self.failed: list[str] = []
+        self._is_ending = False
+        self._progress = threading.Condition()
+        self._thread = threading.Thread(target=self._run, name="asking", daemon=True)
+
+    def __enter__(self) -> Asking:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._is_ending = True
+        self._thread.join(SECONDS)
+
+    def wait_for(self, count: int) -> None:
+        """Until so many connections were answered, or failed."""
+        with self._progress:
+            assert self._progress.wait_for(lambda: self.answered + len(self.failed) >= count, SECONDS)
+
+    def _run(self) -> None:
+        while not self._is_ending:
+            try:
+                with talk(self._namespace, self._address, self._port):
+                    pass
+            except OSError as error:
+                self.failed.append(repr(error))
+            else:
+                self.answered += 1
+            with self._progress:
+                self._progress.notify_all()

@@ -260,24 +260,28 @@ def group_endpoints(
                     if is_new and len(found) >= MAX_ENDPOINTS:
                         continue
                     if is_new or not endpoint.is_terminating:
-                        found[target] = _resolve(endpoint, target, weights.get(text, weight))
+                        found[target] = _resolve(endpoint, target, weights.get(text, weight) if weights else weight)
     return grouped
 
 
 def _resolve(endpoint: Endpoint, target: Target, weight: int) -> ServingEndpoint:
-    hints = endpoint.hints
+    conditions, hints = endpoint.conditions, endpoint.hints
+    address, port = target
     return ServingEndpoint(
-        target.address,
-        target.port,
+        address,
+        port,
         # The proxy reads an unset `serving` as true, whatever `ready` says (spec "proxy" §1.5).
-        endpoint.is_ready,
-        endpoint.conditions.serving is not False,
-        endpoint.is_terminating,
+        conditions.ready is not False,
+        conditions.serving is not False,
+        conditions.terminating is True,
         endpoint.node_name or "",
-        frozenset(z.name for z in hints.for_zones) if hints else frozenset(),
-        frozenset(n.name for n in hints.for_nodes) if hints else frozenset(),
+        frozenset(z.name for z in hints.for_zones) if hints else _NOWHERE,
+        frozenset(n.name for n in hints.for_nodes) if hints else _NOWHERE,
         weight,
     )
+
+
+_NOWHERE: frozenset[str] = frozenset()
 
 
 def _forward_port(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -32,8 +32,11 @@ class Plane(Protocol):
         Returns whether all was compared, not only what changed.
         """
 
-    def verify(self) -> None:
-        """See whether somebody else changed what is ours; the next sync mends it. Never raises."""
+    def verify(self) -> Iterable[None] | None:
+        """See whether somebody else changed what is ours; the next sync mends it. Never raises.
+
+        Returns what is left to be done of it, in short steps between which syncs may come; None: nothing.
+        """
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,8 +146,13 @@ class Proxier:
 
     def verify(self) -> None:
         """Let every plane see whether it still is in step; the next sync mends it."""
+        for _ in self.look():
+            pass
+
+    def look(self) -> Iterator[None]:
+        """The same in short steps; syncs may come between them."""
         for plane in self._planes.values():
-            plane.verify()
+            yield from plane.verify() or ()
 
     def sync(self) -> SyncReport:
         """Bring the data planes in step with what is pending. A plane that fails does not keep back another."""

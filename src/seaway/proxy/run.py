@@ -306,13 +306,24 @@ class _Loop:
         log.info("ready services=%d", self._proxier.service_count)
         on_ready()
         gc.freeze()  # what is known now lives long: the collector need not walk it again and again
+        now = asyncio.get_running_loop().time
+        looks_at = now() + VERIFY_SECONDS
         while True:
-            delay = RETRY_SECONDS[min(failures, len(RETRY_SECONDS)) - 1] if failures else VERIFY_SECONDS
-            if not await self._sleep(min(delay, self._until_flows_end())):
-                self._proxier.verify()
-                self._bridges.look(self._proxier.node)
-                self._must_see_uplinks = self._must_see_ranges = True
+            delay = RETRY_SECONDS[min(failures, len(RETRY_SECONDS)) - 1] if failures else math.inf
+            await self._sleep(min(delay, looks_at - now(), self._until_flows_end()))
+            if now() >= looks_at:  # by the clock: changes that never end are no reason not to look
+                await self._look()
+                looks_at = now() + VERIFY_SECONDS
             failures = failures + 1 if (await self._sync()).failures else 0
+
+    async def _look(self) -> None:
+        """See whether everything is still as it should be. What comes meanwhile is applied between two steps."""
+        for _ in self._proxier.look():
+            await asyncio.sleep(0)
+            if self._wake.is_set():
+                await self._sync()
+        self._bridges.look(self._proxier.node)
+        self._must_see_uplinks = self._must_see_ranges = True
 
     def _until_flows_end(self) -> float:
         """Seconds until flows are to be reset; forever, if none are."""
@@ -330,14 +341,11 @@ class _Loop:
             failures += 1
         return 0
 
-    async def _sleep(self, seconds: float) -> bool:
-        """Whether something came before the time was over."""
-        try:
+    async def _sleep(self, seconds: float) -> None:
+        """Until something comes, or the time is over."""
+        with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(seconds):
                 await self._wake.wait()
-        except TimeoutError:
-            return False
-        return True
 
     async def _sync(self) -> SyncReport:
         self._wake.clear()

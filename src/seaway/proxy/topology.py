@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
+import msgspec
 
-@dataclass(frozen=True, slots=True)
-class ServingEndpoint:
+
+class ServingEndpoint(msgspec.Struct, frozen=True, gc=False):
     """One address and port of a Service port, as the slices tell it; conditions are resolved to booleans."""
 
     address: str

@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from seaway.net.family import Family
+from seaway.proxy.balance import Balance
 from seaway.proxy.config import NodePortAddresses, PodLinks
 from seaway.proxy.forwarding import (
     Forwarding,
@@ -94,6 +95,8 @@ def forwarding(draw: st.DrawFn, frontend: Frontend) -> Forwarding:
         outside=outside,
         masquerade=draw(st.sampled_from(Masquerade)),
         refusal=draw(st.sampled_from(Refusal)) if missing else None,
+        affinity_seconds=draw(st.sampled_from((None, 60, 90))),
+        balance=draw(st.sampled_from((Balance.RANDOM, Balance.ROUND_ROBIN))),
         source_ranges=draw(st.sampled_from(((), ("192.0.2.0/24",), ("192.0.2.0/25", "10.0.0.0/8")))) if ranged else (),
     )
 
@@ -175,7 +178,7 @@ def test_slots_keep_those_who_stay(before: tuple[Target, ...], wanted: tuple[Tar
         assert target not in wanted or after[index] == target
 
 
-@given(clusters, st.integers(2000, 60000))
+@given(clusters, st.integers(8000, 60000))
 @settings(max_examples=30, deadline=None)
 def test_batches_stay_below_the_limit_and_number_their_subjects(
     wanted: tuple[ServiceForwarding, ...], limit: int
@@ -304,3 +307,21 @@ def draw_edit(draw: st.DrawFn, have: Ruleset) -> Transaction:
             return Transaction(switch=(SetRules("translate", Chain(((Drop(),),)), False),))
         case _:
             return Transaction(switch=(DeleteTable(),))
+
+
+def test_a_new_chain_is_there_before_the_batch_whose_verdicts_lead_to_it() -> None:
+    """A packet under way runs by older rules, in which the chain is empty, and reads maps as they are."""
+    kernel = FakeKernel()
+    table = NftablesTable(kernel, PLAIN)
+    table.sync({"default/s1": make(1)}, PLAIN)
+    table.sync({"default/s1": make(2)}, PLAIN)
+    batches = encode(kernel.applied[-1])
+    (made,) = (number for number, subjects in enumerate(batches) if "rules of pick-2" in subjects)
+    (led,) = (number for number, subjects in enumerate(batches) if "elements of services" in subjects)
+    assert made < led
+    assert "elements of slot-1" in batches[made]
+    assert encode(diff(Ruleset.empty(FAMILY, TABLE), table.want()))[1:] == [], "a new table serves nobody yet"
+
+
+def encode(transaction: Transaction) -> list[tuple[str, ...]]:
+    return [batch.subjects for batch in encode_transaction(transaction, family=FAMILY, table=TABLE)]

@@ -114,6 +114,23 @@ class NetlinkSocket:
                 pass
         raise DumpInterrupted(errno.EINTR, os.strerror(errno.EINTR))
 
+    def walk(self, kind: int, payload: bytes) -> Iterator[list[Message]]:
+        """A listing, a datagram at a time. Nothing else may be asked of this socket until it has ended, or was left."""
+        sequence = self.next_sequence()
+        self.send(pack_message(kind, NLM_F_REQUEST | NLM_F_DUMP, sequence, payload))
+        has_ended = False
+        try:
+            while not has_ended:
+                messages = [message for message in self.receive() if message.sequence == sequence]
+                for message in messages:
+                    has_ended = has_ended or message.type in (NLMSG_DONE, NLMSG_ERROR)
+                    if message.type == NLMSG_ERROR:
+                        raise_error(message)
+                yield [message for message in messages if message.type not in (NLMSG_DONE, NLMSG_ERROR)]
+        finally:
+            while not has_ended:  # the kernel lists one thing at a time for a socket
+                has_ended = any(message.type in (NLMSG_DONE, NLMSG_ERROR) for message in self.receive())
+
 
 def raise_error(message: Message) -> None:
     """Raise the error that the message carries, if it is one; an acknowledgement is none."""

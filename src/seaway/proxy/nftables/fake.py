@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+from collections.abc import Iterable, Iterator, Mapping
 
 from seaway.net.family import Family
 from seaway.proxy.nftables.affinity import Entry
@@ -26,6 +27,7 @@ from seaway.proxy.nftables.digest import STATE, STATE_KEY
 from seaway.proxy.nftables.objects import (
     Chain,
     Comment,
+    Elements,
     Ruleset,
     SetSpec,
     Structure,
@@ -68,6 +70,26 @@ class FakeKernel:
         whole = self.read_whole(family, table)
         chains = {name: Chain(None, chain.hook) for name, chain in whole.structure.chains.items()}
         return Ruleset(family, table, Structure(whole.structure.sets, chains), whole.elements)
+
+    def read_structure(self, family: Family, table: str) -> Structure:
+        """Sets, and chains without their rules."""
+        return self.read(family, table).structure
+
+    def walk(self, family: Family, table: str, name: str) -> Iterator[Mapping[bytes, Value]]:
+        """The elements of the set one by one, each as it was when it is reached; none if the set is not there."""
+        keys = tuple(self.read_whole(family, table).elements.get(name, {}))
+        for key in keys:
+            pairs = self.read_whole(family, table).elements.get(name, {})
+            yield {key: pairs[key]} if key in pairs else {}
+
+    def find_elements(self, family: Family, table: str, entries: Iterable[tuple[str, bytes]]) -> Elements:
+        """Those of the elements that are there."""
+        have = self.read_whole(family, table).elements
+        found: dict[str, dict[bytes, Value]] = {}
+        for name, key in entries:
+            if key in have.get(name, {}):
+                found.setdefault(name, {})[key] = have[name][key]
+        return found
 
     def read_entries(self, family: Family, table: str, name: str) -> list[Entry]:
         """What rules have put into the set; `remember` does so in their place."""

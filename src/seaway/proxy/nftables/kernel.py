@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import struct
+from collections.abc import Iterable, Iterator, Mapping
 
 from seaway.net.family import Family
 from seaway.net.netlink.kernel import NETLINK_NETFILTER, NetlinkSocket
@@ -18,6 +19,7 @@ from seaway.proxy.nftables.elements import (
     decode_entries,
     decode_set,
     encode_element,
+    encode_interval,
     is_same_set,
 )
 from seaway.proxy.nftables.netlink import (
@@ -36,7 +38,7 @@ from seaway.proxy.nftables.netlink import (
     encode_transaction,
     generic_header,
 )
-from seaway.proxy.nftables.objects import Chain, Comment, Ruleset, SetSpec, Structure, Value
+from seaway.proxy.nftables.objects import Chain, Comment, Elements, Ruleset, SetSpec, Structure, Value
 from seaway.proxy.nftables.plane import NftError
 from seaway.proxy.nftables.rules import are_same_rules, decode_rule, encode_rules
 from seaway.proxy.nftables.structure import find_spec
@@ -54,11 +56,13 @@ class NftKernel:
 
     def __init__(self, *, send_limit: int = SEND_LIMIT) -> None:
         self._link = NetlinkSocket(NETLINK_NETFILTER)
+        self._walker = NetlinkSocket(NETLINK_NETFILTER)
         self._send_limit = send_limit
         self._own_commits = 0
 
     def close(self) -> None:
         self._link.close()
+        self._walker.close()
 
     def apply(self, family: Family, table: str, transaction: Transaction) -> None:
         """Send the batches. Raises NftError for the first refused message; batches before it stay."""
@@ -92,20 +96,64 @@ class NftKernel:
 
     def read(self, family: Family, table: str) -> Ruleset:
         """The table as it is. A set that cannot be ours has a spec that equals none. Raises NftError."""
+        structure = self.read_structure(family, table)
         try:
-            sets = self._read_sets(family, table)
-            chains: dict[str, Chain] = {}
-            for message in self._link.dump(SUBSYSTEM << 8 | GETCHAIN, encode_reference(family, "")[:4]):
-                found_table, name, hook = decode_chain(message.payload)
-                if found_table == table:
-                    chains[name] = Chain(None, hook)
-            ours = [name for name, spec in sets.items() if spec.timeout_seconds is None]
+            ours = [name for name, spec in structure.sets.items() if spec.timeout_seconds is None]
             elements = {name: pairs for name in ours if (pairs := self._read_elements(family, table, name))}
         except FileNotFoundError:
             return Ruleset.empty(family, table)
         except OSError as error:
             raise NftError(_name(family, table), "listing", error.errno or 0, _reason(error.errno or 0)) from error
-        return Ruleset(family, table, Structure(sets, chains), elements)
+        return Ruleset(family, table, structure, elements)
+
+    def read_structure(self, family: Family, table: str) -> Structure:
+        """Sets and chains as they are, rules unknown; empty when there is no table. Raises NftError."""
+        chains: dict[str, Chain] = {}
+        try:
+            sets = self._read_sets(family, table)
+            for message in self._link.dump(SUBSYSTEM << 8 | GETCHAIN, encode_reference(family, "")[:4]):
+                found_table, name, hook = decode_chain(message.payload)
+                if found_table == table:
+                    chains[name] = Chain(None, hook)
+        except FileNotFoundError:
+            return Structure()
+        except OSError as error:
+            raise NftError(_name(family, table), "listing", error.errno or 0, _reason(error.errno or 0)) from error
+        return Structure(sets, chains)
+
+    def walk(self, family: Family, table: str, name: str) -> Iterator[Mapping[bytes, Value]]:
+        """The elements of a set, a datagram at a time; none if it is not there. Raises NftError.
+
+        It has a socket of its own. The kernel counts to where it was: what changes meanwhile may be missed, or come
+        twice.
+        """
+        request = encode_reference(family, table, set_name=name)
+        try:
+            for messages in self._walker.walk(SUBSYSTEM << 8 | GETSETELEM, request):
+                yield {key: value for message in messages for key, value in decode_elements(message.payload)}
+        except FileNotFoundError:
+            return
+        except OSError as error:
+            raise NftError(_name(family, table), "listing", error.errno or 0, _reason(error.errno or 0)) from error
+
+    def find_elements(self, family: Family, table: str, entries: Iterable[tuple[str, bytes]]) -> Elements:
+        """Those of the elements that are there. Raises NftError."""
+        elements: dict[str, dict[bytes, Value]] = {}
+        for name, key in entries:
+            spec = find_spec(name)
+            encode = encode_interval if spec is not None and spec.is_interval else encode_element
+            request = encode_reference(family, table, set_name=name, elements=encode(key, None))
+            try:
+                replies = self._link.request(SUBSYSTEM << 8 | GETSETELEM, request)
+            except FileNotFoundError:
+                continue
+            except OSError as error:
+                raise NftError(_name(family, table), "listing", error.errno or 0, _reason(error.errno or 0)) from error
+            for reply in replies:
+                for found, value in decode_elements(reply.payload):
+                    if found == key:
+                        elements.setdefault(name, {})[key] = value
+        return elements
 
     def _read_sets(self, family: Family, table: str) -> dict[str, SetSpec]:
         sets: dict[str, SetSpec] = {}
@@ -148,15 +196,8 @@ class NftKernel:
 
     def read_state(self, family: Family, table: str) -> Comment | None:
         """The comment of the only element of the set `state`; None when table, set or element are not there."""
-        request = encode_reference(family, table, set_name=STATE, elements=encode_element(STATE_KEY, None))
-        try:
-            replies = self._link.request(SUBSYSTEM << 8 | GETSETELEM, request)
-        except FileNotFoundError:
-            return None
-        except OSError as error:
-            raise NftError(_name(family, table), "listing", error.errno or 0, _reason(error.errno or 0)) from error
-        values = [value for reply in replies for _, value in decode_elements(reply.payload)]
-        return next((value for value in values if isinstance(value, Comment)), None)
+        value = self.find_elements(family, table, ((STATE, STATE_KEY),)).get(STATE, {}).get(STATE_KEY)
+        return value if isinstance(value, Comment) else None
 
     def count_foreign(self) -> int:
         """The kernel counts the batches that it took, of all tables; ours are left out. Raises NftError."""

@@ -87,6 +87,8 @@ def encode_transaction(
 ) -> Iterator[Batch]:
     """The batches to send, in order; one, if everything fits.
 
+    New chains of a table that serves go in a batch before the verdicts that lead there: a packet runs by the rules of
+    the generation in which it came, but looks into maps as they are, and would find the chain empty.
     Removed chains go in a batch of their own: kernels before 6.2 notice late that a map no longer names a chain.
     Of several batches the first takes the digest away and the last writes it: what was interrupted has none.
     """
@@ -95,12 +97,16 @@ def encode_transaction(
     switch = tuple(command for command in transaction.switch if not _writes_digest(command))
     phases = [encoder.units(commands) for commands in (transaction.prepare, switch, transaction.clean)]
     parts = [[*phases[0], *phases[1], *encoder.units(digest), *phases[2]]]
+    is_new = any(isinstance(command, AddTable) for command in transaction.prepare)
+    adds_chains = not is_new and any(isinstance(command, AddChain) for command in transaction.prepare)
     deletes_chains = any(isinstance(command, DeleteChain) for command in transaction.clean)
-    if deletes_chains or sum(u.size for u in parts[0]) > limit:
+    if adds_chains or deletes_chains or sum(u.size for u in parts[0]) > limit:
         taken, written = _part_digest(digest)
         phases = [encoder.units(taken) + phases[0], phases[1], phases[2] + encoder.units(written)]
-        parts = [phases[0] + phases[1], phases[2]] if deletes_chains else []
-        if not parts or any(sum(u.size for u in part) > limit for part in parts):
+        first = [phases[0]] if adds_chains else []
+        rest = [phases[1]] if adds_chains else [phases[0] + phases[1]]
+        parts = [*first, *rest, phases[2]] if deletes_chains else [*first, rest[0] + phases[2]]
+        if any(sum(u.size for u in part) > limit for part in parts):
             parts = phases
     sequence = first_sequence
     for part in parts:

@@ -2,12 +2,15 @@
 
 What the kernel holds is known, not read: it is read only at the start (unless its digest is the wanted one) and after a
 refused batch. Law: after any sequence of syncs the table equals `render` of all Services as they then are arranged.
+
+Elements are rendered when a Service changes, and are not kept. A start that finds its digest knows what the table says
+but for the order of slots, which is history: a Service is looked up in the kernel when that is asked for.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from dataclasses import replace
 from typing import Protocol
 
@@ -25,7 +28,6 @@ from seaway.proxy.nftables.affinity import Entry as Remembered
 from seaway.proxy.nftables.affinity import Moves, Place, Sticky, choose_entries, find_sticky, plan_moves
 from seaway.proxy.nftables.diff import (
     ABSENT,
-    Absent,
     AddSet,
     Command,
     DeleteElements,
@@ -37,24 +39,33 @@ from seaway.proxy.nftables.diff import (
     diff,
     diff_parts,
 )
-from seaway.proxy.nftables.digest import STATE, STATE_KEY, digest_element, digest_structure, write_digest
-from seaway.proxy.nftables.objects import Comment, Ruleset, Structure, Value
-from seaway.proxy.nftables.render import RenderedService, arrange, arrange_as_found, render_node, render_service
+from seaway.proxy.nftables.digest import STATE, STATE_KEY, digest_rest, digest_service, write_digest
+from seaway.proxy.nftables.objects import Comment, Elements, Ruleset, Structure, Value
+from seaway.proxy.nftables.render import (
+    Entry,
+    arrange,
+    arrange_as_found,
+    has_range,
+    list_picks,
+    list_shared,
+    list_slots,
+    render_node,
+    render_service,
+)
 from seaway.proxy.nftables.structure import (
     CLUSTER_IPS,
     HAIRPINS,
     NO_ADDRESSES,
     RANGE_HAIRPINS,
-    RANGE_SETS,
     Pick,
     RenderConfig,
-    find_picks,
     render_structure,
 )
 from seaway.proxy.proxier import PlaneError
 
 SHARED_SETS = frozenset((CLUSTER_IPS, HAIRPINS, RANGE_HAIRPINS))
-Entry = tuple[str, bytes]
+COMPARED_AT_ONCE = 50
+"""Services, or elements, that one step of a look compares: two milliseconds."""
 
 
 class NftError(PlaneError):
@@ -74,6 +85,18 @@ class Kernel(Protocol):
 
     def read(self, family: Family, table: str) -> Ruleset:
         """The table as it is, rules unknown; `is_absent` when there is none."""
+
+    def walk(self, family: Family, table: str, name: str) -> Iterator[Mapping[bytes, Value]]:
+        """The elements of the set, in pieces. Other things may be asked, and done, between two of them.
+
+        What changes meanwhile may be missed, or be told as it was.
+        """
+
+    def find_elements(self, family: Family, table: str, entries: Iterable[Entry]) -> Elements:
+        """Those of the entries that are there."""
+
+    def read_structure(self, family: Family, table: str) -> Structure:
+        """Sets and chains as they are, rules unknown; empty when there is no table."""
 
     def read_entries(self, family: Family, table: str, name: str) -> list[Remembered]:
         """What rules have put into the set."""
@@ -95,16 +118,20 @@ class NftablesTable:
         self._kernel = kernel
         self._config = config
         self._arranged: dict[str, ServiceForwarding] = {}
-        self._rendered: dict[str, RenderedService] = {}
+        self._unplaced: set[str] = set()
+        """Services of which only the kernel knows who stands in which slot."""
         self._shared: Counter[Entry] = Counter()
         self._picks: Counter[Pick] = Counter()
         self._ranges = 0
         self._structure = render_structure((), config)
-        self._structure_digest = digest_structure(self._structure)
-        self._digest = sum(digest_element(*entry, value) for entry, value in _node_entries(config).items())
+        self._rest = digest_rest(self._structure, render_node(config))
+        self._digest = 0
         self._in_step = False
         self._is_suspect = False
         self._foreign: int | None = None
+        self._batches = 0
+        self._changed: set[str] = set()
+        """Services that changed since the last look began."""
 
     @property
     def is_in_step(self) -> bool:
@@ -112,15 +139,22 @@ class NftablesTable:
         return self._in_step
 
     def services(self) -> tuple[ServiceForwarding, ...]:
-        """What is forwarded, each Service with its endpoints in the order of their slots."""
+        """What is forwarded, each Service with its endpoints in the order of their slots. Raises NftError."""
+        self._place(self._unplaced)
         return tuple(self._arranged[key] for key in sorted(self._arranged))
 
     def want(self) -> Ruleset:
-        """The whole wanted table. Cost: everything."""
+        """The whole wanted table. Cost: everything. Raises NftError."""
+        self._place(self._unplaced)
+        return self._want()
+
+    def _want(self) -> Ruleset:
         elements: dict[str, dict[bytes, Value]] = {STATE: {STATE_KEY: self._state()}}
-        for entries in (_node_entries(self._config), *self._rendered.values()):
-            for (name, key), value in entries.items():
+        for service in self._arranged.values():
+            for (name, key), value in self._render(service).items():
                 elements.setdefault(name, {})[key] = value
+        for name, pairs in render_node(self._config).items():
+            elements.setdefault(name, {}).update(pairs)
         return Ruleset(self._config.family, self._config.table, self._structure, elements)
 
     def sync(self, changed: Mapping[str, ServiceForwarding | None], config: RenderConfig) -> None:
@@ -129,11 +163,18 @@ class NftablesTable:
         Raises NftError when the kernel cannot be brought there; the next call tries again.
         """
         have = self._structure
-        changes, moves = self._take(changed, config)
         if self._in_step:
+            try:
+                self._place(self._unplaced & changed.keys())
+            except NftError:
+                self._in_step = False
+        if self._in_step:
+            changes, moves = self._take(changed, config)
             transaction = diff_parts(have, self._structure, changes)
             if not transaction.is_empty:
                 self._apply(transaction, moves)
+        else:
+            self._note(changed, config)
         if not self._in_step:
             self.recover()
 
@@ -145,23 +186,29 @@ class NftablesTable:
         """
         family, table = self._config.family, self._config.table
         state = self._kernel.read_state(family, table)
-        if state != self._state() or self._is_suspect:
+        if state == self._state() and not self._is_suspect:
+            self._unplaced = set(self._arranged)
+        else:
             self._foreign = self._kernel.count_foreign()
             have = self._kernel.read(family, table)
             if self._is_suspect:
                 have = self._take_digest(have)
             self._adopt(have)
-            want = self.want()
-            if state == self._state() and _is_same(have, want) and not self._is_suspect:
-                # Only the order of slots was not known.
-                self._in_step = True
-                return
+            want = self._want()
             transaction = diff(have, want)
             moves: Moves = {}
             if not transaction.replaces_table and any(s.timeout_seconds for s in have.structure.sets.values()):
-                moves = plan_moves(find_sticky(_flatten(have)), find_sticky(_flatten(want)))
-            self._kernel.apply(family, table, self._with_moves(transaction, moves, have.structure))
+                moves = plan_moves(find_sticky(_flatten(have.elements)), find_sticky(_flatten(want.elements)))
+            self._send(self._with_moves(transaction, moves, have.structure))
         self._in_step, self._is_suspect = True, False
+
+    def _place(self, keys: Iterable[str]) -> None:
+        """Ask the kernel who stands in the slots of these Services. Raises NftError."""
+        for key in tuple(keys):
+            service = self._arranged[key]
+            found = self._kernel.find_elements(self._config.family, self._config.table, list_slots(service))
+            self._arranged[key] = arrange_as_found(service, found)
+            self._unplaced.discard(key)
 
     def _take_digest(self, have: Ruleset) -> Ruleset:
         """The table without its digest, which nobody is to believe before it is mended."""
@@ -174,45 +221,119 @@ class NftablesTable:
 
     def _adopt(self, have: Ruleset) -> None:
         """Arrange the Services anew, after what stands in the slots of the kernel's table."""
-        if have.is_absent:
-            return
-        arranged = {key: arrange_as_found(service, have.elements) for key, service in self._arranged.items()}
-        moved = {key: service for key, service in arranged.items() if service != self._arranged[key]}
-        if moved:
-            self._arranged.update(moved)
-            self._take(moved, self._config)
+        if not have.is_absent:
+            for key, service in self._arranged.items():
+                self._arranged[key] = arrange_as_found(service, have.elements)
+        self._unplaced.clear()
 
     def verify(self) -> bool:
-        """The kernel's table is the wanted one; if not, or if it cannot be read, the next sync reads and mends it.
+        """Look at once; whether the kernel's table is the wanted one."""
+        for _ in self.look():
+            pass
+        return self._in_step
 
-        One number tells whether anybody else has changed any rules since the last look. Only then, and the first time,
-        the whole table is compared: what others delete, or add, leaves the digest as it was.
+    def look(self) -> Iterator[None]:
+        """See in short steps whether the kernel's table is the wanted one; if not, the next sync reads and mends it.
+
+        Syncs may come between two steps, and are seen. One number tells whether anybody else has changed any rules
+        since the last look. Only then, and the first time, the whole table is compared: what others delete, or add,
+        leaves the digest as it was. A look that syncs came into may have missed what others added, so the next one is
+        whole again.
         """
+        batches = self._batches
         try:
             state = self._kernel.read_state(self._config.family, self._config.table)
             foreign = self._kernel.count_foreign()
-            is_same = state == self._state() and (foreign == self._foreign or self._is_as_wanted())
+            is_same = state == self._state() and (foreign == self._foreign or (yield from self._compare()))
         except NftError:
             self._in_step = False
-            return False
-        self._foreign = foreign
+            return
+        if not is_same or batches == self._batches:
+            self._foreign = foreign
         self._is_suspect = self._is_suspect or not is_same
         self._in_step = self._in_step and is_same
-        return self._in_step
 
-    def _is_as_wanted(self) -> bool:
-        want = self.want()
-        have = self._kernel.read(want.family, want.table)
-        return _is_same(have, want) and not self._kernel.find_altered(want)
+    def _compare(self) -> Generator[None, None, bool]:
+        """Whether sets, chains, rules and elements are the wanted ones. What seems not to be is looked at again, since
+        it may have changed in between: then all at once, with what is wanted at that moment.
+        """
+        family, table = self._config.family, self._config.table
+        found = self._kernel.read_structure(family, table)
+        if found.sets != self._structure.sets or found.chains.keys() != self._structure.chains.keys():
+            return False
+        if self._kernel.find_altered(Ruleset(family, table, self._structure, {})):
+            return False
+        self._changed.clear()
+        have: dict[str, dict[bytes, Value]] = {}
+        for name in sorted(name for name, spec in found.sets.items() if spec.timeout_seconds is None):
+            of_set = have[name] = {}
+            for piece in self._kernel.walk(family, table, name):
+                of_set.update(piece)
+                yield
+        for step, key in enumerate(tuple(self._arranged)):
+            if not self._take_out(key, have) and not self._is_in_kernel(key):
+                return False
+            if step % COMPARED_AT_ONCE == 0:
+                yield
+        common = {(STATE, STATE_KEY), *self._shared, *_node_entries(self._config)}
+        missing = [(name, key) for name, key in common if have.get(name, {}).pop(key, ABSENT) is ABSENT]
+        if len(_flatten(self._find(missing))) < len(missing):
+            return False
+        extra = [(name, key) for name, pairs in have.items() for key in pairs]
+        for start in range(0, len(extra), COMPARED_AT_ONCE):
+            yield
+            if self._has_other(extra[start : start + COMPARED_AT_ONCE], self._changed):
+                return False
+        return True
+
+    def _take_out(self, key: str, have: Mapping[str, dict[bytes, Value]]) -> bool:
+        """Take what is the Service's alone out of what was found; whether all of it was there."""
+        service = self._arranged.get(key)
+        if service is None:
+            return True
+        if key in self._unplaced:
+            service = arrange_as_found(service, have)
+        is_there = True
+        for (name, entry), value in self._render(service).items():
+            if name not in SHARED_SETS:
+                is_there = (have[name].pop(entry, ABSENT) if name in have else ABSENT) == value and is_there
+        if is_there:
+            self._arranged[key] = service
+            self._unplaced.discard(key)
+        return is_there
+
+    def _is_in_kernel(self, key: str) -> bool:
+        """The kernel has all of the Service now."""
+        self._place(self._unplaced & {key})
+        wanted = self._render(self._arranged[key])
+        return _flatten(self._find(wanted)) == wanted
+
+    def _has_other(self, entries: Iterable[Entry], changed: Iterable[str]) -> bool:
+        """The kernel has one of the entries now, and nobody wants it. changed: who may want some of them by now."""
+        found = _flatten(self._find(entries)).keys()
+        if not found:
+            return False
+        services = (self._arranged[key] for key in changed if key in self._arranged)
+        return not found <= {entry for service in services for entry in self._render(service)}
+
+    def _find(self, entries: Iterable[Entry]) -> Elements:
+        return self._kernel.find_elements(self._config.family, self._config.table, entries)
+
+    def _render(self, service: ServiceForwarding) -> dict[Entry, Value]:
+        return render_service(service, counts_connections=self._config.counts_connections)
 
     def _apply(self, transaction: Transaction, moves: Moves) -> None:
         self._in_step = False
         try:
             whole = self._with_moves(transaction, moves, self._structure)
-            self._kernel.apply(self._config.family, self._config.table, whole)
+            self._send(whole)
         except NftError:
             return  # somebody else changed the table, or an older one is found: read it and mend
         self._in_step = True
+
+    def _send(self, transaction: Transaction) -> None:
+        self._batches += 1
+        self._kernel.apply(self._config.family, self._config.table, transaction)
 
     def _with_moves(self, transaction: Transaction, moves: Moves, have: Structure) -> Transaction:
         """With what clients are remembered by: of endpoints that left, or that stand in another slot.
@@ -238,85 +359,71 @@ class NftablesTable:
     def _take(
         self, changed: Mapping[str, ServiceForwarding | None], config: RenderConfig
     ) -> tuple[list[ElementChange], Moves]:
-        """Want the Services as they are now; the elements that this changes, and where clients go."""
-        changes, moves = self._exchange(changed)
-        if config != self._config:
-            changes += _compare(_node_entries(self._config), _node_entries(config))
-        before = self._state()
-        has_other_picks = self._count(changes)
-        if has_other_picks or config != self._config:
-            self._structure = render_structure(self._picks, config, has_ranges=self._ranges > 0)
-            self._structure_digest = digest_structure(self._structure)
-        self._config = config
-        if self._state() != before:
-            changes.append((STATE, STATE_KEY, before, self._state()))
-        return changes, moves
-
-    def _exchange(self, changed: Mapping[str, ServiceForwarding | None]) -> tuple[list[ElementChange], Moves]:
-        """Put the changed Services in place of what they were; the elements that this changes, and where clients go.
+        """Want the Services as they are now; the elements that this changes, and where clients go.
 
         What two of them pass to each other is one change; what others share stays as long as one needs it.
         """
-        before: dict[Entry, Value] = {}
-        after: dict[Entry, Value] = {}
-        had_shared: dict[Entry, int] = {}
-        had_sticky: dict[Place, Sticky] = {}
-        has_sticky: dict[Place, Sticky] = {}
-        counts = self._config.counts_connections  # as long as the process is there
-        for service, forwarding in changed.items():
-            old = self._rendered.pop(service, {})
-            before.update(old)
-            self._share(old, -1, had_shared)
-            previous = self._arranged.pop(service, None)
-            if previous is not None and previous.is_sticky:
-                had_sticky.update(find_sticky(old))
+        had_state, had_node = self._state(), _node_entries(self._config)
+        before, had_sticky = self._render_all(changed)
+        services = (*(self._arranged.get(key) for key in changed), *changed.values())
+        shared = {entry for service in services if service is not None for entry in list_shared(service)}
+        for entry in shared:
+            _put(before, entry, entry in self._shared)
+        self._note(changed, config)
+        after, has_sticky = self._render_all(changed)
+        for entry in shared:
+            _put(after, entry, entry in self._shared)
+        changes = _compare(before | had_node, after | _node_entries(config))
+        if self._state() != had_state:
+            changes.append((STATE, STATE_KEY, had_state, self._state()))
+        return changes, plan_moves(had_sticky, has_sticky)
+
+    def _render_all(self, keys: Iterable[str]) -> tuple[dict[Entry, Value], dict[Place, Sticky]]:
+        """The elements of those of the Services that are wanted, and who of them remembers whom."""
+        elements: dict[Entry, Value] = {}
+        sticky: dict[Place, Sticky] = {}
+        for service in (self._arranged[key] for key in keys if key in self._arranged):
+            rendered = self._render(service)
+            elements.update(rendered)
+            if service.is_sticky:
+                sticky.update(find_sticky(rendered))
+        return elements, sticky
+
+    def _note(self, changed: Mapping[str, ServiceForwarding | None], config: RenderConfig) -> None:
+        """Want the Services as they are now."""
+        used, had_ranges = set(self._picks), self._ranges > 0
+        for key, forwarding in changed.items():
+            previous = self._arranged.pop(key, None)
+            if previous is not None:
+                self._count(previous, -1)
             if forwarding is not None:
-                self._arranged[service] = arrange(previous, forwarding)
-                self._rendered[service] = new = render_service(self._arranged[service], counts_connections=counts)
-                after.update(new)
-                self._share(new, 1, had_shared)
-                if forwarding.is_sticky:
-                    has_sticky.update(find_sticky(new))
-        for entry, count in had_shared.items():
-            _put(before, entry, count > 0)
-            _put(after, entry, self._shared[entry] > 0)
+                self._count(forwarding, 1)
+                self._arranged[key] = arrange(previous, forwarding)
+        self._changed.update(changed)
+        self._unplaced &= self._arranged.keys()
+        self._picks = +self._picks
+        if set(self._picks) != used or (self._ranges > 0) != had_ranges or config != self._config:
+            self._structure = render_structure(self._picks, config, has_ranges=self._ranges > 0)
+            self._rest = digest_rest(self._structure, render_node(config))
+        self._config = config
+
+    def _count(self, service: ServiceForwarding, by: int) -> None:
+        """Follow the Service that comes (1), or goes (-1), in all that is counted."""
+        self._digest += by * digest_service(service)
+        self._ranges += by * has_range(service)
+        for pick in list_picks(service):
+            self._picks[pick] += by
+        for entry in list_shared(service):
+            self._shared[entry] += by
             if not self._shared[entry]:
                 del self._shared[entry]
-        return _compare(before, after), plan_moves(had_sticky, has_sticky)
-
-    def _share(self, rendered: RenderedService, by: int, had: dict[Entry, int]) -> None:
-        for entry in rendered:
-            if entry[0] in SHARED_SETS:
-                had.setdefault(entry, self._shared[entry])
-                self._shared[entry] += by
-
-    def _count(self, changes: list[ElementChange]) -> bool:
-        """Follow the changes in the digest and in the draws; whether other draws, or ranges, are in use now."""
-        used, had_ranges = set(self._picks), self._ranges > 0
-        for name, key, old, new in changes:
-            if not isinstance(old, Absent):
-                self._digest -= digest_element(name, key, old)
-                self._picks.subtract(find_picks(old))
-                self._ranges -= name in RANGE_SETS
-            if not isinstance(new, Absent):
-                self._digest += digest_element(name, key, new)
-                self._picks.update(find_picks(new))
-                self._ranges += name in RANGE_SETS
-        self._picks = +self._picks
-        return set(self._picks) != used or (self._ranges > 0) != had_ranges
 
     def _state(self) -> Comment:
-        return write_digest(self._digest + self._structure_digest)
+        return write_digest(self._digest + self._rest)
 
 
-def _flatten(ruleset: Ruleset) -> dict[Entry, Value]:
-    return {(name, key): value for name, pairs in ruleset.elements.items() for key, value in pairs.items()}
-
-
-def _is_same(have: Ruleset, want: Ruleset) -> bool:
-    """As far as a table that is read back tells; its rules are vouched for by the digest."""
-    same_names = have.structure.chains.keys() == want.structure.chains.keys()
-    return same_names and have.structure.sets == want.structure.sets and have.elements == want.elements
+def _flatten(elements: Elements) -> dict[Entry, Value]:
+    return {(name, key): value for name, pairs in elements.items() for key, value in pairs.items()}
 
 
 def _put(elements: dict[Entry, Value], entry: Entry, is_there: bool) -> None:
@@ -336,7 +443,7 @@ def _compare(before: Mapping[Entry, Value], after: Mapping[Entry, Value]) -> lis
 
 
 def _node_entries(config: RenderConfig) -> dict[Entry, Value]:
-    return {(name, key): value for name, pairs in render_node(config).items() for key, value in pairs.items()}
+    return _flatten(render_node(config))
 
 
 class NftablesPlane:
@@ -369,9 +476,9 @@ class NftablesPlane:
         self.table.sync(changed, self._render_config(node))
         return not was_in_step
 
-    def verify(self) -> None:
-        """Compare digests; what differs, or cannot be read, is read whole by the next sync."""
-        self.table.verify()
+    def verify(self) -> Iterator[None]:
+        """Look, in short steps; what differs, or cannot be read, is read whole by the next sync."""
+        return self.table.look()
 
     def _render_config(self, node: NodeView) -> RenderConfig:
         listed = self._interface_addresses() if self._config.node_port_addresses is not None else ()

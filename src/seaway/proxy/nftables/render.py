@@ -36,13 +36,13 @@ import functools
 import ipaddress
 import zlib
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 
 from seaway.proxy.balance import Balance, choose_places
 from seaway.proxy.counting.plan import write_label
 from seaway.proxy.forwarding import Forwarding, Masquerade, Refusal, ServiceForwarding, Target, TrafficClass
-from seaway.proxy.nftables.digest import STATE, STATE_KEY, digest_element, digest_structure, write_digest
+from seaway.proxy.nftables.digest import STATE, STATE_KEY, digest_rest, digest_service, write_digest
 from seaway.proxy.nftables.objects import DROP, Comment, Elements, Ruleset, Value, Verdict, goto
 from seaway.proxy.nftables.structure import (
     BY_ADDRESS,
@@ -70,22 +70,25 @@ from seaway.proxy.nftables.structure import (
 
 PROTOCOL_NUMBERS = {"TCP": 6, "UDP": 17, "SCTP": 132}
 
-RenderedService = dict[tuple[str, bytes], Value]
+Entry = tuple[str, bytes]
+RenderedService = dict[Entry, Value]
 
 
 def render(services: Iterable[ServiceForwarding], config: RenderConfig) -> Ruleset:
     """The whole table for these Services, each of which is arranged."""
     elements: dict[str, dict[bytes, Value]] = {}
     picks: set[Pick] = set()
+    total = 0
     for service in services:
+        total += digest_service(service)
         for (name, key), value in render_service(service, counts_connections=config.counts_connections).items():
             elements.setdefault(name, {})[key] = value
             picks.update(find_picks(value))
-    for name, addresses in render_node(config).items():
+    node = render_node(config)
+    for name, addresses in node.items():
         elements.setdefault(name, {}).update(addresses)
     structure = render_structure(picks, config, has_ranges=not RANGE_SETS.isdisjoint(elements))
-    total = sum(digest_element(name, key, value) for name, pairs in elements.items() for key, value in pairs.items())
-    elements[STATE] = {STATE_KEY: write_digest(total + digest_structure(structure))}
+    elements[STATE] = {STATE_KEY: write_digest(total + digest_rest(structure, node))}
     return Ruleset(config.family, config.table, structure, elements)
 
 
@@ -136,6 +139,17 @@ def find_sole_target(f: Forwarding, found: Elements) -> Target | None:
     return None
 
 
+def list_slots(service: ServiceForwarding) -> list[Entry]:
+    """The elements that tell `arrange_as_found` who stands in which slot."""
+    found: list[Entry] = []
+    for f in service.forwardings:
+        if f.balance is not Balance.HASH and (keys := _list_keys(f)):
+            entrance = _find_entrance(f)
+            found += [(entrance.lane.slot(index), keys[0]) for index in range(len(f.endpoints))]
+            found += [(entrance.local_lane.slot(index), keys[0]) for index in range(len(f.outside or ()))]
+    return found
+
+
 def order_slots_by_place(places: tuple[Target | None, ...], wanted: tuple[Target, ...]) -> tuple[Target, ...]:
     """`wanted`, those in `places` where they stand there; others fill the holes in their given order.
 
@@ -170,17 +184,38 @@ def _arrange_one(before: Forwarding, after: Forwarding) -> Forwarding:
 
 def render_service(service: ServiceForwarding, *, counts_connections: bool = False) -> RenderedService:
     """(set, key) → value: every element that the Service needs. Two Services share only hairpins and cluster IPs."""
-    elements: RenderedService = {(CLUSTER_IPS, pack_address(service.cluster_ip)): None}
-    for protocol, target in service.hairpins:
-        address = pack_address(target.address)
-        elements[HAIRPINS, address + address + _pack_proto_port(protocol, target.port)] = None
-    for protocol, text in service.range_hairpins:
-        address = pack_address(text)
-        elements[RANGE_HAIRPINS, address + address + bytes((PROTOCOL_NUMBERS[protocol], 0, 0, 0))] = None
+    elements: RenderedService = dict.fromkeys(list_shared(service))
     for forwarding in service.forwardings:
         label = Comment(write_label(service.service, forwarding.port_name)) if counts_connections else None
         _render_forwarding(forwarding, _choose_draw(service.service, forwarding), label, elements)
     return elements
+
+
+def list_shared(service: ServiceForwarding) -> Iterator[Entry]:
+    """The elements of the Service that others may have too: they are in sets that say only that something is there."""
+    yield CLUSTER_IPS, pack_address(service.cluster_ip)
+    for protocol, target in service.hairpins:
+        address = pack_address(target.address)
+        yield HAIRPINS, address + address + _pack_proto_port(protocol, target.port)
+    for protocol, text in service.range_hairpins:
+        address = pack_address(text)
+        yield RANGE_HAIRPINS, address + address + bytes((PROTOCOL_NUMBERS[protocol], 0, 0, 0))
+
+
+def list_picks(service: ServiceForwarding) -> list[Pick]:
+    """The draws that the Service's elements lead to; one may come several times."""
+    return [
+        pick
+        for f in service.forwardings
+        if f.spans
+        for _, verdict in _choose_verdicts(f, _find_entrance(f), _choose_draw(service.service, f))
+        for pick in find_picks(verdict)
+    ]
+
+
+def has_range(service: ServiceForwarding) -> bool:
+    """Some of the Service's elements are intervals of ports."""
+    return any(f.frontend.last_port and f.spans for f in service.forwardings)
 
 
 def _choose_draw(service: str, f: Forwarding) -> str:
@@ -195,8 +230,15 @@ def _choose_draw(service: str, f: Forwarding) -> str:
 
 def _render_forwarding(f: Forwarding, draw: str, label: Comment | None, elements: RenderedService) -> None:
     entrance = _find_entrance(f)
+    verdicts = _choose_verdicts(f, entrance, draw)
+    slots = [*_fill_slots(entrance.lane, f.endpoints, draw), *_fill_slots(entrance.local_lane, f.outside or (), draw)]
     for key in _list_keys(f):
-        _render_key(f, entrance, key, draw, elements)
+        for name, value in slots:
+            elements[name, key] = value
+        for name, verdict in verdicts:
+            elements[name, key] = verdict
+        if f.source_ranges:
+            _restrict(f, entrance, key, elements)
         if label is not None:
             elements[entrance.connections, key] = label
 
@@ -218,38 +260,46 @@ def _list_keys(f: Forwarding) -> list[bytes]:
     ]
 
 
-def _render_key(f: Forwarding, entrance: Entrance, key: bytes, draw: str, elements: RenderedService) -> None:
+def _choose_verdicts(f: Forwarding, entrance: Entrance, draw: str) -> list[tuple[str, Verdict]]:
+    """In which verdict maps the frontend is, and what they say of it."""
+    verdicts: list[tuple[str, Verdict]] = []
     if f.refusal is not None:
-        elements[entrance.refused, key] = REJECT if f.refusal is Refusal.REJECT else DROP
+        verdicts.append((entrance.refused, REJECT if f.refusal is Refusal.REJECT else DROP))
     # A client's hash is its affinity: what would be remembered is what is drawn anyway.
     sticky_seconds = f.affinity_seconds if draw != HASH else None
     if f.endpoints:
-        count = _fill_slots(entrance.lane, key, f.endpoints, draw, elements)
+        count = _count_slots(f.endpoints, draw)
         if f.outside is None:
             is_masqueraded = f.masquerade is Masquerade.ALWAYS
-            elements[entrance.verdicts, key] = _pick(entrance.lane, count, is_masqueraded, sticky_seconds, draw)
+            verdicts.append((entrance.verdicts, _pick(entrance.lane, count, is_masqueraded, sticky_seconds, draw)))
         else:
-            elements[entrance.verdicts, key] = goto(entrance.policy_chain)
-            elements[entrance.short_circuit, key] = _pick(entrance.lane, count, False, sticky_seconds, draw)
+            verdicts.append((entrance.verdicts, goto(entrance.policy_chain)))
+            verdicts.append((entrance.short_circuit, _pick(entrance.lane, count, False, sticky_seconds, draw)))
     if f.outside:
-        count = _fill_slots(entrance.local_lane, key, f.outside, draw, elements)
-        elements[entrance.local, key] = _pick(entrance.local_lane, count, False, sticky_seconds, draw)
-    if f.source_ranges:
-        elements[RANGE_RESTRICTED if entrance is BY_RANGE else RESTRICTED, key] = None
-        low, high = (key[: len(key) // 2], key[len(key) // 2 :]) if entrance is BY_RANGE else (key, key)
-        for text in f.source_ranges:
-            network = ipaddress.ip_network(text)
-            first, last = network.network_address.packed, network.broadcast_address.packed
-            elements[SOURCE_RANGES, low + first + high + last] = None
+        count = _count_slots(f.outside, draw)
+        verdicts.append((entrance.local, _pick(entrance.local_lane, count, False, sticky_seconds, draw)))
+    return verdicts
 
 
-def _fill_slots(lane: Lane, key: bytes, targets: tuple[Target, ...], draw: str, elements: RenderedService) -> int:
-    """Puts an endpoint into each slot; how many slots there are."""
+def _count_slots(targets: tuple[Target, ...], draw: str) -> int:
+    return len(choose_places(targets)) if draw == HASH and len(targets) > 1 else len(targets)
+
+
+def _fill_slots(lane: Lane, targets: tuple[Target, ...], draw: str) -> list[tuple[str, bytes]]:
+    """Which endpoint is in each slot."""
     if draw == HASH and len(targets) > 1:
         targets = tuple(targets[index] for index in choose_places(targets))
-    for index, target in enumerate(targets):
-        elements[lane.slot(index), key] = _pack_data(lane, target)
-    return len(targets)
+    return [(lane.slot(index), _pack_data(lane, target)) for index, target in enumerate(targets)]
+
+
+def _restrict(f: Forwarding, entrance: Entrance, key: bytes, elements: RenderedService) -> None:
+    """Only from the source ranges may the frontend be asked."""
+    elements[RANGE_RESTRICTED if entrance is BY_RANGE else RESTRICTED, key] = None
+    low, high = (key[: len(key) // 2], key[len(key) // 2 :]) if entrance is BY_RANGE else (key, key)
+    for text in f.source_ranges:
+        network = ipaddress.ip_network(text)
+        first, last = network.network_address.packed, network.broadcast_address.packed
+        elements[SOURCE_RANGES, low + first + high + last] = None
 
 
 def render_node(config: RenderConfig) -> dict[str, dict[bytes, Value]]:

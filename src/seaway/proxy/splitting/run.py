@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import ipaddress
 import logging
 from collections.abc import Callable, Iterable
@@ -9,7 +10,7 @@ from random import SystemRandom
 
 from seaway.proxy.complaints import Complaint
 from seaway.proxy.config import NodeView, ProxyConfig, config_at
-from seaway.proxy.forwarding import Frontend, ServiceForwarding, Target
+from seaway.proxy.forwarding import Forwarding, Frontend, ServiceForwarding, Target
 from seaway.proxy.proxier import Plane, PlaneError
 from seaway.proxy.splitting.kernel import find_asked
 from seaway.proxy.splitting.plan import plan_redirected
@@ -20,6 +21,9 @@ from seaway.proxy.userspace.plan import Listening, Place, Wanted
 from seaway.proxy.userspace.plane import Listener, UserspacePlane
 from seaway.proxy.userspace.serve import Tell, UserspaceSockets
 from seaway.telemetry.metrics import Metrics
+
+LATE_SECONDS = 5.0
+"""For how long clients may come that were led here before: more than two tries of a SYN."""
 
 log = logging.getLogger(__name__)
 
@@ -51,7 +55,8 @@ class Splitting:
         userspace = UserspacePlane(self._sockets, self._plan, pick=SystemRandom().randrange)
 
         def is_holding(key: str) -> bool:
-            return any(port.connections for port in userspace.ports() if port.service == key)
+            held = any(port.connections for port in userspace.ports() if port.service == key)
+            return held or self._sockets.is_late(key)
 
         split = SplitPlane(kernel, userspace, find_listener=userspace.find_listener, is_holding=is_holding)
         self._userspace.append(userspace)
@@ -85,17 +90,23 @@ class Splitting:
 
 
 class _SocketsOnDemand:
-    """Sockets that are made when the first is to be opened: while they are there they tick and keep a buffer."""
+    """Sockets that are made when the first is to be opened: while they are there they tick and keep a buffer.
+
+    A listener that no rule leads to any more takes clients for a while still: those who are about to connect were led
+    here before.
+    """
 
     def __init__(self, make: Callable[[], UserspaceSockets]) -> None:
         self._make = make
         self._made: UserspaceSockets | None = None
+        self._late: dict[_LedListener, asyncio.TimerHandle] = {}
 
     def open(self, listening: Listening, wanted: Wanted, port: ServedPort) -> tuple[Listener, Place]:
         """As UserspaceSockets has it."""
         if self._made is None:
             self._made = self._make()
-        return self._made.open(listening, wanted, port)
+        listener, place = self._made.open(listening, wanted, port)
+        return _LedListener(listener, listening.service, self._close_late), place
 
     def end(self, port: ServedPort) -> None:
         """As UserspaceSockets has it."""
@@ -106,7 +117,42 @@ class _SocketsOnDemand:
         """Monotonic seconds; before there is a socket nothing has begun."""
         return self._made.now() if self._made is not None else 0.0
 
+    def is_late(self, service: str) -> bool:
+        """A listener of the Service still takes clients, though nothing leads to it."""
+        return any(listener.service == service for listener in self._late)
+
     def close(self) -> None:
         """End everything at once."""
+        for listener, timer in self._late.items():
+            timer.cancel()
+            listener.inner.close()
+        self._late.clear()
         if self._made is not None:
             self._made.close()
+
+    def _close_late(self, listener: _LedListener) -> None:
+        def close() -> None:
+            del self._late[listener]
+            listener.inner.close()
+
+        self._late[listener] = asyncio.get_running_loop().call_later(LATE_SECONDS, close)
+
+
+class _LedListener:
+    """A listener that is closed some time after it is asked to."""
+
+    def __init__(self, inner: Listener, service: str, close_late: Callable[[_LedListener], None]) -> None:
+        self.inner, self.service, self._close_late = inner, service, close_late
+
+    @property
+    def forwarding(self) -> Forwarding:
+        """What becomes of its clients."""
+        return self.inner.forwarding
+
+    @forwarding.setter
+    def forwarding(self, forwarding: Forwarding) -> None:
+        self.inner.forwarding = forwarding
+
+    def close(self) -> None:
+        """Serve nobody who is not on the way already."""
+        self._close_late(self)

@@ -12,6 +12,8 @@ import ipaddress
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 
+import msgspec
+
 from seaway.api.endpointslice.types import LABEL_HEADLESS, LABEL_SERVICE_NAME, EndpointSlice
 from seaway.api.machinery.meta import object_key
 from seaway.api.service.types import Service, ServicePort
@@ -258,7 +260,7 @@ def _explain_frontend(
     steps.append(policy)
     known = tuple(group_endpoints(slices, question.family).get((f.port_name, f.frontend.protocol), {}).values())
     if f.frontend.last_port:
-        known = tuple(replace(e, port=question.port) for e in known if e.port == f.frontend.port)
+        known = tuple(msgspec.structs.replace(e, port=question.port) for e in known if e.port == f.frontend.port)
         endpoints = tuple(target._replace(port=question.port) for target in endpoints)
     choice = choose_for_port(known, policies, cluster.node)
     walk = replace(walk, endpoints=_judge(known, endpoints, choice, is_local=is_local, node=cluster.node))

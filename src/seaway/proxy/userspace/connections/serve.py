@@ -17,7 +17,7 @@ import socket
 from collections.abc import Callable
 from typing import Protocol
 
-from seaway.proxy.forwarding import Forwarding, Target
+from seaway.proxy.forwarding import Forwarding, Frontend, Target
 from seaway.proxy.userspace.ejection import Ejected, Outcome
 from seaway.proxy.userspace.figures import ConnectionFigures
 from seaway.proxy.userspace.gate import Neighbours, ServedPort, is_loopback
@@ -130,7 +130,7 @@ class TcpListener:
         asked = Target(self.listening.at, forwarding.frontend.port)
         if splicer.find_asked is not None:
             found = splicer.find_asked(client)
-            if found is None:
+            if found is None or not _is_for(forwarding.frontend, found):
                 refuse(splicer, client)
                 return
             asked = found
@@ -138,6 +138,11 @@ class TcpListener:
             refuse(splicer, client)
             return
         Connection(splicer, self, client, Peer(address, port), Peer(*asked)).begin()
+
+
+def _is_for(frontend: Frontend, asked: Target) -> bool:
+    """The rules that led the client here are the frontend's; those of another Service say nothing of this one."""
+    return asked.port == frontend.port and frontend.address in ("", asked.address)
 
 
 def refuse(splicer: Splicer, client: socket.socket) -> None:
