@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from seaway.api.service.served import SERVED_AT
+from seaway.api.service.served import SERVED_AT, Frontend, derive_port
 from seaway.api.service.types import Service
 from seaway.net.loopback import LoopbackMap
 from seaway.node.config import NodeConfig
@@ -18,16 +18,19 @@ from seaway.node.resolvconf import Resolver
 from seaway.node.state import PodState, Sandbox
 from seaway.node.unisolated import (
     ACCOUNT_PATH,
+    NET_BIND_SERVICE,
     asks_cluster,
     find_dns_place,
     find_unisolated_gaps,
     find_unisolated_refusal,
+    has_capability,
     make_locator,
     render_kubeconfig,
 )
 from tests.node.manifests import decode_pod, decode_service
 
 MAP = LoopbackMap()
+LOCATE = make_locator(MAP, 0)
 STATE = Path("/state")
 ROOT = Path("/state/pods/uid-1/containers/main/0.root")
 
@@ -43,7 +46,7 @@ def serve(
 
 def test_variables_are_named_by_the_services_ports_and_lead_where_these_are_served() -> None:
     service = serve("web", "10.96.0.10", ("http", 80), ("admin", 9000), at="10.96.0.10:80/TCP=127.96.0.10:31514")
-    assert make_service_variables((service,), make_locator(MAP)) == {
+    assert make_service_variables((service,), LOCATE) == {
         "WEB_SERVICE_HOST": "127.96.0.10",
         "WEB_SERVICE_PORT": "31514",
         "WEB_SERVICE_PORT_HTTP": "31514",
@@ -126,22 +129,45 @@ def test_the_resolver_of_the_c_library(nameserver: str, at: str, expected: bool)
         assert found["LOCALDOMAIN"] == "default.svc.cluster.local svc.cluster.local cluster.local"
         assert found["RES_OPTIONS"] == "ndots:5"
     assert found["SEAWAY_DNS"] == ("127.96.0.10:31053" if at else "127.96.0.10:53")
-    assert asks_cluster((nameserver,), find_dns_place((dns,), "10.96.0.10", MAP)) is expected
+    assert asks_cluster((nameserver,), find_dns_place((dns,), "10.96.0.10", LOCATE)) is expected
 
 
 def test_no_service_has_the_address_of_dns() -> None:
-    assert find_dns_place((serve("web", "10.96.0.11", ("dns", 53), protocol="UDP"),), "10.96.0.10", MAP) is None
+    assert find_dns_place((serve("web", "10.96.0.11", ("dns", 53), protocol="UDP"),), "10.96.0.10", LOCATE) is None
+
+
+def test_a_pod_that_comes_before_its_service_has_endpoints_is_told_where_that_will_be_served() -> None:
+    """The proxy says so on the Service only when it serves it; the Pod may be the endpoint."""
+    service = serve("web", "10.96.0.9", ("http", 80), ("high", 8080))
+    found = make_service_variables((service,), make_locator(MAP, 1024))
+    expected = str(derive_port(Frontend("10.96.0.9", 80)))
+    assert found["WEB_SERVICE_HOST"] == "127.96.0.9" and found["WEB_SERVICE_PORT_HTTP"] == expected
+    assert found["WEB_SERVICE_PORT_HIGH"] == "8080"
+
+
+@pytest.mark.parametrize(
+    ("status", "expected"),
+    [
+        pytest.param("Name:\tsh\nCapEff:\t000001ffffffffff\n", True, id="root"),
+        pytest.param("Name:\tsh\nCapEff:\t0000000000000400\n", True, id="this one alone"),
+        pytest.param("Name:\tsh\nCapEff:\t000001fffffffbff\n", False, id="all but this one"),
+        pytest.param("Name:\tsh\nCapEff:\t0000000000000000\n", False, id="root in a container without any"),
+        pytest.param("", False, id="a host that does not say"),
+    ],
+)
+def test_who_may_bind_low_ports(status: str, expected: bool) -> None:
+    assert has_capability(status, NET_BIND_SERVICE) is expected
 
 
 def test_a_kubeconfig_for_the_account() -> None:
     api = serve("kubernetes", "10.96.0.1", ("https", 443), at="10.96.0.1:443/TCP=127.96.0.1:31443")
-    config = json.loads(render_kubeconfig(ROOT, "team", (api,), MAP))
+    config = json.loads(render_kubeconfig(ROOT, "team", (api,), LOCATE))
     cluster, user = config["clusters"][0]["cluster"], config["users"][0]["user"]
     assert cluster["server"] == "https://127.96.0.1:31443" and cluster["tls-server-name"] == "kubernetes.default.svc"
     assert cluster["certificate-authority"] == f"{ROOT}{ACCOUNT_PATH}/ca.crt"
     assert user == {"tokenFile": f"{ROOT}{ACCOUNT_PATH}/token"}, "which is renewed, so its content is not in it"
     assert config["contexts"][0]["context"]["namespace"] == "team"
-    assert render_kubeconfig(ROOT, "team", (), MAP) == ""
+    assert render_kubeconfig(ROOT, "team", (), LOCATE) == ""
 
 
 @pytest.mark.parametrize(
@@ -172,6 +198,12 @@ def test_a_kubeconfig_for_the_account() -> None:
 def test_what_is_refused(pod: dict[str, Any], words: str) -> None:
     refusal = find_unisolated_refusal(decode_pod(**({"containers": contain()} | pod)), user=1000, group=1000)
     assert words in refusal and bool(refusal) is bool(words)
+
+
+def test_a_debugger_that_asks_for_too_much_does_not_hold_up_its_pod() -> None:
+    debugger = {**contain(securityContext={"capabilities": {"add": ["SYS_PTRACE"]}})[0], "name": "debugger"}
+    pod = decode_pod(containers=contain(), ephemeralContainers=[debugger])
+    assert find_unisolated_refusal(pod, user=1000, group=1000) == ""
 
 
 def test_a_pod_that_must_not_be_root_is_refused_where_the_agent_is() -> None:

@@ -27,6 +27,8 @@ from seaway.node.runtime.local.run import LocalConfig
 from seaway.node.runtime.plain.run import PlainRuntime, find_leftovers
 from seaway.node.shim.descent import parse_parent
 from seaway.node.streaming.forwards.run import dial
+from seaway.node.streaming.protocol import Wanted
+from seaway.node.streaming.run import Pipes
 from seaway.testing.builders import make_service
 from seaway.testing.cluster import open_cluster
 from tests.kernel.node_program import NODE, World, fetch, find_processes, find_waiting_reason, is_ready
@@ -117,7 +119,12 @@ def make_daemon(seconds: int) -> str:
 
 def find_everywhere(word: str) -> list[int]:
     """Processes of this user with the word in their command line."""
-    return [pid for pid in find_processes(word) if pid != os.getpid() and os.stat(f"/proc/{pid}").st_uid == os.getuid()]
+    found = []
+    for pid in find_processes(word):
+        with contextlib.suppress(FileNotFoundError):  # it has ended meanwhile
+            if pid != os.getpid() and os.stat(f"/proc/{pid}").st_uid == os.getuid():
+                found.append(pid)
+    return found
 
 
 def read_parent(pid: int) -> int:
@@ -300,11 +307,59 @@ async def programs_are_executed_in_a_container(world: PlainWorld) -> None:
     result = await runtime.exec(
         run, ("sh", "-c", f"sleep 7004.{OWN} </dev/null >/dev/null 2>&1 & exit 0"), timeout_seconds=10
     )
-    assert result.exit_code == 0 and len(find_everywhere(f"sleep\x007004.{OWN}")) == 1
+    assert result.exit_code == 0
+    await world.eventually(lambda: len(find_everywhere(f"sleep\x007004.{OWN}")) == 1)
     assert (await runtime.exec(run, ("/no/such",), timeout_seconds=10)).exit_code == 128
     await world.delete("host", grace=1)
     await world.wait_gone("host")
     await world.eventually(lambda: not find_everywhere(f"sleep\x007004.{OWN}"))
+
+
+@scenario
+async def a_program_is_spoken_with(world: PlainWorld) -> None:
+    """Over pipes and over a terminal of its own, as container and as program executed in one."""
+    talk = "read word; echo heard $word; if [ -t 0 ]; then echo terminal; fi; exec sleep 600"
+    await world.create("piped", ["sh", "-c", talk], container={"stdin": True})
+    await world.create("typed", ["sh", "-c", talk], container={"stdin": True, "tty": True})
+    runtime = world.open_runtime()
+    for name, expected in (("piped", "heard you"), ("typed", "terminal")):
+        pod = await world.wait(name, is_ready)
+        reading, writing = os.pipe()
+        try:
+            assert await runtime.attach(world.container_of(pod), {"stdin": reading}) is (name == "typed")
+            os.write(writing, b"you\n")
+            await world.wait_log(pod, expected)
+        finally:
+            os.close(reading)
+            os.close(writing)
+    run = world.container_of(pod)
+    with Pipes() as pipes:
+        asking = asyncio.ensure_future(runtime.exec_on(run, ("sh", "-c", "tty; exit 4"), pipes.make(Wanted(tty=True))))
+        assert await pipes.take_terminal(asking)
+        assert await asking == 4
+        assert os.read(pipes.ours["stdout"], 100).startswith(b"/dev/pts/")
+    for name in ("piped", "typed"):
+        await world.delete(name, grace=1)
+        await world.wait_gone(name)
+
+
+@scenario
+async def the_shim_keeps_no_descriptor_of_what_has_ended(world: PlainWorld) -> None:
+    shim, runtime = await world.find_shim(), world.open_runtime()
+
+    def count() -> int:
+        return len(os.listdir(f"/proc/{shim}/fd"))
+
+    before = count()
+    for number in range(3):
+        await world.create(f"brief-{number}", ["sh", "-c", "exec sleep 600"])
+        pod = await world.wait(f"brief-{number}", is_ready)
+        for _ in range(3):
+            await runtime.exec(world.container_of(pod), ("true",), timeout_seconds=10)
+        assert count() > before
+        await world.delete(f"brief-{number}", grace=1)
+        await world.wait_gone(f"brief-{number}")
+    await world.eventually(lambda: count() <= before)
 
 
 @scenario
@@ -471,7 +526,7 @@ async def removal_leaves_no_trace(world: PlainWorld) -> None:
     await remove_pods(world.state_dir)
     await remove_pods(world.state_dir)
     assert not world.state_dir.exists() and not find_leftovers(world.state_dir)
-    assert not find_everywhere("seaway.node.shim.run"), "of this user"
+    assert not find_everywhere(str(world.state_dir)), "the shim and its keepers have it in their command line"
     assert len(os.listdir("/proc/self/fd")) <= before
 
 
@@ -482,6 +537,7 @@ async def main(directory: Path, only: list[str]) -> None:
             with contextlib.suppress(AlreadyExists):
                 ports = [{"name": "https", "port": 443, "protocol": "TCP"}]
                 api = make_service("kubernetes", clusterIP="10.96.0.1", ports=ports)
+                api["metadata"]["annotations"] = {SERVED_AT: "10.96.0.1:443/TCP=127.96.0.1:31443"}
                 await world.client.create(SERVICES, api, "default")
             await world.start_agent()
             for name, function in SCENARIOS.items():

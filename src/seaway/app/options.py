@@ -15,6 +15,7 @@ from seaway.net.loopback import DEFAULT_MAP, LoopbackMap
 
 # Private, and in no default range; only ever on a dummy link inside a sandbox, or served on loopback.
 SANDBOX_NODE_IPS = ("10.95.0.1", "fd10:95::1")
+KUBELET_PORT = 10250
 DNS_PORT = 10053
 """Where the DNS piece listens on the node's address: port 53 may be taken there; the Service maps 53 to it."""
 

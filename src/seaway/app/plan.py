@@ -10,6 +10,7 @@ from pathlib import Path
 from seaway.app import files, identities, preflight
 from seaway.app.options import (
     DNS_PORT,
+    KUBELET_PORT,
     SANDBOX_NODE_IPS,
     UpOptions,
     apiserver_ip,
@@ -115,7 +116,9 @@ def _find_node_ips(options: UpOptions, way: str) -> tuple[str, ...]:
         return ()
     if way == NONE:
         check_loopback(options)
-        return (loopback_node_ip(options),)
+        node_ip = loopback_node_ip(options)
+        preflight.check_node_place(options.loopback_map.to_loopback(node_ip) or node_ip, (KUBELET_PORT, DNS_PORT))
+        return (node_ip,)
     if Family.IPV6 in families and not preflight.has_ipv6():
         raise OperationalError(
             f"{way}: no IPv6 found, needed for --service-cidr {options.service_cidrs[1]}; turn it on "

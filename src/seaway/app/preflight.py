@@ -145,6 +145,24 @@ def may_bind(address: str, port: int) -> bool:
     return True
 
 
+def check_node_place(address: str, ports: Sequence[int]) -> None:
+    """The node's loopback address is this host's and nobody else's. Raises OperationalError."""
+    for port in ports:
+        with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as trial:
+            trial.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # what an ended one has left is no hindrance
+            try:
+                trial.bind((address, port))
+            except OSError as error:
+                if error.errno == errno.EADDRINUSE:
+                    raise OperationalError(
+                        f"none: {address}:{port} is in use, likely by another Seaway; stop it, or take another part of "
+                        "loopback, like --loopback-map 10.96.0.0/14=127.32.0.0/14 --cluster-cidr 10.97.0.0/16"
+                    ) from None
+                raise OperationalError(
+                    f"none: {address}:{port}: {os.strerror(error.errno or 0)}; 127.0.0.0/8 is needed, as Linux has it"
+                ) from None
+
+
 def has_ipv6() -> bool:
     """Whether new links of this host have IPv6."""
     try:

@@ -34,7 +34,7 @@ PRELOADED = (
     "seaway.store.sqlite",
 )
 INNER_PIECES = {
-    NONE: ("dns", "node"),
+    NONE: ("proxy", "dns", "node"),
     HOST: ("proxy", "dns", "node"),
     SANDBOX: ("proxy", "dns", "node", "healthcheck"),
 }

@@ -47,6 +47,17 @@ def service_cidr_flag(function: F) -> F:
     return range_flag("--service-cidr", "service_cidrs", "10.96.0.0/16", "Addresses of Services")(function)
 
 
+def pod_network_flag(function: F) -> F:
+    """`--network` of a node agent: what Pods have."""
+    return click.option(
+        "--network",
+        type=click.Choice(("routed", "none")),
+        default="routed",
+        show_default=True,
+        help="Pods have a network each, or are plain processes on loopback.",
+    )(function)
+
+
 def loopback_map_flag(function: F) -> F:
     """`--loopback-map`: a `LoopbackMap`."""
     return click.option(

@@ -316,6 +316,12 @@ class EventRecorder:
 
 async def remove_pods(state_dir: Path) -> None:
     """End every Pod of the node and the shim, and remove links, routes, addresses and files. Safe to repeat."""
+    await end_pods(state_dir)
+    await asyncio.to_thread(cleanup, state_dir)
+
+
+async def end_pods(state_dir: Path) -> None:
+    """End every Pod of the node and the shim; addresses stay leased, for the next start. Safe to repeat."""
     shim = ShimClient(state_dir)
     with contextlib.suppress(RuntimeGone):
         await shim.ask("stop")
@@ -324,7 +330,6 @@ async def remove_pods(state_dir: Path) -> None:
                 await shim.ask("list")
                 await asyncio.sleep(0.02)
     await end_leftovers(state_dir)
-    await asyncio.to_thread(cleanup, state_dir)
 
 
 def cleanup(state_dir: Path) -> None:

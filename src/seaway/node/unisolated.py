@@ -25,25 +25,26 @@ RESOLVER_PATH = "/etc/resolv.conf"
 API_SERVER_NAME = "kubernetes.default.svc"
 """A name in the API server's certificate: its loopback address is in none."""
 DNS_PORT = 53
+NET_BIND_SERVICE = 10
 HARMLESS_CAPABILITIES = frozenset(("NET_BIND_SERVICE",))
 """A port that may not be bound is an error that the program tells itself."""
 
 
-def make_locator(loopback: LoopbackMap) -> Locate:
-    """Where programs of this host reach a port of a Service."""
+def make_locator(loopback: LoopbackMap, first_free_port: int) -> Locate:
+    """Where programs of this host reach a port of a Service, also before it is served."""
 
     def locate(service: Service, port: ServicePort) -> Place:
-        return find_place(service, port, loopback)
+        return find_place(service, port, loopback, first_free_port=first_free_port)
 
     return locate
 
 
-def find_dns_place(services: Iterable[Service], dns_ip: str, loopback: LoopbackMap) -> Place | None:
+def find_dns_place(services: Iterable[Service], dns_ip: str, locate: Locate) -> Place | None:
     """Where the cluster's DNS answers; None: no Service has the address."""
     for service in services:
         for port in service.spec.ports:
             if service.spec.cluster_ip == dns_ip and port.port == DNS_PORT and port.protocol == "UDP":
-                return find_place(service, port, loopback)
+                return locate(service, port)
     return None
 
 
@@ -80,12 +81,18 @@ def make_own_variables(
     return found
 
 
+def has_capability(status: str, number: int) -> bool:
+    """By the text of `/proc/PID/status`: root has it only where nobody took it away."""
+    words = next((line.split() for line in status.splitlines() if line.startswith("CapEff:")), ["", "0"])
+    return bool(int(words[1], 16) >> number & 1)
+
+
 def has_account(container: Container) -> bool:
     """The container is given the files of its account."""
     return any(mount.mount_path.rstrip("/") == ACCOUNT_PATH for mount in container.volume_mounts)
 
 
-def render_kubeconfig(root: Path, namespace: str, services: Iterable[Service], loopback: LoopbackMap) -> str:
+def render_kubeconfig(root: Path, namespace: str, services: Iterable[Service], locate: Locate) -> str:
     """The API as the account of the Pod, for clients that would look for its files at a fixed path; "": no API known.
 
     The token is named by its file, which is renewed. JSON is YAML.
@@ -93,7 +100,7 @@ def render_kubeconfig(root: Path, namespace: str, services: Iterable[Service], l
     for service in services:
         meta = service.metadata
         if (meta.namespace, meta.name) == (MASTER_NAMESPACE, MASTER_NAME) and service.spec.ports:
-            address, port = find_place(service, service.spec.ports[0], loopback)
+            address, port = locate(service, service.spec.ports[0])
             break
     else:
         return ""
@@ -115,7 +122,10 @@ def render_kubeconfig(root: Path, namespace: str, services: Iterable[Service], l
 
 
 def find_unisolated_refusal(pod: PodManifest, *, user: int, group: int) -> str:
-    """Why the Pod cannot be a plain process of the user that the agent is, or ""."""
+    """Why the Pod cannot be a plain process of the user that the agent is, or "".
+
+    Debuggers that come later do not count: the Pod runs already.
+    """
     return next(_list_refusals(pod, user, group), "")
 
 
@@ -123,7 +133,7 @@ def _list_refusals(pod: PodManifest, user: int, group: int) -> Iterator[str]:
     security = pod.spec.security_context
     if security is not None and security.sysctls:
         yield f"sysctl {security.sysctls[0].name}: a Pod has no network of its own on this node"
-    for container in pod.every_container:
+    for container in (*pod.spec.init_containers, *pod.spec.containers):
         contexts = [each for each in (container.security_context, security) if each is not None]
         wanted = next((each.run_as_user for each in contexts if each.run_as_user is not None), user)
         wanted_group = next((each.run_as_group for each in contexts if each.run_as_group is not None), group)

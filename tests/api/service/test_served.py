@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from seaway.api.service.served import SERVED_AT, Frontend, encode_served_at, find_place, parse_served_at
+from seaway.api.service.served import SERVED_AT, Frontend, derive_port, encode_served_at, find_place, parse_served_at
 from seaway.api.service.types import Service
 from seaway.net.loopback import LoopbackMap
 from seaway.testing.builders import make_service
@@ -59,6 +59,21 @@ def test_where_a_port_is_reached(annotation: str, place: tuple[str, int]) -> Non
     wire["metadata"]["annotations"] = {SERVED_AT: annotation}
     service = msgspec.convert(wire, Service)
     assert find_place(service, service.spec.ports[0], LoopbackMap()) == place
+
+
+@pytest.mark.parametrize(
+    ("port", "first_free_port", "is_own"),
+    [(80, 1024, False), (8080, 1024, True), (1024, 1024, True), (80, 0, True), (80, 80, True)],
+)
+def test_a_port_that_may_not_be_bound_is_expected_at_another(port: int, first_free_port: int, is_own: bool) -> None:
+    service = msgspec.convert(make_service("web", clusterIP="10.96.0.10", ports=[{"port": port}]), Service)
+    place = find_place(service, service.spec.ports[0], LoopbackMap(), first_free_port=first_free_port)
+    assert place == ("127.96.0.10", port if is_own else derive_port(Frontend("10.96.0.10", port)))
+
+
+@given(FRONTENDS)
+def test_a_derived_port_is_above_node_ports_and_always_the_same(frontend: Frontend) -> None:
+    assert 32767 < derive_port(frontend) == derive_port(frontend) <= 60000
 
 
 def test_an_address_without_a_place_stays_as_it_is() -> None:

@@ -7,6 +7,7 @@ served at its own port, on the loopback address of its own (`net/loopback.py`).
 from __future__ import annotations
 
 import ipaddress
+import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -15,6 +16,8 @@ from seaway.net.loopback import LOOPBACK, LoopbackMap
 
 SERVED_AT = "seaway.dev/served-at"
 MAX_PORT = 65535
+SPARE_PORTS = (40000, 20000)
+"""The first of the ports that are derived, and how many: above node ports, with the kernel's own beside them."""
 
 Place = tuple[str, int]
 """Address and port."""
@@ -61,9 +64,22 @@ def _parse_place(text: str) -> Place | None:
         return None
 
 
-def find_place(service: Service, port: ServicePort, loopback: LoopbackMap) -> Place:
-    """Where a client on this host reaches the port by the cluster IP; as it is where loopback has no place for it."""
-    address, protocol = service.spec.cluster_ip, port.protocol or "TCP"
+def derive_port(frontend: Frontend) -> int:
+    """A port that is the frontend's own, most likely, and always the same: where it is served if its own may not be."""
+    first, count = SPARE_PORTS
+    return first + zlib.crc32(f"{frontend.address} {frontend.protocol} {frontend.port}".encode()) % count
+
+
+def find_place(service: Service, port: ServicePort, loopback: LoopbackMap, *, first_free_port: int = 0) -> Place:
+    """Where a client on this host reaches the port by the cluster IP; as it is where loopback has no place for it.
+
+    first_free_port: what everybody may bind begins there. A Service is annotated when it has endpoints; before that, a
+    port below is expected where it will be served.
+    """
+    frontend = Frontend(service.spec.cluster_ip, port.port, port.protocol or "TCP")
     elsewhere = parse_served_at((service.metadata.annotations or {}).get(SERVED_AT, ""))
-    own = (loopback.to_loopback(address) or address, port.port)
-    return elsewhere.get(Frontend(address, port.port, protocol), own)
+    address = loopback.to_loopback(frontend.address)
+    if address is None:
+        return elsewhere.get(frontend, (frontend.address, port.port))
+    expected = port.port if port.port >= first_free_port else derive_port(frontend)
+    return elsewhere.get(frontend, (address, expected))

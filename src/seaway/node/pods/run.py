@@ -148,7 +148,11 @@ class PodWorker:
             await self._wait(None)
             return False
         if self._is_finished:
-            return await self._conclude()
+            try:
+                return await self._conclude()
+            except RuntimeGone as error:
+                await self._wait_for_runtime(error)
+                return False
         plan = lifecycle.plan_pod(self.pod, self.state, wall_now=wall_now)
         self.publish()
         try:
@@ -157,12 +161,15 @@ class PodWorker:
                     break  # deleted in the middle of a start: nothing more is begun
                 await self._apply(action)
         except RuntimeGone as error:
-            log.warning("pod=%s runtime=gone error=%s", self.pod.text, error)
             self.state = replace(self.state, retry_at=datetime.now(UTC) + timedelta(seconds=RUNTIME_RETRY_SECONDS))
-            await asyncio.sleep(RUNTIME_RETRY_SECONDS)
+            await self._wait_for_runtime(error)
         if not plan.actions:
             await self._wait(plan.wake_at)
         return False
+
+    async def _wait_for_runtime(self, error: RuntimeGone) -> None:
+        log.warning("pod=%s runtime=gone error=%s", self.pod.text, error)
+        await asyncio.sleep(RUNTIME_RETRY_SECONDS)
 
     async def _wait(self, until: datetime | None) -> None:
         seconds = None if until is None else max(0.0, (until - datetime.now(UTC)).total_seconds()) + 0.001

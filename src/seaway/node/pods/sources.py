@@ -6,11 +6,11 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from seaway.api.service.types import Service
-from seaway.net.loopback import LoopbackMap
 from seaway.node.accounttokens import WantedToken
 from seaway.node.config import NodeConfig
 from seaway.node.envvars import (
     EnvError,
+    Locate,
     PodFields,
     choose_services,
     expand,
@@ -68,6 +68,8 @@ class HostFiles:
     hostname: str = ""
     resolv_conf: str = ""
     """The file that `resolver` was read from; a Pod that has nothing of its own gets it as it is."""
+    first_free_port: int = 0
+    """What everybody may bind begins there."""
 
 
 def make_fields(config: NodeConfig, pod: PodManifest, state: PodState, sources: Sources) -> PodFields:
@@ -142,8 +144,9 @@ def make_variables(
     if config.loopback is None:
         given = make_service_variables(chosen)
     else:
-        given = make_service_variables(chosen, make_locator(config.loopback))
-        given |= _make_own_variables(config, pod, container, state, services, host, config.loopback)
+        locate = make_locator(config.loopback, host.first_free_port)
+        given = make_service_variables(chosen, locate)
+        given |= _make_own_variables(config, pod, container, state, services, host, locate)
     return make_environment(
         container,
         pod,
@@ -161,9 +164,9 @@ def _make_own_variables(
     state: PodState,
     services: tuple[Service, ...],
     host: HostFiles,
-    loopback: LoopbackMap,
+    locate: Locate,
 ) -> dict[str, str]:
-    dns = find_dns_place(services, config.dns_ip, loopback)
+    dns = find_dns_place(services, config.dns_ip, locate)
     return make_own_variables(
         container,
         root_of(config.state_dir, pod.uid, container.name, state.find(container.name).next_attempt),
@@ -229,7 +232,7 @@ def make_container_spec(
         ),
         files=(
             *make_files(config, pod, state, names, host),
-            *_make_account_files(config, pod, container, state, services),
+            *_make_account_files(config, pod, container, state, services, host),
         ),
         termination_message_path=container.termination_message_path,
         message_from_log=container.termination_message_policy == "FallbackToLogsOnError",
@@ -244,13 +247,19 @@ def make_container_spec(
 
 
 def _make_account_files(
-    config: NodeConfig, pod: PodManifest, container: Container, state: PodState, services: tuple[Service, ...]
+    config: NodeConfig,
+    pod: PodManifest,
+    container: Container,
+    state: PodState,
+    services: tuple[Service, ...],
+    host: HostFiles,
 ) -> tuple[tuple[str, str], ...]:
     """For a program that cannot find its account's files where clients look for them."""
     if config.loopback is None or not has_account(container):
         return ()
     root = root_of(config.state_dir, pod.uid, container.name, state.find(container.name).next_attempt)
-    text = render_kubeconfig(root, pod.metadata.namespace, services, config.loopback)
+    locate = make_locator(config.loopback, host.first_free_port)
+    text = render_kubeconfig(root, pod.metadata.namespace, services, locate)
     return ((KUBECONFIG_PATH, text),) if text else ()
 
 

@@ -8,17 +8,15 @@ Rule: issue of the userspace plane, part 1.
 
 from __future__ import annotations
 
-import zlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import NamedTuple
 
+from seaway.api.service import served
 from seaway.net.loopback import LoopbackMap
 from seaway.proxy.forwarding import Forwarding, Frontend, ServiceForwarding, TrafficClass
 
 HOST = "127.0.0.1"
-SPARE_PORTS = (40000, 20000)
-"""The first of the ports that are derived, and how many: above node ports, with the kernel's own beside them."""
 PROTOCOLS = ("TCP", "UDP")
 
 
@@ -79,7 +77,7 @@ def plan_listeners(
                 f"addresses of {loopback.origin if loopback else ''} have one (--loopback-map)"
             )
             continue
-        spare = derive_port(frontend)
+        spare = served.derive_port(served.Frontend(frontend.address, frontend.port, frontend.protocol))
         places = [Place(bound, frontend.port)]
         if loopback is not None:
             places += [Place(bound, spare), Place(bound, 0), Place(HOST, spare), Place(HOST, 0)]
@@ -90,12 +88,6 @@ def plan_listeners(
 def refuses_everybody(forwarding: Forwarding) -> bool:
     """Nobody gets an endpoint by this frontend, wherever it comes from."""
     return not forwarding.endpoints and not forwarding.outside
-
-
-def derive_port(frontend: Frontend) -> int:
-    """A port that is the frontend's own, most likely, and always the same."""
-    first, count = SPARE_PORTS
-    return first + zlib.crc32(f"{frontend.address} {frontend.protocol} {frontend.port}".encode()) % count
 
 
 def find_moved(bound: Mapping[Listening, Place], *, loopback: LoopbackMap | None) -> dict[Frontend, Place]:

@@ -178,10 +178,11 @@ class LocalRuntime:
         return tuple(mended)
 
     def held_pods(self) -> tuple[str, ...]:
-        """The UIDs that hold an address or a directory, sorted."""
+        """The UIDs that hold an address or a directory, or have logs, sorted."""
         held = {uid for pool in self._pools for uid in pool.held}
-        with contextlib.suppress(FileNotFoundError):
-            held.update(os.listdir(self._config.state_dir / "pods"))
+        for name in ("pods", "logs"):
+            with contextlib.suppress(FileNotFoundError):
+                held.update(os.listdir(self._config.state_dir / name))
         return tuple(sorted(held))
 
     def _addresses_of(self, uid: str) -> tuple[str, ...]:

@@ -98,6 +98,9 @@ class PlainRuntime(LocalRuntime):
         """Make the run's directory, and have the shim begin. Raises ContainerError for a spec it refuses."""
         if spec.image is not None and spec.image.has_root:
             raise ContainerError(f"image {spec.image_name}: without namespaces a program cannot have its files")
+        user = os.getuid()
+        if spec.user not in (None, user):
+            raise ContainerError(f"user {spec.user}: without namespaces programs run as user {user}, as the agent does")
         root = root_of(self._config.state_dir, spec.uid, spec.name, spec.attempt)
         await asyncio.to_thread(self._make_root, root, spec)
         environment = make_base_environment(
@@ -112,7 +115,7 @@ class PlainRuntime(LocalRuntime):
             stdin=spec.stdin, stdin_once=spec.stdin_once, tty=spec.tty,
             labels=self._make_labels(spec, log_file),
             spec={
-                "argv": spec.argv, "user": os.getuid(),
+                "argv": spec.argv, "user": user,
                 "working_dir": choose_working_directory(root, spec.working_dir, (m.path for m in spec.mounts)),
                 "environment": environment | dict(spec.environment) | {STATE_VARIABLE: str(self._config.state_dir)},
             },
