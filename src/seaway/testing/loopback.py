@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import errno
 import ipaddress
-import random
 import socket
 from dataclasses import dataclass
+from random import SystemRandom
 from types import TracebackType
 
 from seaway.net.loopback import DEFAULT_MAP, LoopbackMap
@@ -57,7 +57,7 @@ def claim_loopback() -> Claim:
 
     Raises OSError when all are taken.
     """
-    for part in random.sample(_PARTS, len(_PARTS)):
+    for part in SystemRandom().sample(_PARTS, len(_PARTS)):
         held = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
         try:
             held.bind((f"127.{part * 4 + 3}.255.254", CLAIM_PORT))
