@@ -19,6 +19,7 @@ from seaway.proxy.balance import Balance
 from seaway.proxy.connectionpolicy import DEFAULT, EjectionRule
 from seaway.proxy.forwarding import Refusal, Target
 from seaway.proxy.userspace.connections.serve import LEAST_READ, MOST_READ
+from seaway.proxy.userspace.kernel import Poller, Watcher
 from seaway.proxy.userspace.proxyprotocol import Ends, Peer, decode_header
 from tests.proxy.userspace.world import MAP, NODE, PATIENCE, VIP, World, echo, open_world, pod_address, read_all, until
 
@@ -496,5 +497,45 @@ def test_an_endpoint_that_sends_for_ever_to_a_client_that_does_not_read_holds_up
         writer.close()
         reset(stuck)
         await until(lambda: world.open_count == 0)
+
+    run(body)
+
+
+@pytest.mark.parametrize(
+    "kept",
+    [
+        pytest.param(0, id="an endpoint that is asked"),
+        pytest.param(1, id="a client that waits"),
+        pytest.param(2, id="an endpoint that accepted"),
+    ],
+)
+def test_where_no_socket_can_be_watched_clients_are_refused_and_the_listener_lives_on(
+    kept: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def body(world: World) -> None:
+        world.sync(await world.start(echo))
+        room = kept
+
+        def watch(self: Poller, fd: int, mask: int, watcher: Watcher) -> None:
+            nonlocal room
+            if room == 0:
+                raise OSError(errno.ENOSPC, "max_user_watches")
+            room -= 1
+            real_watch(self, fd, mask, watcher)
+
+        real_watch = Poller.watch
+        with monkeypatch.context() as patch:
+            patch.setattr(Poller, "watch", watch)
+            with contextlib.suppress(ConnectionResetError):  # it may be refused while it connects
+                reader, writer = await world.connect()
+                assert await is_reset(reader)
+                writer.close()
+            await until(lambda: bool(world.told))
+        assert [reason for _, reason, _ in world.told] == ["TooManyConnections"]
+        await until(lambda: world.open_count == 0)
+        reader, writer = await world.connect()
+        writer.write(b"again")
+        assert await reader.readexactly(5) == b"again"
+        writer.close()
 
     run(body)

@@ -190,11 +190,15 @@ class Connection:
         """Find an endpoint that accepts."""
         splicer = self.splicer
         splicer.connections.add(self)
-        self._try_next()
-        if self.endpoint is None and self in splicer.connections:
-            self.client.watch(0)  # a client that goes meanwhile is noticed
+        try:
+            self._try_next()
+            if self.endpoint is None and self in splicer.connections:
+                self.client.watch(0)  # a client that goes meanwhile is noticed
+        except OSError:
+            self._refuse_for_want()
 
     def _try_next(self) -> None:
+        """Raises OSError when the kernel has no room for another socket."""
         splicer, address = self.splicer, self.peer.address
         while len(self._tried) <= self.port.policy.connect_retries:
             target = self.port.choice.choose(
@@ -210,14 +214,9 @@ class Connection:
                 splicer.figures.retried(self.port.name)
             self._tried.append(target)
             dialled = splicer.neighbours.dial(target.address)
-            try:
-                dialling = socket.socket(
-                    socket.AF_INET6 if ":" in dialled else socket.AF_INET, socket.SOCK_STREAM | _NONBLOCK
-                )
-            except OSError:
-                splicer.telling.on_full(self.port)
-                self.reset()
-                return
+            dialling = socket.socket(
+                socket.AF_INET6 if ":" in dialled else socket.AF_INET, socket.SOCK_STREAM | _NONBLOCK
+            )
             if not _NONBLOCK:
                 dialling.setblocking(False)
             if is_loopback(dialled) and (pod := splicer.neighbours.find_pod(address)):
@@ -246,13 +245,21 @@ class Connection:
     def on_attempt(self, dialling: socket.socket, target: Target, code: int) -> None:
         """An attempt has ended. code: an errno; 0: it succeeded."""
         self._stop_attempt()
-        if code == 0:
-            self.splicer.poller.forget(dialling.fileno())
-            self._connected(dialling, target)
-        else:
-            self.splicer.poller.close(dialling)
-            self._note(target, _OUTCOMES.get(code, Outcome.UNREACHABLE))
-            self._try_next()
+        try:
+            if code == 0:
+                self.splicer.poller.forget(dialling.fileno())
+                self._connected(dialling, target)
+            else:
+                self.splicer.poller.close(dialling)
+                self._note(target, _OUTCOMES.get(code, Outcome.UNREACHABLE))
+                self._try_next()
+        except OSError:
+            self._refuse_for_want()
+
+    def _refuse_for_want(self) -> None:
+        """The kernel has no room for another socket, or to watch it."""
+        self.splicer.telling.on_full(self.port)
+        self.reset()
 
     def _connected(self, dialled: socket.socket, target: Target) -> None:
         port = self.port
