@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from seaway.api.service import served
 from seaway.net.family import Family
 from seaway.net.loopback import LoopbackMap
 from seaway.proxy.forwarding import (
@@ -17,16 +18,15 @@ from seaway.proxy.forwarding import (
     Target,
     TrafficClass,
 )
-from seaway.proxy.userspace.plan import (
-    SPARE_PORTS,
-    Listening,
-    Place,
-    derive_port,
-    find_moved,
-    plan_listeners,
-)
+from seaway.proxy.userspace.plan import Listening, Place, find_moved, plan_listeners
 
 MAP = LoopbackMap()
+
+
+def derive_port(frontend: Frontend) -> int:
+    return served.derive_port(served.Frontend(frontend.address, frontend.port, frontend.protocol))
+
+
 ENDPOINTS = (Target("10.244.0.5", 8080),)
 
 
@@ -124,7 +124,7 @@ def test_only_what_is_elsewhere_is_told_and_node_ports_never_are() -> None:
 
 @given(st.ip_addresses(v=4).map(str), st.integers(1, 65535), st.sampled_from(["TCP", "UDP"]))
 def test_a_derived_port_is_one_that_anybody_may_bind(address: str, port: int, protocol: str) -> None:
-    first, count = SPARE_PORTS
+    first, count = served.SPARE_PORTS
     frontend = cluster_ip(port, protocol, address)
     assert first <= derive_port(frontend) < first + count <= 65536
     assert derive_port(frontend) == derive_port(cluster_ip(port, protocol, address))
