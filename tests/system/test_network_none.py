@@ -294,6 +294,20 @@ def test_a_stop_leaves_nothing_and_the_next_start_has_the_same_addresses(host: t
     assert find_place(up) == place
 
 
+def test_down_ends_the_pods_of_an_agent_that_was_killed(host: tuple[Path, list[str]], up: Up) -> None:
+    assert up.process is not None
+    parent, agent = status(up)["pid"], find_piece("node", up)
+    for pid, number in ((parent, signal.SIGSTOP), (agent, signal.SIGKILL), (parent, signal.SIGKILL)):
+        os.kill(pid, number)
+    up.process.communicate(timeout=20)
+    assert list_processes(up.data_dir), "the Pods are there, and wait for another agent"
+    printed = up.run(*seaway("down", "--data-dir", str(up.data_dir))).stdout
+    assert "ended    Pods" in printed
+    assert not list_processes(up.data_dir)
+    up.start()
+    until(lambda: set(fetch(up, find_place(up), 30)) == set(APPS), "all three serve again")
+
+
 def test_nothing_is_left_when_up_itself_is_killed(host: tuple[Path, list[str]], up: Up) -> None:
     """The agent has been told by the kernel that its parent is gone, and ends its Pods."""
     assert up.process is not None

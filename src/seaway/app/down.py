@@ -1,4 +1,4 @@
-"""`seaway down`: stops what runs on a data directory, then removes what outlives it on a host."""
+"""`seaway down`: stops what runs on a data directory, then removes what outlives it."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from seaway.app import files
-from seaway.app.preflight import HOST
+from seaway.app.preflight import HOST, NONE
 from seaway.net.errors import OperationalError
 
 STOP_SECONDS = 10.0
@@ -29,6 +29,11 @@ def take_down(data_dir: Path) -> Iterator[str]:
         if os.geteuid() != 0:
             raise OperationalError(f"data directory {data_dir}: it ran on the host; run seaway down as root")
         yield from _remove_from_host(data)
+    if way == NONE and data.node_state.exists():
+        from seaway.node.run import end_pods
+
+        asyncio.run(end_pods(data.node_state))  # of an agent that was killed
+        yield "ended    Pods"
     if data.node_state.exists():
         shutil.rmtree(data.node_state)
         yield f"removed  {data.node_state}"
