@@ -220,7 +220,7 @@ def test_a_program_that_dies_is_out_at_once_and_comes_back(up: Up) -> None:
     place = find_place(up)
     restarts = lambda: up.get("pod", "my-app-2")["status"]["containerStatuses"][0]["restartCount"]  # noqa: E731
     before = restarts()
-    up.ask("kill", "my-app-2")
+    up.ask("kill", "my-app-2", str(up.data_dir))
     until(lambda: restarts() > before, "the program is started again")
     until(lambda: set(fetch(up, place, 30)) == set(APPS), "all three serve again")
 
@@ -278,6 +278,14 @@ def list_processes(data_dir: Path) -> Sequence[str]:
         except OSError:
             continue
     return found
+
+
+def test_the_demo_takes_this_way_by_itself_beside_another_seaway(up: Up) -> None:
+    done = up.run(sys.executable, str(EXAMPLES / "demo.py"))
+    assert "no sandbox: tried and refused" in done.stdout
+    assert "10.96.0.0/14 is served as 127." in done.stdout
+    assert "0 after its removal" in done.stdout
+    assert "all of it held" in done.stdout
 
 
 def test_a_stop_leaves_nothing_and_the_next_start_has_the_same_addresses(host: tuple[Path, list[str]], up: Up) -> None:
