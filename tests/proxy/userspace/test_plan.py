@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from seaway.api.service import served
 from seaway.net.family import Family
@@ -18,15 +16,14 @@ from seaway.proxy.forwarding import (
     Target,
     TrafficClass,
 )
-from seaway.proxy.userspace.plan import Listening, Place, find_moved, plan_listeners
+from seaway.proxy.userspace.plan import (
+    Listening,
+    Place,
+    find_moved,
+    plan_listeners,
+)
 
 MAP = LoopbackMap()
-
-
-def derive_port(frontend: Frontend) -> int:
-    return served.derive_port(served.Frontend(frontend.address, frontend.port, frontend.protocol))
-
-
 ENDPOINTS = (Target("10.244.0.5", 8080),)
 
 
@@ -53,7 +50,7 @@ def cluster_ip(port: int = 80, protocol: str = "TCP", address: str = "10.96.0.10
 def test_a_cluster_ip_is_on_loopback_at_its_own_port_and_else_at_ports_that_are_always_the_same() -> None:
     frontend = cluster_ip()
     wanted, unserved = plan_listeners(service(forward(frontend)), loopback=MAP, node_addresses=())
-    spare = derive_port(frontend)
+    spare = served.derive_port(served.Frontend("10.96.0.10", 80))
     assert wanted[Listening("default/web", frontend, "10.96.0.10")].places == (
         Place("127.96.0.10", 80),
         Place("127.96.0.10", spare),
@@ -120,11 +117,3 @@ def test_only_what_is_elsewhere_is_told_and_node_ports_never_are() -> None:
         Listening("default/web", node_port, "127.0.0.1"): Place("127.0.0.1", 30080),
     }
     assert find_moved(bound, loopback=MAP) == {moved: Place("127.96.0.10", 41234)}
-
-
-@given(st.ip_addresses(v=4).map(str), st.integers(1, 65535), st.sampled_from(["TCP", "UDP"]))
-def test_a_derived_port_is_one_that_anybody_may_bind(address: str, port: int, protocol: str) -> None:
-    first, count = served.SPARE_PORTS
-    frontend = cluster_ip(port, protocol, address)
-    assert first <= derive_port(frontend) < first + count <= 65536
-    assert derive_port(frontend) == derive_port(cluster_ip(port, protocol, address))
