@@ -310,7 +310,7 @@ def test_down_ends_the_pods_of_an_agent_that_was_killed(host: tuple[Path, list[s
     up.process.communicate(timeout=20)
     assert list_processes(up.data_dir), "the Pods are there, and wait for another agent"
     printed = up.run(*seaway("down", "--data-dir", str(up.data_dir))).stdout
-    assert "ended    Pods" in printed
+    assert "removed  Pods\n" in printed
     assert not list_processes(up.data_dir)
     up.start()
     until(lambda: set(fetch(up, find_place(up), 30)) == set(APPS), "all three serve again")
