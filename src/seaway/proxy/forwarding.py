@@ -33,8 +33,10 @@ ANNOTATION_RESET_AFTER = "seaway.dev/reset-after"
 MAX_RESET_SECONDS = 86400.0
 DEFAULT_AFFINITY_SECONDS = 10800  # the API's default; absent only in objects that no API server wrote
 MAX_PORT = 65535
-MAX_ENDPOINTS = 8192
-"""Of one port of a Service in one family: each takes a chain and a map. More are not served."""
+MAX_ENDPOINTS = 4096
+"""Of one port of a Service in one family; more are not served. Each takes a chain and a map; a draw is one message."""
+MAX_STICKY_ENDPOINTS = 1024
+"""With session affinity each takes a set too, and a new client is looked for in all of them."""
 PROTOCOLS = frozenset(("TCP", "UDP", "SCTP"))
 
 
@@ -159,7 +161,7 @@ def forward_service(
     cluster_ip = _find_cluster_ip(service, family)
     if cluster_ip is None or LABEL_PROXY_NAME in service.metadata.labels:
         return None
-    endpoints = group_endpoints(slices, family)
+    endpoints = group_endpoints(slices, family, limit=limit_endpoints(service))
     forwardings: list[Forwarding] = []
     hairpins: set[tuple[str, Target]] = set()
     ranges, _ = parse_port_ranges(service.metadata.annotations, service.spec.ports)
@@ -201,6 +203,11 @@ def forward_service(
     )
 
 
+def limit_endpoints(service: Service) -> int:
+    """How many endpoints of one of its ports are served."""
+    return MAX_ENDPOINTS if _affinity(service) is None else MAX_STICKY_ENDPOINTS
+
+
 def find_health_port(service: Service) -> int:
     """The health-check port; 0: none. Rule: spec "proxy" §1.4 (only load balancers under the Local policy)."""
     spec = service.spec
@@ -215,7 +222,7 @@ def _count_local_ready(endpoints: Mapping[tuple[str, str], Mapping[Target, Servi
 
 
 def group_endpoints(
-    slices: Iterable[EndpointSlice], family: Family
+    slices: Iterable[EndpointSlice], family: Family, *, limit: int = MAX_ENDPOINTS
 ) -> dict[tuple[str, str], dict[Target, ServingEndpoint]]:
     """(port name, protocol) → the endpoints of the family in those slices.
 
@@ -239,7 +246,7 @@ def group_endpoints(
                         continue
                     target = Target(address, port.port)
                     is_new = target not in found
-                    if is_new and len(found) >= MAX_ENDPOINTS:
+                    if is_new and len(found) >= limit:
                         continue
                     if is_new or not endpoint.is_terminating:
                         found[target] = _resolve(endpoint, target, weights.get(text, weight) if weights else weight)
