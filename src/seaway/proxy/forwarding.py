@@ -231,6 +231,7 @@ def group_endpoints(
     served, where stock proxies take the first: what the Service concept page writes by hand works as it reads.
     """
     grouped: dict[tuple[str, str], dict[Target, ServingEndpoint]] = {}
+    is_ipv4, is_canonical = family is Family.IPV4, _CANONICAL.fullmatch
     for piece in sorted(slices, key=lambda s: s.metadata.name):
         if piece.address_type != family.value:
             continue
@@ -239,12 +240,13 @@ def group_endpoints(
             if not port.port or not 0 < port.port <= MAX_PORT:
                 continue
             found = grouped.setdefault((port.name, port.protocol or "TCP"), {})
+            number = port.port
             for endpoint in piece.endpoints or ():
                 for text in endpoint.addresses:
-                    address = parse_address(text, family)
+                    address = text if is_ipv4 and is_canonical(text) else parse_address(text, family)
                     if address is None:
                         continue
-                    target = Target(address, port.port)
+                    target = Target(address, number)
                     is_new = target not in found
                     if is_new and len(found) >= limit:
                         continue
@@ -408,7 +410,7 @@ def _targets(endpoints: tuple[ServingEndpoint, ...] | None) -> tuple[Target, ...
     if not endpoints:
         return ()
     if all(e.weight == 1 for e in endpoints):
-        return tuple(Target(e.address, e.port) for e in endpoints)
+        return tuple([Target(e.address, e.port) for e in endpoints])
     turns = share_turns([e.weight for e in endpoints])
     return tuple(Target(e.address, e.port) for e, count in zip(endpoints, turns, strict=True) for _ in range(count))
 
