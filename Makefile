@@ -5,6 +5,8 @@ BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 # Limits `check`, `test` and `bench` to one component: make check C=proxy
 C      ?=
+# One of the ways to run the demo: make demo NETWORK=host|sandbox|none
+NETWORK ?=
 
 TESTS  := $(if $(C),$(wildcard tests/$(C) tests/*/$(C) tests/kernel/test_$(C)*.py),tests)
 CODE   := $(if $(C),$(wildcard src/seaway/$(C) src/seaway/*/$(C)) $(TESTS),src tests bench examples)
@@ -12,16 +14,25 @@ CODE   := $(if $(C),$(wildcard src/seaway/$(C) src/seaway/*/$(C)) $(TESTS),src t
 .PHONY: demo up test check lint format bench clean
 
 demo: $(STAMP)
-	@$(BIN)/python examples/demo.py
+	@$(BIN)/python examples/demo.py $(NETWORK)
 
 up: $(STAMP)
 	@$(BIN)/seaway up
 
+# Tests that run one after the other: they count what is left of processes and rules, or write one page together
+ALONE  := tests/clients tests/kernel tests/system
+BESIDE := -n auto $(ALONE:%=--ignore %)
+
 test: $(STAMP)
+ifeq ($(C),)
+	@$(BIN)/python -m pytest -q tests $(BESIDE)
+	@$(BIN)/python -m pytest $(ALONE)
+else
 	@$(BIN)/python -m pytest $(TESTS)
+endif
 
 check: lint
-	@$(BIN)/python -m pytest -q $(if $(C),$(TESTS),tests --ignore tests/kernel --ignore tests/system)
+	@$(BIN)/python -m pytest -q $(if $(C),$(TESTS),tests $(BESIDE))
 
 lint: $(STAMP)
 	@$(BIN)/ruff format --check $(CODE)

@@ -318,6 +318,109 @@ async def run_agents(options: Options) -> None:
     await input_ended()
 
 
+async def run_splice(options: Options) -> None:
+    """The barest splice that asyncio can do, on the loop that the product runs on. Says when it listens."""
+
+    class Half(asyncio.Protocol):
+        def __init__(self, other: Half | None = None) -> None:
+            self.other = other
+            self.transport: Any = None
+            self.early: list[bytes] = []
+
+        def connection_made(self, transport: Any) -> None:
+            self.transport = transport
+            if self.other is None:
+                self.dialling = loop.create_task(self.dial())
+
+        async def dial(self) -> None:
+            other = Half(self)
+            await loop.create_connection(lambda: other, options["to"], options["to_port"])
+            self.other = other
+            for data in self.early:
+                other.transport.write(data)
+
+        def data_received(self, data: bytes) -> None:
+            if self.other is None:
+                self.early.append(data)
+            else:
+                self.other.transport.write(data)
+
+        def connection_lost(self, error: Exception | None) -> None:
+            if self.other is not None:
+                self.other.transport.close()
+
+    loop = asyncio.get_running_loop()
+    server = await loop.create_server(Half, options["at"], options["at_port"], backlog=4096)
+    say(seconds=0.0)
+    await input_ended()
+    server.close()
+
+
+async def run_userspace(options: Options) -> None:
+    """The userspace plane with one Service, as `seaway proxy --plane userspace` has it. Says when it listens."""
+    from random import SystemRandom
+
+    from seaway.app.calm import calm_collector
+    from seaway.net.family import Family
+    from seaway.net.loopback import LoopbackMap
+    from seaway.proxy.config import NodeView
+    from seaway.proxy.forwarding import Forwarding, Frontend, Masquerade, ServiceForwarding, Target, TrafficClass
+    from seaway.proxy.userspace.figures import ConnectionFigures
+    from seaway.proxy.userspace.gate import Neighbours
+    from seaway.proxy.userspace.plan import plan_listeners
+    from seaway.proxy.userspace.plane import UserspacePlane
+    from seaway.proxy.userspace.serve import UserspaceSockets
+    from seaway.telemetry.metrics import Metrics
+
+    loopback = LoopbackMap()
+    sockets = UserspaceSockets(
+        Neighbours(loopback), figures=ConnectionFigures(Metrics()), tell=lambda *told: print(*told, file=sys.stderr)
+    )
+    plane = UserspacePlane(
+        sockets,
+        lambda service, node: plan_listeners(service, loopback=loopback, node_addresses=()),
+        pick=SystemRandom().randrange,
+    )
+    address, to = loopback.from_loopback(options["at"]), loopback.from_loopback(options["to"])
+    assert address is not None and to is not None
+    forwarding = Forwarding(
+        frontend=Frontend(TrafficClass.CLUSTER_IP, address, "TCP", options["at_port"]),
+        port_name="",
+        endpoints=(Target(to, options["to_port"]),),
+        masquerade=Masquerade.OFF_CLUSTER,
+    )
+    service = ServiceForwarding(
+        service="bench/web", family=Family.IPV4, age=("", ""), cluster_ip=address, forwardings=(forwarding,)
+    )
+    plane.sync({"bench/web": service}, NodeView("bench"))
+    calm_collector()
+    say(seconds=0.0, complaints=float(len(plane.complaints("bench/web"))))
+    await input_ended()
+    plane.close()
+    sockets.close()
+
+
+async def run_sink(options: Options) -> None:
+    """A server that takes connections and says nothing. Says when it listens."""
+    from seaway.proxy.userspace.kernel import raise_file_limit
+
+    raise_file_limit()
+    taken: list[socket.socket] = []
+    listener = socket.create_server((options["at"], options["at_port"]), backlog=4096)
+    listener.setblocking(False)
+
+    def take() -> None:
+        with contextlib.suppress(BlockingIOError):
+            while True:
+                taken.append(listener.accept()[0])
+
+    asyncio.get_running_loop().add_reader(listener, take)
+    say(seconds=0.0)
+    await input_ended()
+    for each in (*taken, listener):
+        each.close()
+
+
 async def input_ended() -> None:
     """Returns when the parent has closed this process's input."""
     await asyncio.get_running_loop().run_in_executor(None, sys.stdin.buffer.read)
@@ -334,6 +437,9 @@ KINDS: Mapping[str, Callable[[Options], Awaitable[None]]] = {
     "proxy": run_proxy,
     "proxy-host": run_proxy_host,
     "plane": run_plane,
+    "sink": run_sink,
+    "splice": run_splice,
+    "userspace": run_userspace,
     "upstream": run_upstream,
     "traffic-plane": run_traffic_plane,
     "connector": run_connector,

@@ -20,6 +20,7 @@ class HttpLoad:
     per_second: float
     p99_seconds: float
     failures: int
+    p50_seconds: float = 0.0
 
 
 def run_wrk(
@@ -51,10 +52,12 @@ def parse_wrk(text: str) -> HttpLoad:
     p99 = re.search(r"99%\s+([\d.]+)(us|ms|s|m)", text)
     if total is None or rate is None or p99 is None:
         raise RuntimeError(f"wrk: no report in {text!r}")
+    p50 = re.search(r"50%\s+([\d.]+)(us|ms|s|m)", text)
     refused = re.search(r"Non-2xx or 3xx responses: (\d+)", text)
     broken = re.search(r"Socket errors: connect (\d+), read (\d+), write (\d+), timeout (\d+)", text)
     failures = (int(refused[1]) if refused else 0) + (sum(map(int, broken.groups())) if broken else 0)
-    return HttpLoad(int(total[1]), float(rate[1]), float(p99[1]) * _SECONDS[p99[2]], failures)
+    median = float(p50[1]) * _SECONDS[p50[2]] if p50 else 0.0
+    return HttpLoad(int(total[1]), float(rate[1]), float(p99[1]) * _SECONDS[p99[2]], failures, median)
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,7 +17,15 @@ import msgspec
 
 PATIENCE_SECONDS = 30
 TICKS = os.sysconf("SC_CLK_TCK")
-PACKAGES = {"wrk": "wrk", "dnsperf": "dnsperf", "unshare": "util-linux", "nft": "nftables"}
+PACKAGES = {
+    "wrk": "wrk",
+    "haproxy": "haproxy",
+    "nginx": "nginx-light",
+    "iperf3": "iperf3",
+    "dnsperf": "dnsperf",
+    "unshare": "util-linux",
+    "nft": "nftables",
+}
 
 
 class MissingTool(Exception):

@@ -1,6 +1,8 @@
-"""The main job on real input, in a sandbox of its own, without root: run it with `make demo`.
+"""The main job on real input: run it with `make demo`, or `make demo NETWORK=host|sandbox|none` for one of the ways.
 
-Each step prints what it saw and checks it; the exit code is 0 only if all of it held.
+Without a way it takes a sandbox, which needs no root, and none where no sandbox can be made. The host way wants root,
+and gets a network namespace as its host, so that nothing of this one is touched. Each step prints what it saw and
+checks it; the exit code is 0 only if all of it held.
 """
 
 from __future__ import annotations
@@ -23,9 +25,16 @@ import yaml
 from seaway.api.endpointslice.types import EndpointSlice
 from seaway.api.pod.types import Pod
 from seaway.api.registry import ENDPOINT_SLICES, PODS, RESOURCES, SERVICES
+from seaway.api.service.served import find_place
+from seaway.api.service.types import Service
+from seaway.app.options import KUBELET_PORT, SANDBOX_NODE_IPS
 from seaway.app.pieces import connect
+from seaway.app.preflight import HOST, NONE, SANDBOX, begin_trial
 from seaway.client.requests import Client
 from seaway.client.run import Change, Informer
+from seaway.net import kernel
+from seaway.net.loopback import DEFAULT_MAP, LoopbackMap
+from seaway.testing.loopback import claim_loopback
 
 EXAMPLES = Path(__file__).resolve().parent
 READY_SECONDS = 30.0
@@ -41,8 +50,9 @@ class Failed(Exception):
 class Demo:
     """One run: the process of `seaway up`, and what asks it."""
 
-    def __init__(self, data_dir: Path) -> None:
+    def __init__(self, data_dir: Path, way: str) -> None:
         self.data_dir = data_dir
+        self.way = way
         self.up: asyncio.subprocess.Process | None = None
         self.client: Client
 
@@ -59,16 +69,36 @@ class Demo:
             await self.stop()
 
     async def start(self) -> None:
-        say("up", "seaway up --network sandbox")
+        say("up", f"seaway up --network {self.way}")
         ready = self.data_dir / "ready"
         self.up = await asyncio.create_subprocess_exec(
-            *seaway("up", "--network", "sandbox", "--secure-port", str(find_free_port())),
+            *seaway("up", "--network", self.way, "--secure-port", str(find_free_port()), *self.choose_map()),
             *("--data-dir", str(self.data_dir), "--ready-file", str(ready)),
         )
         await until(lambda: ready.exists() or (self.up and self.up.returncode is not None), "seaway up is not ready")
         if not ready.exists():
             raise Failed("seaway up ended; its words are above")
+        self.state = json.loads((self.data_dir / "up.json").read_text())
+        text = self.state["loopback_map"]
+        self.loopback = LoopbackMap.parse(text) if text else None
         self.client = connect(self.data_dir / "admin.kubeconfig", user_agent="seaway-demo")
+
+    def choose_map(self) -> tuple[str, ...]:
+        """Another part of loopback, where the usual one is somebody's already."""
+        if self.way != NONE or is_free(DEFAULT_MAP.to_loopback(SANDBOX_NODE_IPS[0])):
+            return ()
+        self.claim = claim_loopback()
+        return ("--loopback-map", str(self.claim.map), "--cluster-cidr", self.claim.pod_cidr)
+
+    def locate(self, address: str) -> str:
+        """Where an address of the cluster is reached."""
+        return (self.loopback.to_loopback(address) if self.loopback else None) or address
+
+    async def find_place(self, name: str) -> tuple[str, int]:
+        """Where the first port of the Service is reached; what may not be bound is served elsewhere."""
+        service = await self.client.get(SERVICES, name, "default", as_type=Service)
+        port = service.spec.ports[0]
+        return find_place(service, port, self.loopback) if self.loopback else (service.spec.cluster_ip, port.port)
 
     async def apply(self) -> None:
         kinds = {(r.api_version, r.kind): r for r in RESOURCES}
@@ -98,11 +128,10 @@ class Demo:
         return {pod.metadata.name: pod for pod in pods.objects.values()}
 
     async def show_balancing(self, pods: dict[str, Pod]) -> None:
-        service = await self.client.get(SERVICES, "my-service", "default", as_type=dict)
-        address = service["spec"]["clusterIP"]
-        self.vip = f"http://{address}:80/"
-        self.asker = f"http://{pods['client'].status.pod_ip}:8000"
-        from_pod = await self.ask_pod("fetch", url="http://my-service/", count=30)
+        address, port = await self.find_place("my-service")
+        self.vip = f"http://{address}:{port}/"
+        self.asker = f"http://{self.locate(pods['client'].status.pod_ip)}:8000"
+        from_pod = await self.ask_pod("fetch", url=f"http://my-service:{port}/", count=30)
         self.check_shares("from a Pod, by name", from_pod)
         self.check_shares("from the node, by IP", await self.node_side("fetch", self.vip, "30"))
 
@@ -118,7 +147,7 @@ class Demo:
             say("dns", f"a Pod asks for {name}: {' '.join(found)}")
             if len(found) != wanted or any(f.startswith("error") for f in found):
                 raise Failed(f"{name} has {found}; {wanted} addresses wanted")
-        server = json.loads((self.data_dir / "up.json").read_text())["dns"]
+        server = self.state["dns"]
         for name, kind in (
             ("_http._tcp.my-two-ports.default.svc.cluster.local.", "SRV"),
             ("my-external.default.svc.cluster.local.", "CNAME"),
@@ -177,6 +206,14 @@ class Demo:
         say("down", f"ended with code {code} after {time.monotonic() - begun:.1f} s")
         if code != 0:
             raise Failed(f"seaway up ended with code {code}, 0 wanted")
+        down = await asyncio.create_subprocess_exec(
+            *seaway("down", "--data-dir", str(self.data_dir)), stdout=asyncio.subprocess.PIPE
+        )
+        out, _ = await down.communicate()
+        for line in out.decode().splitlines():
+            say("down", line)
+        if down.returncode:
+            raise Failed(f"seaway down ended with code {down.returncode}")
 
     async def ask_pod(self, action: str, **query: Any) -> Any:
         """What the client Pod answers, asked from the node."""
@@ -233,11 +270,50 @@ def private_directory() -> Iterator[Path]:
         yield Path(name)
 
 
-def main() -> int:
+def is_free(address: str | None) -> bool:
+    """Nobody is a node at this address of the host."""
+    with socket.socket() as trial:
+        trial.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        return address is not None and trial.connect_ex((address, KUBELET_PORT)) != 0
+
+
+def choose_way(wanted: str) -> str:
+    if wanted:
+        return wanted
+    refusal = begin_trial(SANDBOX)()
+    if refusal is not None:
+        say("way", f"no sandbox: {refusal}")
+    return NONE if refusal else SANDBOX
+
+
+def make_host() -> None:
+    """A network namespace with an uplink stands for the host. Raises Failed."""
+    from pyroute2 import IPRoute
+
+    try:
+        kernel.unshare(kernel.CLONE_NEWNET | kernel.CLONE_NEWNS)
+        kernel.mount("none", "/", "", kernel.MS_REC | kernel.MS_PRIVATE)
+        kernel.mount("sysfs", "/sys", "sysfs", 0)
+    except OSError as error:
+        raise Failed(f"the host way: {error}; run it as root") from None
+    with IPRoute() as route:
+        route.link("set", index=1, state="up")
+        route.link("add", ifname="up0", kind="veth", peer="up1")
+        for name in ("up0", "up1"):
+            route.link("set", index=route.link_lookup(ifname=name)[0], state="up")
+        route.addr("add", index=route.link_lookup(ifname="up0")[0], address="192.0.2.10", prefixlen=24)
+        route.route("add", dst="default", gateway="192.0.2.1")
+    say("host", "a network namespace stands for it, with an uplink at 192.0.2.10")
+
+
+def main(wanted: str = "") -> int:
     begun = time.monotonic()
     with private_directory() as data_dir:
         try:
-            asyncio.run(Demo(data_dir).run())
+            way = choose_way(wanted)
+            if way == HOST:
+                make_host()
+            asyncio.run(Demo(data_dir, way).run())
         except Failed as error:
             print(f"demo: {error}", file=sys.stderr)
             for log in sorted((data_dir / "logs").glob("*.log")):
@@ -248,4 +324,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(*sys.argv[1:]))

@@ -3,7 +3,7 @@
 get URL                prints the JSON that the URL answers
 fetch URL COUNT        asks COUNT times, prints a JSON object: who answered how often
 load URL SECONDS       asks in a row for SECONDS, prints a JSON list of [start, end, who or error]
-dns SERVER NAME TYPE   prints the answer's records, one a line
+dns SERVER NAME TYPE   prints the answer's records, one a line; SERVER is an address, or address:port
 kill POD               ends the first process of the Pod, as a crash would
 """
 
@@ -51,7 +51,8 @@ def dns(server: str, name: str, kind: str) -> object:
     import dns.message
     import dns.query
 
-    reply = dns.query.udp(dns.message.make_query(name, kind), server, timeout=3)
+    host, _, port = server.partition(":")
+    reply = dns.query.udp(dns.message.make_query(name, kind), host, port=int(port or 53), timeout=3)
     return [line for rrset in reply.answer for line in rrset.to_text().split("\n")]
 
 

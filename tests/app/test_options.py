@@ -11,12 +11,15 @@ from seaway.app.options import (
     UpOptions,
     apiserver_ip,
     check_families,
+    check_loopback,
     check_node_ports,
     check_options,
     dns_ip,
+    loopback_node_ip,
     pod_cidrs,
 )
 from seaway.net.errors import OperationalError
+from seaway.net.loopback import LoopbackMap
 
 
 def make_options(**flags: Any) -> UpOptions:
@@ -98,3 +101,54 @@ def test_the_range_of_node_ports_holds_the_one_of_the_api_server() -> None:
         check_node_ports("30000-32767", 99)
     with pytest.raises(OperationalError, match=r"--service-node-port-range: end port .*; give one like 30000-32767"):
         check_node_ports("5-3", 0)
+
+
+def test_without_a_network_the_usual_ranges_are_on_loopback() -> None:
+    check_loopback(make_options())
+    assert loopback_node_ip(make_options()) == "10.95.0.1"
+
+
+@pytest.mark.parametrize(
+    ("loopback", "services", "pods", "node"),
+    [
+        pytest.param(
+            "10.0.0.0/8=127.0.0.0/8", "10.95.0.0/16", "10.244.0.0/16", "10.0.1.1", id="the usual one is taken"
+        ),
+        pytest.param("10.96.0.0/14=127.64.0.0/14", "10.96.0.0/16", "10.97.0.0/16", "10.98.0.1", id="a small map"),
+    ],
+)
+def test_the_node_has_an_address_beside_services_and_pods(loopback: str, services: str, pods: str, node: str) -> None:
+    options = make_options(loopback_map=LoopbackMap.parse(loopback), service_cidrs=(services,), cluster_cidrs=(pods,))
+    check_loopback(options)
+    assert loopback_node_ip(options) == node
+    assert options.loopback_map.to_loopback(node)
+
+
+@pytest.mark.parametrize(
+    ("flags", "words"),
+    [
+        pytest.param(DUAL, "--service-cidr fd10:96::/112: IPv6 found", id="IPv6"),
+        pytest.param(
+            {"service_cidrs": ("172.16.0.0/16",)},
+            "--service-cidr: 172.16.0.0/16 found, a range within 10.0.0.0/8",
+            id="a range that the map does not have",
+        ),
+        pytest.param(
+            {"cluster_cidrs": ("10.0.0.0/16",)},
+            "--cluster-cidr: 10.0.0.0/16 found, which would be 127.0.0.0/16 on loopback; 127.0.0.0/24 is",
+            id="the host's own addresses",
+        ),
+        pytest.param(
+            {"loopback_map": LoopbackMap.parse("10.96.0.0/15=127.96.0.0/15"), "cluster_cidrs": ("10.97.0.0/16",)},
+            "--loopback-map 10.96.0.0/15=127.96.0.0/15: Services and Pods have all of it",
+            id="no address is left for the node",
+        ),
+    ],
+)
+def test_a_range_without_a_place_on_loopback_is_refused_in_one_line(flags: dict[str, Any], words: str) -> None:
+    options = make_options(**flags)
+    check_options(options)
+    with pytest.raises(OperationalError) as refused:
+        check_loopback(options)
+    assert str(refused.value).startswith(words)
+    assert "give" in str(refused.value) or "choose" in str(refused.value)

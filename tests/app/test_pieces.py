@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
+import signal
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -113,3 +116,23 @@ def test_work_that_ends_unasked_is_a_bug_and_loud() -> None:
 
     with pytest.raises(RuntimeError, match="nobody asked for it"):
         pieces.run_daemon(end, lambda line: None)
+
+
+def test_a_second_signal_does_not_break_off_what_the_first_began() -> None:
+    """A process group gets one, and a supervisor sends another."""
+    steps: list[str] = []
+
+    async def work(on_ready: Callable[[], None]) -> None:
+        on_ready()
+        os.kill(os.getpid(), signal.SIGTERM)
+        try:
+            await asyncio.get_running_loop().create_future()
+        finally:
+            steps.append("begun")
+            os.kill(os.getpid(), signal.SIGTERM)
+            for _ in range(100):
+                await asyncio.sleep(0)
+            steps.append("done")
+
+    assert pieces.run_daemon(work, steps.append) == 0
+    assert steps == ["ready", "begun", "done"]

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import socket
+
 import pytest
 
-from seaway.app.preflight import Choice, Refusal, choose_way, find_overlaps
+from seaway.app.preflight import Choice, Refusal, check_node_place, choose_way, find_overlaps, may_bind
 from seaway.net.errors import OperationalError
+from seaway.testing.loopback import claim_loopback
 
 YES = None
 NO = Refusal("user 1000 found, root needed", "run it with sudo")
@@ -52,3 +55,24 @@ def test_a_range_that_meets_a_route_of_the_host_is_found(destination: str, overl
     assert bool(found) is overlaps
     if overlaps:
         assert found == [f"10.96.0.0/16 overlaps the host's route to {destination} on vpn0"]
+
+
+def test_the_nodes_place_on_loopback_is_nobody_elses() -> None:
+    with claim_loopback() as claim:
+        address = str(claim.map.onto[256])
+        check_node_place(address, (20128, 20129))
+        with (
+            socket.create_server((address, 20129)),
+            pytest.raises(OperationalError, match=f"none: {address}:20129 is in use, likely by another Seaway"),
+        ):
+            check_node_place(address, (20128, 20129))
+    with pytest.raises(OperationalError, match=r"127\.0\.0\.0/8 is needed"):
+        check_node_place("192.0.2.1", (20128,))
+
+
+def test_what_another_has_bound_may_be_bound() -> None:
+    with claim_loopback() as claim, socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as taken:
+        address = str(claim.map.onto[256])
+        taken.bind((address, 20130))
+        assert may_bind(address, 20130)
+    assert not may_bind("192.0.2.1", 20130)

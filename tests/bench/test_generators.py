@@ -33,7 +33,7 @@ DNSPERF = """Statistics:
 
 
 def test_wrk() -> None:
-    assert parse_wrk(WRK.format(more="")) == HttpLoad(12500, 6240.5, pytest.approx(0.00095), 0)
+    assert parse_wrk(WRK.format(more="")) == HttpLoad(12500, 6240.5, pytest.approx(0.00095), 0, pytest.approx(0.0024))
 
 
 def test_wrk_counts_refusals_and_broken_connections_as_failures() -> None:

@@ -20,6 +20,7 @@ from seaway.net.errors import OperationalError
         (["--listen", "53"], "--listen 53: ADDRESS:PORT needed, like 127.0.0.1:10053"),
         (["--listen", "0.0.0.0:53"], "listen 0.0.0.0: a wildcard found"),
         (["--pods", "all"], "wrong value for pods: all"),
+        (["--loopback-map", "10.0.0.0/8"], "two ranges with = between them wanted"),
     ],
 )
 def test_flags_that_do_not_go_together_are_a_usage_error(arguments: list[str], said: str) -> None:

@@ -69,6 +69,15 @@ def test_options_of_the_server_stand_before(cluster: Seaway) -> None:
     assert "NOERROR" in run(cluster, f"db.{cluster.namespace}.svc.k.example", server=server)
 
 
+def test_on_loopback_the_addresses_that_work_are_told(cluster: Seaway) -> None:
+    server = ("--loopback-map", "10.0.0.0/8=127.0.0.0/8")
+    lines = run(cluster, f"db.{cluster.namespace}.svc.cluster.local", server=server).splitlines()
+    assert lines[1].endswith("5 IN A 127.244.0.9")
+    assert lines[5:7] == ["endpoints: 1 of 2 in the answer", "  10.244.0.9  db-0        db-0  db-1  used"]
+    for address in ("10.244.0.9", "127.244.0.9"):
+        assert f"5 IN PTR db-0.db.{cluster.namespace}.svc.cluster.local." in run(cluster, address, server=server)
+
+
 def test_json(cluster: Seaway) -> None:
     found: dict[str, Any] = json.loads(run(cluster, f"db.{cluster.namespace}.svc.cluster.local", "SRV", "-o", "json"))
     assert (found["status"], found["qtype"], len(found["endpoints"])) == ("NOERROR", "SRV", 2)

@@ -19,6 +19,8 @@ from seaway.cli import group
         ("--system-reserved", "cpu=lots", "--system-reserved: "),
         ("--system-reserved", "gpu=1", "gpu found, cpu, memory, ephemeral-storage allowed"),
         ("--max-pods", "0", "0 is not in the range"),
+        ("--loopback-map", "10.0.0.0/8", "two ranges with = between them wanted"),
+        ("--network", "host", "'host' is not one of"),
     ],
 )
 def test_flags(flag: str, value: str, words: str, tmp_path: Path) -> None:

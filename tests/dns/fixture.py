@@ -10,9 +10,10 @@ import msgspec
 from seaway.dns.answer import Answer, Chase, Elsewhere, answer
 from seaway.dns.index import Index
 from seaway.dns.lookup import ZoneConfig
-from seaway.dns.objects import EndpointSlice, Namespace, Pod, Service
+from seaway.dns.objects import EndpointSlice, Namespace, Pod, Service, ServiceAnnotations
 from seaway.dns.query import Question, parse_question
 from seaway.dns.records import parse_name, render_record
+from seaway.net.loopback import LoopbackMap
 from seaway.testing.builders import make_service, make_slice
 
 SERIAL = 1_700_000_000
@@ -30,9 +31,15 @@ def service(name: str, namespace: str = "demo", **spec: Any) -> Service:
     return msgspec.convert(make_service(name, namespace, **spec), Service)
 
 
-def cluster_ip(name: str, *addresses: str, namespace: str = "demo", ports: list[Any] | None = None) -> Service:
+def cluster_ip(
+    name: str, *addresses: str, namespace: str = "demo", ports: list[Any] | None = None, served_at: str = ""
+) -> Service:
     found = [HTTP] if ports is None else ports
-    return service(name, namespace, clusterIP=addresses[0], clusterIPs=list(addresses), ports=found)
+    made = service(name, namespace, clusterIP=addresses[0], clusterIPs=list(addresses), ports=found)
+    if not served_at:
+        return made
+    annotations = ServiceAnnotations(served_at)
+    return msgspec.structs.replace(made, metadata=msgspec.structs.replace(made.metadata, annotations=annotations))
 
 
 def headless(name: str, *, ports: list[Any] | None = None, **spec: Any) -> Service:
@@ -107,8 +114,8 @@ NAMESPACES = tuple(
 )
 
 
-def make_index(*, is_synced: bool = True, exposed: Iterable[str] = ()) -> Index:
-    index = Index(exposed)
+def make_index(*, is_synced: bool = True, exposed: Iterable[str] = (), loopback: LoopbackMap | None = None) -> Index:
+    index = Index(exposed, loopback)
     for namespace in NAMESPACES:
         index.apply_namespace(None, namespace)
     for each in SERVICES:

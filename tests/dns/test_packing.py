@@ -27,7 +27,7 @@ slices = st.lists(st.tuples(st.sampled_from(POOL), st.none(), st.sampled_from([T
 @settings(max_examples=100, deadline=None)
 @given(st.lists(st.tuples(st.sampled_from(["s1", "s2", "s3"]), slices), max_size=8))
 def test_what_is_packed_is_what_the_slices_say(written: list[tuple[str, list[tuple[str, None, bool | None]]]]) -> None:
-    packs = Packs()
+    packs = Packs(pack_address)
     kept: dict[str, EndpointSlice] = {}
     for name, found in written:
         kept[name] = endpoints("db", *found, name=name)
@@ -37,11 +37,15 @@ def test_what_is_packed_is_what_the_slices_say(written: list[tuple[str, list[tup
             assert packs.find(("demo", "db"), shard, size) == pack_addresses(told, size)
 
 
-def test_a_slice_that_is_the_same_is_not_packed_again(monkeypatch: pytest.MonkeyPatch) -> None:
-    packs, packed = Packs(), []
+def test_a_slice_that_is_the_same_is_not_packed_again() -> None:
+    packed: list[str] = []
+
+    def pack(address: str) -> bytes:
+        packed.append(address)
+        return pack_address(address)
+
+    packs = Packs(pack)
     first, second = (endpoints("db", (f"10.0.0.{i}", None, True), name=f"s{i}") for i in (1, 2))
-    original = pack_address
-    monkeypatch.setattr("seaway.dns.packing.pack_address", lambda text: packed.append(text) or original(text))
     packs.find(("demo", "db"), Shard(None, (first, second)), V4)
     changed = msgspec.structs.replace(second, endpoints=endpoints("db", ("10.0.0.3", None, True)).endpoints)
     assert len(packs.find(("demo", "db"), Shard(None, (first, changed)), V4)) == 2

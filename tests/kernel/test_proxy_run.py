@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import errno
 import os
+import urllib.request
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import replace
 from typing import Any
@@ -103,6 +104,56 @@ def test_a_service_is_served_follows_its_endpoints_and_outlives_the_proxy(node: 
         assert "seaway" in node.run("nft", "list", "tables")
         cleanup()
         assert "seaway" not in node.run("nft", "list", "tables")
+        cleanup()
+
+
+def test_a_service_goes_to_user_space_and_back_and_the_kernel_has_it_when_the_proxy_ends(node: Namespace) -> None:
+    """Rule: issue of the userspace plane, part 3."""
+    config = replace(CONFIG, metrics_address=("127.0.0.1", 10249))
+
+    def read_metrics() -> list[str]:
+        with node.entered(), urllib.request.urlopen("http://127.0.0.1:10249/metrics", timeout=5) as page:
+            return [line for line in page.read().decode().splitlines() if line.startswith("seaway_proxy_userspace")]
+
+    async def play() -> None:
+        async with open_cluster() as cluster:
+            admin = cluster.client()
+            status = {"addresses": [{"type": "InternalIP", "address": NODE}]}
+            made = await admin.create(NODES, make_node("node-1"))
+            await admin.update(NODES, {**made, "status": status}, subresource="status")
+            service = await admin.create(SERVICES, make_service("web"), "default")
+            vip: str = service["spec"]["clusterIP"]
+            refusing = make_slice("web-2", "web", [NODE], ports=[{"name": "", "port": 7079, "protocol": "TCP"}])
+            await admin.create(ENDPOINT_SLICES, slice_on_node(7070), "default")
+            await admin.create(ENDPOINT_SLICES, refusing, "default")
+            asked = {"seaway.dev/plane": "userspace", "seaway.dev/ejection": "failures=1"}
+            line = 'seaway_proxy_userspace_ejected_endpoints{namespace="default",service="web",port="80"} 1'
+
+            async def annotate(annotations: dict[str, str | None]) -> None:
+                await admin.patch(SERVICES, "web", "default", patch={"metadata": {"annotations": annotations}})
+
+            async def asks_until_ejected() -> bool:
+                with contextlib.suppress(OSError):
+                    await asyncio.to_thread(ask, node, vip, 80, timeout_seconds=0.5)
+                return any(text.startswith(line) for text in await asyncio.to_thread(read_metrics))
+
+            async def is_told() -> bool:
+                events = await admin.list(EVENTS_OF_GROUP, "default")
+                return any(b"EndpointEjected" in bytes(event) for event in events.items)
+
+            async with proxy(cluster, config):
+                await annotate(dict(asked))
+                await cluster.eventually(asks_until_ejected)
+                await cluster.eventually(is_told)
+                await admin.delete(ENDPOINT_SLICES, "web-2", "default")
+                await annotate(dict.fromkeys(asked))
+                await answers(cluster, node, vip, 80, "one")
+                await annotate({"seaway.dev/plane": "userspace"})
+                await answers(cluster, node, vip, 80, "one")
+            assert ask(node, vip, 80)[0] == "one"
+
+    with node.entered():
+        asyncio.run(play())
         cleanup()
 
 

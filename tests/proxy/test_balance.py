@@ -32,6 +32,7 @@ BALANCES = {
     "random": ({"seaway.dev/balance": "random"}, Balance.RANDOM),
     "round-robin": ({"seaway.dev/balance": "round-robin"}, Balance.ROUND_ROBIN),
     "hash": ({"seaway.dev/balance": "hash"}, Balance.HASH),
+    "least connections": ({"seaway.dev/balance": "least-connections"}, Balance.LEAST_CONNECTIONS),
     "no algorithm": ({"seaway.dev/balance": "Hash"}, None),
     "empty": ({"seaway.dev/balance": ""}, None),
 }

@@ -41,7 +41,22 @@ COMPLAINTS: dict[str, tuple[Service, list[EndpointSlice], list[str]]] = {
     "the same address twice is one endpoint": (service(), [piece(["10.244.0.2", "10.244.0.2"])], []),
     "a balance that nobody knows": (
         annotated(balance="least"), [],
-        ["seaway.dev/balance: 'least' found, one of random, round-robin, hash allowed; random is used"],
+        ["seaway.dev/balance: 'least' found, one of random, round-robin, hash, least-connections allowed;"
+         " random is used"],
+    ),
+    "what only the userspace plane has": (
+        annotated(balance="least-connections", ejection="failures=3", proxy_protocol="v3"), [],
+        ["seaway.dev/proxy-protocol: 'v3' found, v1 or v2 allowed; no header is sent",
+         "seaway.dev/balance: least-connections has no effect here: set seaway.dev/plane: userspace",
+         "seaway.dev/ejection has no effect here: set seaway.dev/plane: userspace",
+         "seaway.dev/proxy-protocol has no effect here: set seaway.dev/plane: userspace"],
+    ),
+    "what only the userspace plane has, on it": (
+        annotated(plane="userspace", balance="least-connections", ejection="failures=3"), [], [],
+    ),
+    "a plane that nobody knows": (
+        annotated(plane="ebpf"), [],
+        ["seaway.dev/plane: 'ebpf' found, userspace allowed; the proxy's own plane serves it"],
     ),
     "a time that is none": (
         annotated(reset_after="soon"), [], ["seaway.dev/reset-after: 'soon' found, a duration such as 30s allowed"],
@@ -84,6 +99,16 @@ COMPLAINTS: dict[str, tuple[Service, list[EndpointSlice], list[str]]] = {
 @pytest.mark.parametrize(("subject", "slices", "texts"), COMPLAINTS.values(), ids=COMPLAINTS.keys())
 def test_each_refusal_has_its_reason(subject: Service, slices: list[EndpointSlice], texts: list[str]) -> None:
     assert [c.text for c in find_complaints(subject, slices)] == texts
+
+
+def test_a_proxy_that_serves_all_from_user_space_asks_for_no_annotation() -> None:
+    subject = annotated(max_connection_age="30m")
+    assert len(find_complaints(subject, [])) == 1
+    assert find_complaints(subject, [], is_userspace=True) == ()
+    proxier = Proxier({Family.IPV4: Plane()}, NodeView("node-1"), is_userspace=True)
+    proxier.set_service("default/web", subject)
+    proxier.sync()
+    assert proxier.complaints("default/web") == ()
 
 
 def test_refusals_of_one_service_are_limited_and_short() -> None:

@@ -11,6 +11,7 @@ from seaway.api.endpointslice.types import EndpointSlice
 from seaway.api.service.types import Service
 from seaway.net.family import Family
 from seaway.proxy.config import NodeView
+from seaway.proxy.connectionpolicy import ConnectionPolicy
 from seaway.proxy.forwarding import (
     Forwarding,
     Masquerade,
@@ -237,3 +238,12 @@ def test_a_duplicate_that_is_not_terminating_wins(order: tuple[str, str]) -> Non
 )
 def test_parse_address(text: str, family: Family, address: str | None) -> None:
     assert parse_address(text, family) == address
+
+
+def test_what_a_service_asks_of_the_userspace_plane_is_in_its_forwarding() -> None:
+    asked = {"seaway.dev/plane": "userspace", "seaway.dev/proxy-protocol": "v2", "seaway.dev/connect-retries": "?"}
+    plain, special = forward(LOCAL), forward(LOCAL, meta={"annotations": asked})
+    assert plain is not None
+    assert special is not None
+    assert (plain.asks_userspace, plain.policy) == (False, ConnectionPolicy())
+    assert (special.asks_userspace, special.policy) == (True, ConnectionPolicy(proxy_protocol="v2"))

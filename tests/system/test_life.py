@@ -140,6 +140,12 @@ def test_an_unreadable_database_is_named_with_the_mend(tmp_path: Path) -> None:
         (("--service-cidr", "10.96.0.0/33"), "--service-cidr"),
         (("--service-cidr", "10.244.0.0/16"), "overlap"),
         (("--dns-ip", "10.1.1.1"), "--dns-ip"),
+        (("--service-cidr", "172.16.0.0/16"), "a range within 10.0.0.0/8 of the loopback map"),
+        (("--service-cidr", "10.0.0.0/16"), "127.0.0.0/24 is the host's own"),
+        (
+            ("--service-cidr", "10.96.0.0/16,fd10:96::/112", "--cluster-cidr", "10.244.0.0/16,fd10:244::/56"),
+            "IPv6 found; with --network none there is IPv4 alone",
+        ),
     ],
 )
 def test_bad_flags_are_refused_in_one_line(tmp_path: Path, flags: tuple[str, ...], words: str) -> None:

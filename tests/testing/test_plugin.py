@@ -67,6 +67,35 @@ def test_a_server_per_session_and_a_namespace_per_test(tmp_path: Path) -> None:
     )
 
 
+def test_a_marker_asks_for_traffic(tmp_path: Path) -> None:
+    run_pytest(
+        tmp_path,
+        """
+        import socket, sys
+        import pytest
+
+        PROGRAM = (
+            "import os, socket; s = socket.create_server((os.environ['POD_IP'], 8080))\\n"
+            "while True: s.accept()[0].close()"
+        )
+
+        @pytest.mark.seaway(traffic=True)
+        def test_shared(seaway):
+            seaway.make_service("web", ports=[{"port": 80, "targetPort": 8080}])
+            seaway.run_pod("web-1", [sys.executable, "-c", PROGRAM], port=8080)
+            with socket.create_connection(seaway.address_of("svc/web"), timeout=10) as client:
+                assert client.recv(1) == b""
+
+        @pytest.mark.seaway(server="test", traffic=True)
+        def test_own(seaway):
+            assert seaway.server.traffic
+
+        def test_none(seaway):
+            assert not seaway.server.has_traffic
+        """,
+    )
+
+
 @pytest.mark.parametrize("server", ["session", "module", "test"])
 def test_after_the_run_no_thread_no_file_and_no_socket_is_left(tmp_path: Path, server: str) -> None:
     temporary = tmp_path / "temporary"

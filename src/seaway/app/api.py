@@ -22,6 +22,7 @@ from seaway.app.dial import make_dialer
 from seaway.app.options import DNS_PORT, dns_ip
 from seaway.app.pieces import Ready
 from seaway.app.preflight import SANDBOX
+from seaway.app.proxy_rights import set_served_at_right
 from seaway.client.requests import Client
 from seaway.client.transport import InProcessTransport
 from seaway.net.errors import OperationalError
@@ -76,9 +77,10 @@ async def run_apiserver(plan: Plan, listeners: Sequence[socket.socket], on_ready
 
 
 async def _prepare(plan: Plan, server: ApiServer) -> None:
-    """The Service of the cluster's DNS, where there is an address for it."""
+    """The Service of the cluster's DNS, where there is an address for it, and what the proxy may in this way to run."""
+    client = Client(InProcessTransport(server.handle, _SELF))
+    await set_served_at_right(client, is_given=plan.loopback is not None)
     if plan.node_ip:
-        client = Client(InProcessTransport(server.handle, _SELF))
         await ensure_dns_service(
             client,
             cluster_ip=dns_ip(plan.options),
@@ -96,7 +98,7 @@ def make_backends(plan: Plan) -> HttpBackends:
     )
     if plan.way == SANDBOX:
         return HttpBackends(make_dialer(plan.data.dial_socket, kubelet))
-    return HttpBackends(functools.partial(dial_directly, kubelet=kubelet))
+    return HttpBackends(functools.partial(dial_directly, kubelet=kubelet, locate=plan.locate))
 
 
 def make_credentials(plan: Plan) -> Credentials:

@@ -14,7 +14,7 @@ from seaway.app.identities import KUBELET_CLIENT
 from seaway.app.options import DNS_PORT
 from seaway.app.pieces import Ready, Report, run_daemon, run_with_client
 from seaway.app.plan import FAMILIES
-from seaway.app.preflight import HOST, SANDBOX
+from seaway.app.preflight import HOST, NONE, SANDBOX
 from seaway.app.sandbox import NODE_LINK
 
 if TYPE_CHECKING:
@@ -65,6 +65,7 @@ def _controllers(plan: Plan) -> Start:
         node_grace_seconds=NODE_GRACE_SECONDS,
         ca_pem=plan.serving.authority.read_text(),
         enabled=("*", "-healthcheck") if plan.way == SANDBOX else ("*",),
+        loopback=plan.loopback,
     )
     return calmly(lambda client, on_ready: run_controllers(config, client, on_ready=on_ready))
 
@@ -82,6 +83,7 @@ def _proxy(plan: Plan) -> Start:
     from seaway.proxy.config import ProxyConfig, ServiceRoutes
     from seaway.proxy.run import run as run_proxy
 
+    own = "127.0.0.1" if plan.loopback is None else plan.locate(plan.node_ip)
     config = ProxyConfig(
         node_name=plan.node_name,
         families=FAMILIES[: len(plan.node_ips)],
@@ -89,10 +91,12 @@ def _proxy(plan: Plan) -> Start:
         service_cidrs=plan.options.service_cidrs,
         service_routes=ServiceRoutes(NODE_LINK, plan.node_ips) if plan.way == SANDBOX else None,
         masquerade_outgoing=plan.way == HOST,
-        healthz_address=("127.0.0.1", 10256),  # on a host nobody outside needs it
-        metrics_address=("127.0.0.1", 10249),
+        healthz_address=(own, 10256),  # on a host nobody outside needs it
+        metrics_address=(own, 10249),
         serves_uplinks=plan.way == HOST,
         uplink_state=plan.data.uplink_state if plan.way == HOST else None,
+        plane="nftables" if plan.loopback is None else "userspace",
+        loopback=plan.loopback,
     )
     return calmly(lambda client, on_ready: run_proxy(config, client, on_ready=on_ready))
 
@@ -107,6 +111,7 @@ def _dns(plan: Plan) -> Start:
         listen=((plan.dns_address, DNS_PORT),),
         upstreams=(f"unix://{plan.data.relay_socket}",) if plan.way == SANDBOX else plan.upstreams,
         allowed_sources=sources,
+        loopback=plan.loopback,
     )
     return calmly(lambda client, on_ready: run_dns(config, client, on_ready=on_ready))
 
@@ -125,6 +130,8 @@ def _node(plan: Plan) -> Start:
         state_dir=plan.data.node_state,
         data_dir=plan.data.root,
         sandbox=plan.way == SANDBOX,
+        network="routed" if plan.loopback is None else "none",
+        loopback=plan.loopback,
         lease_renew_seconds=LEASE_RENEW_SECONDS,
         lease_duration_seconds=math.ceil(NODE_GRACE_SECONDS),
         serving=ServingConfig(
@@ -134,8 +141,20 @@ def _node(plan: Plan) -> Start:
             clients=(KUBELET_CLIENT,),
         ),
     )
-    if plan.way != SANDBOX:
+    if plan.way == HOST:
         return lambda client, on_ready: run_node(config, client, on_ready=on_ready)
+    if plan.way == NONE:
+
+        async def run_and_end(client: Client, on_ready: Ready) -> None:
+            """Traffic ends with us, so Pods do too. One that is killed leaves them for the next."""
+            from seaway.node.run import end_pods
+
+            try:
+                await run_node(config, client, on_ready=on_ready)
+            finally:
+                await end_pods(config.state_dir)
+
+        return run_and_end
 
     async def run_both(client: Client, on_ready: Ready) -> None:
         """In a sandbox the API server is outside: the node offers it a way to its Pods."""

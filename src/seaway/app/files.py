@@ -169,6 +169,7 @@ class UpState(msgspec.Struct, frozen=True):
     ready: bool = False
     holder_pid: int = 0
     seconds: float = 0.0
+    loopback_map: str = ""
 
 
 def write_state(data: DataDir, state: UpState) -> None:

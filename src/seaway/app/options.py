@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+import itertools
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,9 +11,11 @@ from pathlib import Path
 from seaway.api.machinery.ports import parse_port_range
 from seaway.apiserver.admission.plugins import DEFAULT_PLUGINS
 from seaway.net.errors import OperationalError
+from seaway.net.loopback import DEFAULT_MAP, LoopbackMap
 
-# Private, and in no default range; only ever on a dummy link inside a sandbox.
+# Private, and in no default range; only ever on a dummy link inside a sandbox, or served on loopback.
 SANDBOX_NODE_IPS = ("10.95.0.1", "fd10:95::1")
+KUBELET_PORT = 10250
 DNS_PORT = 10053
 """Where the DNS piece listens on the node's address: port 53 may be taken there; the Service maps 53 to it."""
 
@@ -39,12 +42,14 @@ class ApiOptions:
 class UpOptions:
     """The flags of `seaway up`, checked by `check_options`.
 
-    Ranges: one of IPv4, and with two families one of IPv6 after it.
+    Ranges: one of IPv4, and with two families one of IPv6 after it. loopback_map: where addresses are served without a
+    network of ours.
     """
 
     data_dir: Path
     network: str | None = None
     node_name: str = ""
+    loopback_map: LoopbackMap = DEFAULT_MAP
     service_cidrs: tuple[str, ...] = ("10.96.0.0/16",)
     cluster_cidrs: tuple[str, ...] = ("10.244.0.0/16",)
     external_ip_cidrs: tuple[str, ...] = ()
@@ -101,6 +106,40 @@ def check_families(options: UpOptions) -> None:
             f"--service-cidr {','.join(options.service_cidrs)} and --cluster-cidr {','.join(options.cluster_cidrs)}: "
             "one family and two found; give both of them an IPv6 range, or neither"
         )
+
+
+def check_loopback(options: UpOptions) -> None:
+    """Without a network of ours every address of a Service or Pod has a place on loopback. Raises OperationalError."""
+    for flag, cidrs in (("--service-cidr", options.service_cidrs), ("--cluster-cidr", options.cluster_cidrs)):
+        for cidr in cidrs:
+            if ":" in cidr:
+                raise OperationalError(
+                    f"{flag} {cidr}: IPv6 found; with --network none there is IPv4 alone, since loopback has a single "
+                    "IPv6 address; give IPv4 ranges, or another --network"
+                )
+            try:
+                options.loopback_map.range_to_loopback(ipaddress.IPv4Network(cidr))
+            except ValueError as error:
+                raise OperationalError(f"{flag}: {error}; choose another, or another --loopback-map") from None
+    loopback_node_ip(options)
+
+
+def loopback_node_ip(options: UpOptions) -> str:
+    """The node's address without a network of ours: a sandbox's, or the first that the map has beside the ranges.
+
+    Objects cannot hold a loopback address, so it is one of the map. Raises OperationalError.
+    """
+    usual, loopback = ipaddress.IPv4Address(SANDBOX_NODE_IPS[0]), options.loopback_map
+    taken = [ipaddress.IPv4Network(cidr) for cidr in (*options.service_cidrs, *options.cluster_cidrs)]
+    origin = loopback.origin
+    subnets = origin.subnets(new_prefix=max(24, origin.prefixlen))
+    candidates = itertools.chain((usual,), (subnet[1] for subnet in itertools.islice(subnets, 1 << 16)))
+    for address in candidates:
+        if loopback.to_loopback(str(address)) and not any(address in network for network in taken):
+            return str(address)
+    raise OperationalError(
+        f"--loopback-map {loopback}: Services and Pods have all of it, and the node needs an address; give a larger one"
+    )
 
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network

@@ -55,8 +55,9 @@ async def _until_stopped(work: Awaitable[None]) -> None:
 
     def stop() -> None:
         nonlocal stopping
-        stopping = True
-        task.cancel()
+        if not stopping:  # again, as from a process group and a supervisor: what is being cleaned up goes on
+            stopping = True
+            task.cancel()
 
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop)

@@ -5,6 +5,7 @@ Rule: design.md §3. What is missing is named with its mend.
 
 from __future__ import annotations
 
+import errno
 import ipaddress
 import os
 import secrets
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
 
 HOST, SANDBOX, NONE = "host", "sandbox", "none"
 WAYS = (HOST, SANDBOX, NONE)
+ALONE = "alone"
+"""The API server without anything beside it; nobody can ask for it with --network."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,6 +133,34 @@ def _list_addresses(route: IPRoute, **where: int | None) -> Iterator[str]:
         parsed = ipaddress.ip_address(text)
         if not parsed.is_loopback and not (parsed.version == 6 and parsed.is_link_local):
             yield text
+
+
+def may_bind(address: str, port: int) -> bool:
+    """Whether this user may listen there, for UDP as for TCP. What is taken may be bound, by another."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as trial:
+        try:
+            trial.bind((address, port))
+        except OSError as error:
+            return error.errno == errno.EADDRINUSE
+    return True
+
+
+def check_node_place(address: str, ports: Sequence[int]) -> None:
+    """The node's loopback address is this host's and nobody else's. Raises OperationalError."""
+    for port in ports:
+        with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as trial:
+            trial.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # what an ended one has left is no hindrance
+            try:
+                trial.bind((address, port))
+            except OSError as error:
+                if error.errno == errno.EADDRINUSE:
+                    raise OperationalError(
+                        f"none: {address}:{port} is in use, likely by another Seaway; stop it, or take another part of "
+                        "loopback, like --loopback-map 10.96.0.0/14=127.32.0.0/14 --cluster-cidr 10.97.0.0/16"
+                    ) from None
+                raise OperationalError(
+                    f"none: {address}:{port}: {os.strerror(error.errno or 0)}; 127.0.0.0/8 is needed, as Linux has it"
+                ) from None
 
 
 def has_ipv6() -> bool:

@@ -7,7 +7,6 @@ left behind), then fork. The parent never has a loop or a thread: design.md §11
 from __future__ import annotations
 
 import importlib
-import ipaddress
 import os
 import socket
 import sys
@@ -15,18 +14,12 @@ import time
 from collections.abc import Callable
 
 from seaway.app import compose, files, preflight, sandbox
-from seaway.app.options import (
-    DNS_PORT,
-    UpOptions,
-    check_families,
-    check_options,
-    dns_ip,
-    pod_cidrs,
-)
+from seaway.app.options import UpOptions, check_families, check_options, pod_cidrs
 from seaway.app.plan import Plan, make_plan
-from seaway.app.preflight import HOST, NONE, SANDBOX
+from seaway.app.preflight import ALONE, HOST, NONE, SANDBOX
 from seaway.app.supervisor import Piece, Supervisor
 from seaway.net.errors import OperationalError
+from seaway.net.loopback import LoopbackMap
 
 # What the pieces share, imported once before they are forked.
 PRELOADED = (
@@ -40,7 +33,11 @@ PRELOADED = (
     "seaway.proxy.run",
     "seaway.store.sqlite",
 )
-INNER_PIECES = {NONE: ("dns",), HOST: ("proxy", "dns", "node"), SANDBOX: ("proxy", "dns", "node", "healthcheck")}
+INNER_PIECES = {
+    NONE: ("proxy", "dns", "node"),
+    HOST: ("proxy", "dns", "node"),
+    SANDBOX: ("proxy", "dns", "node", "healthcheck"),
+}
 """By way. In a sandbox health checks are made inside, where endpoints are; else the control loops make them."""
 
 
@@ -76,12 +73,9 @@ def run_up(options: UpOptions, *, say: Callable[[str], None]) -> int:
 
 def bind_listeners(plan: Plan) -> list[socket.socket]:
     """The API server's sockets on this host, bound before anything runs. Raises OperationalError for a taken port."""
-    bind, port = plan.options.bind_address, plan.options.secure_port
-    addresses = [bind]
-    if plan.way == HOST and not ipaddress.ip_address(bind).is_unspecified and bind != plan.node_ip:
-        addresses.append(plan.node_ip)
+    port = plan.options.secure_port
     listeners = []
-    for address in addresses:
+    for address in plan.api_addresses:
         family = socket.AF_INET6 if ":" in address else socket.AF_INET
         try:
             listeners.append(socket.create_server((address, port), family=family, backlog=512))
@@ -142,7 +136,7 @@ def _make_state(plan: Plan, pieces: tuple[str, ...], holder: sandbox.Holder | No
         way=plan.way,
         reason=plan.choice.reason,
         url=plan.url,
-        dns=dns_ip(plan.options) if plan.node_ip else f"{plan.dns_address}:{DNS_PORT}",
+        dns=plan.dns_place,
         node_name=plan.node_name,
         node_ip=",".join(plan.node_ips),
         service_cidr=",".join(plan.options.service_cidrs),
@@ -150,6 +144,7 @@ def _make_state(plan: Plan, pieces: tuple[str, ...], holder: sandbox.Holder | No
         cluster_domain=plan.options.cluster_domain,
         pieces=pieces,
         holder_pid=holder.pid if holder else 0,
+        loopback_map=str(plan.loopback or ""),
     )
 
 
@@ -160,16 +155,26 @@ def _announce(plan: Plan, state: files.UpState, seconds: float, say: Callable[[s
     say(f"api      {state.url}")
     say(f"config   export KUBECONFIG={plan.data.admin_kubeconfig}")
     say(f"dns      {state.dns} (zone {plan.options.cluster_domain})")
-    if plan.way == NONE:
-        say("traffic  none: no network of its own (API, controllers and DNS only)")
-    else:
-        pods = ",".join(pod_cidrs(plan.options))
-        say(f"traffic  nftables; Services {state.service_cidr}, Pods {pods}, node {state.node_ip}")
+    plane = "nftables" if plan.loopback is None else f"userspace; {describe_map(plan.loopback)}"
+    pods = ",".join(pod_cidrs(plan.options))
+    say(f"traffic  {plane}; Services {state.service_cidr}, Pods {pods}, node {state.node_ip}")
     if plan.way == SANDBOX:
         say("enter    seaway shell (Services are reached from inside; nothing gets out)")
     say(f"ready    in {seconds:.2f} s; Ctrl-C ends it")
     if plan.options.ready_file:
         files.write_private(plan.options.ready_file, f"{state.url}\n".encode())
+
+
+def describe_map(loopback: LoopbackMap) -> str:
+    """`10.a.b.c is served as 127.a.b.c`, or with the ranges where they are not whole octets."""
+    size = loopback.origin.prefixlen
+    if size % 8 or size == 32:
+        return f"{loopback.origin} is served as {loopback.onto}"
+    rest = ("a", "b", "c", "d")[: 4 - size // 8]
+    origin, onto = (
+        str(network.network_address).split(".")[: size // 8] for network in (loopback.origin, loopback.onto)
+    )
+    return f"{'.'.join((*origin, *rest))} is served as {'.'.join((*onto, *rest))}"
 
 
 def run_apiserver_alone(options: UpOptions, report: Callable[[str], None]) -> int:
@@ -178,7 +183,7 @@ def run_apiserver_alone(options: UpOptions, report: Callable[[str], None]) -> in
     data = files.prepare(options.data_dir)
     lock = files.lock(data)
     try:
-        plan = make_plan(options, data, preflight.Choice(NONE, "the API server alone"))
+        plan = make_plan(options, data, preflight.Choice(ALONE, "the API server by itself"))
         return compose.apiserver_main(plan, bind_listeners(plan))(report)
     finally:
         os.close(lock)

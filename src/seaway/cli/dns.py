@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from seaway.cli.flags import optional_kubeconfig_flag, report_to_stderr, split_list
+from seaway.cli.flags import optional_kubeconfig_flag, parse_loopback_map, report_to_stderr, split_list
 from seaway.cli.of_dns import query
 
 if TYPE_CHECKING:
     from seaway.dns.run import DnsConfig, Source
+    from seaway.net.loopback import LoopbackMap
 
 MAX_DESCRIPTORS = 65_536
 MAX_WORKERS = 64
@@ -53,6 +54,13 @@ _LISTEN, _UPSTREAMS = "127.0.0.1:10053", "/etc/resolv.conf"
     show_default=True,
     help="Processes that share the addresses and one watch.",
 )
+@click.option(
+    "--loopback-map",
+    default=None,
+    metavar="RANGE=RANGE",
+    callback=lambda _context, _option, text: parse_loopback_map(text) if text else None,
+    help="Where addresses of the cluster are on loopback: 10.0.0.0/8=127.0.0.0/8.  [default: where they say]",
+)
 @click.option("--pods", default="insecure", show_default=True, help="Pod names: insecure, verified or disabled.")
 @click.pass_context
 def command(
@@ -70,6 +78,7 @@ def command(
     tls_private_key_file: str,
     nsid: str,
     workers: int,
+    loopback_map: LoopbackMap | None,
     pods: str,
 ) -> None:
     """Answer for the cluster names of an API server, and forward the rest.
@@ -90,6 +99,8 @@ def command(
             extras |= {"tls_certificate": tls_cert_file, "tls_key": tls_private_key_file}
         if nsid:
             extras["nsid"] = nsid
+        if loopback_map is not None:
+            extras["loopback"] = loopback_map
         path = config_path or corefile
         if path is not None:
             _refuse_flags(context, both=config_path is not None and corefile is not None)

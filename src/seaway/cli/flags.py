@@ -6,11 +6,14 @@ import functools
 import math
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TypeVar, cast
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import click
 
 from seaway.app.files import default_data_dir
+
+if TYPE_CHECKING:
+    from seaway.net.loopback import LoopbackMap
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -42,6 +45,29 @@ def range_flag(name: str, parameter: str, default: str, help: str) -> Callable[[
 def service_cidr_flag(function: F) -> F:
     """`--service-cidr`."""
     return range_flag("--service-cidr", "service_cidrs", "10.96.0.0/16", "Addresses of Services")(function)
+
+
+def pod_network_flag(function: F) -> F:
+    """`--network` of a node agent: what Pods have."""
+    return click.option(
+        "--network",
+        type=click.Choice(("routed", "none")),
+        default="routed",
+        show_default=True,
+        help="Pods have a network each, or are plain processes on loopback.",
+    )(function)
+
+
+def loopback_map_flag(function: F) -> F:
+    """`--loopback-map`: a `LoopbackMap`."""
+    return click.option(
+        "--loopback-map",
+        default="10.0.0.0/8=127.0.0.0/8",
+        show_default=True,
+        metavar="RANGE=RANGE",
+        callback=lambda _context, _option, text: parse_loopback_map(text),
+        help="Where addresses of the cluster are on loopback, with --network none.",
+    )(function)
 
 
 def external_ip_flag(function: F) -> F:
@@ -226,6 +252,16 @@ def parse_seconds(text: str) -> float:
     if seconds < 0:
         raise click.BadParameter(f"{text}: negative; give one like 5s")
     return seconds
+
+
+def parse_loopback_map(text: str) -> LoopbackMap:
+    """The map of `10.0.0.0/8=127.0.0.0/8`. Raises BadParameter."""
+    from seaway.net.loopback import LoopbackMap
+
+    try:
+        return LoopbackMap.parse(text)
+    except ValueError as error:
+        raise click.BadParameter(str(error)) from None
 
 
 def report_to_stderr(line: str) -> None:

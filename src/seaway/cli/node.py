@@ -4,17 +4,23 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING, Literal
 
 import click
 
 from seaway.cli.flags import (
     data_dir_flag,
     host_name_default,
+    loopback_map_flag,
     optional_kubeconfig_flag,
+    pod_network_flag,
     report_to_stderr,
     split_list,
 )
 from seaway.cli.of_node import env
+
+if TYPE_CHECKING:
+    from seaway.net.loopback import LoopbackMap
 
 _FILE = click.Path(path_type=Path, dir_okay=False, exists=True)
 
@@ -40,6 +46,8 @@ _FILE = click.Path(path_type=Path, dir_okay=False, exists=True)
 @click.option(
     "--mtu", type=click.IntRange(0, 65535), default=0, help="The largest packet of Pods.  [default: the uplink's]"
 )
+@pod_network_flag
+@loopback_map_flag
 @click.option(
     "--resolv-conf",
     default="/etc/resolv.conf",
@@ -76,6 +84,8 @@ def command(
     max_pods: int,
     system_reserved: str,
     mtu: int,
+    network: Literal["routed", "none"],
+    loopback_map: LoopbackMap,
     resolv_conf: str,
     kubelet_port: int,
     client_ca_file: Path | None,
@@ -120,6 +130,8 @@ def command(
         resolv_conf=Path(resolv_conf) if resolv_conf else None,
         serving=serving,
         mtu=mtu,
+        network=network,
+        loopback=loopback_map if network == "none" else None,
     )
     sys.exit(
         run_with_client(

@@ -10,7 +10,7 @@ import click
 
 from seaway.app.options import UpOptions
 from seaway.app.preflight import WAYS
-from seaway.cli.flags import data_dir_flag, external_ip_flag, range_flag, service_cidr_flag
+from seaway.cli.flags import data_dir_flag, external_ip_flag, loopback_map_flag, range_flag, service_cidr_flag
 
 
 @click.command("up")
@@ -18,6 +18,7 @@ from seaway.cli.flags import data_dir_flag, external_ip_flag, range_flag, servic
 @click.option(
     "--network", type=click.Choice(WAYS), default=None, help="How to run; the default is the best that works here."
 )
+@loopback_map_flag
 @click.option("--node-name", default="", help="This host's name in the cluster.  [default: the host name]")
 @service_cidr_flag
 @range_flag("--cluster-cidr", "cluster_cidrs", "10.244.0.0/16", "Addresses of Pods")

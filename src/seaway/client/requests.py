@@ -164,10 +164,9 @@ class Client:
         content_type: str = "application/json",
         accept: str = "application/json",
     ) -> bytes:
-        """Any request whose answer is no stream; `path` is percent-encoded."""
+        """Any request whose answer comes to an end; `path` is percent-encoded."""
         response = await self._send(method, path, query=query, body=body, content_type=content_type, accept=accept)
-        assert isinstance(response.body, bytes)
-        return response.body
+        return await _read_all(response.body)
 
     async def close(self) -> None:
         """Release the transport."""

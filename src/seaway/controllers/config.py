@@ -9,6 +9,7 @@ from datetime import datetime
 from seaway.client.election.lease import ElectionConfig
 from seaway.controllers.nodeipam.plan import IpamConfig
 from seaway.net.errors import OperationalError
+from seaway.net.loopback import LoopbackMap
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -22,6 +23,7 @@ class ControllersConfig:
     `/healthz` are, port 0 for a free one; None: nowhere. wall_now: the clock of workloads; None: the system's.
     scheduler_name: Pods that name another scheduler are left to it. terminated_pod_threshold: so many Pods that have
     ended are kept, 0 for any number. ipam: the ranges that nodes get theirs from; None: somebody else gives them.
+    loopback: where addresses of the cluster are on this host, for whoever dials them; None: where they say.
     """
 
     node_grace_seconds: float
@@ -33,6 +35,7 @@ class ControllersConfig:
     scheduler_name: str = "default-scheduler"
     terminated_pod_threshold: int = 12_500
     ipam: IpamConfig | None = None
+    loopback: LoopbackMap | None = None
 
 
 def choose_loops(

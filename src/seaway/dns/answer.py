@@ -232,8 +232,8 @@ def _answer_fixed(question: Question, index: Index, config: ZoneConfig) -> Answe
 
 def _answer_reverse(question: Question, index: Index, config: ZoneConfig) -> Answer | Elsewhere:
     """PTR records of cluster IPs, else of endpoints. Rule: spec "discovery" A1.9, A6 #14, #20, #22."""
-    source = question.address or None
-    names = find_pointers(question.address, index, config) if question.address else ()
+    source = config.find_origin(question.address) or None
+    names = find_pointers(source, index, config) if source else ()
     if not names:
         return _nxdomain(question, index, config, source)
     if question.qtype != RRType.PTR:

@@ -13,6 +13,7 @@ from seaway.dns.lookup import ANYBODY, ZoneConfig
 from seaway.dns.packing import pack_address
 from seaway.dns.query import REVERSE_ZONES
 from seaway.dns.records import Name, lower_name, parse_name, render_name
+from seaway.net.loopback import LoopbackMap
 
 POD_MODES = ("disabled", "insecure", "verified")
 MAX_TTL_SECONDS = 3600
@@ -78,6 +79,7 @@ class DnsConfig:
     tls_listen: addresses and ports for DNS over TLS, with the certificate and key of these files (PEM).
     nsid: the name that the server tells to those who ask for one (RFC 5001); empty: it tells none.
     workers: processes that share the addresses.
+    loopback: on which loopback addresses those of the cluster are; answers tell these. None: where they say.
     """
 
     cluster_domain: str = "cluster.local"
@@ -100,6 +102,7 @@ class DnsConfig:
     tls_key: str = ""
     nsid: str = ""
     workers: int = 1
+    loopback: LoopbackMap | None = None
 
     def __post_init__(self) -> None:
         if not parse_name(self.cluster_domain):
@@ -150,13 +153,14 @@ class DnsConfig:
     @property
     def zone(self) -> ZoneConfig:
         """What answers depend on."""
-        hosts = tuple(canonical_address(host) for host, _ in self.listen)
+        hosts = tuple(self._find_origin(canonical_address(host)) for host, _ in self.listen)
         outside = tuple(host for host in hosts if not ipaddress.ip_address(host).is_loopback)
         return ZoneConfig(
             cluster_domain=lower_name(parse_name(self.cluster_domain)),
             ttl_seconds=self.ttl_seconds,
             pods=self.pods,
             local_addresses=outside or hosts,
+            loopback=self.loopback,
             forwards=any(block.routes for block in self.server_blocks),
             reverse_zones=self.kubernetes.reverse_zones,
             fallthrough=self.kubernetes.fallthrough,
@@ -164,6 +168,9 @@ class DnsConfig:
             transfer_to=tuple(each if each == ANYBODY else canonical_address(each) for each in self.transfer_to),
             ignore_empty_service=self.kubernetes.ignore_empty_service and not self.kubernetes.no_endpoints,
         )
+
+    def _find_origin(self, address: str) -> str:
+        return (self.loopback.from_loopback(address) if self.loopback is not None else None) or address
 
     def _validate_blocks(self) -> None:
         zones = [block.zone for block in self.blocks]

@@ -14,7 +14,8 @@ from typing import TypeVar
 
 from seaway.api.machinery.meta import Reader
 from seaway.dns.objects import EndpointSlice, Namespace, Pod, Service
-from seaway.dns.packing import Packs
+from seaway.dns.packing import Packs, make_pack
+from seaway.net.loopback import LoopbackMap
 
 ServiceKey = tuple[str, str]
 """Namespace and name."""
@@ -42,11 +43,12 @@ class Index:
     """The state that answers are made from. Changes come in order; `wall_seconds` is Unix time.
 
     exposed: the only namespaces that have names; none: all that exist. Rule: spec "discovery" A0.4.
+    loopback: where the addresses are that answers tell. All keys are addresses as objects have them.
     """
 
-    def __init__(self, exposed: Iterable[str] = ()) -> None:
+    def __init__(self, exposed: Iterable[str] = (), loopback: LoopbackMap | None = None) -> None:
         self._exposed = frozenset(exposed)
-        self.packs = Packs()
+        self.packs = Packs(make_pack(loopback))
         self.is_synced = False
         self.serial = 0
         self.namespaces: set[str] = set()
@@ -91,7 +93,7 @@ class Index:
 
     def apply_service(self, old: Service | None, new: Service | None, *, wall_seconds: int) -> list[Source]:
         """Take a Service's change in; returns the sources that it touched, none when nothing that is served differs."""
-        if old is not None and new is not None and old.spec == new.spec:
+        if old is not None and new is not None and _is_alike(old, new):
             return []
         meta = _either(old, new).metadata
         key = (meta.namespace, meta.name)
@@ -205,6 +207,10 @@ class Index:
         if len(shared) == 1:
             del self._shared_owners[address]
             (self._sole_owners[address],) = shared
+
+
+def _is_alike(old: Service, new: Service) -> bool:
+    return old.spec == new.spec and old.metadata.annotations == new.metadata.annotations
 
 
 def canonical_address(text: str) -> str:

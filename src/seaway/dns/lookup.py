@@ -6,13 +6,14 @@ Rule: spec "discovery" A0.5 (candidates), A1.2-A1.9.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import msgspec
 
+from seaway.api.service.served import Frontend, parse_served_at
 from seaway.dns.index import Index, canonical_address
-from seaway.dns.objects import Endpoint, EndpointSlice, Service
-from seaway.dns.packing import pack_address
+from seaway.dns.objects import Endpoint, EndpointSlice, Service, ServicePort
+from seaway.dns.packing import make_pack, pack_address
 from seaway.dns.query import REVERSE_ZONES, Question, Shape
 from seaway.dns.records import (
     MAX_LABEL_BYTES,
@@ -24,6 +25,7 @@ from seaway.dns.records import (
     lower_name,
     parse_name,
 )
+from seaway.net.loopback import LoopbackMap
 
 ANYBODY = "*"
 """In the place of peers: all of them."""
@@ -49,6 +51,17 @@ class ZoneConfig:
     ignore_empty_service: bool = False
     transfer_to: tuple[str, ...] = ()
     """Who may have the zone whole: canonical addresses, or `*` for everybody."""
+    loopback: LoopbackMap | None = None
+    """Where addresses of the cluster are on this host; None: where they say."""
+    pack: Callable[[str], bytes] = field(default=pack_address, init=False, compare=False)
+    """The bytes of an address of the cluster, as they are told."""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "pack", make_pack(self.loopback))
+
+    def find_origin(self, address: str) -> str:
+        """The address that objects have for what is asked about: both forms are understood."""
+        return (self.loopback.from_loopback(address) if self.loopback is not None else None) or address
 
 
 class Host(msgspec.Struct, frozen=True, gc=False):
@@ -89,13 +102,13 @@ def find_name_servers(index: Index, config: ZoneConfig) -> tuple[Host, ...]:
     if hosts:
         return tuple(hosts)
     own = (b"ns", b"dns", *config.cluster_domain)
-    return tuple(Host(own, pack_address(address), (NO_PORT,)) for address in config.local_addresses)
+    return tuple(Host(own, config.pack(address), (NO_PORT,)) for address in config.local_addresses)
 
 
 def find_pointers(address: str, index: Index, config: ZoneConfig) -> tuple[Name, ...]:
     """The names of an address, sorted: that of the Service with this cluster IP, else those of endpoints.
 
-    Rule: spec "discovery" A1.9.
+    address: as objects have it. Rule: spec "discovery" A1.9.
     """
     names: set[Name] = set()
     for key in index.owners_of(address):
@@ -151,9 +164,10 @@ def _find_pod_namespace(question: Question, index: Index, config: ZoneConfig) ->
 def _find_pod(question: Question, index: Index, config: ZoneConfig) -> Found | None:
     if config.pods == "disabled" or question.namespace not in index.namespaces or not question.address:
         return None
-    if config.pods == "verified" and not index.has_pod(question.namespace, question.address):
+    if config.pods == "verified" and not index.has_pod(question.namespace, config.find_origin(question.address)):
         return None
-    return Found((Host(question.name, pack_address(question.address), (NO_PORT,)),))
+    packed = config.pack(config.find_origin(question.address))
+    return Found((Host(question.name, packed, (NO_PORT,)),)) if packed else None
 
 
 _LOOKUPS: dict[Shape, Callable[[Question, Index, ZoneConfig], Found | None]] = {
@@ -189,13 +203,26 @@ def find_alias(service: Service) -> Found | None:
 
 def _vip_hosts(service: Service, question: Question, config: ZoneConfig) -> Iterable[Host]:
     name = _service_name(question, config)
-    ports = tuple(
-        port.port for port in service.spec.ports if is_port_asked(question, port.name, port.protocol)
-    ) or _default_ports(question, bool(service.spec.ports))
-    for address in service.addresses if ports else ():
-        packed = pack_address(address)
-        if packed:
-            yield Host(name, packed, ports)
+    asked = [port for port in service.spec.ports if is_port_asked(question, port.name, port.protocol)]
+    default = _default_ports(question, bool(service.spec.ports))
+    for address in service.addresses if asked or default else ():
+        for place, ports in find_places(service, address, asked, config).items():
+            packed = pack_address(place)
+            if packed:
+                yield Host(name, packed, ports or default)
+
+
+def find_places(
+    service: Service, address: str, ports: Iterable[ServicePort], config: ZoneConfig
+) -> dict[str, tuple[int, ...]]:
+    """Where ports of a cluster IP are reached: addresses with the numbers there; on loopback these may differ."""
+    own = address if config.loopback is None else config.loopback.to_loopback(address) or address
+    elsewhere = parse_served_at(service.metadata.annotations.served_at) if config.loopback is not None else {}
+    found: dict[str, list[int]] = {}
+    for port in ports:
+        place, number = elsewhere.get(Frontend(address, port.port, port.protocol), (own, port.port))
+        found.setdefault(place, []).append(number)
+    return {place: tuple(numbers) for place, numbers in found.items()} or {own: ()}
 
 
 def _endpoint_hosts(slices: tuple[EndpointSlice, ...], question: Question, config: ZoneConfig) -> Iterable[Host]:
@@ -211,7 +238,7 @@ def _endpoint_hosts(slices: tuple[EndpointSlice, ...], question: Question, confi
         for endpoint in each.published if ports else ():
             for address in endpoint.addresses:
                 label = endpoint_label(endpoint, address, config)
-                packed = pack_address(address)
+                packed = config.pack(address)
                 if packed and len(label) < room and len(label) <= MAX_LABEL_BYTES:
                     yield Host((label, *service), packed, ports)
 

@@ -11,12 +11,21 @@ import msgspec
 
 from seaway.api.endpointslice.types import LABEL_SERVICE_NAME
 from seaway.api.machinery.meta import Reader
+from seaway.api.service.served import SERVED_AT
 
 
 class Meta(Reader, frozen=True):
     name: str = ""
     namespace: str = ""
     resource_version: str = ""
+
+
+class ServiceAnnotations(Reader, frozen=True):
+    served_at: str = msgspec.field(default="", name=SERVED_AT)
+
+
+class ServiceMeta(Meta, frozen=True):
+    annotations: ServiceAnnotations = ServiceAnnotations()
 
 
 class ServicePort(Reader, frozen=True):
@@ -34,7 +43,7 @@ class ServiceSpec(Reader, frozen=True):
 
 
 class Service(Reader, frozen=True):
-    metadata: Meta = Meta()
+    metadata: ServiceMeta = ServiceMeta()
     spec: ServiceSpec = ServiceSpec()
 
     @property

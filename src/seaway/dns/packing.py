@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import ipaddress
 import struct
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from seaway.dns.objects import EndpointSlice
+from seaway.net.loopback import LoopbackMap
 
 if TYPE_CHECKING:
     from seaway.dns.index import ServiceKey, Shard
@@ -48,9 +49,10 @@ class _Kept:
 
 
 class Packs:
-    """What has been packed so far."""
+    """What has been packed so far. pack: the bytes of an address, none for what is to be left out."""
 
-    def __init__(self) -> None:
+    def __init__(self, pack: Callable[[str], bytes]) -> None:
+        self._pack_address = pack
         self._kept: dict[ServiceKey, _Kept] = {}
 
     def find(self, key: ServiceKey, shard: Shard, size: int) -> Packed:
@@ -67,7 +69,14 @@ class Packs:
         slices = {}
         for each in shard.slices:
             known = before.get(each.metadata.name)
-            slices[each.metadata.name] = known if known is not None and known[0] is each else (each, *_pack_slice(each))
+            slices[each.metadata.name] = (
+                known
+                if known is not None and known[0] is each
+                else (
+                    each,
+                    *_pack_slice(each, self._pack_address),
+                )
+            )
         v4 = _unite_v4(known[1] for known in slices.values())
         v6 = _unite_v6(known[2] for known in slices.values())
         return _Kept(shard, slices, {V4: Packed(v4, V4), V6: Packed(v6, V6)})
@@ -84,13 +93,20 @@ def pack_address(address: str) -> bytes:
     return packed if len(packed) == V4 and "{}.{}.{}.{}".format(*packed) == address else b""
 
 
+def make_pack(loopback: LoopbackMap | None) -> Callable[[str], bytes]:
+    """How addresses are told: as they are, or those of the cluster where loopback has them."""
+    if loopback is None:
+        return pack_address
+    return lambda address: pack_address(loopback.to_loopback(address) or address)
+
+
 def pack_addresses(packed: Iterable[bytes], size: int) -> Packed:
     """Those with this many bytes."""
     return Packed(b"".join(sorted({each for each in packed if len(each) == size})), size)
 
 
-def _pack_slice(each: EndpointSlice) -> tuple[bytes, bytes]:
-    packed = [pack_address(address) for endpoint in each.published for address in endpoint.addresses]
+def _pack_slice(each: EndpointSlice, pack: Callable[[str], bytes]) -> tuple[bytes, bytes]:
+    packed = [pack(address) for endpoint in each.published for address in endpoint.addresses]
     packed.sort()  # runs that the sort of the union finds in order
     return b"".join(p for p in packed if len(p) == V4), b"".join(p for p in packed if len(p) == V6)
 

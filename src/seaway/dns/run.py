@@ -71,6 +71,7 @@ _NEEDS_RESTART = (
     "max_connections",
     "max_connections_per_source",
     "workers",
+    "loopback",
 )
 RELOAD_SIGNALS = (signal.SIGHUP, signal.SIGUSR1)
 
@@ -128,7 +129,7 @@ class _Piece:
         self._config = config
         self._source = source
         self._checksum = source.checksum if source else ""
-        self._index = Index(config.kubernetes.namespaces)
+        self._index = Index(config.kubernetes.namespaces, config.loopback)
         self._moves = Moves(self._index.slices_of)
         self._expiry: asyncio.TimerHandle | None = None
         self._pods = PodNamespaces()
@@ -377,7 +378,11 @@ class _Piece:
         """Learn from a leader, and from the next when it is gone: of each the whole state, which then replaces ours."""
         assert self._leader is not None
         while True:
-            index, pods, is_whole = Index(self._config.kubernetes.namespaces), PodNamespaces(), False
+            index, pods, is_whole = (
+                Index(self._config.kubernetes.namespaces, self._config.loopback),
+                PodNamespaces(),
+                False,
+            )
             async for word in self._leader.connect():
                 if isinstance(word, ObjectChange):
                     touched = apply_change(word, index, pods)

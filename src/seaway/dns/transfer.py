@@ -15,10 +15,9 @@ from collections.abc import Iterable, Iterator
 
 from seaway.dns.answer import build_soa
 from seaway.dns.index import Index, ServiceKey, Shard
-from seaway.dns.lookup import ANYBODY, ZoneConfig, endpoint_label, find_alias, find_name_servers
+from seaway.dns.lookup import ANYBODY, ZoneConfig, endpoint_label, find_alias, find_name_servers, find_places
 from seaway.dns.message import CLASS_IN, OPCODE_MASK, WireError, decode_message, skip_name
 from seaway.dns.objects import EndpointPort, ServicePort
-from seaway.dns.packing import pack_address
 from seaway.dns.query import Shape, parse_question
 from seaway.dns.records import Address, Name, RCode, Record, RRType, Srv, Target, is_encodable
 from seaway.dns.wire import MAX_TCP_BYTES, Query, assemble, decode_query, encode_reply
@@ -129,11 +128,12 @@ def _list_service(key: ServiceKey, shard: Shard, config: ZoneConfig) -> Iterator
     elif service.is_headless:
         yield from _list_endpoints(name, shard, config)
     elif not (config.ignore_empty_service and not any(each.published for each in shard.slices)):
-        for address in filter(None, map(pack_address, service.addresses)):
+        for address in filter(None, map(config.pack, service.addresses)):
             yield _address(name, address, config.ttl_seconds)
         for port in service.spec.ports if service.addresses else ():
-            yield Record(name, RRType.SRV, config.ttl_seconds, Srv(0, 100, port.port, name))
-            yield from _list_srv(name, port, Srv(0, 100, port.port, name), config)
+            ((number,),) = find_places(service, service.addresses[0], (port,), config).values()
+            yield Record(name, RRType.SRV, config.ttl_seconds, Srv(0, 100, number, name))
+            yield from _list_srv(name, port, Srv(0, 100, number, name), config)
 
 
 def _list_endpoints(name: Name, shard: Shard, config: ZoneConfig) -> Iterator[Record]:
@@ -142,7 +142,7 @@ def _list_endpoints(name: Name, shard: Shard, config: ZoneConfig) -> Iterator[Re
         count = sum(len(endpoint.addresses) for endpoint in each.published)
         for endpoint in each.published:
             for address in endpoint.addresses:
-                packed, target = pack_address(address), (endpoint_label(endpoint, address, config), *name)
+                packed, target = config.pack(address), (endpoint_label(endpoint, address, config), *name)
                 if not packed or not is_encodable(target):
                     continue
                 yield _address(name, packed, config.ttl_seconds)

@@ -11,6 +11,8 @@ from dataclasses import dataclass
 
 LOOPBACK = ipaddress.IPv4Network("127.0.0.0/8")
 CLUSTER = ipaddress.IPv4Network("10.0.0.0/8")
+HOST = ipaddress.IPv4Network("127.0.0.0/24")
+"""Never given: 127.0.0.1, and 127.0.0.53 of systemd-resolved."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,11 +56,24 @@ class LoopbackMap:
         """Where this address of the cluster is on this host; None: nowhere (IPv6, not in `origin`, the host's own)."""
         return _move(address, self.origin, self.onto)
 
+    def range_to_loopback(self, network: ipaddress.IPv4Network) -> ipaddress.IPv4Network:
+        """Where a whole range is. Raises ValueError when loopback has no room for all of it."""
+        if not network.subnet_of(self.origin):
+            raise ValueError(f"{network} found, a range within {self.origin} of the loopback map {self} wanted")
+        first = int(self.onto.network_address) + int(network.network_address) - int(self.origin.network_address)
+        moved = ipaddress.IPv4Network((first, network.prefixlen))
+        if moved.overlaps(HOST):
+            raise ValueError(f"{network} found, which would be {moved} on loopback; {HOST} is the host's own")
+        return moved
+
     def from_loopback(self, address: str) -> str | None:
         """Which address of the cluster is served there; None: none."""
         if not _is_given(address):
             return None
         return _move(address, self.onto, self.origin)
+
+
+DEFAULT_MAP = LoopbackMap()
 
 
 def _move(address: str, source: ipaddress.IPv4Network, onto: ipaddress.IPv4Network) -> str | None:

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
+
+from seaway.net.loopback import LoopbackMap
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,6 +34,8 @@ class NodeConfig:
     labels: kept true on the Node. taints: key, value and effect, set when it is registered. reserved: resources and
     quantities that Pods do not get.
     sandbox: the agent runs in a user namespace with one mapped user, and Pods end with it.
+    network: `routed`: Pods have namespaces and links. `none`: they are plain processes of the agent's user; loopback
+    says where the cluster's addresses are then.
     """
 
     node_name: str
@@ -53,6 +59,26 @@ class NodeConfig:
     resolv_conf: Path | None = Path("/etc/resolv.conf")
     serving: ServingConfig | None = None
     mtu: int = 0
+    network: Literal["routed", "none"] = "routed"
+    loopback: LoopbackMap | None = None
+
+    def __post_init__(self) -> None:
+        """Raises ValueError when the fields do not go together."""
+        if (self.network == "none") != (self.loopback is not None):
+            raise ValueError(f"network {self.network}: loopback {self.loopback} found; none has a map, routed has not")
+
+    @property
+    def is_isolated(self) -> bool:
+        """Pods have namespaces of their own."""
+        return self.network != "none"
+
+    def locate(self, address: str) -> str:
+        """Where an address of the cluster is on this host: itself, or its loopback address."""
+        return (self.loopback.to_loopback(address) if self.loopback is not None else None) or address
+
+    def locate_all(self, addresses: Iterable[str]) -> tuple[str, ...]:
+        """Where each of them is, in their order."""
+        return tuple(self.locate(address) for address in addresses)
 
     @property
     def node_ips(self) -> tuple[str, ...]:

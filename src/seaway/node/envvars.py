@@ -11,7 +11,7 @@ import ipaddress
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from seaway.api.service.types import Service
+from seaway.api.service.types import Service, ServicePort
 from seaway.node.podspec import (
     Container,
     EnvFromSource,
@@ -25,6 +25,15 @@ from seaway.node.quantities import QuantityError, read_resource
 
 MASTER_NAMESPACE, MASTER_NAME = "default", "kubernetes"
 """The Service whose variables every container gets, in every namespace, links or not."""
+
+Locate = Callable[[Service, ServicePort], tuple[str, int]]
+"""Where a program reaches a port of a Service."""
+
+
+def locate_by_cluster_ip(service: Service, port: ServicePort) -> tuple[str, int]:
+    """Where there is a network for it."""
+    return service.spec.cluster_ip, port.port
+
 
 Find = Callable[[str], Mapping[str, bytes] | None]
 """The data of the ConfigMap or Secret of that name in the Pod's namespace, or None when there is none."""
@@ -74,33 +83,35 @@ def choose_services(services: Iterable[Service], namespace: str, *, links: bool)
     return tuple(chosen[name] for name in sorted(chosen))
 
 
-def make_service_variables(services: Iterable[Service]) -> dict[str, str]:
-    """The variables of the Services, in order. Rule: spec "discovery" §B2."""
+def make_service_variables(services: Iterable[Service], locate: Locate = locate_by_cluster_ip) -> dict[str, str]:
+    """The variables of the Services, in order. Their names are by the Services' ports, their values by `locate`.
+
+    Rule: spec "discovery" §B2.
+    """
     variables: dict[str, str] = {}
     for service in services:
-        variables.update(_variables_of(service))
+        variables.update(_variables_of(service, [(port, *locate(service, port)) for port in service.spec.ports]))
     return variables
 
 
-def _variables_of(service: Service) -> dict[str, str]:
+def _variables_of(service: Service, located: Sequence[tuple[ServicePort, str, int]]) -> dict[str, str]:
     prefix = _variable_name(service.metadata.name)
-    address = service.spec.cluster_ip
-    ports = service.spec.ports
-    host = f"[{address}]" if ":" in address else address
-    variables = {f"{prefix}_SERVICE_HOST": address, f"{prefix}_SERVICE_PORT": str(ports[0].port)}
-    for port in ports:
+    _, first_address, first_number = located[0]
+    variables = {f"{prefix}_SERVICE_HOST": first_address, f"{prefix}_SERVICE_PORT": str(first_number)}
+    for port, _, served in located:
         if port.name:
-            variables[f"{prefix}_SERVICE_PORT_{_variable_name(port.name)}"] = str(port.port)
-    for number, port in enumerate(ports):
+            variables[f"{prefix}_SERVICE_PORT_{_variable_name(port.name)}"] = str(served)
+    for number, (port, address, served) in enumerate(located):
         protocol = port.protocol or "TCP"
-        url = f"{protocol.lower()}://{host}:{port.port}"
+        host = f"[{address}]" if ":" in address else address
+        url = f"{protocol.lower()}://{host}:{served}"
         if number == 0:
             variables[f"{prefix}_PORT"] = url
         link = f"{prefix}_PORT_{port.port}_{protocol.upper()}"
         variables |= {
             link: url,
             f"{link}_PROTO": protocol.lower(),
-            f"{link}_PORT": str(port.port),
+            f"{link}_PORT": str(served),
             f"{link}_ADDR": address,
         }
     return variables

@@ -28,6 +28,7 @@ from seaway.client.index import Change
 from seaway.client.requests import Client, TransportError
 from seaway.client.run import Informer
 from seaway.node.admission import find_rejection
+from seaway.node.bindings.run import BindingWatch
 from seaway.node.config import NodeConfig
 from seaway.node.events import Happening, Involved, involve_node, involve_pod, make_event, make_repeat_patch
 from seaway.node.figures import make_figures
@@ -43,8 +44,9 @@ from seaway.node.runtime import files
 from seaway.node.runtime.contract import ContainerError, RuntimeGone, Stop
 from seaway.node.runtime.local.client import ShimClient
 from seaway.node.runtime.local.run import LocalConfig, LocalRuntime
+from seaway.node.runtime.plain.run import PlainRuntime, end_leftovers
 from seaway.node.serve import listen, make_answers, serve
-from seaway.node.state import PodState, recover_state
+from seaway.node.state import ContainerRun, PodState, recover_state
 from seaway.node.streaming.serve import Streamer
 
 __all__ = ["NodeConfig", "cleanup", "remove_pods", "run"]
@@ -60,21 +62,13 @@ REMOVE_SECONDS = 5.0
 async def run(config: NodeConfig, client: Client, *, on_ready: Callable[[], None]) -> None:
     """Be the agent of a node until cancelled. on_ready: the Node is Ready in the API and Pods are served."""
     config.state_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
-    listening = listen(config.serving, config.node_ips[0]) if config.serving is not None else None
+    listening = listen(config.serving, config.locate(config.node_ips[0])) if config.serving is not None else None
     port = listening.port if listening is not None else 0
     recorder = EventRecorder(client, config.node_name)
     heartbeat = Heartbeat(config, client, LocalRuntime.name_and_version, port, record=recorder.record_node)
     pod_cidrs = sort_ranges(await heartbeat.find_pod_cidrs(), config.node_ips[0])
     _note_ranges(config, pod_cidrs)
-    runtime = LocalRuntime(
-        LocalConfig(
-            state_dir=config.state_dir,
-            data_dir=config.data_dir,
-            pod_cidrs=pod_cidrs,
-            sandboxed=config.sandbox,
-            mtu=config.mtu,
-        )
-    )
+    runtime = _make_runtime(config, pod_cidrs)
     await runtime.connect()
     try:
         agent = _Agent(config, client, runtime, heartbeat, recorder)
@@ -82,16 +76,34 @@ async def run(config: NodeConfig, client: Client, *, on_ready: Callable[[], None
             if listening is not None:
                 answers = make_answers(config, client, make_figures(agent.list_states), port=port)
                 group.create_task(serve(listening, answers, Streamer(runtime, agent.find_pod)))
-            watch = FirewallWatch(config.state_dir, pod_cidrs, recorder.record_node)
-            group.create_task(watch.run())
+            if config.is_isolated:
+                watch = FirewallWatch(config.state_dir, pod_cidrs, recorder.record_node)
+                group.create_task(watch.run())
+            if isinstance(runtime, PlainRuntime):
+                bindings = BindingWatch(config, runtime, agent.list_pods, recorder.record)
+                agent.watch_ends(bindings.take_exit)
+                group.create_task(bindings.run())
             group.create_task(agent.run(on_ready))
     finally:
         await runtime.close()
 
 
+def _make_runtime(config: NodeConfig, pod_cidrs: str) -> LocalRuntime:
+    local = LocalConfig(
+        state_dir=config.state_dir,
+        data_dir=config.data_dir,
+        pod_cidrs=pod_cidrs,
+        sandboxed=config.sandbox,
+        mtu=config.mtu,
+    )
+    if config.loopback is None:
+        return LocalRuntime(local)
+    return PlainRuntime(local, config.loopback, config.locate(config.node_ips[0]))
+
+
 def _note_ranges(config: NodeConfig, pod_cidrs: str) -> None:
     """For a cleanup without an API. On a full disk the Pods that run matter more."""
-    path, noted = config.state_dir / "node.json", {"pod_cidrs": pod_cidrs}
+    path, noted = config.state_dir / "node.json", {"pod_cidrs": pod_cidrs, "network": config.network}
     if files.load_json(path) == noted:
         return
     try:
@@ -123,6 +135,7 @@ class _Agent:
             record_node=self._recorder.record_node, allocatable=heartbeat.allocatable,
         )  # fmt: skip
         self._workers: dict[str, PodWorker] = {}
+        self._take_exit: Callable[[ContainerRun], None] = lambda run: None
         self._group: asyncio.TaskGroup
 
     async def run(self, on_ready: Callable[[], None]) -> None:
@@ -151,6 +164,14 @@ class _Agent:
     def list_states(self) -> list[PodState]:
         """Of the Pods of the node, as they are now."""
         return [worker.state for worker in self._workers.values()]
+
+    def list_pods(self) -> list[tuple[PodManifest, PodState]]:
+        """Those whose objects are there, as they are now."""
+        return [(worker.pod, worker.state) for worker in self._workers.values() if not worker.state.removed]
+
+    def watch_ends(self, take_exit: Callable[[ContainerRun], None]) -> None:
+        """Call it with each run that ends."""
+        self._take_exit = take_exit
 
     def find_pod(self, namespace: str, name: str) -> tuple[PodManifest, PodState] | None:
         """The Pod of that name, as it is now."""
@@ -230,6 +251,7 @@ class _Agent:
         while True:
             try:
                 async for ended in self._runtime.watch_exits():
+                    self._take_exit(ended)
                     if ended.uid in self._workers:
                         self._workers[ended.uid].take_exit(ended)
             except RuntimeGone as error:
@@ -294,6 +316,12 @@ class EventRecorder:
 
 async def remove_pods(state_dir: Path) -> None:
     """End every Pod of the node and the shim, and remove links, routes, addresses and files. Safe to repeat."""
+    await end_pods(state_dir)
+    await asyncio.to_thread(cleanup, state_dir)
+
+
+async def end_pods(state_dir: Path) -> None:
+    """End every Pod of the node and the shim; addresses stay leased, for the next start. Safe to repeat."""
     shim = ShimClient(state_dir)
     with contextlib.suppress(RuntimeGone):
         await shim.ask("stop")
@@ -301,7 +329,7 @@ async def remove_pods(state_dir: Path) -> None:
             while True:  # until nobody answers: its children are gone then
                 await shim.ask("list")
                 await asyncio.sleep(0.02)
-    await asyncio.to_thread(cleanup, state_dir)
+    await end_leftovers(state_dir)
 
 
 def cleanup(state_dir: Path) -> None:
@@ -309,11 +337,13 @@ def cleanup(state_dir: Path) -> None:
     from seaway.node.hostports.kernel import apply_host_ports
     from seaway.node.network import kernel
 
-    if (state_dir / "hostports.json").exists():
-        apply_host_ports(())
     saved = files.load_json(state_dir / "node.json")
-    cidrs = str(saved.get("pod_cidrs", "")) if isinstance(saved, dict) else ""
-    kernel.remove_everything(ipaddress.ip_network(cidr) for cidr in cidrs.split(",") if cidr)
+    noted = saved if isinstance(saved, dict) else {}
+    if noted.get("network") != "none":
+        if (state_dir / "hostports.json").exists():
+            apply_host_ports(())
+        cidrs = str(noted.get("pod_cidrs", ""))
+        kernel.remove_everything(ipaddress.ip_network(cidr) for cidr in cidrs.split(",") if cidr)
     for pod in sorted(state_dir.glob("pods/*")):
         files.remove_pod_files(pod)
     shutil.rmtree(state_dir, ignore_errors=True)

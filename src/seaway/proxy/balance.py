@@ -36,6 +36,8 @@ class Balance(enum.Enum):
     RANDOM = "random"
     ROUND_ROBIN = "round-robin"
     HASH = "hash"
+    LEAST_CONNECTIONS = "least-connections"
+    """Only a plane that holds both ends knows who has how many; others draw at random."""
 
 
 def parse_balance(annotations: Mapping[str, str]) -> Balance | None:

@@ -14,6 +14,13 @@ from seaway.api.endpointslice.types import EndpointSlice
 from seaway.api.service.types import Service
 from seaway.net.family import Family
 from seaway.proxy.balance import ANNOTATION_BALANCE, Balance, parse_balance, parse_weights
+from seaway.proxy.connectionpolicy import (
+    ANNOTATION_PLANE,
+    USERSPACE,
+    asks_userspace,
+    list_userspace_only,
+    parse_policy,
+)
 from seaway.proxy.forwarding import (
     ANNOTATION_RESET_AFTER,
     LABEL_PROXY_NAME,
@@ -45,10 +52,12 @@ def find_complaints(
     lost: Iterable[tuple[Frontend, str]] = (),
     *,
     unserved: Iterable[str] = (),
+    is_userspace: bool = False,
 ) -> tuple[Complaint, ...]:
     """At most MAX_COMPLAINTS, each once. lost: frontends that another Service owns, and which.
 
     unserved: ranges of ports that nobody serves, and why, as `ServiceForwarding` has them.
+    is_userspace: the proxy serves every Service by the userspace plane, not only those that ask for it.
 
     A Service that no proxy serves, or another one, has none.
     """
@@ -58,7 +67,8 @@ def find_complaints(
     found: dict[Complaint, None] = {}
     pieces = sorted(slices, key=lambda piece: piece.metadata.name)
     unfit = (Complaint("UnfitEndpoints", f"{ANNOTATION_PORT_RANGE}: {text}") for text in unserved)
-    for complaint in chain(_all_complaints(service, pieces, lost), unfit):
+    misplaced = () if is_userspace or asks_userspace(service.metadata.annotations) else _of_other_plane(service)
+    for complaint in chain(_all_complaints(service, pieces, lost), unfit, misplaced):
         found[complaint] = None
         if len(found) == MAX_COMPLAINTS:
             break
@@ -93,8 +103,18 @@ def _of_annotations(service: Service) -> Iterator[Complaint]:
     if annotations.get(ANNOTATION_RESET_AFTER) and parse_reset_after(service) is None:
         found = _short(annotations[ANNOTATION_RESET_AFTER])
         yield Complaint("InvalidAnnotation", f"{ANNOTATION_RESET_AFTER}: {found} found, a duration such as 30s allowed")
-    for refusal in parse_port_ranges(annotations, service.spec.ports)[1]:
+    for refusal in (*parse_port_ranges(annotations, service.spec.ports)[1], *parse_policy(annotations)[1]):
         yield Complaint("InvalidAnnotation", refusal)
+
+
+def _of_other_plane(service: Service) -> Iterator[Complaint]:
+    """What the Service asks for and only the userspace plane has, which does not serve it."""
+    annotations = service.metadata.annotations
+    asked = list_userspace_only(annotations)
+    if parse_balance(annotations) is Balance.LEAST_CONNECTIONS:
+        asked = (f"{ANNOTATION_BALANCE}: {Balance.LEAST_CONNECTIONS.value}", *asked)
+    for name in asked:
+        yield Complaint("NeedsUserspacePlane", f"{name} has no effect here: set {ANNOTATION_PLANE}: {USERSPACE}")
 
 
 def _of_slice(piece: EndpointSlice) -> Iterator[Complaint]:

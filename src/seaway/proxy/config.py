@@ -8,10 +8,11 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from seaway.net.errors import OperationalError
 from seaway.net.family import Family
+from seaway.net.loopback import LoopbackMap
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +82,10 @@ class ProxyConfig:
     """Forward for the cluster, and only for it, on links to other machines that do not forward yet."""
     uplink_state: Path | None = None
     """Where it is kept which links forward because of us; needed to serve uplinks, and to stop serving them."""
+    plane: Literal["nftables", "userspace"] = "nftables"
+    """Who serves Services: the kernel's rules, or this process, which then needs no rights."""
+    loopback: LoopbackMap | None = None
+    """Where addresses of the cluster are on a host that has no network for them; only for the userspace plane."""
     table: str = "seaway"
     host_name: str = ""
     """The host's own name, for Events; "": that of the Node."""
@@ -109,6 +114,8 @@ class ProxyConfig:
         """Raises ConfigError for what no rule could be made of."""
         if self.serves_uplinks and self.uplink_state is None:
             raise ConfigError("serves_uplinks without uplink_state: what was changed could not be restored")
+        if self.loopback is not None and self.plane != "userspace":
+            raise ConfigError(f"loopback map {self.loopback} with the plane {self.plane}: rules have no use for it")
         if self.detect_local in _BY_LINK and not self.pod_link:
             raise ConfigError(f"{self.detect_local.value} without pod_link: no source would be a Pod")
         if self.detect_local in _BY_LINK and not is_link_name(self.pod_link):

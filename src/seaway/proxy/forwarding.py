@@ -25,6 +25,7 @@ from seaway.api.service.types import Service, ServicePort
 from seaway.net.family import Family
 from seaway.proxy.balance import Balance, parse_balance, parse_weights, share_turns
 from seaway.proxy.config import NodeView
+from seaway.proxy.connectionpolicy import DEFAULT, ConnectionPolicy, asks_userspace, parse_policy
 from seaway.proxy.portranges import parse_port_ranges
 from seaway.proxy.topology import EndpointChoice, ServingEndpoint, choose_endpoints
 
@@ -144,6 +145,10 @@ class ServiceForwarding:
     """Where load balancers ask whether this node has endpoints; 0: nowhere."""
     local_ready: int = 0
     """Distinct addresses of ready endpoints on this node, if there is a health port."""
+    asks_userspace: bool = False
+    """Its TCP ports are to be served by the userspace plane, whichever plane serves the others."""
+    policy: ConnectionPolicy = DEFAULT
+    """How that plane makes and ends its connections."""
 
     @property
     def is_sticky(self) -> bool:
@@ -152,10 +157,16 @@ class ServiceForwarding:
 
 
 def forward_service(
-    service: Service, slices: Iterable[EndpointSlice], *, family: Family, node: NodeView
+    service: Service,
+    slices: Iterable[EndpointSlice],
+    *,
+    family: Family,
+    node: NodeView,
+    keeps_connections: bool = False,
 ) -> ServiceForwarding | None:
     """The Service's forwardings in `family`, or None when it has none there.
 
+    keeps_connections: the plane holds TCP connections itself, and is to know which endpoints may keep theirs.
     Rule: spec "proxy" §1.2 (which Services), §1.3 (family), §1.4 (fields), §2.3 (outcome).
     """
     cluster_ip = _find_cluster_ip(service, family)
@@ -167,11 +178,16 @@ def forward_service(
     ranges, _ = parse_port_ranges(service.metadata.annotations, service.spec.ports)
     refusals: tuple[str, ...] = ()
     range_hairpins: set[tuple[str, str]] = set()
+    is_userspace = asks_userspace(service.metadata.annotations)
+    keeps_tcp = keeps_connections or is_userspace or parse_reset_after(service) is not None
+    keeps = frozenset(("UDP", "TCP") if keeps_tcp else ("UDP",))
     for port in service.spec.ports:
         if port.protocol not in PROTOCOLS or not 0 < port.port <= MAX_PORT:
             continue
         of_port = endpoints.get((port.name, port.protocol), {})
-        served, choice = _forward_port(service, port, of_port.values(), cluster_ip=cluster_ip, family=family, node=node)
+        served, choice = _forward_port(
+            service, port, of_port.values(), cluster_ip=cluster_ip, family=family, node=node, keeps=keeps
+        )
         forwardings.extend(served)
         hairpins.update(
             (port.protocol, Target(e.address, e.port)) for e in choice.reachable if e.node_name == node.name
@@ -182,7 +198,7 @@ def forward_service(
             if of_port and not fitting:
                 refusals += (f"{port.port}-{last}: no endpoint listens on port {port.port} itself",)
             served, choice = _forward_port(
-                service, port, fitting, cluster_ip=cluster_ip, family=family, node=node, last_port=last
+                service, port, fitting, cluster_ip=cluster_ip, family=family, node=node, keeps=keeps, last_port=last
             )
             forwardings.extend(served)
             range_hairpins.update((port.protocol, e.address) for e in choice.reachable if e.node_name == node.name)
@@ -200,6 +216,8 @@ def forward_service(
         reset_after_seconds=parse_reset_after(service),
         health_port=health_port,
         local_ready=_count_local_ready(endpoints, node) if health_port else 0,
+        asks_userspace=is_userspace,
+        policy=parse_policy(service.metadata.annotations)[0],
     )
 
 
@@ -283,9 +301,13 @@ def _forward_port(
     cluster_ip: str,
     family: Family,
     node: NodeView,
+    keeps: frozenset[str],
     last_port: int = 0,
 ) -> tuple[list[Forwarding], EndpointChoice]:
-    """The port, or the range that starts at it, which no node port has."""
+    """The port, or the range that starts at it, which no node port has.
+
+    keeps: the protocols of which endpoints may keep the flows that they have.
+    """
     spec = service.spec
     known = tuple(endpoints)
     external = list_external_frontends(service, port, cluster_ip, family)
@@ -295,8 +317,7 @@ def _forward_port(
     policies = read_policies(service, has_external=bool(external))
     internal_local, external_local = policies.internal_local, policies.external_local
     choice = choose_for_port(known, policies, node)
-    keeps_flows = port.protocol == "UDP" or (port.protocol == "TCP" and parse_reset_after(service) is not None)
-    served = tuple(Target(e.address, e.port) for e in known if e.serving) if keeps_flows else ()
+    served = tuple(Target(e.address, e.port) for e in known if e.serving) if port.protocol in keeps else ()
     forwarding = functools.partial(
         Forwarding,
         port_name=port.name,

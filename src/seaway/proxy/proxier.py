@@ -64,11 +64,16 @@ class Proxier:
         *,
         service_cidrs: Callable[[], tuple[str, ...]] = tuple,
         clock: Callable[[], float] = lambda: 0.0,
+        is_userspace: bool = False,
+        unserved: Callable[[str], tuple[Complaint, ...]] = lambda key: (),
     ) -> None:
         """service_cidrs: the ranges at the first sync, when flows to what no Service has in them are stale.
 
-        clock: what syncs are timed with.
+        clock: what syncs are timed with. is_userspace: the planes serve every Service from user space. unserved: what
+        the planes themselves could not do for a Service.
         """
+        self._list_unserved = unserved
+        self._is_userspace = is_userspace
         self._planes = planes
         self._clock = clock
         self._unclaimed: Callable[[], tuple[str, ...]] = service_cidrs
@@ -122,7 +127,10 @@ class Proxier:
             if (claimed := self._claimed[family].get(key)) is not None:
                 lost.extend(claims.find_lost(claimed))
                 unserved.extend(claimed.range_refusals)
-        return find_complaints(service, self._changes.slices_of(key), lost, unserved=unserved)
+        found = find_complaints(
+            service, self._changes.slices_of(key), lost, unserved=unserved, is_userspace=self._is_userspace
+        )
+        return found + self._list_unserved(key)
 
     def forwarding(self, family: Family, key: str) -> ServiceForwarding | None:
         """What the Service is given; None: nothing, or there is none."""
@@ -206,7 +214,13 @@ class Proxier:
         service = self._changes.services.get(key)
         if service is None:
             return None
-        return forward_service(service, self._changes.slices_of(key), family=family, node=self._node)
+        return forward_service(
+            service,
+            self._changes.slices_of(key),
+            family=family,
+            node=self._node,
+            keeps_connections=self._is_userspace,
+        )
 
 
 def view_node(node: Node, before: NodeView) -> NodeView:

@@ -39,8 +39,10 @@ from seaway.proxy.nftables.plane import NftablesPlane, NftError
 from seaway.proxy.proxier import Plane, Proxier, SyncReport
 from seaway.proxy.ranges.kernel import RouteError, ServiceRanges
 from seaway.proxy.replacing.run import take_over
+from seaway.proxy.splitting.run import Splitting
 from seaway.proxy.telling.run import Teller
 from seaway.proxy.uplinks.kernel import Uplinks, restore
+from seaway.telemetry.metrics import Metrics
 
 __all__ = ["ProxyConfig", "cleanup", "prepare_host", "run", "watch_file"]
 
@@ -64,17 +66,34 @@ async def run(config: ProxyConfig, client: Client, *, on_ready: Callable[[], Non
     when it is not known what an earlier proxy changed.
     Rule: spec "proxy" §11.2 (what is watched), §11.3 (what stays).
     """
+    if config.plane == "userspace":
+        from seaway.proxy.userspace.run import run as run_userspace
+
+        await run_userspace(config, client, on_ready=on_ready)
+        return
     prepare_host(config)
     if config.oom_score is not None and (refused := apply_oom_score(config.oom_score)):
         log.warning("oom_score_adj=%d error=%r", config.oom_score, refused)
     uplinks = _find_uplinks(config)
-    kernel = NftKernel()
+    kernel, metrics = NftKernel(), Metrics()
+    splitting = Splitting(
+        config,
+        metrics=metrics,
+        tell=lambda key, reason, text: teller.tell_service(key, reason, text, "Connect"),
+        list_addresses=_InterfaceAddresses(),
+    )
     try:
         cidrs = Informer(client, SERVICE_CIDRS, ServiceCIDR)
         families = find_supported_families(config.families)
         ranges = ServiceRanges(config, families, is_complete=lambda: cidrs.is_synced)
-        planes = _make_planes(config, kernel, uplinks, ranges)
-        proxier = Proxier(planes, config.first_view, service_cidrs=lambda: ranges.accepted, clock=time.perf_counter)
+        planes = _make_planes(config, kernel, uplinks, ranges, splitting)
+        proxier = Proxier(
+            planes,
+            config.first_view,
+            service_cidrs=lambda: ranges.accepted,
+            clock=time.perf_counter,
+            unserved=splitting.complaints,
+        )
 
         def on_synced() -> None:
             take_over(kernel, families, replaces=config.replaces)
@@ -87,6 +106,7 @@ async def run(config: ProxyConfig, client: Client, *, on_ready: Callable[[], Non
             families,
             list_addresses=_InterfaceAddresses(),
             read_connections=partial(read_connections, families if config.counts_connections else (), config.table),
+            metrics=metrics,
         )
         loop = _Loop(config, proxier, uplinks, ranges, teller)
         informers = _make_informers(config, client, loop)
@@ -109,6 +129,7 @@ async def run(config: ProxyConfig, client: Client, *, on_ready: Callable[[], Non
     except* OperationalError as errors:
         raise errors.exceptions[0] from None
     finally:
+        splitting.close()
         kernel.close()
 
 
@@ -177,7 +198,7 @@ def _find_uplinks(config: ProxyConfig) -> Uplinks | None:
 
 
 def _make_planes(
-    config: ProxyConfig, kernel: NftKernel, uplinks: Uplinks | None, ranges: ServiceRanges
+    config: ProxyConfig, kernel: NftKernel, uplinks: Uplinks | None, ranges: ServiceRanges, splitting: Splitting
 ) -> Mapping[Family, Plane]:
     """The data planes of the families that the host has."""
 
@@ -185,7 +206,7 @@ def _make_planes(
         def guarded() -> tuple[str, ...]:
             return uplinks.guarded(family) if uplinks is not None else ()
 
-        return NftablesPlane(
+        rules = NftablesPlane(
             kernel,
             config,
             family,
@@ -193,6 +214,7 @@ def _make_planes(
             guarded_links=guarded,
             service_cidrs=lambda: ranges.accepted,
         )
+        return splitting.add(rules)
 
     return {family: make(family) for family in find_supported_families(config.families)}
 

@@ -17,6 +17,7 @@ from seaway.api.machinery.http import Identity, Request, Response
 from seaway.apiserver.access.credentials import Credentials
 from seaway.apiserver.config import ServerConfig
 from seaway.apiserver.handler import ApiServer
+from seaway.apiserver.proxying.verb import Backends
 from seaway.apiserver.run import open_server
 from seaway.client.election.lease import ElectionConfig
 from seaway.client.requests import Client, TransportError
@@ -95,7 +96,7 @@ class Cluster:
         client = client or self.client(user=CONTROLLER_MANAGER, groups=())
         task = asyncio.create_task(run_controllers(config, client, on_ready=ready.set))
         self.tasks.append(task)
-        await _first_of(task, ready)
+        await first_of(task, ready)
         return task
 
     async def eventually(self, check: Callable[[], Awaitable[T | None]], *, timeout_seconds: float = 10.0) -> T:
@@ -117,13 +118,19 @@ async def open_cluster(
     runs_loops: bool = True,
     store: MemoryStore | None = None,
     credentials: Credentials | None = None,
+    backends: Backends | None = None,
 ) -> AsyncIterator[Cluster]:
     """A cluster; with `controllers`, all of them run before the block begins.
 
     store: what a cluster before this one has left, and this one leaves again; None: a fresh one, closed at the end.
+    backends: what reaches Pods; None: nothing does.
     """
     kept = store or MemoryStore()
-    cluster = Cluster(await open_server(config or ServerConfig(), kept, runs_loops=runs_loops, credentials=credentials))
+    cluster = Cluster(
+        await open_server(
+            config or ServerConfig(), kept, runs_loops=runs_loops, credentials=credentials, backends=backends
+        )
+    )
     try:
         if controllers:
             await cluster.start_controllers()
@@ -137,7 +144,7 @@ async def open_cluster(
             await kept.close()
 
 
-async def _first_of(task: asyncio.Task[None], ready: asyncio.Event) -> None:
+async def first_of(task: asyncio.Task[None], ready: asyncio.Event) -> None:
     """Returns when ready; raises what ended the task before."""
     waiting = asyncio.create_task(ready.wait())
     await asyncio.wait((task, waiting), return_when=asyncio.FIRST_COMPLETED)

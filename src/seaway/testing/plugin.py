@@ -9,7 +9,8 @@
 | `seaway_options` | session | override it: the keywords of `SeawayServer` for all of these |
 
 `@pytest.mark.seaway(server="test")` gives a test, a class or a module (as `pytestmark`) a whole server per test,
-`server="module"` one per module.
+`server="module"` one per module. `@pytest.mark.seaway(traffic=True)` gives one whose Pods run and whose Services are
+served, shared by all tests that ask so, or per test or module likewise.
 """
 
 from __future__ import annotations
@@ -24,12 +25,23 @@ if TYPE_CHECKING:
     from seaway.testing.fixture import AsyncSeaway, Seaway
     from seaway.testing.server import SeawayServer
 
-_SERVERS = {"session": "seaway_server", "module": "_seaway_module_server", "test": "_seaway_test_server"}
+_SERVERS = {
+    (False, "session"): "seaway_server",
+    (False, "module"): "_seaway_module_server",
+    (False, "test"): "_seaway_test_server",
+    (True, "session"): "_seaway_traffic_server",
+    (True, "module"): "_seaway_module_traffic_server",
+    (True, "test"): "_seaway_test_traffic_server",
+}
+_SCOPES = ("module", "session", "test")
 
 
 def pytest_configure(config: pytest.Config) -> None:
     """Make the marker known, for projects that allow none but known ones."""
-    text = "seaway(server): which server the test uses: 'session' (shared, the default), 'module' or 'test'"
+    text = (
+        "seaway(server, traffic): which server the test uses: 'session' (shared, the default), 'module' or 'test'; "
+        "traffic=True: one whose Pods run and whose Services are served"
+    )
     config.addinivalue_line("markers", text)
 
 
@@ -58,14 +70,33 @@ def _seaway_test_server(seaway_options: dict[str, Any]) -> Iterator[SeawayServer
         yield server
 
 
+@pytest.fixture(scope="session")
+def _seaway_traffic_server(seaway_options: dict[str, Any]) -> Iterator[SeawayServer]:
+    with _run({**seaway_options, "traffic": True}) as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def _seaway_module_traffic_server(seaway_options: dict[str, Any]) -> Iterator[SeawayServer]:
+    with _run({**seaway_options, "traffic": True}) as server:
+        yield server
+
+
+@pytest.fixture
+def _seaway_test_traffic_server(seaway_options: dict[str, Any]) -> Iterator[SeawayServer]:
+    with _run({**seaway_options, "traffic": True}) as server:
+        yield server
+
+
 @pytest.fixture
 def seaway(request: pytest.FixtureRequest) -> Iterator[Seaway]:
     """A Seaway in a namespace of its own: `seaway.namespace`, `seaway.kubeconfig`, and helpers."""
     marker = request.node.get_closest_marker("seaway")
-    chosen = marker.kwargs.get("server", "session") if marker is not None else "session"
-    if chosen not in _SERVERS:
-        raise pytest.UsageError(f"mark seaway: server={chosen!r} found, one of {sorted(_SERVERS)} allowed")
-    server: SeawayServer = request.getfixturevalue(_SERVERS[chosen])
+    given = marker.kwargs if marker is not None else {}
+    chosen, has_traffic = given.get("server", "session"), bool(given.get("traffic", False))
+    if chosen not in _SCOPES:
+        raise pytest.UsageError(f"mark seaway: server={chosen!r} found, one of {list(_SCOPES)} allowed")
+    server: SeawayServer = request.getfixturevalue(_SERVERS[has_traffic, chosen])
     with server.open_namespace(request.node.name) as opened:
         yield opened
 

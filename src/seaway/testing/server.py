@@ -18,7 +18,7 @@ import tempfile
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from pathlib import Path
 from types import TracebackType
-from typing import Any, ParamSpec, TypeVar, cast
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, cast
 
 from seaway.api.machinery.errors import Expired
 from seaway.api.machinery.http import Identity
@@ -36,6 +36,10 @@ from seaway.testing.faults import Faults, Interposed, make_error_event
 from seaway.testing.fixture import AsyncSeaway, Seaway
 from seaway.testing.kubelet import iterate_addresses
 from seaway.testing.loop import LoopThread
+from seaway.testing.loopback import PLAYED_NODE_CIDR, PLAYED_POD_CIDR
+
+if TYPE_CHECKING:
+    from seaway.testing.traffic import Traffic
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -49,6 +53,7 @@ class SeawayServer:
 
     controllers: names of control loops, as `seaway controllers --enable` takes them; () for none.
     config: of the API server. pod_cidr, node_cidr: what Pods and Nodes get their addresses from.
+    traffic: Pods run as programs of this host, and Services are served on loopback (`traffic.py`).
     """
 
     def __init__(
@@ -56,12 +61,15 @@ class SeawayServer:
         *,
         controllers: tuple[str, ...] = ("*",),
         config: ServerConfig | None = None,
-        pod_cidr: str = "10.244.0.0/16",
-        node_cidr: str = "192.0.2.0/24",
+        pod_cidr: str = "",
+        node_cidr: str = "",
+        traffic: bool = False,
     ) -> None:
         self.faults = Faults()
-        self.pod_addresses = iterate_addresses(pod_cidr)
-        self.node_addresses = iterate_addresses(node_cidr)
+        self.has_traffic = traffic
+        self.pod_addresses = iterate_addresses(pod_cidr or (PLAYED_POD_CIDR if traffic else "10.244.0.0/16"))
+        self.node_addresses = iterate_addresses(node_cidr or (PLAYED_NODE_CIDR if traffic else "192.0.2.0/24"))
+        self._traffic: Traffic | None = None
         self._controllers = controllers
         self._config = config or ServerConfig()
         self._loop = LoopThread("seaway-testing")
@@ -84,6 +92,10 @@ class SeawayServer:
             self._reserved = _reserve_port()
             self._users = Users(self.url, self.folder)
             write_tls_files(self.folder)
+            if self.has_traffic:
+                from seaway.testing.traffic import Traffic  # brings the agent and the proxy; only who uses it pays
+
+                self._traffic = Traffic(self.folder)
             self._loop.wait(self._open)
         except BaseException:
             self.close()
@@ -94,6 +106,9 @@ class SeawayServer:
         """Stop, and remove every trace. Safe to repeat."""
         if self._running is not None:
             self._loop.wait(self._shut)
+        if self._traffic is not None:
+            traffic, self._traffic = self._traffic, None
+            self._loop.wait(traffic.end)
         self._loop.close()
         if self._reserved is not None:
             self._reserved.close()
@@ -137,6 +152,13 @@ class SeawayServer:
     def ca_pem(self) -> str:
         """The certificate of the authority, PEM."""
         return get_authority().certificate_pem.decode()
+
+    @property
+    def traffic(self) -> Traffic:
+        """What runs Pods and serves Services. Raises RuntimeError where nothing does."""
+        if self._traffic is None:
+            raise RuntimeError("this Seaway has no traffic; ask for it: traffic=True")
+        return self._traffic
 
     @property
     def folder(self) -> Path:
@@ -237,12 +259,19 @@ class SeawayServer:
     async def _open(self) -> None:
         async with contextlib.AsyncExitStack() as stack:
             self._cluster = cluster = await stack.enter_async_context(
-                open_cluster(config=self._config, store=self._store, credentials=self._credentials())
+                open_cluster(
+                    config=self._traffic.complete(self._config, self.port) if self._traffic else self._config,
+                    store=self._store,
+                    credentials=self._credentials(),
+                    backends=self._traffic.make_backends() if self._traffic is not None else None,
+                )
             )
             if self._controllers:
                 await cluster.start_controllers(
                     enabled=self._controllers, node_grace_seconds=NODE_GRACE_SECONDS, ca_pem=self.ca_pem
                 )
+            if self._traffic is not None:
+                await stack.enter_async_context(self._traffic.run(cluster))
             self._serving = await stack.enter_async_context(self._serve(cluster.server))
             self._running = stack.pop_all()
 
@@ -255,9 +284,10 @@ class SeawayServer:
     @contextlib.asynccontextmanager
     async def _serve(self, server: ApiServer) -> AsyncIterator[Serving]:
         interposed = cast(ApiServer, Interposed(server, self.faults, self._find_user))
-        listening = _listen(self.port)
+        addresses = (HOST, self._traffic.node_address) if self._traffic is not None else (HOST,)
+        listening = [_listen(address, self.port) for address in addresses]
         tls = write_tls_files(self.folder)
-        serving = await serve(interposed, tls=tls, listen=[listening])
+        serving = await serve(interposed, tls=tls, listen=listening)
         try:
             yield serving
         finally:
@@ -288,7 +318,7 @@ def _reserve_port() -> socket.socket:
     return reserved
 
 
-def _listen(port: int) -> socket.socket:
-    listening = socket.create_server((HOST, port), backlog=512)
+def _listen(address: str, port: int) -> socket.socket:
+    listening = socket.create_server((address, port), backlog=512)
     listening.setblocking(False)
     return listening

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
+from seaway.net.loopback import LoopbackMap
 from seaway.node.config import NodeConfig
 from seaway.node.pods.sources import HostFiles, Sources, make_container_spec
 from seaway.node.resolvconf import Resolver
@@ -95,6 +97,16 @@ def test_what_is_shown_is_what_the_container_is_started_with() -> None:
     text = render("main")
     assert [line for line in lines if line not in text.splitlines()] == []
     assert all(content in text for path, content in spec.files if path != "/etc/nsswitch.conf")
+
+
+def test_without_namespaces_it_is_what_works_on_loopback() -> None:
+    config = replace(CONFIG, network="none", loopback=LoopbackMap())
+    text = render_surroundings(
+        config, POD, PodState(pod_ips=("10.244.0.2",)), services=[WEB], sources=SOURCES, host=HOST, container="main"
+    )  # fmt: skip
+    assert "POD_IP=127.244.0.2" in text and f"SEAWAY_ROOT={CONFIG.state_dir}/pods/uid-1/containers/main/0.root" in text
+    assert "WEB_SERVICE_HOST=127.96.0.7" in text and "127.244.0.2\tweb-1.s" in text
+    assert "10.244.0.2" not in text and "WEB_SERVICE_HOST=10." not in text
 
 
 def test_a_host_name_that_cannot_be_is_told() -> None:

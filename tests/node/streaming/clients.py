@@ -60,6 +60,9 @@ class ProcessRuntime:
             each.setblocking(False)
         return made
 
+    def find_loopbacks(self, uid: str) -> tuple[str, ...]:
+        return ("127.0.0.1", "::1")
+
     def find_log(self, uid: str, name: str, attempt: int) -> Path:
         return self.logs / name / f"{attempt}.log"
 

@@ -202,3 +202,8 @@ def test_tcp_flows_to_any_port_of_a_range_are_reset() -> None:
     stays = flow(Target(VIP.address, 60), Target(TWO.address, 60), "TCP")
     assert plan_resets([gone, stays], table, {}, now=10.0) == ((), {gone: 15.0})
     assert plan_resets([gone, stays], table, {gone: 15.0}, now=15.0) == ((gone,), {})
+
+
+def test_what_the_userspace_plane_holds_is_not_the_kernels_to_reset() -> None:
+    asking = {**RESET, "seaway.dev/plane": "userspace"}
+    assert collect_resettable(forward("10.244.0.2", protocol="TCP", annotations=asking)) == {}

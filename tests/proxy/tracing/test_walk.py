@@ -69,6 +69,25 @@ def test_a_drained_endpoint_is_left_out() -> None:
     assert [verdict.reason for verdict in found.endpoints] == ["drained: its weight is 0"]
 
 
+def test_what_the_proxy_holds_itself_is_told() -> None:
+    asked = {"plane": "userspace", "balance": "least-connections", "proxy-protocol": "v2"}
+    annotations = {f"seaway.dev/{name}": value for name, value in asked.items()}
+    scene = Scene()
+    scene.serve(meta={"annotations": annotations})
+    scene.endpoints("L+ R+")
+    found = scene.walk(Packet(SOURCES[Family.IPV4]["P"], VIP, 80))
+    assert found.masqueraded
+    assert found.steps[-4:] == (
+        "Each connection goes to the one of 2 endpoints that has the fewest.",
+        "The proxy takes the connection itself, and connects from the node's address (userspace plane).",
+        "It tells the endpoint the source's own address (PROXY protocol v2).",
+        "It is forwarded to 10.0.0.11:8080 or 10.0.1.22:8080.",
+    )
+    del annotations["seaway.dev/plane"]
+    found = walk("P", "cluster", "L+ R+", meta={"annotations": annotations})
+    assert "Each connection goes to one of 2 endpoints, at random." in found.steps
+
+
 ENDINGS: dict[str, tuple[str, str, str, Any, str]] = {
     "no endpoints": ("P", "cluster", "", {}, "It is refused with an ICMP port unreachable: a connect fails at once."),
     "none here": ("C", "lb", "R+", LOCAL_OUT, "It is dropped, so that another node may be tried."),

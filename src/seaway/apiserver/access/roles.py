@@ -4,6 +4,7 @@ admin, edit and view have no rules of their own: they gather those of the roles 
 (`aggregation.py`), so that whoever adds a kind can add to them.
 Rule: spec "api-machinery" §10.4 (table); upstream's bootstrap policy. `seaway:dns` is a role of our own: upstream's
 lacks EndpointSlices; `seaway:healthcheck` and `seaway:diagnosis` are for loops that upstream does not have.
+`seaway:userspace-proxy` is for a proxy that says on a Service where it is served; nobody has it from the start.
 """
 
 from __future__ import annotations
@@ -103,6 +104,7 @@ ROLE_RULES: dict[str, list[Json]] = {
         rule(LIST_WATCH, NETWORKING, "servicecidrs"),
         EVENTS,
     ],
+    "seaway:userspace-proxy": [rule(("patch",), CORE, "services")],
     "system:kube-dns": [rule(LIST_WATCH, CORE, "endpoints", "services")],
     "seaway:dns": [
         rule(READ, CORE, "endpoints", "namespaces", "nodes", "pods", "services"),

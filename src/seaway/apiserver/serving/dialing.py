@@ -27,10 +27,18 @@ class NoCertificate(OSError):
     """A node's agent is wanted, and this server has nothing that it would be known by."""
 
 
-async def dial_directly(target: Target, kubelet: ssl.SSLContext | None = None) -> Link:
-    """A connection from where this process is. kubelet: for agents of nodes. Raises OSError."""
+async def dial_directly(
+    target: Target, kubelet: ssl.SSLContext | None = None, *, locate: Callable[[str], str] = str
+) -> Link:
+    """A connection from where this process is. kubelet: for agents of nodes. Raises OSError.
+
+    locate: where an address of the cluster is on this host; whoever answers is still known by the address itself.
+    """
     context = find_context(target, kubelet)
-    link = await asyncio.open_connection(target.address, target.port, ssl=context, limit=MAX_HEAD_BYTES)
+    name = target.address if context is not None else None
+    link = await asyncio.open_connection(
+        locate(target.address), target.port, ssl=context, server_hostname=name, limit=MAX_HEAD_BYTES
+    )
     opened = link[1].get_extra_info("socket")
     if opened is not None:
         opened.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)

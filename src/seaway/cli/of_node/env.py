@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import asyncio
 from pathlib import Path
+from typing import TYPE_CHECKING, Literal
 
 import click
 
-from seaway.cli.flags import kubeconfig_flag
+from seaway.cli.flags import data_dir_flag, kubeconfig_flag, loopback_map_flag, pod_network_flag
+
+if TYPE_CHECKING:
+    from seaway.net.loopback import LoopbackMap
 
 
 @click.command("env")
@@ -25,6 +29,9 @@ from seaway.cli.flags import kubeconfig_flag
     show_default=True,
     help="The resolver file of the Pod's node.",
 )
+@pod_network_flag
+@loopback_map_flag
+@data_dir_flag
 def command(
     pod: str,
     kubeconfig: Path,
@@ -34,15 +41,20 @@ def command(
     cluster_domain: str,
     dns_ip: str,
     resolv_conf: Path,
+    network: Literal["routed", "none"],
+    loopback_map: LoopbackMap,
+    data_dir: Path,
 ) -> None:
     """Show what a Pod's containers would find if they started now: variables, host name, resolv.conf, hosts."""
+    from seaway.app.files import DataDir
     from seaway.app.pieces import connect
     from seaway.node.config import NodeConfig
     from seaway.node.showing.run import show_surroundings
 
     config = NodeConfig(
         node_name="", node_ip="127.0.0.1", cluster_domain=cluster_domain, dns_ip=dns_ip, resolv_conf=resolv_conf,
-        state_dir=Path(), data_dir=Path(),
+        state_dir=DataDir(data_dir).node_state, data_dir=data_dir,
+        network=network, loopback=loopback_map if network == "none" else None,
     )  # fmt: skip
 
     async def show() -> str:

@@ -13,7 +13,7 @@ from typing import Any, TypeVar, cast
 import click
 
 from seaway.app.files import default_data_dir
-from seaway.cli.flags import host_name_default, optional_kubeconfig_flag, split_list
+from seaway.cli.flags import host_name_default, optional_kubeconfig_flag, parse_loopback_map, split_list
 from seaway.net.errors import OperationalError
 from seaway.proxy.settings.table import (
     SETTINGS,
@@ -139,6 +139,20 @@ _OWN_OPTIONS: tuple[Callable[[Any], Any], ...] = (
         help="Where it is kept which links forward because of --serve-uplinks.",
     ),
     boolean_flag("count-connections", "Count the new connections to each Service, for /metrics.", default=True),
+    click.option(
+        "--plane",
+        type=click.Choice(["nftables", "userspace"]),
+        default="nftables",
+        show_default=True,
+        help="Who serves Services: the kernel's rules, or this process, without any rights.",
+    ),
+    click.option(
+        "--loopback-map",
+        default="",
+        metavar="RANGE=RANGE",
+        callback=lambda _context, _option, text: parse_loopback_map(text) if text else None,
+        help="Where addresses of the cluster are on loopback, with --plane userspace: 10.0.0.0/8=127.0.0.0/8.",
+    ),
 )
 _KUBE_OPTIONS: tuple[Callable[[Any], Any], ...] = (
     click.option("--healthz-port", type=int, help="The port of --healthz-bind-address; 0: nowhere. Deprecated."),
@@ -151,7 +165,7 @@ _KUBE_OPTIONS: tuple[Callable[[Any], Any], ...] = (
 )
 _OURS = (
     "kubeconfig", "server", "config_file", "node_name", "service_cidr", "masquerade_outgoing", "serve_uplinks",
-    "uplink_state", "count_connections", "healthz_port", "metrics_port",
+    "uplink_state", "count_connections", "plane", "loopback_map", "healthz_port", "metrics_port",
 )  # fmt: skip
 _IGNORED = ("verbosity", "vmodule", "logging_format", "log_flush_frequency")
 
@@ -172,6 +186,8 @@ def _ask(given: Mapping[str, Any], ours: Mapping[str, Any]) -> Asked:
         service_cidrs=split_list(ours["service_cidr"]),
         masquerade_outgoing=ours["masquerade_outgoing"],
         counts_connections=ours["count_connections"],
+        plane=ours["plane"],
+        loopback=ours["loopback_map"],
         serves_uplinks=ours["serve_uplinks"],
         uplink_state=ours["uplink_state"],
         sysctls=plan_sysctls(values, os.cpu_count() or 1),

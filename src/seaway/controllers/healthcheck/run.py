@@ -7,6 +7,7 @@ the slices: a loop that begins anew takes from them who was down, so a restart c
 from __future__ import annotations
 
 import asyncio
+import functools
 import logging
 from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
@@ -86,15 +87,16 @@ class _Checked:
 class HealthCheckController:
     """Checks the endpoints of Services without selector; informers are the caller's to run.
 
-    probe: one try at one target, which never raises. jitter: 0 to 1.
+    probe: one try at one target, which never raises; None: by sockets. jitter: 0 to 1.
     """
 
     def __init__(
-        self, shared: Shared, *, probe: Probe = probe_by_socket, jitter: Callable[[], float] | None = None
+        self, shared: Shared, *, probe: Probe | None = None, jitter: Callable[[], float] | None = None
     ) -> None:
         self._client = shared.client
         self._services, self._slices = shared.services, shared.slices
-        self._probe, self._jitter = probe, jitter or SystemRandom().random
+        self._probe = probe or functools.partial(probe_by_socket, loopback=shared.config.loopback)
+        self._jitter = jitter or SystemRandom().random
         self._checked: dict[str, _Checked] = {}
         self._trackers: dict[str, SliceTracker] = {}
         self._told: dict[str, tuple[Happening, ...]] = {}

@@ -94,7 +94,7 @@ def render_type(qtype: int) -> str:
 def _explain(name: Name, qtype: int, index: Index, config: ZoneConfig, seen: frozenset[Name]) -> Explanation:
     question = parse_question(name, qtype, cluster_domain=config.cluster_domain, reverse_zones=config.reverse_zones)
     found = answer(question, index, config)
-    keys = _find_services(question, index)
+    keys = _find_services(question, index, config)
     shards = [(key, shard) for key in keys if (shard := index.find(key)) is not None]
     alias = _find_alias(shards)
     target = None
@@ -123,17 +123,18 @@ def judge_endpoints(
 ) -> Iterator[Verdict]:
     """A verdict on every address of the Service's slices; of a reverse name, on those that are the address asked."""
     packed, names = _used(found)
+    asked = config.find_origin(question.address)
     is_plain = not (_is_virtual(shard.service) and question.shape in (Shape.SERVICE, Shape.PORT))
     service_name = (key[1].encode(), key[0].encode(), b"svc", *config.cluster_domain)
     for each in shard.slices:
         published = {id(endpoint) for endpoint in each.published}
         for endpoint in each.endpoints or ():
             for address in endpoint.addresses:
-                if question.shape is Shape.REVERSE and canonical_address(address) != question.address:
+                if question.shape is Shape.REVERSE and canonical_address(address) != asked:
                     continue
                 label = endpoint_label(endpoint, address, config)
                 name = (label, *service_name)
-                is_named = name in names if names else is_plain and pack_address(address) in packed
+                is_named = name in names if names else is_plain and config.pack(address) in packed
                 is_used = is_named and id(endpoint) in published
                 if is_used and question.shape is Shape.ENDPOINT:
                     is_used = label == question.endpoint.encode()
@@ -191,10 +192,10 @@ def _is_virtual(service: Service | None) -> bool:
     return service is not None and not service.is_headless and not service.is_external
 
 
-def _find_services(question: Question, index: Index) -> tuple[ServiceKey, ...]:
+def _find_services(question: Question, index: Index, config: ZoneConfig) -> tuple[ServiceKey, ...]:
     if question.service:
         return ((question.namespace, question.service),)
-    return index.owners_of(question.address) if question.shape is Shape.REVERSE else ()
+    return index.owners_of(config.find_origin(question.address)) if question.shape is Shape.REVERSE else ()
 
 
 def _find_alias(shards: list[tuple[ServiceKey, Shard]]) -> Name:

@@ -48,7 +48,7 @@ async def read_cluster(client: Client, config: DnsConfig, *, pod: tuple[str, str
 
 async def _read_index(client: Client, config: DnsConfig) -> Index:
     options = config.kubernetes
-    index = Index(options.namespaces)
+    index = Index(options.namespaces, config.loopback)
     async for namespace in _list(client, NAMESPACES, Namespace, options.namespace_labels):
         index.apply_namespace(None, namespace)
     async for service in _list(client, SERVICES, DetailedService, options.labels):

@@ -10,6 +10,7 @@ import asyncio
 import contextlib
 import functools
 import logging
+import os
 from collections.abc import Coroutine
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -28,6 +29,7 @@ from seaway.node.probing.run import Prober, ProbeRunner, Verdict
 from seaway.node.runtime.contract import ContainerError, RuntimeGone
 from seaway.node.state import LOST_MESSAGE, UNKNOWN_EXIT_CODE, ContainerRun, ContainerState, PodState
 from seaway.node.status import make_pod_status
+from seaway.node.unisolated import find_unisolated_refusal
 
 log = logging.getLogger(__name__)
 
@@ -146,7 +148,11 @@ class PodWorker:
             await self._wait(None)
             return False
         if self._is_finished:
-            return await self._conclude()
+            try:
+                return await self._conclude()
+            except RuntimeGone as error:
+                await self._wait_for_runtime(error)
+                return False
         plan = lifecycle.plan_pod(self.pod, self.state, wall_now=wall_now)
         self.publish()
         try:
@@ -155,12 +161,15 @@ class PodWorker:
                     break  # deleted in the middle of a start: nothing more is begun
                 await self._apply(action)
         except RuntimeGone as error:
-            log.warning("pod=%s runtime=gone error=%s", self.pod.text, error)
             self.state = replace(self.state, retry_at=datetime.now(UTC) + timedelta(seconds=RUNTIME_RETRY_SECONDS))
-            await asyncio.sleep(RUNTIME_RETRY_SECONDS)
+            await self._wait_for_runtime(error)
         if not plan.actions:
             await self._wait(plan.wake_at)
         return False
+
+    async def _wait_for_runtime(self, error: RuntimeGone) -> None:
+        log.warning("pod=%s runtime=gone error=%s", self.pod.text, error)
+        await asyncio.sleep(RUNTIME_RETRY_SECONDS)
 
     async def _wait(self, until: datetime | None) -> None:
         seconds = None if until is None else max(0.0, (until - datetime.now(UTC)).total_seconds()) + 0.001
@@ -186,6 +195,8 @@ class PodWorker:
     def _refuse(self) -> bool:
         """This node cannot run the Pod: it waits and says why."""
         refusal = lifecycle.find_refusal(self.pod)
+        if not self._context.config.is_isolated:
+            refusal = refusal or find_unisolated_refusal(self.pod, user=os.getuid(), group=os.getgid())
         if not refusal:
             return False
         waiting = ("CreateContainerConfigError", refusal)
@@ -357,7 +368,8 @@ class PodWorker:
 
     def _find_address(self) -> str:
         """Where the Pod is reached: on the host's network, the node's address."""
-        return (self.state.pod_ips or self._context.config.node_ips)[0]
+        config = self._context.config
+        return config.locate((self.state.pod_ips or config.node_ips)[0])
 
     # Reporting
 

@@ -10,6 +10,7 @@ from seaway.node.accounttokens import WantedToken
 from seaway.node.config import NodeConfig
 from seaway.node.envvars import (
     EnvError,
+    Locate,
     PodFields,
     choose_services,
     expand,
@@ -34,7 +35,17 @@ from seaway.node.resolvconf import (
 )
 from seaway.node.runtime.contract import ContainerSpec, Mount, SandboxSpec
 from seaway.node.runtime.images.values import Image
+from seaway.node.runtime.plain.places import root_of
 from seaway.node.state import PodState
+from seaway.node.unisolated import (
+    KUBECONFIG_PATH,
+    asks_cluster,
+    find_dns_place,
+    has_account,
+    make_locator,
+    make_own_variables,
+    render_kubeconfig,
+)
 from seaway.node.volumes import PlannedVolume, VolumeError, find_unsupported_mounts, plan_volumes
 
 
@@ -57,12 +68,19 @@ class HostFiles:
     hostname: str = ""
     resolv_conf: str = ""
     """The file that `resolver` was read from; a Pod that has nothing of its own gets it as it is."""
+    first_free_port: int = 0
+    """What everybody may bind begins there."""
 
 
 def make_fields(config: NodeConfig, pod: PodManifest, state: PodState, sources: Sources) -> PodFields:
     """What only the node knows of the Pod, its addresses above all."""
-    pod_ips = config.node_ips if pod.spec.host_network else sort_addresses(state.pod_ips, config.node_ips[0])
-    return PodFields(pod_ips, config.node_ips, sources.allocatable)
+    return PodFields(find_own_addresses(config, pod, state), config.locate_all(config.node_ips), sources.allocatable)
+
+
+def find_own_addresses(config: NodeConfig, pod: PodManifest, state: PodState) -> tuple[str, ...]:
+    """What the Pod's programs may bind: where this host has the addresses that the API tells of."""
+    addresses = config.node_ips if pod.spec.host_network else sort_addresses(state.pod_ips, config.node_ips[0])
+    return config.locate_all(addresses)
 
 
 def make_names(config: NodeConfig, pod: PodManifest, host: HostFiles) -> HostNames:
@@ -92,7 +110,7 @@ def find_resolver_warnings(config: NodeConfig, pod: PodManifest, host: HostFiles
 
 
 def _make_resolver(config: NodeConfig, pod: PodManifest, host: HostFiles) -> PodResolver:
-    servers = tuple(address for address in config.dns_ip.split(",") if address)
+    servers = config.locate_all(address for address in config.dns_ip.split(",") if address)
     return make_pod_resolver(pod, host.resolver, cluster_dns=servers, cluster_domain=config.cluster_domain)
 
 
@@ -118,16 +136,44 @@ def make_variables(
     *,
     services: Iterable[Service],
     sources: Sources,
+    host: HostFiles,
 ) -> dict[str, str]:
     """The container's variables by the Pod and the Services, without those of an image. Raises EnvError."""
+    services = tuple(services)
     chosen = choose_services(services, pod.metadata.namespace, links=pod.spec.enable_service_links)
+    if config.loopback is None:
+        given = make_service_variables(chosen)
+    else:
+        locate = make_locator(config.loopback, host.first_free_port)
+        given = make_service_variables(chosen, locate)
+        given |= _make_own_variables(config, pod, container, state, services, host, locate)
     return make_environment(
         container,
         pod,
-        make_service_variables(chosen),
+        given,
         fields=make_fields(config, pod, state, sources),
         find_config_map=sources.config_maps.get,
         find_secret=sources.secrets.get,
+    )
+
+
+def _make_own_variables(
+    config: NodeConfig,
+    pod: PodManifest,
+    container: Container,
+    state: PodState,
+    services: tuple[Service, ...],
+    host: HostFiles,
+    locate: Locate,
+) -> dict[str, str]:
+    dns = find_dns_place(services, config.dns_ip, locate)
+    return make_own_variables(
+        container,
+        root_of(config.state_dir, pod.uid, container.name, state.find(container.name).next_attempt),
+        addresses=find_own_addresses(config, pod, state),
+        resolver=_make_resolver(config, pod, host).resolver,
+        dns=dns,
+        has_cluster_resolver=asks_cluster(host.resolver.nameservers, dns),
     )
 
 
@@ -143,7 +189,13 @@ def make_container_spec(
     image: Image | None = None,
 ) -> ContainerSpec:
     """The specification of the container's next run. Raises EnvError with the text of `CreateContainerConfigError`."""
+    services = tuple(services)
     has_root = image is not None and image.has_root
+    if has_root and not config.is_isolated:
+        raise EnvError(
+            f'image "{container.image}": without namespaces a program cannot have the files of an image; '
+            'name a program of the host with "seaway image alias NAME=/PATH", or another image and a command'
+        )
     own_ids = ProcessUser(image.uid, image.gid) if image is not None and has_root else None
     who = choose_user(pod, container, sandboxed=config.sandbox, own_ids=own_ids)
     if isinstance(who, str):
@@ -153,7 +205,7 @@ def make_container_spec(
             f"targetContainerName {container.target_container_name}: containers do not share processes on this node; "
             "leave it out (kubectl debug without --target)"
         )
-    environment = make_variables(config, pod, container, state, services=services, sources=sources)
+    environment = make_variables(config, pod, container, state, services=services, sources=sources, host=host)
     entrypoint, cmd = (image.entrypoint, image.cmd) if image is not None else ((), ())
     argv = expand_command(container, environment, entrypoint=entrypoint, cmd=cmd)
     if not argv:
@@ -178,7 +230,10 @@ def make_container_spec(
             Mount(m.name, m.mount_path, expand(m.sub_path_expr, environment.get) or m.sub_path, m.read_only)
             for m in container.volume_mounts
         ),
-        files=make_files(config, pod, state, names, host),
+        files=(
+            *make_files(config, pod, state, names, host),
+            *_make_account_files(config, pod, container, state, services, host),
+        ),
         termination_message_path=container.termination_message_path,
         message_from_log=container.termination_message_policy == "FallbackToLogsOnError",
         image=image,
@@ -191,6 +246,23 @@ def make_container_spec(
     )
 
 
+def _make_account_files(
+    config: NodeConfig,
+    pod: PodManifest,
+    container: Container,
+    state: PodState,
+    services: tuple[Service, ...],
+    host: HostFiles,
+) -> tuple[tuple[str, str], ...]:
+    """For a program that cannot find its account's files where clients look for them."""
+    if config.loopback is None or not has_account(container):
+        return ()
+    root = root_of(config.state_dir, pod.uid, container.name, state.find(container.name).next_attempt)
+    locate = make_locator(config.loopback, host.first_free_port)
+    text = render_kubeconfig(root, pod.metadata.namespace, services, locate)
+    return ((KUBECONFIG_PATH, text),) if text else ()
+
+
 def make_files(
     config: NodeConfig, pod: PodManifest, state: PodState, names: HostNames, host: HostFiles
 ) -> tuple[tuple[str, str], ...]:
@@ -199,7 +271,7 @@ def make_files(
     if pod.spec.host_network:
         hosts = render_host_network_hosts(host.hosts, pod.spec.host_aliases)
     else:
-        hosts = render_hosts(names, sort_addresses(state.pod_ips, config.node_ips[0]), pod.spec.host_aliases)
+        hosts = render_hosts(names, find_own_addresses(config, pod, state), pod.spec.host_aliases)
     return (
         ("/etc/resolv.conf", render_resolv_conf(resolver.resolver) or host.resolv_conf),
         ("/etc/hosts", hosts),

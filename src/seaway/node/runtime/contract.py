@@ -162,7 +162,10 @@ class Runtime(Protocol):
         """The size of the terminal of a container's program."""
 
     async def open_sockets(self, uid: str) -> tuple[socket.socket, socket.socket]:
-        """Unconnected TCP sockets in the Pod's network, IPv4 and IPv6: its loopback is theirs. The caller closes."""
+        """Unconnected TCP sockets in the Pod's network, IPv4 and IPv6. The caller closes."""
+
+    def find_loopbacks(self, uid: str) -> tuple[str, ...]:
+        """Where those sockets find the Pod's programs: its loopback addresses, the IPv4 one first."""
 
     def find_log(self, uid: str, name: str, attempt: int) -> Path:
         """The log file of a run; whether it exists is not said."""

@@ -18,6 +18,7 @@ from seaway.net.kernel import MS_NOSUID as MS_NOSUID
 from seaway.net.kernel import MS_PRIVATE as MS_PRIVATE
 from seaway.net.kernel import MS_REC as MS_REC
 from seaway.net.kernel import mount as mount
+from seaway.net.kernel import set_parent_death_signal as set_parent_death_signal
 from seaway.net.kernel import setns as setns
 from seaway.net.kernel import unmount as unmount
 from seaway.net.kernel import unshare as unshare
@@ -90,4 +91,9 @@ def become_user(user: int, group: int, keep: frozenset[int], last_capability: in
     low, high = kept & 0xFFFFFFFF, kept >> 32
     header = struct.pack("=II", _LINUX_CAPABILITY_VERSION_3, 0)
     call("capset", header, struct.pack("=6I", low, low, 0, high, high, 0))
+    forbid_gain()
+
+
+def forbid_gain() -> None:
+    """Nothing is gained by an exec, for good: set-user-id programs run as who starts them."""
     call("prctl", _PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
+import signal
 import socket
 from dataclasses import dataclass, field
 from typing import Any
@@ -38,18 +40,24 @@ class Connection:
 
 @dataclass(slots=True)
 class SandboxRecord:
-    """A Pod's namespaces. `labels` are the agent's."""
+    """A Pod's namespaces; None: it has those of the node. `labels` are the agent's."""
 
     uid: str
-    namespaces: Namespaces
+    namespaces: Namespaces | None
     labels: Json
+
+    @property
+    def net(self) -> int | None:
+        """The handle of a network of its own."""
+        return self.namespaces.net if self.namespaces is not None else None
 
 
 @dataclass(slots=True)
 class Program:
     """A container's init, or a program executed in a container. asker: who waits for its start, or for its end.
 
-    ends_with_asker: it is killed when nobody waits for it any more.
+    ends_with_asker: it is killed when nobody waits for it any more. is_kept: it has no namespaces, `pid` is its
+    keeper's, and `leash` our end of that one's leash. container: in which it was executed.
     """
 
     id: str
@@ -66,6 +74,22 @@ class Program:
     ends_with_asker: bool = False
     streams: Streams | None = None
     report_open: bool = True
+    is_kept: bool = False
+    leash: int = -1
+    container: str = ""
+
+    def kill(self) -> None:
+        """End it with all that came from it. Safe to repeat."""
+        if self.is_kept:
+            self.loosen()
+        elif self.pid and self.finished_at is None:
+            os.kill(self.pid, signal.SIGKILL)
+
+    def loosen(self) -> None:
+        """Let go of the leash, if there is one: its keeper ends what is left."""
+        if self.leash >= 0:
+            os.close(self.leash)
+            self.leash = -1
 
     def describe(self) -> Json:
         """As clients see it."""

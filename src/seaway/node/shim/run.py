@@ -20,7 +20,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from seaway.node.shim import kernel, spawn
+from seaway.node.shim import keeper, kernel, spawn
 from seaway.node.shim.logs import LogFile
 from seaway.node.shim.loop import Loop
 from seaway.node.shim.records import Connection, Json, Program, SandboxRecord
@@ -45,6 +45,7 @@ class Shim:
     programs: dict[int, Program] = field(default_factory=dict)
     doors: set[int] = field(default_factory=set)
     early: dict[int, int] = field(default_factory=dict)
+    keeps: bool = False
     watchers: list[Connection] = field(default_factory=list)
     lifeline: tuple[int, int] = (-1, -1)
     last_capability: int = 40
@@ -60,9 +61,8 @@ class Shim:
         self.loop.on_readable(wake_r, lambda: self._reap(wake_r))
         while not self.is_stopping:
             self.loop.turn(None)
-        for program in self.containers.values():
-            if program.finished_at is None and program.pid:
-                os.kill(program.pid, signal.SIGKILL)
+        for program in (*self.containers.values(), *self.programs.values()):
+            program.kill()
         while True:
             try:
                 os.wait()
@@ -104,7 +104,7 @@ class Shim:
             self.watchers.remove(connection)
         for program in self.programs.values():
             if program.asker is connection and program.ends_with_asker:
-                os.kill(program.pid, signal.SIGKILL)
+                program.kill()
 
     def _answer(self, connection: Connection, line: bytes) -> None:
         try:
@@ -116,21 +116,26 @@ class Shim:
             connection.send(answer)
 
     def answer_sandbox(self, connection: Connection, request: Json) -> Json:
-        """Make a Pod's namespaces, or answer with those that it has."""
-        uid = request["uid"]
+        """Make a Pod's namespaces, or answer with those that it has; is_isolated false: it has the node's."""
+        uid, is_isolated = request["uid"], request.get("is_isolated", True)
         record = self.sandboxes.get(uid)
         is_new = record is None
+        if any((other.namespaces is not None) != is_isolated for other in self.sandboxes.values()):
+            return {"error": "Pods run here in another way; end them first (seaway down)"}
         if record is None:
-            namespaces = spawn.make_namespaces(
-                request["hostname"], request["sysctls"], host_network=request["host_network"]
-            )
+            namespaces = None
+            if is_isolated:
+                namespaces = spawn.make_namespaces(
+                    request["hostname"], request["sysctls"], host_network=request["host_network"]
+                )
             record = self.sandboxes[uid] = SandboxRecord(uid, namespaces, request["labels"])
-        return {"pid": os.getpid(), "net": record.namespaces.net, "is_new": is_new}
+        self.keeps = not is_isolated
+        return {"pid": os.getpid(), "net": record.net, "is_new": is_new}
 
     def answer_drop_sandbox(self, connection: Connection, request: Json) -> Json:
         """Let go of a Pod's namespaces; they end with the last process in them."""
         record = self.sandboxes.pop(request["uid"], None)
-        if record is not None:
+        if record is not None and record.namespaces is not None:
             for handle, _ in record.namespaces.handles():
                 os.close(handle)
         return {}
@@ -143,21 +148,32 @@ class Shim:
         program = Program(request["id"], request["labels"], spec, asker=connection, streams=streams)
         stdio = self._open_streams(streams, request)
         report = self._open_report(program)
-        self.doors.add(
-            spawn.spawn_container(
-                spec,
-                namespaces,
-                stdio=stdio,
-                report=report,
-                lifeline=self.lifeline[0],
-                last_capability=self.last_capability,
+        if namespaces is None:
+            self._keep(program, stdio, report)
+        else:
+            self.doors.add(
+                spawn.spawn_container(
+                    spec,
+                    namespaces,
+                    stdio=stdio,
+                    report=report,
+                    lifeline=self.lifeline[0],
+                    last_capability=self.last_capability,
+                )
             )
-        )
         os.close(report)
         stdio.close()
         program.started_at = time.time()
         self.containers[program.id] = program
         return None
+
+    def _keep(self, program: Program, stdio: spawn.Stdio, report: int) -> None:
+        """Begin a program without namespaces."""
+        leash, program.leash = os.pipe2(os.O_CLOEXEC)
+        program.is_kept = True
+        program.pid = keeper.spawn_kept(program.spec, stdio=stdio, report=report, leash=leash, is_exec=program.is_exec)
+        os.close(leash)
+        self.programs[program.pid] = program
 
     def _open_streams(self, streams: Streams, request: Json) -> spawn.Stdio:
         """The program's ends; ours are the streams'."""
@@ -198,13 +214,19 @@ class Shim:
         if stdio.console >= 0:
             environment = {"TERM": "xterm", **environment}
         spec = {**container.spec, "argv": request["argv"], "environment": environment}
-        program = Program("", {}, spec, asker=connection, is_exec=True, ends_with_asker=request["ends_with_asker"])
+        program = Program(
+            "", {}, spec, asker=connection, is_exec=True, ends_with_asker=request["ends_with_asker"],
+            container=container.id,
+        )  # fmt: skip
         report = self._open_report(program)
-        self.doors.add(
-            spawn.spawn_in_container(
-                spec, container.pid, stdio=stdio, report=report, last_capability=self.last_capability
+        if container.is_kept:
+            self._keep(program, stdio, report)
+        else:
+            self.doors.add(
+                spawn.spawn_in_container(
+                    spec, container.pid, stdio=stdio, report=report, last_capability=self.last_capability
+                )
             )
-        )
         os.close(report)
         stdio.close()
         return None
@@ -238,8 +260,10 @@ class Shim:
         return {}
 
     def answer_signal(self, connection: Connection, request: Json) -> Json:
-        program = self.containers.get(request["id"])
-        if program is not None and program.finished_at is None and program.pid:
+        program = self._find_running(request["id"])
+        if program is not None and request["signal"] == signal.SIGKILL:
+            program.kill()
+        elif program is not None:
             os.kill(program.pid, request["signal"])
         return {}
 
@@ -255,7 +279,7 @@ class Shim:
         return {
             "pid": os.getpid(),
             "protocol": PROTOCOL,
-            "sandboxes": [{"uid": s.uid, "labels": s.labels, "net": s.namespaces.net} for s in self.sandboxes.values()],
+            "sandboxes": [{"uid": s.uid, "labels": s.labels, "net": s.net} for s in self.sandboxes.values()],
             "containers": [p.describe() for p in self.containers.values() if not p.report_open],
             "starting": sum(p.report_open for p in self.containers.values()),
         }
@@ -286,7 +310,7 @@ class Shim:
                 if program.pid in self.early:
                     self._end(program, self.early.pop(program.pid))
                 elif program.ends_with_asker and program.asker is not None and program.asker.is_closed:
-                    os.kill(program.pid, signal.SIGKILL)
+                    program.kill()
         if piece:
             return
         self.loop.forget(handle)
@@ -296,17 +320,16 @@ class Shim:
         program.error = next((m["error"] for m in messages if "error" in m), "")
         if not program.pid and not program.error:
             program.error = "the container ended before it began"
+        for code in (message["exit_code"] for message in messages if "exit_code" in message):
+            program.finished_at, program.exit_code = time.time(), code
         if program.error and not program.pid:
             program.finished_at, program.exit_code = time.time(), spawn.START_ERROR_CODE
             if program.streams is not None:
                 program.streams.end_input()
         if program.is_exec:
             self._answer_exec(program)
-        elif program.asker is not None:
-            program.asker.send(program.describe())
-            program.asker = None
-            if program.finished_at is not None:
-                self._tell_end(program)
+        elif program.asker is not None and not (program.error and program.finished_at is None):
+            self._tell_start(program)
 
     def _reap(self, wake: int) -> None:
         with contextlib.suppress(BlockingIOError):
@@ -324,17 +347,42 @@ class Shim:
                 self.doors.discard(pid)
             elif program is not None:
                 self._end(program, code)
+            elif self.keeps:
+                self._end_strays()
             else:
                 self.early[pid] = code  # its report has not been read yet
+            if self.keeps and os.WIFSIGNALED(status):
+                self._end_strays()  # a keeper that was killed has left us what it kept
+
+    def _end_strays(self) -> None:
+        if keeper.end_strays(self.programs):
+            sys.stderr.write("shim: a keeper was killed; what it kept has been ended\n")
 
     def _end(self, program: Program, code: int) -> None:
         self.programs.pop(program.pid, None)
+        program.loosen()
+        for other in self.programs.values():
+            if other.container == program.id and not program.is_exec:
+                other.kill()
+        if program.finished_at is not None:
+            return  # it had told its exit code, and what it began has ended now
         program.finished_at, program.exit_code = time.time(), code
         if program.streams is not None:
             program.streams.end_input()
         if program.is_exec:
             self._answer_exec(program)
         elif not program.report_open:
+            if program.asker is not None:
+                self._tell_start(program)
+            else:
+                self._tell_end(program)
+
+    def _tell_start(self, program: Program) -> None:
+        """Of one that could not begin, its end too; that is waited for."""
+        assert program.asker is not None
+        program.asker.send(program.describe())
+        program.asker = None
+        if program.finished_at is not None:
             self._tell_end(program)
 
     def _tell_end(self, program: Program) -> None:

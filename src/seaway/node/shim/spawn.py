@@ -18,7 +18,7 @@ import signal
 import socket
 import struct
 import termios
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NoReturn
 
@@ -153,23 +153,23 @@ def spawn_container(
         kernel.unshare(kernel.CLONE_NEWPID | kernel.CLONE_NEWNS)
         init = os.fork()
         if init:
-            _write(report, {"pid": init})
+            write_report(report, {"pid": init})
             os._exit(0)
         stage = "root"
         os.umask(0o022)
         rootfs.build_root(spec["steps"])
         stage = "program"
         kernel.forbid_inspection()
-        _close_all_but({report, lifeline} | stdio.handles())
+        close_all_but({report, lifeline} | stdio.handles())
         program = os.fork()
         if program == 0:
             os.close(lifeline)
-            _execute(spec, stdio, report, last_capability)
+            execute(spec, stdio, report, lambda: _give_up_rights(spec, last_capability))
         os.close(report)
         stdio.close()
         _be_init(program, lifeline)
     except BaseException as error:
-        _write(report, {"error": f"{stage}: {error}"})
+        write_report(report, {"error": f"{stage}: {error}"})
     finally:
         os._exit(START_ERROR_CODE)
 
@@ -190,13 +190,13 @@ def spawn_in_container(spec: Mapping[str, Any], init: int, *, stdio: Stdio, repo
             kernel.setns(handle, kind)
         program = os.fork()
         if program:
-            _write(report, {"pid": program})
+            write_report(report, {"pid": program})
             os._exit(0)
         os.umask(0o022)
-        _close_all_but({report} | stdio.handles())
-        _execute(spec, stdio, report, last_capability)
+        close_all_but({report} | stdio.handles())
+        execute(spec, stdio, report, lambda: _give_up_rights(spec, last_capability))
     except BaseException as error:
-        _write(report, {"error": str(error)})
+        write_report(report, {"error": str(error)})
     finally:
         os._exit(START_ERROR_CODE)
 
@@ -227,7 +227,13 @@ def _make_room(size: int) -> None:
         resource.setrlimit(resource.RLIMIT_STACK, (wanted, hard))
 
 
-def _execute(spec: Mapping[str, Any], stdio: Stdio, report: int, last_capability: int) -> NoReturn:
+def _give_up_rights(spec: Mapping[str, Any], last_capability: int) -> None:
+    keep = frozenset(kernel.CAPABILITIES[name] for name in spec["capabilities"])
+    kernel.become_user(spec["user"], spec["group"], keep, last_capability, drop_groups=not spec["is_sandboxed"])
+
+
+def execute(spec: Mapping[str, Any], stdio: Stdio, report: int, give_up_rights: Callable[[], None]) -> NoReturn:
+    """Become the program, in a session of its own. What goes wrong is reported."""
     try:
         os.setsid()
         _take_streams(stdio, spec["user"])
@@ -235,8 +241,7 @@ def _execute(spec: Mapping[str, Any], stdio: Stdio, report: int, last_capability
             signal.signal(number, signal.SIG_DFL)
         signal.pthread_sigmask(signal.SIG_SETMASK, ())
         os.set_inheritable(report, False)
-        keep = frozenset(kernel.CAPABILITIES[name] for name in spec["capabilities"])
-        kernel.become_user(spec["user"], spec["group"], keep, last_capability, drop_groups=not spec["is_sandboxed"])
+        give_up_rights()
         os.chdir(spec["working_dir"] or "/")
         _make_room(measure_arguments(spec["argv"], spec["environment"]))
         os.execvpe(spec["argv"][0], spec["argv"], spec["environment"])
@@ -246,9 +251,9 @@ def _execute(spec: Mapping[str, Any], stdio: Stdio, report: int, last_capability
             size = measure_arguments(spec["argv"], spec["environment"])
             text += f"; {size} bytes of arguments and environment found, {MAX_ARGUMENT_BYTES} allowed at most: "
             text += "set enableServiceLinks to false in the Pod to leave the variables of Services out"
-        _write(report, {"error": text})
+        write_report(report, {"error": text})
     except BaseException as error:
-        _write(report, {"error": f"exec: {spec['argv'][0]!r}: {error}"})
+        write_report(report, {"error": f"exec: {spec['argv'][0]!r}: {error}"})
     finally:
         os._exit(START_ERROR_CODE)
 
@@ -321,7 +326,8 @@ def _take_terminal(console: int, user: int) -> None:
         os.close(slave)
 
 
-def _close_all_but(keep: set[int]) -> None:
+def close_all_but(keep: set[int]) -> None:
+    """Of the descriptors beyond the first three."""
     low = 3
     for handle in sorted(keep):
         os.closerange(low, handle)
@@ -329,5 +335,5 @@ def _close_all_but(keep: set[int]) -> None:
     os.closerange(low, 1 << 20)
 
 
-def _write(report: int, message: Mapping[str, Any]) -> None:
+def write_report(report: int, message: Mapping[str, Any]) -> None:
     os.write(report, json.dumps(message).encode() + b"\n")

@@ -20,6 +20,9 @@ from seaway.node.showing.text import conceal_secrets, render_surroundings
 from seaway.node.state import recover_state
 from seaway.node.volumes import VolumeError
 
+DNS_NAMESPACE = "kube-system"
+"""Where the Service of the cluster's DNS is."""
+
 
 class ShowError(OperationalError):
     """What was asked for cannot be shown."""
@@ -49,9 +52,10 @@ async def show_surroundings(
         sources = replace(await read_sources(client, pod), allocatable=status.get("allocatable") or {})
     except VolumeError as error:
         raise ShowError(f"Pod {namespace}/{name}: {error}") from error
+    homes = {namespace, MASTER_NAMESPACE} | (set() if config.is_isolated else {DNS_NAMESPACE})
     services = [
         msgspec.json.decode(item, type=Service)
-        for home in sorted({namespace, MASTER_NAMESPACE})
+        for home in sorted(homes)
         for item in (await client.list(SERVICES, home)).items
     ]
     return render_surroundings(

@@ -49,7 +49,7 @@ def render_surroundings(
     What an image adds to the variables is not in it. Errors and warnings are comments, in the agent's words.
     """
     services = tuple(services)
-    lines = list(_render_containers(config, pod, state, services, sources, container))
+    lines = list(_render_containers(config, pod, state, services, sources, host, container))
     try:
         names = make_names(config, pod, host)
         for reason, message in find_resolver_warnings(config, pod, host):
@@ -63,7 +63,13 @@ def render_surroundings(
 
 
 def _render_containers(
-    config: NodeConfig, pod: PodManifest, state: PodState, services: tuple[Service, ...], sources: Sources, only: str
+    config: NodeConfig,
+    pod: PodManifest,
+    state: PodState,
+    services: tuple[Service, ...],
+    sources: Sources,
+    host: HostFiles,
+    only: str,
 ) -> Iterator[str]:
     for container in pod.every_container:
         if only and container.name != only:
@@ -74,7 +80,7 @@ def _render_containers(
         )
         yield from (f"# warning {reason}: {message}" for reason, message in skipped)
         try:
-            found = make_variables(config, pod, container, state, services=services, sources=sources)
+            found = make_variables(config, pod, container, state, services=services, sources=sources, host=host)
         except EnvError as error:
             yield f"# error: {error}"
         else:

@@ -105,9 +105,12 @@ def merge_duties(before: FlowDuties | None, after: FlowDuties) -> FlowDuties:
 
 
 def collect_resettable(service: ServiceForwarding) -> dict[Destination, Resettable]:
-    """The TCP destinations of a Service that wants its flows reset; none for others."""
+    """The TCP destinations of a Service that wants its flows reset; none for others.
+
+    A connection that the userspace plane holds is that plane's to end: its flow leads to a listener, to no endpoint.
+    """
     after = service.reset_after_seconds
-    if after is None:
+    if after is None or service.asks_userspace:
         return {}
     return {destination: Resettable(answers, after) for destination, answers in _served(service, "TCP").items()}
 

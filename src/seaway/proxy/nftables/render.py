@@ -127,6 +127,18 @@ def _arrange_as_found(f: Forwarding, found: Elements) -> Forwarding:
     return replace(f, endpoints=order(entrance.lane, f.endpoints), outside=outside)
 
 
+def find_sole_target(f: Forwarding, found: Elements) -> Target | None:
+    """Whom a kernel's table leads the frontend to, if to one alone; None also for a range, which has no port."""
+    if f.frontend.last_port:
+        return None
+    entrance, (key, *_) = _find_entrance(f), _list_keys(f)
+    for lane in (entrance.lane, entrance.local_lane):
+        first, second = (found.get(lane.slot(index), {}).get(key) for index in range(2))
+        if isinstance(first, bytes) and second is None:
+            return unpack_target(first)
+    return None
+
+
 def list_slots(service: ServiceForwarding) -> list[Entry]:
     """The elements that tell `arrange_as_found` who stands in which slot."""
     found: list[Entry] = []
@@ -208,7 +220,7 @@ def has_range(service: ServiceForwarding) -> bool:
 
 def _choose_draw(service: str, f: Forwarding) -> str:
     match f.balance:
-        case Balance.RANDOM:
+        case Balance.RANDOM | Balance.LEAST_CONNECTIONS:
             return RANDOM
         case Balance.HASH:
             return HASH
@@ -310,6 +322,11 @@ def pack_address(text: str) -> bytes:
 def pack_target(target: Target) -> bytes:
     """Address and port as a slot's map holds them."""
     return pack_address(target.address) + target.port.to_bytes(2, "big") + b"\0\0"
+
+
+def unpack_target(packed: bytes) -> Target:
+    """What `pack_target` packed."""
+    return Target(str(ipaddress.ip_address(packed[:-4])), int.from_bytes(packed[-4:-2], "big"))
 
 
 def _pack_data(lane: Lane, target: Target) -> bytes:

@@ -46,13 +46,17 @@ class Teller:
         *,
         list_addresses: Callable[[], tuple[str, ...]],
         read_connections: Callable[[], list[Reading]] = list,
+        metrics: Metrics | None = None,
     ) -> None:
-        """read_connections: the counters of the kernel; takes its time, and may raise PlaneError."""
+        """read_connections: the counters of the kernel; takes its time, and may raise PlaneError.
+
+        metrics: others' as well; None: the proxy's alone.
+        """
         self._config, self._client, self._proxier, self._families = config, client, proxier, families
         self._list_addresses = list_addresses
         self._read_connections, self._tally = read_connections, Tally()
         self.health = ProxyHealth(families, timeout_seconds=config.health_timeout_seconds)
-        self.figures = Figures(Metrics(), families)
+        self.figures = Figures(metrics if metrics is not None else Metrics(), families)
         self.figures.read_forwardings(proxier.forwardings)
         self._checks = Checks()
         self._triggers = Triggers(started_at=time.time())
@@ -176,9 +180,10 @@ class Teller:
 
     def _on_port_refused(self, port: HealthPort, reason: str) -> None:
         note = explain_failure(self._config.node_name, port, reason)
-        self._tell_service(port.service, "FailedToStartServiceHealthcheck", "Listen", note)
+        self.tell_service(port.service, "FailedToStartServiceHealthcheck", note, "Listen")
 
-    def _tell_service(self, key: str, reason: str, action: str, note: str) -> None:
+    def tell_service(self, key: str, reason: str, note: str, action: str = "Sync") -> None:
+        """Warn the Service's owner, once; never waits."""
         service = self._proxier.service(key)
         uid = service.metadata.uid if service is not None else ""
         told = Occurrence("Service", key, "Warning", reason, action, note, uid)
@@ -194,7 +199,7 @@ class Teller:
                 key = next(iter(self._to_inspect))
                 del self._to_inspect[key]
                 for complaint in self._proxier.complaints(key):
-                    self._tell_service(key, complaint.reason, "Sync", complaint.text)
+                    self.tell_service(key, complaint.reason, complaint.text)
                 await asyncio.sleep(0)
 
     async def _tell_events(self) -> None:

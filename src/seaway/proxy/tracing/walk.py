@@ -21,6 +21,7 @@ from seaway.net.family import Family, family_of
 from seaway.proxy.balance import Balance
 from seaway.proxy.claims import Claims
 from seaway.proxy.config import NodeView, ProxyConfig, choose_node_port_addresses, networks_of
+from seaway.proxy.connectionpolicy import asks_userspace, parse_policy
 from seaway.proxy.forwarding import (
     LABEL_PROXY_NAME,
     Forwarding,
@@ -37,6 +38,7 @@ from seaway.proxy.forwarding import (
     list_external_frontends,
     read_policies,
 )
+from seaway.proxy.splitting.plan import is_split
 from seaway.proxy.topology import EndpointChoice, ServingEndpoint
 
 
@@ -362,6 +364,8 @@ def _say_no_endpoints(f: Forwarding, slices: tuple[EndpointSlice, ...], family: 
 def _explain_forwarded(
     walk: Walk, f: Forwarding, endpoints: tuple[Target, ...], service: Service, steps: list[str], cluster: Cluster
 ) -> Walk:
+    if asks_userspace(service.metadata.annotations) and is_split(f):
+        return _explain_held(walk, f, endpoints, service, steps)
     masqueraded, why = _find_masquerade(walk, f, cluster)
     local = {v.target for v in walk.endpoints if v.node == cluster.node.name}
     hairpins = tuple(t for t in dict.fromkeys(endpoints) if t.address == walk.question.source and t in local)
@@ -372,10 +376,24 @@ def _explain_forwarded(
     own = {*cluster.host_addresses, *cluster.node.addresses}
     if masqueraded and walk.source is not Source.NODE and any(t.address in own for t in endpoints):
         steps.append("An endpoint on the node's own network is delivered here, and sees the source as it is.")
-    targets = " or ".join(_say_target(t) for t in dict.fromkeys(endpoints))
-    shown = targets if len(set(endpoints)) <= 3 else f"one of {len(set(endpoints))} endpoints"
-    end = f"It is forwarded to {shown}."
+    end = f"It is forwarded to {_say_targets(endpoints)}."
     return _end(replace(walk, masqueraded=masqueraded, hairpins=hairpins), Outcome.FORWARDED, *steps, end)
+
+
+def _explain_held(walk: Walk, f: Forwarding, endpoints: tuple[Target, ...], service: Service, steps: list[str]) -> Walk:
+    """What becomes of a connection that the proxy takes itself. Rule: issue of the userspace plane, part 3."""
+    policy, _ = parse_policy(service.metadata.annotations)
+    steps.append(_say_draw(f, endpoints, is_held=True))
+    steps.append("The proxy takes the connection itself, and connects from the node's address (userspace plane).")
+    if policy.proxy_protocol is not None:
+        steps.append(f"It tells the endpoint the source's own address (PROXY protocol {policy.proxy_protocol}).")
+    end = f"It is forwarded to {_say_targets(endpoints)}."
+    return _end(replace(walk, masqueraded=True), Outcome.FORWARDED, *steps, end)
+
+
+def _say_targets(endpoints: tuple[Target, ...]) -> str:
+    targets = " or ".join(_say_target(t) for t in dict.fromkeys(endpoints))
+    return targets if len(set(endpoints)) <= 3 else f"one of {len(set(endpoints))} endpoints"
 
 
 def _say_target(target: Target) -> str:
@@ -406,7 +424,8 @@ def _knows_pods(config: ProxyConfig, family: Family) -> bool:
     return config.pod_links is not None or bool(networks_of(config.cluster_cidrs, family))
 
 
-def _say_draw(f: Forwarding, endpoints: tuple[Target, ...]) -> str:
+def _say_draw(f: Forwarding, endpoints: tuple[Target, ...], *, is_held: bool = False) -> str:
+    """is_held: the proxy holds both ends of each connection, and knows which endpoint has how many."""
     count = len(set(endpoints))
     if count == 1:
         return "There is one endpoint to choose."
@@ -418,6 +437,8 @@ def _say_draw(f: Forwarding, endpoints: tuple[Target, ...]) -> str:
             f"Session affinity: who connected within {f.affinity_seconds} seconds gets the same endpoint, others one of"
             f" {count} by their address{weighted}."
         )
+    if is_held and f.balance is Balance.LEAST_CONNECTIONS:
+        return f"Each connection goes to the one of {count} endpoints that has the fewest{weighted}."
     how = "in turns" if f.balance is Balance.ROUND_ROBIN else "at random"
     return f"Each connection goes to one of {count} endpoints, {how}{weighted}."
 

@@ -49,11 +49,14 @@ from seaway.node.runtime.images.values import Image
 from seaway.node.state import ContainerRun, PodState, Sandbox
 from seaway.node.unhonoured import REASON as NOT_HONOURED
 from seaway.node.unhonoured import find_unhonoured
+from seaway.node.unisolated import NET_BIND_SERVICE, find_unisolated_gaps, has_capability
 from seaway.node.volumes import Content, VolumeError
 
 _HOSTS = Path("/etc/hosts")
 MAX_RESOLVER_FILE_BYTES = 10 * 1024 * 1024
 """Rule: spec "discovery" §C1."""
+_FIRST_FREE_PORT = Path("/proc/sys/net/ipv4/ip_unprivileged_port_start")
+DEFAULT_FIRST_FREE_PORT = 1024
 _STUB_ADDRESS = "127.0.0.53"
 _BEHIND_STUB = Path("/run/systemd/resolve/resolv.conf")
 
@@ -92,9 +95,10 @@ class Starter:
             spec = make_sandbox_spec(config, pod, host)
             await self._write_volumes(pod, state, await self._read_sources(pod))
             sandbox = await self._context.runtime.create_sandbox(spec)
-            unhonoured = find_unhonoured(pod)
-            if unhonoured:
-                self._context.record(pod, Happening("Normal", NOT_HONOURED, unhonoured))
+            gaps = "" if config.is_isolated else find_unisolated_gaps(pod)
+            for unhonoured in (find_unhonoured(pod), gaps):
+                if unhonoured:
+                    self._context.record(pod, Happening("Normal", NOT_HONOURED, unhonoured))
             warnings = find_resolver_warnings(config, pod, host)
             if any(reason == MISSING_CLUSTER_DNS for reason, _ in warnings):
                 self._context.record_node(Happening("Warning", MISSING_CLUSTER_DNS, MISSING_CLUSTER_DNS_TEXT))
@@ -202,6 +206,16 @@ class Starter:
                 self._tokens[wanted] = read_token_answer(answer, wall_now=wall_now)
 
 
+def read_first_free_port() -> int:
+    """What this process may bind begins there. Rule: ip(7), capabilities(7), proc_pid_status(5)."""
+    try:
+        if has_capability(Path("/proc/self/status").read_text(), NET_BIND_SERVICE):
+            return 0
+        return int(_FIRST_FREE_PORT.read_text())
+    except (OSError, ValueError):
+        return DEFAULT_FIRST_FREE_PORT
+
+
 def read_host_files(config: NodeConfig) -> HostFiles:
     """The node's own files, read when a container starts. A resolver that only the host can reach is not inherited."""
     text = read_resolver_file(config)
@@ -210,7 +224,8 @@ def read_host_files(config: NodeConfig) -> HostFiles:
         hosts = _HOSTS.read_text()
     except OSError:
         hosts = ""
-    return HostFiles(resolver, hosts, config.hostname or config.node_name, text)
+    first_free_port = 0 if config.is_isolated else read_first_free_port()
+    return HostFiles(resolver, hosts, config.hostname or config.node_name, text, first_free_port)
 
 
 def read_resolver_file(config: NodeConfig) -> str:

@@ -144,10 +144,12 @@ class LocalRuntime:
                 break
             await asyncio.sleep(START_CHECK_SECONDS)
             answer = await self._shim.ask("list")
-        sandboxes = tuple(
-            Sandbox(s["uid"], () if s["net"] is None else self._addresses_of(s["uid"])) for s in answer["sandboxes"]
-        )
+        sandboxes = tuple(Sandbox(s["uid"], self._find_addresses(s)) for s in answer["sandboxes"])
         return Inventory(sandboxes, tuple(self._make_run(c) for c in answer["containers"]))
+
+    def _find_addresses(self, described: Json) -> tuple[str, ...]:
+        """Of a sandbox as the shim tells of it; none on the host's network."""
+        return () if described["net"] is None else self._addresses_of(described["uid"])
 
     async def mend_network(self, uids: Collection[str]) -> tuple[str, ...]:
         """Connect those of the Pods whose namespaces stand without their link, address or route; their UIDs, sorted.
@@ -176,10 +178,11 @@ class LocalRuntime:
         return tuple(mended)
 
     def held_pods(self) -> tuple[str, ...]:
-        """The UIDs that hold an address or a directory, sorted."""
+        """The UIDs that hold an address or a directory, or have logs, sorted."""
         held = {uid for pool in self._pools for uid in pool.held}
-        with contextlib.suppress(FileNotFoundError):
-            held.update(os.listdir(self._config.state_dir / "pods"))
+        for name in ("pods", "logs"):
+            with contextlib.suppress(FileNotFoundError):
+                held.update(os.listdir(self._config.state_dir / name))
         return tuple(sorted(held))
 
     def _addresses_of(self, uid: str) -> tuple[str, ...]:
@@ -318,11 +321,7 @@ class LocalRuntime:
         answer = await self._shim.ask(
             "start", id=secrets.token_hex(32), uid=spec.uid, log=log,
             stdin=spec.stdin, stdin_once=spec.stdin_once, tty=spec.tty,
-            labels={"uid": spec.uid, "namespace": spec.namespace, "pod": spec.pod, "name": spec.name,
-                    "attempt": spec.attempt, "message_file": str(self._message_file(spec)),
-                    "image_id": image.id if image is not None else "",
-                    "image": spec.image_name, "stop_signal": spec.stop_signal,
-                    "message_log": log if spec.message_from_log else ""},
+            labels=self._make_labels(spec, log),
             spec={
                 "steps": steps, "argv": spec.argv, "working_dir": spec.working_dir,
                 "environment": rootfs.make_base_environment(spec.hostname, python_bin, user) | dict(spec.environment),
@@ -331,6 +330,16 @@ class LocalRuntime:
             },
         )  # fmt: skip
         return self._make_run(answer)
+
+    def _make_labels(self, spec: ContainerSpec, log: str) -> dict[str, Any]:
+        """What the shim keeps of a run for the next agent."""
+        return {
+            "uid": spec.uid, "namespace": spec.namespace, "pod": spec.pod, "name": spec.name,
+            "attempt": spec.attempt, "message_file": str(self._message_file(spec)),
+            "image_id": spec.image.id if spec.image is not None and spec.image.has_root else "",
+            "image": spec.image_name, "stop_signal": spec.stop_signal,
+            "message_log": log if spec.message_from_log else "",
+        }  # fmt: skip
 
     def _make_overlay(self, spec: ContainerSpec, image: Image) -> rootfs.Overlay:
         """A fresh layer above the image for this run. Raises ContainerError."""
@@ -441,6 +450,10 @@ class LocalRuntime:
         path = None if handle is None else f"/proc/{answer['pid']}/fd/{handle}"
         with ThreadPoolExecutor(1, thread_name_prefix="inside") as thread:
             return await asyncio.get_running_loop().run_in_executor(thread, open_sockets_inside, path)
+
+    def find_loopbacks(self, uid: str) -> tuple[str, ...]:
+        """Those of the Pod's network namespace."""
+        return ("127.0.0.1", "::1")
 
     def find_log(self, uid: str, name: str, attempt: int) -> Path:
         """The log file of a run."""

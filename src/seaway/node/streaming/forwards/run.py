@@ -30,17 +30,20 @@ Link = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 
 
 async def dial(runtime: Runtime, uid: str, port: int) -> Link:
-    """A connection to the Pod's own loopback: 127.0.0.1, then ::1. Raises OSError, ContainerError."""
+    """A connection to the Pod's own loopback: IPv4, then IPv6. Raises OSError, ContainerError."""
     loop = asyncio.get_running_loop()
     first, second = await runtime.open_sockets(uid)
+    address, *others = runtime.find_loopbacks(uid)
     try:
         async with asyncio.timeout(DIAL_SECONDS):
             try:
-                await loop.sock_connect(first, ("127.0.0.1", port))
+                await loop.sock_connect(first, (address, port))
                 chosen, other = first, second
             except OSError as error:
+                if not others:
+                    raise
                 try:
-                    await loop.sock_connect(second, ("::1", port))
+                    await loop.sock_connect(second, (others[0], port))
                 except OSError:
                     raise error from None
                 chosen, other = second, first

@@ -1,0 +1,1 @@
+"""The userspace data plane: sockets of this process in the place of the kernel's rules."""

@@ -1,0 +1,1 @@
+"""UDP: whose datagrams go to which endpoint, for how long."""
