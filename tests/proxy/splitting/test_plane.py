@@ -193,6 +193,6 @@ def test_the_steps_of_a_look_at_the_kernel_are_passed_on() -> None:
     """Who does not take them has looked at nothing."""
     scene = Scene()
     steps = iter((None, None))
-    scene.kernel.verify = lambda: steps  # type: ignore[method-assign,assignment,return-value]
+    scene.kernel.verify = lambda: steps  # type: ignore[method-assign,assignment]
     assert list(scene.plane.verify() or ()) == [None, None]
     assert scene.userspace.verified == 1
