@@ -10,6 +10,7 @@ from seaway.api.endpointslice.types import Endpoint, EndpointPort, EndpointSlice
 from seaway.api.machinery.meta import ObjectMeta
 from seaway.api.service.types import Service, ServicePort, ServiceSpec
 from seaway.net.family import Family
+from seaway.net.loopback import LoopbackMap
 from seaway.proxy.config import DetectLocal, NodeView, PodLinks, ProxyConfig
 from seaway.proxy.forwarding import Target
 from seaway.proxy.tracing.text import QuestionError, parse_question, render_walk
@@ -86,6 +87,16 @@ def test_what_the_proxy_holds_itself_is_told() -> None:
     del annotations["seaway.dev/plane"]
     found = walk("P", "cluster", "L+ R+", meta={"annotations": annotations})
     assert "Each connection goes to one of 2 endpoints, at random." in found.steps
+
+
+def test_where_addresses_are_on_loopback_a_pod_keeps_its_own() -> None:
+    scene = Scene(plane="userspace", loopback=LoopbackMap())
+    scene.serve()
+    scene.endpoints("L+")
+    pod, outside = (scene.walk(Packet(SOURCES[Family.IPV4][source], VIP, 80)) for source in "PC")
+    taken = "The proxy takes the connection itself, and connects from {} address (userspace plane)."
+    assert (pod.masqueraded, pod.steps[-2]) == (False, taken.format("the Pod's own"))
+    assert (outside.masqueraded, outside.steps[-2]) == (True, taken.format("the node's"))
 
 
 ENDINGS: dict[str, tuple[str, str, str, Any, str]] = {

@@ -364,8 +364,8 @@ def _say_no_endpoints(f: Forwarding, slices: tuple[EndpointSlice, ...], family: 
 def _explain_forwarded(
     walk: Walk, f: Forwarding, endpoints: tuple[Target, ...], service: Service, steps: list[str], cluster: Cluster
 ) -> Walk:
-    if asks_userspace(service.metadata.annotations) and is_split(f):
-        return _explain_held(walk, f, endpoints, service, steps)
+    if cluster.config.plane == "userspace" or (asks_userspace(service.metadata.annotations) and is_split(f)):
+        return _explain_held(walk, f, endpoints, service, steps, cluster)
     masqueraded, why = _find_masquerade(walk, f, cluster)
     local = {v.target for v in walk.endpoints if v.node == cluster.node.name}
     hairpins = tuple(t for t in dict.fromkeys(endpoints) if t.address == walk.question.source and t in local)
@@ -380,15 +380,19 @@ def _explain_forwarded(
     return _end(replace(walk, masqueraded=masqueraded, hairpins=hairpins), Outcome.FORWARDED, *steps, end)
 
 
-def _explain_held(walk: Walk, f: Forwarding, endpoints: tuple[Target, ...], service: Service, steps: list[str]) -> Walk:
-    """What becomes of a connection that the proxy takes itself. Rule: issue of the userspace plane, part 3."""
+def _explain_held(
+    walk: Walk, f: Forwarding, endpoints: tuple[Target, ...], service: Service, steps: list[str], cluster: Cluster
+) -> Walk:
+    """What becomes of a connection that the proxy takes itself. Rule: issue of the userspace plane, parts 2 and 3."""
     policy, _ = parse_policy(service.metadata.annotations)
+    keeps_source = cluster.config.loopback is not None and walk.source is Source.POD
+    whose = "the Pod's own" if keeps_source else "the node's"
     steps.append(_say_draw(f, endpoints, is_held=True))
-    steps.append("The proxy takes the connection itself, and connects from the node's address (userspace plane).")
-    if policy.proxy_protocol is not None:
+    steps.append(f"The proxy takes the connection itself, and connects from {whose} address (userspace plane).")
+    if policy.proxy_protocol is not None and f.frontend.protocol == "TCP":
         steps.append(f"It tells the endpoint the source's own address (PROXY protocol {policy.proxy_protocol}).")
     end = f"It is forwarded to {_say_targets(endpoints)}."
-    return _end(replace(walk, masqueraded=True), Outcome.FORWARDED, *steps, end)
+    return _end(replace(walk, masqueraded=not keeps_source), Outcome.FORWARDED, *steps, end)
 
 
 def _say_targets(endpoints: tuple[Target, ...]) -> str:
