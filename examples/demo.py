@@ -179,7 +179,7 @@ class Demo:
         load = asyncio.create_task(self.node_side("load", self.vip, str(LOAD_SECONDS)))
         await asyncio.sleep(1.5)
         slices.subscribe(on_change)
-        killed = await self.node_side("kill", "my-app-2")
+        killed = await self.node_side("kill", "my-app-2", *((str(self.data_dir),) if self.loopback else ()))
         asked = await load
         task.cancel()
         if not removed:

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from seaway.app import files
-from seaway.app.preflight import HOST
+from seaway.app.preflight import HOST, NONE, SANDBOX
 from seaway.net.errors import OperationalError
 
 STOP_SECONDS = 10.0
@@ -29,21 +29,30 @@ def take_down(data_dir: Path) -> Iterator[str]:
         if os.geteuid() != 0:
             raise OperationalError(f"data directory {data_dir}: it ran on the host; run seaway down as root")
         yield from _remove_from_host(data)
+    elif way == NONE and data.node_state.exists():
+        yield from _remove_pods(data, "Pods")
+    elif way != SANDBOX and data.node_state.exists():  # `seaway node` alone
+        yield from _remove_pods(data)
+    elif way is None and state is None:
+        yield f"nothing  ran on data directory {data_dir}"
     if data.node_state.exists():
         shutil.rmtree(data.node_state)
         yield f"removed  {data.node_state}"
-    if way is None and state is None:
-        yield f"nothing  ran on data directory {data_dir}"
 
 
 def _remove_from_host(data: files.DataDir) -> Iterator[str]:
-    from seaway.node.run import remove_pods
     from seaway.proxy.run import cleanup
 
-    asyncio.run(remove_pods(data.node_state))
-    yield "removed  Pods, links, routes and host ports"
+    yield from _remove_pods(data)
     cleanup(uplink_state=data.uplink_state)
     yield "removed  nftables table seaway; forwarding on links is what it was"
+
+
+def _remove_pods(data: files.DataDir, what: str = "Pods, links, routes and host ports") -> Iterator[str]:
+    from seaway.node.run import remove_pods
+
+    asyncio.run(remove_pods(data.node_state))
+    yield f"removed  {what}"
 
 
 def _stop(pid: int) -> None:

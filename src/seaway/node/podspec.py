@@ -9,9 +9,8 @@ from __future__ import annotations
 import msgspec
 
 from seaway.api.machinery.meta import ObjectMeta, Reader
-from seaway.api.pod.scheduling import Affinity, Toleration
-from seaway.api.pod.types import ContainerPort as NamedPort
-from seaway.api.pod.types import PodIP
+from seaway.api.pod.scheduling import Affinity, ResourceRequirements, Toleration
+from seaway.api.pod.types import ContainerPort, PodIP
 
 
 class KeySelector(Reader, frozen=True):
@@ -32,13 +31,6 @@ class ResourceFieldRef(Reader, frozen=True):
     container_name: str = ""
     resource: str = ""
     divisor: str = "0"
-
-
-class Resources(Reader, frozen=True):
-    """Quantities as the API writes them, by resource."""
-
-    limits: dict[str, str] = msgspec.field(default_factory=dict)
-    requests: dict[str, str] = msgspec.field(default_factory=dict)
 
 
 class EnvVarSource(Reader, frozen=True):
@@ -140,12 +132,6 @@ class SecurityContext(Reader, frozen=True):
     capabilities: Capabilities | None = None
 
 
-class ContainerPort(NamedPort, frozen=True):
-    """A port of a container, with what a port of the node needs."""
-
-    host_ip: str = ""
-
-
 class VolumeMount(Reader, frozen=True):
     name: str = ""
     mount_path: str = ""
@@ -183,7 +169,7 @@ class Container(Reader, frozen=True):
     liveness_probe: Probe | None = None
     startup_probe: Probe | None = None
     lifecycle: Lifecycle | None = None
-    resources: Resources = Resources()
+    resources: ResourceRequirements = ResourceRequirements()
     restart_policy: str = ""
     restart_policy_rules: tuple[RestartRule, ...] = ()
     termination_message_path: str = "/dev/termination-log"
@@ -303,13 +289,19 @@ class PodSecurityContext(SecurityContext, frozen=True):
     sysctls: tuple[Sysctl, ...] = ()
     fs_group: int | None = None
     supplemental_groups: tuple[int, ...] = ()
+    supplemental_groups_policy: str = "Merge"
 
 
 class ReadinessGate(Reader, frozen=True):
     condition_type: str = ""
 
 
+class PodOS(Reader, frozen=True):
+    name: str = ""
+
+
 class PodSpec(Reader, frozen=True):
+    os: PodOS | None = None
     node_name: str = ""
     hostname: str = ""
     hostname_override: str | None = None
@@ -330,6 +322,8 @@ class PodSpec(Reader, frozen=True):
     node_selector: dict[str, str] = msgspec.field(default_factory=dict)
     affinity: Affinity = Affinity()
     tolerations: tuple[Toleration, ...] = ()
+    resources: ResourceRequirements = ResourceRequirements()
+    overhead: dict[str, str] = msgspec.field(default_factory=dict)
     host_aliases: tuple[HostAlias, ...] = ()
     readiness_gates: tuple[ReadinessGate, ...] = ()
     security_context: PodSecurityContext | None = None
@@ -379,6 +373,7 @@ class ReportedCondition(Reader, frozen=True):
 
 class ReportedStatus(Reader, frozen=True):
     phase: str = ""
+    qos_class: str = ""
     start_time: str | None = None
     pod_ips: tuple[PodIP, ...] = ()
     conditions: tuple[ReportedCondition, ...] = ()
@@ -450,3 +445,18 @@ def find_sources(pod: PodManifest) -> tuple[frozenset[str], frozenset[str]]:
             maps |= {part.config_map.name} if part.config_map else set()
             secrets |= {part.secret.name} if part.secret else set()
     return frozenset(maps), frozenset(secrets)
+
+
+HostPort = tuple[str, str, int]
+"""Protocol, address, port."""
+
+
+def list_host_ports(pod: PodManifest) -> tuple[HostPort, ...]:
+    """Ports of the node that the Pod holds for as long as it runs; ordinary init containers hold none."""
+    sidecars = (container for container in pod.spec.init_containers if container.is_sidecar)
+    return tuple(
+        (port.protocol or "TCP", port.host_ip, port.host_port)
+        for container in (*sidecars, *pod.spec.containers)
+        for port in container.ports
+        if port.host_port
+    )

@@ -44,7 +44,7 @@ from seaway.node.resolvconf import ResolverError, find_host_file_warning
 from seaway.node.runtime import files
 from seaway.node.runtime.contract import ContainerError, RuntimeGone, Stop
 from seaway.node.runtime.local.client import ShimClient
-from seaway.node.runtime.local.run import LocalConfig, LocalRuntime
+from seaway.node.runtime.local.run import MEMORY, LocalConfig, LocalRuntime
 from seaway.node.runtime.plain.run import PlainRuntime, end_leftovers
 from seaway.node.serve import listen, make_answers, serve
 from seaway.node.state import ContainerRun, PodState, recover_state
@@ -97,6 +97,7 @@ def _make_runtime(config: NodeConfig, pod_cidrs: str) -> LocalRuntime:
         pod_cidrs=pod_cidrs,
         sandboxed=config.sandbox,
         mtu=config.mtu,
+        pod_max_pids=config.pod_max_pids,
     )
     if config.loopback is None:
         return LocalRuntime(local)
@@ -231,7 +232,9 @@ class _Agent:
         worker.take_pod(pod)
         if worker.is_active and state.sandbox is None and not state.is_adopted:
             node = msgspec.convert(self._heartbeat.node, Node) if self._heartbeat.node else None
-            rejection = find_rejection(pod, others, node, max_pods=self._context.config.max_pods)
+            rejection = find_rejection(
+                pod, others, node, allocatable=self._context.allocatable, sets_groups=self._context.config.has_users
+            )
             if rejection is not None:
                 worker.reject(rejection)
         task = self._group.create_task(worker.run())
@@ -335,11 +338,13 @@ async def end_pods(state_dir: Path) -> None:
 
 
 def cleanup(state_dir: Path) -> None:
-    """Remove what ended Pods left: ports, links, routes, addresses, files. The shim must have ended."""
+    """Remove what ended Pods left: cgroups, ports, links, routes, addresses, files. The shim must have ended."""
+    from seaway.node.cgroups.kernel import Groups, read_hierarchy
     from seaway.node.hostports.kernel import apply_host_ports
     from seaway.node.network import kernel
     from seaway.node.peers.kernel import remove_routes
 
+    Groups(read_hierarchy(), state_dir).remove_all()
     saved = files.load_json(state_dir / "node.json")
     noted = saved if isinstance(saved, dict) else {}
     if noted.get("network") != "none":
@@ -350,4 +355,5 @@ def cleanup(state_dir: Path) -> None:
         kernel.remove_everything(ipaddress.ip_network(cidr) for cidr in cidrs.split(",") if cidr)
     for pod in sorted(state_dir.glob("pods/*")):
         files.remove_pod_files(pod)
+    files.remove_memory(state_dir / MEMORY)
     shutil.rmtree(state_dir, ignore_errors=True)

@@ -24,7 +24,7 @@ BACKLOG = 4096
 """Clients that may wait; the host's own limit (net.core.somaxconn) is often the same."""
 TICK_SECONDS = 1.0
 SWEEP_TICKS = 5
-"""How often silent associations are looked for."""
+"""How often silent associations and half-closed connections are looked for."""
 FULL_SECONDS = 60.0
 """How often it is told of a Service that its clients are refused for want of descriptors."""
 
@@ -159,6 +159,7 @@ class UserspaceSockets:
                 connection.close()
         self._ticks += 1
         if self._ticks % SWEEP_TICKS == 0:
+            self.splicer.end_forgotten(now)
             for listener in tuple(self._associating):
                 if listener.is_closed:
                     self._associating.discard(listener)

@@ -118,7 +118,12 @@ class UdpListener:
         except OSError:
             connected.close()
             return None
-        return Association(self, client, connected, target)
+        try:
+            return Association(self, client, connected, target)
+        except OSError:  # the kernel can watch no more
+            connected.close()
+            splicer.telling.on_full(self.port)
+            return None
 
 
 class Association:

@@ -3,6 +3,7 @@
 A read is followed by a write of the same bytes, from one buffer that all connections share; what the other end does not
 take is kept, and nothing more is read until it is taken (back-pressure). So an idle connection holds no buffer at all.
 1. The end of one direction is passed on when all before it was, and the other goes on (half-close).
+   Half-closed and silent for an hour, the connection is over.
 2. A reset of one end is a reset of the other, once what the endpoint had sent before was delivered.
 3. Until an endpoint has accepted, nothing of the client was read: another may be tried.
 Rule: issue of the userspace plane, parts 2 and 3; docs/design/0027.
@@ -40,8 +41,15 @@ from seaway.proxy.userspace.proxyprotocol import Peer, Version, encode_header, n
 
 ACCEPTS = 64
 """Clients that are taken at once, before others have their turn."""
+PAUSE_SECONDS = 0.1
+"""Of a listener when the process cannot even refuse."""
 FIRST_READ, LEAST_READ, MOST_READ = 16 * 1024, 4 * 1024, 512 * 1024
 """Bytes of a read: doubled while reads are full and taken whole, halved when the other end does not take them."""
+HALF_CLOSED_SECONDS = 3600.0
+"""How long a connection of which one end has said all may be silent, as conntrack has it for the kernel plane.
+
+Who has gone looks the same as who only says no more, and an endpoint that never ends would keep both for ever.
+"""
 LAST_READS = 32
 """Reads of what an endpoint said before it reset the connection."""
 _NOT_WATCHED, _CLOSED = -1, -2
@@ -83,6 +91,16 @@ class Splicer:
         self.view = memoryview(bytearray(MOST_READ))
         self.spare = SpareDescriptor()
         self.connections: set[Connection] = set()
+        self.half_closed: dict[Connection, tuple[int, float]] = {}
+        """The bytes that had moved when each was looked at, and since when no more have."""
+
+    def end_forgotten(self, now: float) -> None:
+        """Reset connections that are half-closed and were silent for too long."""
+        for connection, (moved, since) in tuple(self.half_closed.items()):
+            if connection.moved != moved:
+                self.half_closed[connection] = (connection.moved, now)
+            elif now - since >= HALF_CLOSED_SECONDS:
+                connection.reset()
 
     def close(self) -> None:
         """Reset every connection."""
@@ -119,11 +137,21 @@ class TcpListener:
                 if error.errno not in FULL:
                     continue  # that client has gone again: ECONNABORTED and its like (accept(2))
                 if not self.splicer.spare.refuse(self.socket):
+                    self._pause()
                     return
                 self.splicer.telling.on_full(self.port)
                 continue
             client.setblocking(False)
             self._take(client, address[0], address[1])
+
+    def _pause(self) -> None:
+        """Nobody can even be refused: to be told of them again and again would help nobody."""
+        self.splicer.poller.change(self.socket.fileno(), 0)
+        self.splicer.loop.call_later(PAUSE_SECONDS, self._go_on)
+
+    def _go_on(self) -> None:
+        if self.socket.fileno() >= 0:
+            self.splicer.poller.change(self.socket.fileno(), IN)
 
     def _take(self, client: socket.socket, address: str, port: int) -> None:
         splicer, forwarding = self.splicer, self.forwarding
@@ -190,11 +218,15 @@ class Connection:
         """Find an endpoint that accepts."""
         splicer = self.splicer
         splicer.connections.add(self)
-        self._try_next()
-        if self.endpoint is None and self in splicer.connections:
-            self.client.watch(0)  # a client that goes meanwhile is noticed
+        try:
+            self._try_next()
+            if self.endpoint is None and self in splicer.connections:
+                self.client.watch(0)  # a client that goes meanwhile is noticed
+        except OSError:
+            self._refuse_for_want()
 
     def _try_next(self) -> None:
+        """Raises OSError when the kernel has no room for another socket."""
         splicer, address = self.splicer, self.peer.address
         while len(self._tried) <= self.port.policy.connect_retries:
             target = self.port.choice.choose(
@@ -210,14 +242,9 @@ class Connection:
                 splicer.figures.retried(self.port.name)
             self._tried.append(target)
             dialled = splicer.neighbours.dial(target.address)
-            try:
-                dialling = socket.socket(
-                    socket.AF_INET6 if ":" in dialled else socket.AF_INET, socket.SOCK_STREAM | _NONBLOCK
-                )
-            except OSError:
-                splicer.telling.on_full(self.port)
-                self.reset()
-                return
+            dialling = socket.socket(
+                socket.AF_INET6 if ":" in dialled else socket.AF_INET, socket.SOCK_STREAM | _NONBLOCK
+            )
             if not _NONBLOCK:
                 dialling.setblocking(False)
             if is_loopback(dialled) and (pod := splicer.neighbours.find_pod(address)):
@@ -246,13 +273,21 @@ class Connection:
     def on_attempt(self, dialling: socket.socket, target: Target, code: int) -> None:
         """An attempt has ended. code: an errno; 0: it succeeded."""
         self._stop_attempt()
-        if code == 0:
-            self.splicer.poller.forget(dialling.fileno())
-            self._connected(dialling, target)
-        else:
-            self.splicer.poller.close(dialling)
-            self._note(target, _OUTCOMES.get(code, Outcome.UNREACHABLE))
-            self._try_next()
+        try:
+            if code == 0:
+                self.splicer.poller.forget(dialling.fileno())
+                self._connected(dialling, target)
+            else:
+                self.splicer.poller.close(dialling)
+                self._note(target, _OUTCOMES.get(code, Outcome.UNREACHABLE))
+                self._try_next()
+        except OSError:
+            self._refuse_for_want()
+
+    def _refuse_for_want(self) -> None:
+        """The kernel has no room for another socket, or to watch it."""
+        self.splicer.telling.on_full(self.port)
+        self.reset()
 
     def _connected(self, dialled: socket.socket, target: Target) -> None:
         port = self.port
@@ -298,6 +333,7 @@ class Connection:
         if self not in splicer.connections:
             return
         splicer.connections.discard(self)
+        splicer.half_closed.pop(self, None)
         if self._attempt is not None:
             splicer.poller.close(self._attempt)
         self._stop_attempt()
@@ -400,6 +436,7 @@ class End:
             return
         if not count:
             self.at_end = True
+            connection.splicer.half_closed[connection] = (connection.moved, connection.splicer.loop.time())
             self.watch(self.mask & ~IN)
             if other.pending is None:
                 other.finish()
