@@ -7,6 +7,7 @@ import ipaddress
 import socket
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 from pyroute2 import IPRoute, NetlinkError
 
@@ -54,16 +55,21 @@ def read_routes() -> frozenset[PeerRoute]:
 
 
 def apply(changes: RouteChanges) -> None:
-    """Change the routes. What is gone already is no error. Raises NetworkError."""
+    """Change the routes. The administrator's to a range stay. What is gone is no error. Raises NetworkError."""
+    ours = {route.network for route in read_routes()}
     with IPRoute() as host:
-        for route in (*changes.removed, *changes.set):
-            what = {"dst": route.network, "gateway": route.via, "proto": PROTOCOL, "family": _family_of(route)}
-            verb = "replace" if route in changes.set else "del"
-            try:
-                host.route(verb, **what)
-            except NetlinkError as error:
-                if verb == "replace" or error.code not in (errno.ESRCH, errno.ENOENT):
-                    raise NetworkError(f"route to {route.network} via {route.via}: {error}") from error
+        for route in changes.removed:
+            _change(host, "del", route, errno.ESRCH, errno.ENOENT)
+        for route in changes.set:
+            _change(host, "replace" if route.network in ours else "add", route, errno.EEXIST)
+
+
+def _change(host: Any, verb: str, route: PeerRoute, *allowed: int) -> None:
+    try:
+        host.route(verb, dst=route.network, gateway=route.via, proto=PROTOCOL, family=_family_of(route))
+    except NetlinkError as error:
+        if error.code not in allowed:
+            raise NetworkError(f"route to {route.network} via {route.via}: {error}") from error
 
 
 def _family_of(route: PeerRoute) -> int:
