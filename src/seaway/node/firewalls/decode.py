@@ -10,7 +10,8 @@ from seaway.node.firewalls.plan import ForeignRule, ForeignTable
 FAMILIES = {1: "inet", 2: "ip", 10: "ip6"}
 _FORWARD = 2
 _DROP = 0
-_UNCONDITIONAL = frozenset(("counter", "log", "immediate", "reject"))
+_UNCONDITIONAL = frozenset(("counter", "log", "immediate", "reject", "target"))
+"""Of these alone a rule holds for every packet. `target` is what iptables-nft makes of REJECT and LOG."""
 
 ChainKey = tuple[str, str]
 
@@ -55,7 +56,7 @@ def _decode_rule(chain: str, expressions: bytes) -> ForeignRule:
             values.append(parse_attributes(fields.get(3, b"")).get(1, b""))
         elif name == "range":
             values += [parse_attributes(fields.get(kind, b"")).get(1, b"") for kind in (3, 4)]
-        elif name == "reject":
+        elif name == "reject" or (name == "target" and _text(fields.get(1, b"")) == "REJECT"):
             says_no = True
         elif name == "immediate":
             verdict = parse_attributes(fields.get(2, b"")).get(2)

@@ -42,12 +42,16 @@ class ForeignTable:
 
 @dataclass(frozen=True, slots=True)
 class Block:
-    """A chain that drops what it does not know, and nothing in its table knows these Pods."""
+    """A chain that drops what it does not know, and nothing in its table knows these Pods.
+
+    is_ufw: the table is ufw's, which forgets rules that it was not told of.
+    """
 
     family: str
     table: str
     chain: str
     network: Network
+    is_ufw: bool = False
 
     @property
     def message(self) -> str:
@@ -62,7 +66,7 @@ def find_blocks(tables: Iterable[ForeignTable], ranges: Iterable[Network]) -> tu
     """What is in the way, sorted by table and chain."""
     ranges = tuple(ranges)
     found = [
-        Block(table.family, table.name, chain, network)
+        Block(table.family, table.name, chain, network, _is_of_ufw(table))
         for table in tables
         if not table.name.startswith(OWN_PREFIX)
         for chain, drops in table.forward
@@ -77,6 +81,10 @@ def _concerns(family: str, network: Network) -> bool:
     return family == "inet" or family == ("ip" if network.version == 4 else "ip6")
 
 
+def _is_of_ufw(table: ForeignTable) -> bool:
+    return any(rule.chain.startswith(("ufw-", "ufw6-")) for rule in table.rules)
+
+
 def _is_let_through(table: ForeignTable, network: Network) -> bool:
     """Some rule of the table holds the range, or a wider one with it, and does not say no."""
     wanted: set[bytes] = set()
@@ -87,15 +95,17 @@ def _is_let_through(table: ForeignTable, network: Network) -> bool:
 
 
 def find_mend(block: Block) -> str:
-    """The commands that let Pods through, by whose chain it is."""
+    """The commands that let Pods through, by whose chain it is: a line for the shell, to be run as it is."""
     version = "ip" if block.network.version == 4 else "ip6"
     if block.table == "firewalld":
         return f"run: firewall-cmd --permanent --zone=trusted --add-source={block.network} && firewall-cmd --reload"
+    if block.is_ufw:
+        return f"run: ufw route allow from {block.network}; ufw route allow to {block.network}"
     if block.table == "filter" and block.chain == "FORWARD":
-        tool = "iptables" if version == "ip" else "ip6tables"
-        return (
-            f"run: {tool} -I FORWARD -s {block.network} -j ACCEPT; {tool} -I FORWARD -d {block.network} -j ACCEPT "
-            f"(with ufw: ufw route allow from {block.network}; ufw route allow to {block.network})"
-        )
+        return "run: " + _render_iptables("iptables" if version == "ip" else "ip6tables", block.network)
     place = f"nft insert rule {block.family} {block.table} {block.chain} {version}"
     return f"run: {place} saddr {block.network} accept; {place} daddr {block.network} accept"
+
+
+def _render_iptables(program: str, network: Network) -> str:
+    return f"{program} -I FORWARD -s {network} -j ACCEPT; {program} -I FORWARD -d {network} -j ACCEPT"
