@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pytest
 
-from seaway.node.firewalls.kernel import read_tables
+from seaway.node.firewalls.kernel import read_legacy_tables, read_tables
 from seaway.node.firewalls.plan import Block, find_blocks
 from seaway.testing.netns import EchoServers, Namespace, ask, connect
 
@@ -45,12 +45,18 @@ class World:
 
     def find_blocks(self) -> tuple[Block, ...]:
         with self.host.entered():
-            return find_blocks(read_tables(), RANGES)
+            return find_blocks((*read_tables(), *read_legacy_tables()), RANGES)
 
-    def passes(self, version: int) -> tuple[bool, bool]:
-        """Whether a client reaches the Pod, and the Pod a client."""
+    def is_open(self, version: int) -> bool:
+        """A client reaches the Pod, and the Pod a client; each is asked again while links come up."""
         client, pod = ENDS[version]
-        return _answers(self.client, pod), _answers(self.pod, client)
+        pairs = ((self.client, pod), (self.pod, client))
+        return all(any(_answers(namespace, address) for _ in range(20)) for namespace, address in pairs)
+
+    def is_closed(self, version: int) -> bool:
+        """Neither gets an answer."""
+        client, pod = ENDS[version]
+        return not _answers(self.client, pod) and not _answers(self.pod, client)
 
 
 def _answers(client: Namespace, address: str) -> bool:
@@ -122,6 +128,10 @@ FIREWALLS = [
                  id="iptables-services: accept by policy, and REJECT at the end"),
     pytest.param("ip6tables", REJECTING.format("ip6tables"), [("ip6", "filter", "FORWARD")], "ip6tables -I FORWARD",
                  id="the same for IPv6"),
+    pytest.param("iptables-legacy", DOCKER.replace("iptables", "iptables-legacy"), [("ip", "filter", "FORWARD")],
+                 "iptables-legacy -I FORWARD", id="docker, by the old iptables"),
+    pytest.param("ip6tables-legacy", REJECTING.format("ip6tables-legacy"), [("ip6", "filter", "FORWARD")],
+                 "ip6tables-legacy -I FORWARD", id="REJECT at the end, by the old iptables, for IPv6"),
     pytest.param("nft", OWN, [("inet", "mine", "fw"), ("inet", "mine", "fw")], "nft insert rule inet mine fw",
                  id="a table by hand, of both families"),
 ]  # fmt: skip
@@ -132,19 +142,31 @@ def test_a_firewall_blocks_is_told_and_its_mend_helps(
     world: World, program: str, script: str, places: list[tuple[str, str, str]], mend: str
 ) -> None:
     _need(program)
-    assert world.passes(4) == world.passes(6) == (True, True), "open before"
+    assert world.is_open(4) and world.is_open(6), "before"
     world.run(script)
     blocks = world.find_blocks()
     assert [(block.family, block.table, block.chain) for block in blocks] == places
     for block in blocks:
-        assert world.passes(block.network.version) == (False, False), "the block is real"
-        assert f"table {block.family} {block.table}, chain {block.chain}" in block.message
+        assert world.is_closed(block.network.version), "the block is real"
+        whose = " of iptables-legacy" if "legacy" in program else ""
+        assert f"table {block.family} {block.table}{whose}, chain {block.chain}" in block.message
         command = block.message.partition("run: ")[2]
         assert command.startswith(mend)
         world.run(command)
-        assert world.passes(block.network.version) == (True, True), "the mend helps as it is printed"
+        assert world.is_open(block.network.version), "the mend helps as it is printed"
         assert block not in world.find_blocks(), "and is seen"
     assert world.find_blocks() == ()
+
+
+@pytest.mark.parametrize("program", ["iptables", "iptables-legacy", "ip6tables", "ip6tables-legacy"])
+def test_tables_that_drop_nothing_are_not_in_the_way_and_none_is_made_by_looking(world: World, program: str) -> None:
+    _need(program)
+    assert world.find_blocks() == ()
+    assert not world.run("cat /proc/self/net/ip_tables_names /proc/self/net/ip6_tables_names").split()
+    world.run(f"{program} -A FORWARD -i docker0 -j DROP; {program} -A INPUT -j DROP; {program} -P OUTPUT DROP")
+    assert world.find_blocks() == ()
+    world.run(f"{program} -P FORWARD DROP")
+    assert len(world.find_blocks()) == 1
 
 
 def _need(program: str) -> None:

@@ -3,8 +3,8 @@
 A packet passes only when every base chain of the forward hook lets it: an accept of ours cannot overrule a drop of
 theirs. So what is in the way is told, with the command that lets Pods through; nothing of others is changed.
 
-Left out: sets that name the Pods' range (only rules that hold it themselves are seen), and the chains of the old
-iptables (legacy), which nftables does not list. Rule: spec "node" §4.4 (FORWARD policy), issue of the node, 6.
+Left out: sets that name the Pods' range (only rules that hold it themselves are seen).
+Rule: spec "node" §4.4 (FORWARD policy), issue of the node, 6.
 """
 
 from __future__ import annotations
@@ -32,12 +32,16 @@ class ForeignRule:
 
 @dataclass(frozen=True, slots=True)
 class ForeignTable:
-    """A table of one family (`ip`, `ip6`, `inet`). forward: its base chains of that hook, and whether they drop."""
+    """A table of one family (`ip`, `ip6`, `inet`). forward: its base chains of that hook, and whether they drop.
+
+    is_legacy: of the old iptables, beside nftables.
+    """
 
     family: str
     name: str
     forward: tuple[tuple[str, bool], ...] = ()
     rules: tuple[ForeignRule, ...] = ()
+    is_legacy: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,13 +56,15 @@ class Block:
     chain: str
     network: Network
     is_ufw: bool = False
+    is_legacy: bool = False
 
     @property
     def message(self) -> str:
         """Subject, what was found, and what to do."""
+        whose = " of iptables-legacy" if self.is_legacy else ""
         return (
-            f"table {self.family} {self.table}, chain {self.chain}: drops forwarded packets, and no rule of it names "
-            f"{self.network}, the Pods of this node: they cannot be reached; {find_mend(self)}"
+            f"table {self.family} {self.table}{whose}, chain {self.chain}: drops forwarded packets, "
+            f"and no rule of it names {self.network}, the Pods of this node: they cannot be reached; {find_mend(self)}"
         )
 
 
@@ -66,7 +72,7 @@ def find_blocks(tables: Iterable[ForeignTable], ranges: Iterable[Network]) -> tu
     """What is in the way, sorted by table and chain."""
     ranges = tuple(ranges)
     found = [
-        Block(table.family, table.name, chain, network, _is_of_ufw(table))
+        Block(table.family, table.name, chain, network, _is_of_ufw(table), table.is_legacy)
         for table in tables
         if not table.name.startswith(OWN_PREFIX)
         for chain, drops in table.forward
@@ -102,10 +108,8 @@ def find_mend(block: Block) -> str:
     if block.is_ufw:
         return f"run: ufw route allow from {block.network}; ufw route allow to {block.network}"
     if block.table == "filter" and block.chain == "FORWARD":
-        return "run: " + _render_iptables("iptables" if version == "ip" else "ip6tables", block.network)
+        program = f"{version}tables" + ("-legacy" if block.is_legacy else "")
+        allow = f"{program} -I FORWARD"
+        return f"run: {allow} -s {block.network} -j ACCEPT; {allow} -d {block.network} -j ACCEPT"
     place = f"nft insert rule {block.family} {block.table} {block.chain} {version}"
     return f"run: {place} saddr {block.network} accept; {place} daddr {block.network} accept"
-
-
-def _render_iptables(program: str, network: Network) -> str:
-    return f"{program} -I FORWARD -s {network} -j ACCEPT; {program} -I FORWARD -d {network} -j ACCEPT"
