@@ -195,6 +195,7 @@ def host_port(ip: str) -> dict[str, Any]:
         ({"hostPID": True}, "hostPID"),
         ({"hostNetwork": True}, ""),
         ({"containers": [host_port("::1")]}, "hostIP ::1"),
+        ({"containers": [host_port("0:0::1")]}, "hostIP ::1"),
         ({"containers": [host_port("::1")], "hostNetwork": True}, ""),
         ({"containers": [host_port("127.0.0.1")]}, ""),
         ({"containers": [{"name": "main", "restartPolicyRules": [{"action": "RestartAllContainers"}]}]}, "Restart"),

@@ -6,6 +6,8 @@ this node (priorities) are not decoded. Rule: spec "node" §2.9 (which field is 
 
 from __future__ import annotations
 
+import ipaddress
+
 import msgspec
 
 from seaway.api.machinery.meta import ObjectMeta, Reader
@@ -447,15 +449,23 @@ def find_sources(pod: PodManifest) -> tuple[frozenset[str], frozenset[str]]:
     return frozenset(maps), frozenset(secrets)
 
 
+def spell_host_ip(host_ip: str) -> str:
+    """The one spelling of an address. "", and what is no address (older servers let it in), stays as it is."""
+    try:
+        return str(ipaddress.ip_address(host_ip))
+    except ValueError:
+        return host_ip
+
+
 HostPort = tuple[str, str, int]
-"""Protocol, address, port."""
+"""Protocol, address in its one spelling, port."""
 
 
 def list_host_ports(pod: PodManifest) -> tuple[HostPort, ...]:
     """Ports of the node that the Pod holds for as long as it runs; ordinary init containers hold none."""
     sidecars = (container for container in pod.spec.init_containers if container.is_sidecar)
     return tuple(
-        (port.protocol or "TCP", port.host_ip, port.host_port)
+        (port.protocol or "TCP", spell_host_ip(port.host_ip), port.host_port)
         for container in (*sidecars, *pod.spec.containers)
         for port in container.ports
         if port.host_port
