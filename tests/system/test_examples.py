@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shlex
 import sys
 
@@ -15,7 +16,7 @@ APPS = {"my-app-1", "my-app-2", "my-app-3"}
 @pytest.fixture(scope="module")
 def applied(up: Up) -> Up:
     up.kubectl("apply", "-f", str(EXAMPLES))
-    up.wait_pods(*APPS, "nginx", "two-ports", "client")
+    up.wait_pods(*APPS, "nginx", "two-ports", "client", "discovery")
     return up
 
 
@@ -97,3 +98,50 @@ def test_a_pod_has_the_variables_of_earlier_services(applied: Up) -> None:
     variables = applied.ask("get", f"http://{client}:8000/env?prefix=MY_SERVICE_")
     assert variables["MY_SERVICE_SERVICE_HOST"] == applied.cluster_ip("my-service")
     assert variables["MY_SERVICE_SERVICE_PORT"] == "80"
+
+
+def read_discovery(up: Up) -> dict[str, str]:
+    """What the Pod discovery printed last of each Service."""
+    return dict(line.split(": ", 1) for line in up.kubectl("logs", "discovery").splitlines())
+
+
+def test_a_pod_prints_both_ways_to_services_of_its_own_and_of_another_namespace(applied: Up) -> None:
+    mine = applied.cluster_ip("my-service")
+    theirs = applied.get("service", "their-service", "-n", "elsewhere")["spec"]["clusterIP"]
+    until(lambda: len(read_discovery(applied)) == 3, "the Pod has looked for all three")
+    printed = read_discovery(applied)
+    assert printed["my-service"] == f"environment {mine}:80, DNS {mine}"
+    assert printed["their-service.elsewhere"] == f"environment none, DNS {theirs}"
+
+
+def test_a_service_that_is_newer_than_the_pod_is_found_by_name_and_has_no_variables(applied: Up) -> None:
+    nowhere = "environment none, DNS none"
+    until(lambda: read_discovery(applied).get("my-late-service") == nowhere, "the Service is not there yet")
+    applied.kubectl("create", "service", "clusterip", "my-late-service", "--tcp=80")
+    found = f"environment none, DNS {applied.cluster_ip('my-late-service')}"
+    until(lambda: read_discovery(applied)["my-late-service"] == found, f"the Pod prints {found}")
+    variables = applied.kubectl("exec", "discovery", "--", "env")
+    assert "MY_SERVICE_SERVICE_HOST=" in variables
+    assert "MY_LATE_SERVICE" not in variables
+
+
+def test_a_pod_on_the_nodes_network_has_the_nodes_address_and_reaches_pods_and_services(applied: Up) -> None:
+    manifest = {
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "metadata": {"name": "on-the-node"},
+        "spec": {
+            "hostNetwork": True,
+            "terminationGracePeriodSeconds": 0,
+            "containers": [{"name": "asker", "image": "python:3-alpine", "command": ["sleep", "600"]}],
+        },
+    }
+    applied.kubectl("apply", "-f", "-", stdin=json.dumps(manifest))
+    applied.wait_pods("on-the-node")
+    status = applied.get("pod", "on-the-node")["status"]
+    assert status["podIP"] == status["hostIP"]
+    fetch = "import sys, urllib.request; print(urllib.request.urlopen(sys.argv[1], timeout=5).read().decode())"
+    pod = applied.get("pod", "my-app-1")["status"]["podIP"]
+    for url, servers in ((f"http://{pod}:9376/", {"my-app-1"}), (f"http://{applied.cluster_ip('my-service')}/", APPS)):
+        said = applied.kubectl("exec", "on-the-node", "--", "python3", "-c", fetch, url)
+        assert json.loads(said)["pod"] in servers
