@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shlex
 import sys
 
@@ -123,25 +122,3 @@ def test_a_service_that_is_newer_than_the_pod_is_found_by_name_and_has_no_variab
     variables = applied.kubectl("exec", "discovery", "--", "env")
     assert "MY_SERVICE_SERVICE_HOST=" in variables
     assert "MY_LATE_SERVICE" not in variables
-
-
-def test_a_pod_on_the_nodes_network_has_the_nodes_address_and_reaches_pods_and_services(applied: Up) -> None:
-    manifest = {
-        "apiVersion": "v1",
-        "kind": "Pod",
-        "metadata": {"name": "on-the-node"},
-        "spec": {
-            "hostNetwork": True,
-            "terminationGracePeriodSeconds": 0,
-            "containers": [{"name": "asker", "image": "python:3-alpine", "command": ["sleep", "600"]}],
-        },
-    }
-    applied.kubectl("apply", "-f", "-", stdin=json.dumps(manifest))
-    applied.wait_pods("on-the-node")
-    status = applied.get("pod", "on-the-node")["status"]
-    assert status["podIP"] == status["hostIP"]
-    fetch = "import sys, urllib.request; print(urllib.request.urlopen(sys.argv[1], timeout=5).read().decode())"
-    pod = applied.get("pod", "my-app-1")["status"]["podIP"]
-    for url, servers in ((f"http://{pod}:9376/", {"my-app-1"}), (f"http://{applied.cluster_ip('my-service')}/", APPS)):
-        said = applied.kubectl("exec", "on-the-node", "--", "python3", "-c", fetch, url)
-        assert json.loads(said)["pod"] in servers
