@@ -158,6 +158,11 @@ def fetch(address: str) -> str:
     return body.decode()
 
 
+async def ask(address: str) -> str:
+    """Not on the loop's thread: a probe of the agent's would keep the Pod's server, which takes one at a time."""
+    return await asyncio.to_thread(fetch, address)
+
+
 def list_links() -> set[str]:
     links = json.loads(subprocess.run(["ip", "-j", "link"], capture_output=True, text=True, check=True).stdout)
     return {link["ifname"] for link in links if link["ifname"].startswith("veth")}
@@ -212,7 +217,7 @@ async def a_pod_serves_from_its_own_address(world: World) -> None:
     status = pod["status"]
     assert status["phase"] == "Running" and status["hostIP"] == NODE_IP
     assert status["podIP"] == status["podIPs"][0]["ip"] and status["podIP"].startswith("10.244.0.")
-    assert fetch(status["podIP"]) == "web-1", "a Pod's host name is its name"
+    assert await ask(status["podIP"]) == "web-1", "a Pod's host name is its name"
     assert status["containerStatuses"][0]["containerID"].startswith("process://")
 
 
@@ -239,7 +244,7 @@ async def a_killed_program_turns_unready_and_starts_again(world: World) -> None:
     assert container["lastState"]["terminated"]["exitCode"] == 137
     assert container["containerID"] != before["status"]["containerStatuses"][0]["containerID"]
     assert after["status"]["podIP"] == before["status"]["podIP"]
-    assert fetch(after["status"]["podIP"]) == "web-1"
+    assert await ask(after["status"]["podIP"]) == "web-1"
 
 
 @scenario
@@ -247,7 +252,7 @@ async def a_new_agent_takes_over_what_runs(world: World) -> None:
     before = await world.wait("web-1", is_ready)
     await world.create("once", ["sh", "-c", "sleep 1; exit 7"], restartPolicy="Never")
     once = await world.wait("once", lambda p: p["status"]["phase"] == "Running")
-    assert fetch(before["status"]["podIP"]) == "web-1"
+    assert await ask(before["status"]["podIP"]) == "web-1"
     await world.stop_agent()
     assert fetch(before["status"]["podIP"]) == "web-1", "Pods run on without an agent"
     await asyncio.sleep(1.2)
@@ -283,8 +288,7 @@ async def a_new_agent_mends_what_an_interrupted_start_left(world: World) -> None
         await world.stop_agent()
         subprocess.run(damage, check=True)
         await world.start_agent()
-        # not on the loop's thread: an open probe would keep the Pod's server, which takes one at a time
-        assert await asyncio.to_thread(fetch, address) == "web-1", damage
+        assert await ask(address) == "web-1", damage
         assert list_network() == before, damage
     assert (await world.wait("web-1", is_ready))["status"]["podIP"] == address
 
