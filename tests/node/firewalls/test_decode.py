@@ -20,6 +20,10 @@ def expression(name: str, *fields: bytes) -> bytes:
 DROP = expression("immediate", pack_u32(1, 0), pack_nested(2, pack_nested(2, pack_u32(1, 0))))
 COMPARE = expression("cmp", pack_u32(1, 1), pack_u32(2, 0), pack_nested(3, pack_attribute(1, b"\x0a\xf4\x01")))
 
+SOURCE = expression("payload", pack_u32(1, 1), pack_u32(2, 1), pack_u32(3, 12), pack_u32(4, 3))
+PORT = expression("payload", pack_u32(1, 1), pack_u32(2, 2), pack_u32(3, 2), pack_u32(4, 2))
+META = expression("meta", pack_u32(2, 15), pack_u32(1, 1))
+
 
 @pytest.mark.parametrize(
     ("expressions", "rule"),
@@ -32,7 +36,11 @@ COMPARE = expression("cmp", pack_u32(1, 1), pack_u32(2, 0), pack_nested(3, pack_
                      id="LOG says nothing"),
         pytest.param((expression("match", pack_string(1, "conntrack")), expression("target", pack_string(1, "REJECT"))),
                      ForeignRule("FORWARD", (), True, False), id="REJECT of some packets is not the end"),
-        pytest.param((COMPARE, DROP), ForeignRule("FORWARD", (b"\x0a\xf4\x01",), True, False), id="drop of a range"),
+        pytest.param((META, COMPARE), ForeignRule("FORWARD"), id="a family, which may be 10, is no address"),
+        pytest.param((PORT, COMPARE), ForeignRule("FORWARD"), id="nor is a port"),
+        pytest.param((SOURCE, COMPARE, META, COMPARE), ForeignRule("FORWARD", (b"\x0a\xf4\x01",)),
+                     id="what is compared is what was loaded last"),
+        pytest.param((SOURCE, COMPARE, DROP), ForeignRule("FORWARD", (b"\x0a\xf4\x01",), True, False), id="drop of some"),
     ],
 )  # fmt: skip
 def test_a_rule_is_what_it_compares_and_whether_it_says_no(expressions: tuple[bytes, ...], rule: ForeignRule) -> None:
