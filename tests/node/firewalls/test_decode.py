@@ -40,7 +40,8 @@ META = expression("meta", pack_u32(2, 15), pack_u32(1, 1))
         pytest.param((PORT, COMPARE), ForeignRule("FORWARD"), id="nor is a port"),
         pytest.param((SOURCE, COMPARE, META, COMPARE), ForeignRule("FORWARD", (b"\x0a\xf4\x01",)),
                      id="what is compared is what was loaded last"),
-        pytest.param((SOURCE, COMPARE, DROP), ForeignRule("FORWARD", (b"\x0a\xf4\x01",), True, False), id="drop of some"),
+        pytest.param((SOURCE, COMPARE, DROP),
+                     ForeignRule("FORWARD", (b"\x0a\xf4\x01",), True, False), id="drop of some"),
     ],
 )  # fmt: skip
 def test_a_rule_is_what_it_compares_and_whether_it_says_no(expressions: tuple[bytes, ...], rule: ForeignRule) -> None:

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 OWN_PREFIX = "seaway"
+FIREWALLD_POLICY = "seaway-pods"
 SMALLEST_COVER = 8
 """A rule that names a range this wide or narrower, with the Pods in it, is meant for them."""
 
@@ -104,7 +105,7 @@ def find_mend(block: Block) -> str:
     """The commands that let Pods through, by whose chain it is: a line for the shell, to be run as it is."""
     version = "ip" if block.network.version == 4 else "ip6"
     if block.table == "firewalld":
-        return f"run: firewall-cmd --permanent --zone=trusted --add-source={block.network} && firewall-cmd --reload"
+        return "run: " + "; ".join(f"firewall-cmd {step}" for step in _list_firewalld_steps(block.network))
     if block.is_ufw:
         return f"run: ufw route allow from {block.network}; ufw route allow to {block.network}"
     if block.table == "filter" and block.chain == "FORWARD":
@@ -113,3 +114,16 @@ def find_mend(block: Block) -> str:
         return f"run: {allow} -s {block.network} -j ACCEPT; {allow} -d {block.network} -j ACCEPT"
     place = f"nft insert rule {block.family} {block.table} {block.chain} {version}"
     return f"run: {place} saddr {block.network} accept; {place} daddr {block.network} accept"
+
+
+def _list_firewalld_steps(network: Network) -> tuple[str, ...]:
+    """A trusted zone lets through what Pods send; what others send to it needs a policy (firewalld 0.9 and later)."""
+    policy = f"--permanent --policy={FIREWALLD_POLICY}"
+    return (
+        f"--permanent --zone=trusted --add-source={network}",
+        f"--permanent --new-policy={FIREWALLD_POLICY}",
+        f"{policy} --add-ingress-zone=ANY",
+        f"{policy} --add-egress-zone=trusted",
+        f"{policy} --set-target=ACCEPT",
+        "--reload",
+    )
