@@ -163,7 +163,7 @@ def test_a_firewall_blocks_is_told_and_its_mend_helps(
 def test_tables_that_drop_nothing_are_not_in_the_way_and_none_is_made_by_looking(world: World, program: str) -> None:
     _need(program)
     assert world.find_blocks() == ()
-    assert not world.run("cat /proc/self/net/ip_tables_names /proc/self/net/ip6_tables_names").split()
+    assert not world.run("cat /proc/self/net/ip_tables_names /proc/self/net/ip6_tables_names 2>&- || :").split()
     world.run(f"{program} -A FORWARD -i docker0 -j DROP; {program} -A INPUT -j DROP; {program} -P OUTPUT DROP")
     assert world.find_blocks() == ()
     world.run(f"{program} -P FORWARD DROP")
@@ -212,3 +212,9 @@ def test_firewalld_blocks_is_told_and_its_mend_helps(world: World, tmp_path: Pat
 def _need(program: str) -> None:
     if shutil.which(program) is None:
         pytest.skip(f"{program} is not installed")
+    if "legacy" in program:
+        with Namespace() as trial:
+            try:
+                trial.run(program, "-S")
+            except RuntimeError as error:
+                pytest.skip(f"the kernel has no old iptables: {error}")
