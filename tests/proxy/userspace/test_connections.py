@@ -19,7 +19,8 @@ from seaway.proxy.balance import Balance
 from seaway.proxy.connectionpolicy import DEFAULT, EjectionRule
 from seaway.proxy.forwarding import Refusal, Target
 from seaway.proxy.userspace.connections import serve
-from seaway.proxy.userspace.connections.serve import HALF_CLOSED_SECONDS, LEAST_READ, MOST_READ
+from seaway.proxy.userspace.connections.forward import HALF_CLOSED_SECONDS
+from seaway.proxy.userspace.connections.transport import LEAST_READ, MOST_READ
 from seaway.proxy.userspace.kernel import Poller, Watcher
 from seaway.proxy.userspace.proxyprotocol import Ends, Peer, decode_header
 from tests.proxy.userspace.world import MAP, NODE, PATIENCE, VIP, World, echo, open_world, pod_address, read_all, until

@@ -41,21 +41,28 @@ class PeerWatch:
             group.create_task(self._nodes.run())
             await self._nodes.wait_synced()
             self._nodes.subscribe(lambda _: self._changed.set())
+            has_changed = True
             while True:
                 self._changed.clear()
                 nodes = tuple(self._nodes.objects.values())
-                try:
-                    self._tell(await asyncio.to_thread(self._settle, nodes))
-                except NetworkError as error:
-                    log.warning("node=%s peers=unrouted error=%r", self._name, str(error))
-                await self._wait()
+                if has_changed or len(nodes) > 1:  # a node that is alone has no routes that others could change
+                    await self._keep(nodes)
+                has_changed = await self._wait()
 
-    async def _wait(self) -> None:
+    async def _keep(self, nodes: tuple[Node, ...]) -> None:
+        try:
+            self._tell(await asyncio.to_thread(self._settle, nodes))
+        except NetworkError as error:
+            log.warning("node=%s peers=unrouted error=%r", self._name, str(error))
+
+    async def _wait(self) -> bool:
+        """Whether a Node changed before it was time to look again."""
         try:
             async with asyncio.timeout(CHECK_SECONDS):
                 await self._changed.wait()
         except TimeoutError:
-            pass
+            return False
+        return True
 
     def _settle(self, nodes: tuple[Node, ...]) -> tuple[str, ...]:
         """What stands in the way of packets, each with its mend."""

@@ -15,7 +15,7 @@ from seaway.proxy.forwarding import Forwarding, Target
 from seaway.proxy.userspace.choose import PortChoice
 
 if TYPE_CHECKING:
-    from seaway.proxy.userspace.connections.serve import Connection
+    from seaway.proxy.userspace.connections.forward import Connection
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 

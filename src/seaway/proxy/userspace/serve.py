@@ -12,7 +12,8 @@ from random import SystemRandom
 from seaway.proxy.forwarding import Target
 from seaway.proxy.userspace.ageing import Ageing, Step
 from seaway.proxy.userspace.associations.serve import UdpListener
-from seaway.proxy.userspace.connections.serve import Connection, Splicer, TcpListener
+from seaway.proxy.userspace.connections.forward import Connection, Splicer
+from seaway.proxy.userspace.connections.serve import TcpListener
 from seaway.proxy.userspace.ejection import Ejected
 from seaway.proxy.userspace.figures import ConnectionFigures
 from seaway.proxy.userspace.gate import Neighbours, ServedPort
