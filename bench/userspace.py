@@ -14,9 +14,12 @@ from collections.abc import Iterator
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+from bench.dataset import choose_cluster_ip
 from bench.figures import Figure, Goal
 from bench.generators import HttpLoad, run_wrk
 from bench.processes import Child, MissingTool, choose_cores, find_tool, open_program, read_pss_mb, run_tool
+from bench.traffic import FEW, SERVER, VIP_PORT, build_world, start_plane
+from bench.traffic import PORT as TARGET_PORT
 
 SECONDS, ROUNDS = 3, 3
 CONNECTIONS, IDLE = 64, 10_000
@@ -25,11 +28,12 @@ BACKEND, BACKEND_PORT = "127.244.0.5", 18080
 
 REQUESTS = Goal("userspace: requests/s, of a bare asyncio splice", "%", at_least=80)
 BESIDE = Goal("userspace: requests/s, of haproxy", "%")
+KERNEL = Goal("userspace: requests/s, of the kernel plane between namespaces", "%")
 ADDED = Goal("userspace: latency that it adds, p50", "ms", at_most=0.2)
 BULK = Goal("userspace: one bulk stream", "GB/s", at_least=1.0)
 BULK_BESIDE = Goal("userspace: one bulk stream through haproxy", "GB/s")
 MEMORY = Goal("userspace: memory with 10,000 idle connections", "MB", at_most=150)
-GOALS = (REQUESTS, BESIDE, ADDED, BULK, BULK_BESIDE, MEMORY)
+GOALS = (REQUESTS, BESIDE, KERNEL, ADDED, BULK, BULK_BESIDE, MEMORY)
 PLACES = {"at": VIP, "at_port": PORT, "to": BACKEND, "to_port": BACKEND_PORT}
 
 NGINX = """
@@ -66,7 +70,7 @@ def run() -> list[Figure]:
     with TemporaryDirectory(prefix="seaway-bench-") as name:
         folder = Path(name)
         return [
-            *_try(_measure_requests, folder, (REQUESTS, BESIDE, ADDED)),
+            *_try(_measure_requests, folder, (REQUESTS, BESIDE, KERNEL, ADDED)),
             *_try(_measure_bulk, folder, (BULK, BULK_BESIDE)),
             _measure_memory(),
         ]
@@ -94,15 +98,46 @@ def _measure_requests(folder: Path) -> list[Figure]:
                     rates.setdefault(kind, []).append(_load(VIP, PORT, connections=CONNECTIONS))
                     if kind == "userspace":
                         single.setdefault(kind, []).append(_load(VIP, PORT, connections=1))
+    kernel = _load_kernel_plane(folder)
     failures = sum(load.failures for loads in (*rates.values(), *single.values()) for load in loads)
     seen = {kind: statistics.median(load.per_second for load in loads) for kind, loads in rates.items()}
     p50 = {kind: statistics.median(load.p50_seconds for load in loads) for kind, loads in single.items()}
     note = ", ".join(f"{kind} {rate:,.0f}/s" for kind, rate in seen.items()) + f"; {failures} failures"
+    of_kernel = (
+        Figure(KERNEL, None, "needs root, for namespaces with veths")
+        if kernel is None
+        else Figure(KERNEL, 100 * seen["userspace"] / kernel.per_second, f"kernel plane {kernel.per_second:,.0f}/s")
+    )
     return [
-        Figure(REQUESTS, 100 * seen["userspace"] / seen["splice"], f"{CONNECTIONS} connections, 1 core; {note}"),
-        Figure(BESIDE, 100 * seen["userspace"] / seen["haproxy"]),
+        Figure(REQUESTS, _compare(rates, "splice"), f"{CONNECTIONS} connections, 1 core; {note}"),
+        Figure(BESIDE, _compare(rates, "haproxy")),
+        of_kernel,
         Figure(ADDED, 1e3 * (p50["userspace"] - p50["direct"]), f"direct {1e3 * p50['direct']:.3f} ms"),
     ]
+
+
+def _compare(rates: dict[str, list[HttpLoad]], beside: str) -> float:
+    """The plane's requests in per cent of the other's, each round by itself: the middle one."""
+    pairs = zip(rates["userspace"], rates[beside], strict=True)
+    return statistics.median(100 * ours.per_second / theirs.per_second for ours, theirs in pairs)
+
+
+def _load_kernel_plane(folder: Path) -> HttpLoad | None:
+    """The same server and generator with rules in between, in namespaces; None without root's rights."""
+    with contextlib.ExitStack() as stack:
+        try:
+            world = build_world(stack)
+        except PermissionError:
+            return None
+        (folder / "far.conf").write_text(NGINX.format(folder=folder, address=SERVER, port=TARGET_PORT))
+        stack.enter_context(start_plane(world, FEW, measure="nothing")).read()
+        with world.server.entered():
+            stack.enter_context(
+                open_program([find_tool("nginx"), "-c", str(folder / "far.conf")], core=choose_cores()[1])
+            )
+        with world.client.entered():
+            _wait_for(SERVER, TARGET_PORT)
+            return _load(choose_cluster_ip(FEW), VIP_PORT, connections=CONNECTIONS)
 
 
 def _measure_bulk(folder: Path) -> list[Figure]:

@@ -63,6 +63,7 @@ class Demo:
             pods = await self.wait_ready()
             await self.show_balancing(pods)
             await self.show_discovery()
+            await self.show_both_ways()
             await self.show_failover()
         finally:
             await self.client.close()
@@ -105,7 +106,8 @@ class Demo:
         for path in sorted(EXAMPLES.glob("*.yaml")):
             made = []
             for obj in yaml.safe_load_all(path.read_text()):
-                await self.client.create(kinds[obj["apiVersion"], obj["kind"]], obj, "default")
+                namespace = obj["metadata"].get("namespace", "default")
+                await self.client.create(kinds[obj["apiVersion"], obj["kind"]], obj, namespace)
                 made.append(f"{obj['kind'].lower()}/{obj['metadata']['name']}")
             say("apply", f"{path.name}: {', '.join(made)}")
 
@@ -163,6 +165,34 @@ class Demo:
         if set(names) != {"KUBERNETES_SERVICE_HOST", "KUBERNETES_SERVICE_PORT", "KUBERNETES_SERVICE_PORT_HTTPS"}:
             raise Failed(f"the Pod's environment has {sorted(names)} of the Service kubernetes")
 
+    async def show_both_ways(self) -> None:
+        """What the Pod of 09-discovery.yaml prints; my-late-service is made after it has started."""
+        await self.wait_printed(
+            {
+                "my-service": (True, True),
+                "their-service.elsewhere": (False, True),
+                "my-late-service": (False, False),
+            }
+        )
+        late = {"metadata": {"name": "my-late-service"}, "spec": {"ports": [{"port": 80}]}}
+        await self.client.create(SERVICES, late, "default")
+        say("apply", "service/my-late-service")
+        for line in await self.wait_printed({"my-late-service": (False, True)}):
+            say("both", line)
+
+    async def wait_printed(self, wanted: dict[str, tuple[bool, bool]]) -> list[str]:
+        """The Pod's lines, once the last of each Service says by which of environment and DNS it is found."""
+        deadline = time.monotonic() + READY_SECONDS
+        while True:
+            log = await self.client.send("GET", PODS.path("default", "discovery", "log"), accept="*/*")
+            lines = log.decode().splitlines()
+            found = {line.partition(":")[0]: ("environment none" not in line, "DNS none" not in line) for line in lines}
+            if wanted.items() <= found.items():
+                return lines
+            if time.monotonic() > deadline:
+                raise Failed(f"the Pod discovery printed {lines}; {wanted} wanted, by environment and DNS")
+            await asyncio.sleep(0.1)
+
     async def show_failover(self) -> None:
         removed: list[float] = []
 
@@ -179,7 +209,7 @@ class Demo:
         load = asyncio.create_task(self.node_side("load", self.vip, str(LOAD_SECONDS)))
         await asyncio.sleep(1.5)
         slices.subscribe(on_change)
-        killed = await self.node_side("kill", "my-app-2")
+        killed = await self.node_side("kill", "my-app-2", *((str(self.data_dir),) if self.loopback else ()))
         asked = await load
         task.cancel()
         if not removed:

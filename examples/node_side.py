@@ -4,7 +4,8 @@ get URL                prints the JSON that the URL answers
 fetch URL COUNT        asks COUNT times, prints a JSON object: who answered how often
 load URL SECONDS       asks in a row for SECONDS, prints a JSON list of [start, end, who or error]
 dns SERVER NAME TYPE   prints the answer's records, one a line; SERVER is an address, or address:port
-kill POD               ends the first process of the Pod, as a crash would
+kill POD [DIRECTORY]   ends the first process of the Pod, as a crash would; DIRECTORY: of the Seaway's data, where Pods
+                       have no processes of their own to be told from those of another Seaway
 """
 
 from __future__ import annotations
@@ -56,10 +57,10 @@ def dns(server: str, name: str, kind: str) -> object:
     return [line for rrset in reply.answer for line in rrset.to_text().split("\n")]
 
 
-def kill(pod: str) -> object:
-    wanted = f"HOSTNAME={pod}".encode()
+def kill(pod: str, directory: str = "") -> object:
+    wanted = {f"HOSTNAME={pod}".encode()} | ({f"SEAWAY_STATE={directory}/node".encode()} if directory else set())
     for entry in Path("/proc").iterdir():
-        if entry.name.isdigit() and wanted in _read(entry / "environ").split(b"\0"):
+        if entry.name.isdigit() and wanted <= set(_read(entry / "environ").split(b"\0")):
             if b"serve.py" not in _read(entry / "cmdline"):
                 continue
             os.kill(int(entry.name), signal.SIGKILL)

@@ -68,7 +68,7 @@ def test_readiness_fails_first_and_the_delay_goes_on_serving(tmp_path: Path) -> 
         writer.close()
         await closing
 
-    running(tmp_path, conversation, end=Ending(delay_seconds=0.5))
+    running(tmp_path, conversation, end=Ending(delay_seconds=2.0))  # all of the conversation is within it
 
 
 def test_watches_end_with_their_last_chunk_and_none_begins_after(tmp_path: Path) -> None:

@@ -24,6 +24,7 @@ from seaway.api.registry import EVENTS, NODES, PODS
 from seaway.client.kubeconfig import parse_kubeconfig
 from seaway.client.requests import Client
 from seaway.client.transport import open_client
+from seaway.node.cgroups.plan import name_groups
 from seaway.node.run import remove_pods
 from seaway.node.runtime.images.store import ImageStore
 from seaway.testing.builders import make_pod
@@ -412,7 +413,11 @@ async def nothing_is_left(host: Host) -> None:
     assert "10.244.0." not in routes.replace("10.244.0.0/24", ""), routes
     assert not [uid for uid in host.uids if host.holds_address(uid)], "addresses are held"
     assert not find_processes("sleep\x00600")
-    assert str(host.state_dir) not in Path("/proc/self/mounts").read_text()
+    assert str(host.state_dir / "pods") not in Path("/proc/self/mounts").read_text()
+    assert not os.listdir(host.state_dir / "memory"), "secrets are gone"
+    group = name_groups(host.state_dir)
+    left = [path for depth in ("", "*/") for path in Path("/sys/fs/cgroup").glob(f"{depth}{group}/*/")]
+    assert not left, "cgroups are left"
 
 
 async def main(directory: Path, only: list[str]) -> None:

@@ -9,6 +9,8 @@ import asyncio
 import contextlib
 import json
 import os
+import platform
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -21,13 +23,17 @@ from typing import Any
 
 from seaway.api.machinery.errors import NotFound
 from seaway.api.registry import CONFIG_MAPS, EVENTS, LEASES, NODES, PODS, SECRETS, SERVICES
+from seaway.node.cgroups.plan import name_groups
 from seaway.node.run import NodeConfig, remove_pods
 from seaway.node.run import run as run_agent
+from seaway.node.runtime.images.store import ImageStore
 from seaway.testing.builders import make_pod, make_service
 from seaway.testing.cluster import Cluster, open_cluster
+from tests.node.runtime.images.archives import ImageMaker, make_busybox
 
 NODE = "node-1"
 NODE_IP = "192.0.2.10"
+MAX_PIDS = 200
 SERVER = """
 import http.server, os, signal, sys
 signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
@@ -53,7 +59,7 @@ class World:
         self.data_dir = directory
         self.state_dir = directory / "node"
         self.sandbox = sandbox
-        self.mounts = Path("/proc/self/mounts").read_text()
+        self.mounts = ""
         self._agent: asyncio.Task[None] | None = None
 
     async def start_agent(self) -> None:
@@ -61,6 +67,7 @@ class World:
         config = NodeConfig(
             node_name=NODE, node_ip=self.node_ip, pod_cidr=self.pod_cidr, dns_ip="10.96.0.10",
             state_dir=self.state_dir, data_dir=self.data_dir, sandbox=self.sandbox, lease_renew_seconds=0.5,
+            disk_seconds=0.5, pod_max_pids=MAX_PIDS,
         )  # fmt: skip
         identity = self.cluster.client(user=f"system:node:{NODE}", groups=("system:nodes",))
         self._agent = asyncio.create_task(run_agent(config, identity, on_ready=ready.set))
@@ -70,6 +77,7 @@ class World:
         if self._agent.done():
             self._agent.result()
         assert ready.is_set(), "the agent was not ready in 20 s"
+        self.mounts = self.mounts or Path("/proc/self/mounts").read_text()
 
     async def stop_agent(self) -> None:
         assert self._agent is not None
@@ -154,6 +162,11 @@ def fetch(address: str) -> str:
     return body.decode()
 
 
+async def ask(address: str) -> str:
+    """Not on the loop's thread: a probe of the agent's would keep the Pod's server, which takes one at a time."""
+    return await asyncio.to_thread(fetch, address)
+
+
 def list_links() -> set[str]:
     links = json.loads(subprocess.run(["ip", "-j", "link"], capture_output=True, text=True, check=True).stdout)
     return {link["ifname"] for link in links if link["ifname"].startswith("veth")}
@@ -208,7 +221,7 @@ async def a_pod_serves_from_its_own_address(world: World) -> None:
     status = pod["status"]
     assert status["phase"] == "Running" and status["hostIP"] == NODE_IP
     assert status["podIP"] == status["podIPs"][0]["ip"] and status["podIP"].startswith("10.244.0.")
-    assert fetch(status["podIP"]) == "web-1", "a Pod's host name is its name"
+    assert await ask(status["podIP"]) == "web-1", "a Pod's host name is its name"
     assert status["containerStatuses"][0]["containerID"].startswith("process://")
 
 
@@ -235,7 +248,7 @@ async def a_killed_program_turns_unready_and_starts_again(world: World) -> None:
     assert container["lastState"]["terminated"]["exitCode"] == 137
     assert container["containerID"] != before["status"]["containerStatuses"][0]["containerID"]
     assert after["status"]["podIP"] == before["status"]["podIP"]
-    assert fetch(after["status"]["podIP"]) == "web-1"
+    assert await ask(after["status"]["podIP"]) == "web-1"
 
 
 @scenario
@@ -243,7 +256,7 @@ async def a_new_agent_takes_over_what_runs(world: World) -> None:
     before = await world.wait("web-1", is_ready)
     await world.create("once", ["sh", "-c", "sleep 1; exit 7"], restartPolicy="Never")
     once = await world.wait("once", lambda p: p["status"]["phase"] == "Running")
-    assert fetch(before["status"]["podIP"]) == "web-1"
+    assert await ask(before["status"]["podIP"]) == "web-1"
     await world.stop_agent()
     assert fetch(before["status"]["podIP"]) == "web-1", "Pods run on without an agent"
     await asyncio.sleep(1.2)
@@ -279,8 +292,7 @@ async def a_new_agent_mends_what_an_interrupted_start_left(world: World) -> None
         await world.stop_agent()
         subprocess.run(damage, check=True)
         await world.start_agent()
-        # not on the loop's thread: an open probe would keep the Pod's server, which takes one at a time
-        assert await asyncio.to_thread(fetch, address) == "web-1", damage
+        assert await ask(address) == "web-1", damage
         assert list_network() == before, damage
     assert (await world.wait("web-1", is_ready))["status"]["podIP"] == address
 
@@ -624,6 +636,216 @@ async def a_pod_that_does_not_fit_is_rejected(world: World) -> None:
         await world.delete(name, grace=0)
 
 
+EATER = """
+import os
+kept = []
+while True: kept.append(os.urandom(1 << 20))
+"""
+
+
+FORKER = """
+import os, time
+made = 0
+try:
+    while made < 400:
+        if os.fork() == 0: time.sleep(600)
+        made += 1
+except OSError as error: print(made, error.errno)
+"""
+
+
+@scenario
+async def resources_are_limits(world: World) -> None:
+    limits = {"resources": {"limits": {"memory": "48Mi", "cpu": "500m"}, "requests": {"cpu": "100m"}}}
+    if world.sandbox:
+        await world.create("unlimited", ["sleep", "600"], container=limits)
+        pod = await world.wait("unlimited", is_ready)
+        event = await world.wait_event("unlimited", "NotHonoured")
+        assert "(cpu=500m, memory=48Mi) are not enforced (programs are in no cgroups)" in event["message"]
+        [status] = pod["status"]["containerStatuses"]
+        assert "limits" not in status["resources"]
+        await world.delete("unlimited", grace=0)
+        return
+    await world.create("eater", ["python3", "-c", EATER], container=limits, restartPolicy="Never")
+    pod = await world.wait("eater", lambda p: p["status"]["phase"] == "Failed")
+    [status] = pod["status"]["containerStatuses"]
+    ended = status["state"]["terminated"]
+    assert (ended["reason"], ended["exitCode"]) == ("OOMKilled", 137)
+
+    await world.create("forker", ["python3", "-c", FORKER], restartPolicy="Never")
+    pod = await world.wait("forker", lambda p: p["status"]["phase"] == "Succeeded")
+    made, errno = world.read_log(pod).split()
+    assert MAX_PIDS // 2 < int(made) < MAX_PIDS and errno == "11", "no more processes than the Pod may have"
+    await world.delete("forker", grace=0)
+
+    await world.create("limited", ["sleep", "600"], container=limits)
+    pod = await world.wait("limited", is_ready)
+    [status] = pod["status"]["containerStatuses"]
+    assert status["resources"] == {
+        "limits": {"memory": "48Mi", "cpu": "500m"}, "requests": {"memory": "48Mi", "cpu": "100m"},
+    }  # fmt: skip
+    assert status["allocatedResources"] == {"memory": "48Mi", "cpu": "100m"}
+    groups = list_groups(pod["metadata"]["uid"])
+    assert groups, "the Pod has groups"
+    [program] = find_processes("sleep\x00600")
+    assert 0 < int(Path(f"/proc/{program}/oom_score_adj").read_text()) < 1000, "it asked for some of the memory"
+    names = ("memory.limit_in_bytes", "memory.max", "cpu.cfs_quota_us", "cpu.max")
+    files = [group / "main-0" / name for group in groups for name in names]
+    text = "\n".join(file.read_text() for file in files if file.exists())
+    assert str(48 << 20) in text and "50000" in text
+    members = {line for group in groups for line in (group / "main-0" / "cgroup.procs").read_text().split()}
+    assert len(members) == 1, f"the program and nobody else: {members}"
+
+    await world.stop_agent()
+    await world.start_agent()
+    os.kill(find_processes("sleep\x00600")[0], 9)  # not for memory
+    pod = await world.wait("limited", lambda p: p["status"]["containerStatuses"][0]["restartCount"] == 1)
+    assert pod["status"]["containerStatuses"][0]["lastState"]["terminated"]["reason"] == "Error"
+    for name in ("limited", "eater"):
+        await world.delete(name, grace=0)
+        await world.wait_gone(name)
+
+    async def gone() -> bool:
+        return not list_groups(pod["metadata"]["uid"])
+
+    await world.cluster.eventually(gone)
+    too_much = {"resources": {"requests": {"cpu": "4096"}}}
+    await world.create("greedy", ["sleep", "600"], container=too_much)
+    pod = await world.wait("greedy", lambda p: p["status"]["phase"] == "Failed")
+    assert pod["status"]["reason"] == "OutOfcpu"
+    await world.delete("greedy")
+
+
+@scenario
+async def limits_hold_for_programs_of_images(world: World) -> None:
+    """Whatever builds the container: crun where it is, else the shim. In a sandbox there are no limits for anybody."""
+    busybox = shutil.which("busybox")
+    if busybox is None or world.sandbox:
+        return
+    image = "example.com/eater:1"
+    maker = ImageMaker([make_busybox(Path(busybox).read_bytes(), ("sh",))], {"Env": ["PATH=/bin"]}, names=(image,))
+    archive = maker.write_saved(world.data_dir / "eater.tar")
+    ImageStore(world.data_dir / "images").import_archive(archive, machine=platform.machine())
+    limits = {"image": image, "resources": {"limits": {"memory": "48Mi"}}}
+    eat = "x=0123456789abcdef; while :; do x=$x$x; done"
+    await world.create("boxed-eater", ["sh", "-c", eat], container=limits, restartPolicy="Never")
+    pod = await world.wait("boxed-eater", lambda p: p["status"]["phase"] == "Failed")
+    [status] = pod["status"]["containerStatuses"]
+    ended = status["state"]["terminated"]
+    assert (ended["reason"], ended["exitCode"]) == ("OOMKilled", 137)
+    await world.delete("boxed-eater", grace=0)
+    await world.wait_gone("boxed-eater")
+
+
+@scenario
+async def who_takes_more_disk_than_said_is_evicted(world: World) -> None:
+    volumes = [{"name": "cache", "emptyDir": {"sizeLimit": "1Mi"}}]
+    mounts = {"volumeMounts": [{"name": "cache", "mountPath": "/cache"}]}
+    fill = "head -c 3000000 /dev/zero > /cache/f; exec sleep 600"
+    await world.create("hoarder", ["sh", "-c", fill], container=mounts, volumes=volumes)
+    pod = await world.wait("hoarder", lambda p: p["status"]["phase"] == "Failed")
+    text = 'Usage of EmptyDir volume "cache" exceeds the limit "1Mi". '
+    assert (pod["status"]["reason"], pod["status"]["message"]) == ("Evicted", text)
+    assert (await world.wait_event("hoarder", "Evicted"))["message"] == text
+    await world.delete("hoarder")
+    await world.wait_gone("hoarder")
+
+
+@scenario
+async def a_security_context_holds(world: World) -> None:
+    await world.client.create(SECRETS, {
+        "apiVersion": "v1", "kind": "Secret", "metadata": {"name": "key"}, "stringData": {"k": "hidden"},
+    }, "default")  # fmt: skip
+    volumes = [
+        {"name": "shared", "emptyDir": {}},
+        {"name": "key", "secret": {"secretName": "key", "defaultMode": 0o400}},
+    ]
+    mounts = [{"name": "shared", "mountPath": "/shared"}, {"name": "key", "mountPath": "/key"}]
+    who = {} if world.sandbox else {"runAsUser": 1000, "runAsGroup": 2000}
+    security = {**who, "fsGroup": 3000, "supplementalGroups": [4000]}
+    script = (
+        "id -u; id -g; id -G; touch /shared/f; stat -c '%u %g %a' /shared /shared/f;"
+        "stat -Lc '%g %a' /key/k; cat /key/k; echo; touch /tmp/f 2>&1; touch /opt/f 2>&1;"
+        "touch /dev/shm/f && echo written; grep NoNewPrivs /proc/self/status;"
+        "grep CapEff /proc/self/status"
+    )
+    container = {"volumeMounts": mounts, "securityContext": {"readOnlyRootFilesystem": True}}
+    pod, log = await world.run_to_end("secured", script, container=container, securityContext=security, volumes=volumes)
+    lines = log.splitlines()
+    if world.sandbox:
+        assert lines[0] == "0"
+        said = (await world.wait_event("secured", "NotHonoured"))["message"]
+        assert "fsGroup 3000" in said and "supplementalGroups" in said
+    else:
+        assert lines[:3] == ["1000", "2000", "2000 3000 4000"]
+        assert lines[3:5] == ["0 3000 2777", "1000 3000 644"], "what is made in the volume is its group's"
+        assert lines[5:7] == ["3000 440", "hidden"]
+    assert log.count("Read-only file system") == 2 and "written" in log, log
+    assert "NoNewPrivs:\t1" in log and "CapEff:\t0000000000000000" in log
+    await world.delete("secured", grace=0)
+    await world.wait_gone("secured")
+
+    container = {"volumeMounts": mounts, "command": ["sleep", "600"]}
+    await world.create("someone", [], container=container, securityContext=security, volumes=volumes)
+    pod = await world.wait("someone", is_ready)
+    await assert_hidden(world, pod["metadata"]["uid"])
+    told = pod["status"]["containerStatuses"][0]["user"]["linux"]
+    ids = (0, 0, [0]) if world.sandbox else (1000, 2000, [2000, 3000, 4000])
+    assert (told["uid"], told["gid"], told["supplementalGroups"]) == ids
+    await world.delete("someone", grace=0)
+
+    own = {"sysctls": [{"name": "net.core.somaxconn", "value": "77"}, {"name": "kernel.shm_rmid_forced", "value": "1"}]}
+    read = "cat /proc/sys/net/core/somaxconn /proc/sys/kernel/shm_rmid_forced"
+    _, log = await world.run_to_end("tuned", read, securityContext=own)
+    assert log.split() == ["77", "1"], log
+    await world.delete("tuned", grace=0)
+
+    breaking = {"runAsNonRoot": True, "runAsUser": 0}
+    await world.create("breaking", ["true"], securityContext=breaking)
+    await world.wait("breaking", lambda p: find_waiting_reason(p) == "CreateContainerConfigError")
+    message = (await world.wait_event("breaking", "Failed"))["message"]
+    assert message.startswith("Error: container's runAsUser breaks non-root policy (pod: \"breaking_default(")
+    await world.delete("breaking", grace=0)
+
+
+async def assert_hidden(world: World, uid: str) -> None:
+    """The secret is in memory, and in no file of the disk."""
+    [key] = world.state_dir.glob(f"memory/{uid}/key/k")
+    assert key.read_text() == "hidden"
+    kinds = [line.split()[2] for line in Path("/proc/self/mounts").read_text().splitlines()
+             if line.split()[1] == str(world.state_dir / "memory")]  # fmt: skip
+    assert kinds == ["tmpfs"]
+    for path in world.data_dir.rglob("*"):
+        on_disk = path.is_file() and not path.is_relative_to(world.state_dir / "memory")
+        assert not (on_disk and path.read_bytes() == b"hidden"), path
+
+
+@scenario
+async def capabilities_are_given_one_by_one(world: World) -> None:
+    show = "grep CapEff /proc/self/status; ip addr add 192.0.2.99/32 dev lo && echo changed"
+    added = {"securityContext": {"capabilities": {"add": ["NET_ADMIN"], "drop": ["ALL"]}}}
+    _, log = await world.run_to_end("scored", "cat /proc/self/oom_score_adj")
+    assert log == "1000", "who asked for nothing goes first"
+    await world.delete("scored", grace=0)
+    _, log = await world.run_to_end("net-admin", show, container=added)
+    assert "CapEff:\t0000000000001000" in log and "changed" in log, "what was added, and nothing else"
+    named = {"securityContext": {"runAsUser": 0, "capabilities": {"drop": ["ALL"]}}}
+    _, log = await world.run_to_end("dropped", show, container=named)
+    assert "CapEff:\t0000000000000000" in log and "changed" not in log
+    refused = {"securityContext": {"capabilities": {"add": ["SYS_PTRACE"]}}}
+    await world.create("tracer", ["true"], container=refused)
+    await world.wait_event("tracer", "Failed")
+    for name in ("net-admin", "dropped", "tracer"):
+        await world.delete(name, grace=0)
+
+
+def list_groups(name: str) -> list[Path]:
+    """The control groups of that name below an agent's."""
+    return sorted(
+        {*Path("/sys/fs/cgroup").glob(f"seaway-*/{name}"), *Path("/sys/fs/cgroup").glob(f"*/seaway-*/{name}")}
+    )
+
+
 @scenario
 async def a_pod_that_is_deleted_in_the_middle_of_its_start_is_gone(world: World) -> None:
     waiting = {"postStart": {"exec": {"command": ["sh", "-c", "sleep 611"]}}}
@@ -858,7 +1080,10 @@ async def removal_leaves_no_trace(world: World) -> None:
     await remove_pods(world.state_dir)
     await remove_pods(world.state_dir)
     assert not list_links()
+    group = name_groups(world.state_dir)
+    assert not [*Path("/sys/fs/cgroup").glob(group), *Path("/sys/fs/cgroup").glob(f"*/{group}")]
     assert not world.state_dir.exists()
+    assert str(world.state_dir) not in Path("/proc/self/mounts").read_text()
     assert not find_processes("seaway.node.shim.run")
     assert not find_processes("sleep\x00600")
     routes = subprocess.run(["ip", "route"], capture_output=True, text=True, check=True).stdout

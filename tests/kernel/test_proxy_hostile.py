@@ -13,6 +13,8 @@ import pytest
 from seaway.api.endpointslice.types import EndpointSlice
 from seaway.api.service.types import Service
 from seaway.net.family import Family
+from seaway.proxy.forwarding import MAX_STICKY_ENDPOINTS
+from seaway.proxy.nftables.render import pack_key
 from seaway.testing.builders import make_service, make_slice
 from seaway.testing.netns import ask
 from tests.kernel.test_proxy import CLIENT_POD, PODS, PODS6, VIP, VIP6, Running, World, proxy, world
@@ -81,6 +83,32 @@ def test_what_breaks_others_costs_one_complaint(
     assert "flush ruleset" not in listed
     world.node.run("nft", "-c", "-f", "-", stdin=listed)
     proxy.proxier.set_service(key, None)
+    proxy.endpoints([PODS[2]])
+    proxy.sync()
+    assert ask(world.pods[CLIENT_POD], VIP, 80)[0] == f"{PODS[2]}:8080", "and changes go on"
+
+
+ENORMOUS, IN_A_SLICE = 1000, 100
+
+
+def test_a_service_of_100_000_endpoints_is_served_by_some_and_the_others_as_before(
+    proxy: Running, world: World
+) -> None:
+    """Those who are served come first in the order of slices; nothing that is sent is too long for the kernel."""
+    proxy.serve()
+    proxy.endpoints([PODS[1]])
+    proxy.serve("hostile", clusterIP=OTHER, clusterIPs=[OTHER], ipFamilies=["IPv4"], sessionAffinity="ClientIP")
+    for number in range(ENORMOUS):
+        addresses = [f"10.{64 + number // 250}.{number % 250}.{n}" for n in range(IN_A_SLICE)]
+        wire = make_slice(f"hostile-{number}", "hostile", addresses, ports=[TCP])
+        proxy.proxier.set_slice(f"default/hostile-{number}", msgspec.convert(wire, EndpointSlice))
+    proxy.sync()
+    (complaint,) = proxy.proxier.complaints("default/hostile")
+    assert complaint.reason == "TooManyEndpoints"
+    have = world.kernel.read(Family.IPV4, "seaway").elements
+    key = pack_key(OTHER, "TCP", 80)
+    assert sum(key in pairs for name, pairs in have.items() if name.startswith("slot-")) == MAX_STICKY_ENDPOINTS
+    assert ask(world.pods[CLIENT_POD], VIP, 80)[0] == f"{PODS[1]}:8080"
     proxy.endpoints([PODS[2]])
     proxy.sync()
     assert ask(world.pods[CLIENT_POD], VIP, 80)[0] == f"{PODS[2]}:8080", "and changes go on"

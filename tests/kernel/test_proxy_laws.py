@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import msgspec
@@ -32,6 +33,7 @@ from seaway.testing.netns import Namespace
 pytestmark = pytest.mark.kernel
 TABLE = "seaway"
 NODE = NodeView("node-1", "a", ("192.0.2.1", "2001:db8::1"))
+views = st.builds(replace, st.just(NODE), zone=st.sampled_from(("", "a")), name=st.sampled_from(("node-1", "node-2")))
 NETWORKS = {Family.IPV4: ("10.0.0.0/8", "192.0.2.1"), Family.IPV6: ("fd10::/32", "2001:db8::1")}
 BALANCE = "seaway.dev/balance"
 
@@ -90,6 +92,11 @@ def services(draw: st.DrawFn, number: int) -> tuple[Service, list[EndpointSlice]
     return msgspec.convert(wire, Service), [msgspec.convert(piece, EndpointSlice) for piece in slices]
 
 
+zones = st.lists(st.sampled_from(("a", "b")).map(lambda name: {"name": name}), unique_by=str, max_size=2)
+nodes = st.lists(st.sampled_from(("node-1", "node-2")).map(lambda name: {"name": name}), unique_by=str, max_size=2)
+hints = st.none() | st.fixed_dictionaries({}, optional={"forZones": zones, "forNodes": nodes})
+
+
 @st.composite
 def slices_of(draw: st.DrawFn, service: str, protocols: list[str], family: Family) -> dict[str, Any]:
     ports = [{"name": p.lower(), "port": draw(st.sampled_from((80, 8080))), "protocol": p} for p in protocols]
@@ -103,7 +110,8 @@ def slices_of(draw: st.DrawFn, service: str, protocols: list[str], family: Famil
         {
             "addresses": [address.format(n)],
             "conditions": draw(conditions),
-            "nodeName": draw(st.sampled_from(("node-1", "node-2"))),
+            "nodeName": draw(st.sampled_from(("node-1", "node-2", "n" * 63))),
+            "hints": draw(hints),
         }
         for n in chosen
     ]
@@ -116,8 +124,8 @@ clusters = st.sets(st.integers(1, 4), max_size=4).flatmap(lambda chosen: st.tupl
 Cluster = tuple[tuple[Service, list[EndpointSlice]], ...]
 
 
-def forward(cluster: Cluster, family: Family) -> tuple[ServiceForwarding, ...]:
-    found = (forward_service(service, slices, family=family, node=NODE) for service, slices in cluster)
+def forward(cluster: Cluster, family: Family, node: NodeView) -> tuple[ServiceForwarding, ...]:
+    found = (forward_service(service, slices, family=family, node=node) for service, slices in cluster)
     return tuple(f for f in found if f is not None)
 
 
@@ -162,8 +170,13 @@ def test_the_kernel_holds_what_was_wanted_and_what_it_was_changed_to(
 ) -> None:
     namespace, kernel = place
     kernel.delete(family, TABLE)
-    first = render(forward(data.draw(clusters), family), data.draw(configs(family)))
-    second = render(forward(data.draw(clusters), family), data.draw(configs(family)))
+    first, second = (
+        render(
+            forward(data.draw(clusters), family, data.draw(views)),
+            replace(data.draw(configs(family)), counts_connections=data.draw(st.booleans())),
+        )
+        for _ in range(2)
+    )
     kernel.apply(family, TABLE, diff(Ruleset.empty(family, TABLE), first))
     check(kernel, first)
     assert diff(first, first).is_empty

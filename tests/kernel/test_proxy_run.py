@@ -11,6 +11,7 @@ from collections.abc import AsyncIterator, Iterator
 from dataclasses import replace
 from typing import Any
 
+import msgspec
 import pytest
 
 from seaway.api.registry import ENDPOINT_SLICES, EVENTS_OF_GROUP, NODES, SERVICE_CIDRS, SERVICES
@@ -19,7 +20,9 @@ from seaway.net.family import Family
 from seaway.proxy import run as run_module
 from seaway.proxy.config import DetectLocal, ServiceRoutes
 from seaway.proxy.run import ProxyConfig, cleanup, run
-from seaway.testing.builders import make_node, make_service, make_slice
+from seaway.store.contract import Write
+from seaway.store.memory import MemoryStore
+from seaway.testing.builders import make_node, make_service, make_slice, merge
 from seaway.testing.cluster import Cluster, open_cluster
 from seaway.testing.netns import EchoServers, Namespace, ask, connect
 
@@ -274,3 +277,78 @@ def test_a_range_that_is_added_live_is_routed_and_guarded_until_it_goes(lonely: 
     with lonely.entered():
         asyncio.run(play())
         cleanup()
+
+
+def slice_of(service: str, addresses: list[str], *, port: int | None = 7070, kind: str = "IPv4") -> dict[str, Any]:
+    ports = [{"name": "", "protocol": "TCP"} | ({} if port is None else {"port": port})]
+    return make_slice(f"{service}-1", service, addresses, ports=ports, address_type=kind)
+
+
+LONG = "l" * 63
+HOSTILE: dict[str, tuple[dict[str, Any], str, str]] = {
+    "port": (slice_of("port", ["10.9.0.1"], port=65536), "InvalidEndpointSlice",
+             "EndpointSlice port-1: port 65536 is beyond 65535"),
+    "foreign": (slice_of("foreign", ["2001:db8::1"]), "InvalidEndpointSlice",
+                "EndpointSlice foreign-1: '2001:db8::1' is no address of IPv4"),
+    "numberless": (slice_of("numberless", ["10.9.0.1"], port=None), "InvalidEndpointSlice",
+                   "EndpointSlice numberless-1: port '' has no number"),
+    "fqdn": (slice_of("fqdn", ["web.example"], kind="FQDN"), "InvalidEndpointSlice",
+             "EndpointSlice fqdn-1 is not served: addressType 'FQDN'"),
+    "many": (slice_of("many", [f"10.{n >> 8}.{n & 255}.9" for n in range(4200)]), "TooManyEndpoints",
+             "port ''/TCP: more than 4096 endpoints of IPv4; 4096 are served"),
+    LONG: (slice_of(LONG, ["10.9.0.1"], port=0), "InvalidEndpointSlice",
+           f"EndpointSlice {LONG}-1: port '' has no number"),
+}  # fmt: skip
+
+
+def test_each_service_of_hostile_objects_has_one_event_however_often_it_is_synced(node: Namespace) -> None:
+    """They are put where the server keeps its objects: its own validation would refuse some. Two proxies tell it once.
+
+    The same address twice is no refusal: there is one endpoint.
+    Rule: issue of the proxy, "bad input"; spec "proxy" §1.5.
+    """
+
+    async def play() -> None:
+        store = MemoryStore()
+        async with open_cluster(store=store) as cluster:
+            admin = cluster.client()
+
+            async def put(piece: dict[str, Any], turn: int) -> None:
+                annotations = {"seaway.dev/weight": str(turn)}
+                stored = merge(piece, {"metadata": {"uid": piece["metadata"]["name"], "annotations": annotations}})
+                key = f"/registry/discovery.k8s.io/endpointslices/default/{stored['metadata']['name']}"
+                await store.commit((), [Write(key, msgspec.json.encode(stored))])
+
+            async def events() -> list[tuple[str, str, str, str]]:
+                listed = await admin.list(EVENTS_OF_GROUP, "default")
+                return sorted(
+                    (e["regarding"]["name"], e["type"], e["reason"], e["note"])
+                    for e in map(msgspec.json.decode, listed.items)
+                    if e["regarding"]["kind"] == "Service"
+                )
+
+            vips = {}
+            for name in (*HOSTILE, "twice"):
+                made = await admin.create(SERVICES, make_service(name, ports=[{"port": 80}]), "default")
+                vips[name] = made["spec"]["clusterIP"]
+            await put(slice_of("twice", [NODE, NODE]), 1)
+            expected = sorted((name, "Warning", reason, note) for name, (_, reason, note) in HOSTILE.items())
+            async with proxy(cluster), proxy(cluster, replace(CONFIG, node_name="node-2", table="seaway-2")):
+                for turn in (1, 2, 3):
+                    for piece, *_ in HOSTILE.values():
+                        await put(piece, turn)
+                    await put(slice_of("twice", [NODE, NODE], port=7070 + turn % 2), turn)
+                    await answers(cluster, node, vips["twice"], 80, ("one", "two")[turn % 2])
+
+                async def is_told() -> bool:
+                    return len(await events()) >= len(expected)
+
+                await cluster.eventually(is_told, timeout_seconds=60)
+                assert await events() == expected
+
+    with node.entered():
+        try:
+            asyncio.run(play())
+        finally:
+            cleanup()
+            cleanup("seaway-2")

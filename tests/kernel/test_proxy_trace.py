@@ -6,7 +6,7 @@ import threading
 
 import pytest
 
-from seaway.proxy.tracing.kernel import TraceError, trace_packet
+from seaway.proxy.tracing.kernel import TraceError, find_link, trace_packet
 from seaway.proxy.tracing.walk import Question
 from seaway.testing.netns import ask
 from tests.kernel.test_proxy import CLIENT_POD, NODE, PODS, PODS6, VIP, VIP6, Running, World, proxy, world
@@ -71,3 +71,10 @@ def test_a_packet_that_never_comes_is_an_error_and_leaves_nothing(proxy: Running
     with world.node.entered(), pytest.raises(TraceError, match=r"no packet from 10.9.9.9 .* came"):
         trace_packet(Question("10.9.9.9", VIP, 80), timeout_seconds=0.2)
     assert "seaway-trace" not in world.node.run("nft", "--stateless", "list", "ruleset")
+
+
+def test_the_link_that_a_source_comes_in_by_is_that_of_the_route_to_it(world: World) -> None:
+    with world.node.entered():
+        assert find_link(CLIENT_POD) == "pod3"
+        assert find_link("fd10:244::9") == "pod3"
+        assert find_link("127.0.0.1") == "lo"

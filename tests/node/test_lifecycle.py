@@ -18,12 +18,14 @@ from seaway.node.lifecycle import (
     ReplaceContainer,
     StartContainer,
     StopContainer,
+    choose_groups,
     choose_phase,
     choose_stop_signal,
     choose_user,
     find_refusal,
     format_duration,
     make_back_off_message,
+    merges_groups,
     plan_pod,
     take_back_off,
     take_start,
@@ -182,20 +184,29 @@ def test_phases(changes: dict[str, Any], state: PodState, expected: str) -> None
     assert choose_phase(decode_pod(**changes), state) == expected
 
 
+def host_port(ip: str) -> dict[str, Any]:
+    return {"name": "main", "ports": [{"containerPort": 80, "hostPort": 8080, "hostIP": ip}]}
+
+
 @pytest.mark.parametrize(
     ("spec", "word"),
     [
         ({"runtimeClassName": "gvisor"}, "runtimeClassName"),
         ({"hostPID": True}, "hostPID"),
-        ({"securityContext": {"sysctls": [{"name": "kernel.x", "value": "1"}]}}, "kernel.x"),
-        ({"securityContext": {"sysctls": [{"name": "net.ipv4.x", "value": "1"}]}}, ""),
         ({"hostNetwork": True}, ""),
+        ({"containers": [host_port("::1")]}, "hostIP ::1"),
+        ({"containers": [host_port("0:0::1")]}, "hostIP ::1"),
+        ({"containers": [host_port("::1")], "hostNetwork": True}, ""),
+        ({"containers": [host_port("127.0.0.1")]}, ""),
         ({"containers": [{"name": "main", "restartPolicyRules": [{"action": "RestartAllContainers"}]}]}, "Restart"),
     ],
 )
 def test_refusals(spec: dict[str, Any], word: str) -> None:
     found = find_refusal(decode_pod(**spec))
     assert word in found and bool(found) == bool(word)
+
+
+BREACH = 'container\'s runAsUser breaks non-root policy (pod: "web-1_default(uid-1)", container: main)'
 
 
 @pytest.mark.parametrize(
@@ -206,7 +217,7 @@ def test_refusals(spec: dict[str, Any], word: str) -> None:
         pytest.param({"runAsUser": 0}, True, ProcessUser(0, None), id="0 exists in a sandbox"),
         pytest.param({"runAsUser": 1000}, True, "user 1000 does not exist here", id="others do not"),
         pytest.param({"runAsNonRoot": True}, False, ProcessUser(None, None), id="the default is not root"),
-        pytest.param({"runAsNonRoot": True, "runAsUser": 0}, False, "container has runAsNonRoot", id="root is root"),
+        pytest.param({"runAsNonRoot": True, "runAsUser": 0}, False, BREACH, id="root is root"),
         pytest.param({"runAsNonRoot": True}, True, "container has runAsNonRoot", id="a sandbox has only root"),
     ],
 )
@@ -214,6 +225,20 @@ def test_users(context: dict[str, Any], sandboxed: bool, expected: ProcessUser |
     pod = decode_pod(securityContext=context)
     found = choose_user(pod, pod.spec.containers[0], sandboxed=sandboxed)
     assert found == expected if isinstance(expected, ProcessUser) else str(found).startswith(expected)
+
+
+@pytest.mark.parametrize(
+    ("context", "groups", "merges"),
+    [
+        pytest.param({}, (), True, id="none, and what an image says"),
+        pytest.param({"supplementalGroups": [6, 4]}, (4, 6), True, id="those that the Pod says"),
+        pytest.param({"fsGroup": 5, "supplementalGroups": [6, 5]}, (5, 6), True, id="the owner of the volumes is one"),
+        pytest.param({"supplementalGroupsPolicy": "Strict", "fsGroup": 0}, (0,), False, id="Strict: and no others"),
+    ],
+)
+def test_groups(context: dict[str, Any], groups: tuple[int, ...], merges: bool) -> None:
+    pod = decode_pod(securityContext=context)
+    assert (choose_groups(pod), merges_groups(pod)) == (groups, merges)
 
 
 def test_a_container_overrides_its_pod() -> None:

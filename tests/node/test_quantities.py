@@ -6,12 +6,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from seaway.node.podspec import Container, ResourceFieldRef, Resources
+from seaway.api.pod.scheduling import ResourceRequirements
+from seaway.node.podspec import Container, ResourceFieldRef
 from seaway.node.quantities import QuantityError, read_resource
 
 LIMITED = Container(
     name="main",
-    resources=Resources(
+    resources=ResourceRequirements(
         limits={"cpu": "1500m", "memory": "100Mi", "hugepages-2Mi": "4Mi"}, requests={"cpu": "250m", "memory": "1"}
     ),
 )
@@ -38,7 +39,7 @@ def test_resources(container: Container, resource: str, divisor: str, expected: 
 
 @given(st.integers(0, 10**6), st.integers(1, 10**4))
 def test_the_result_is_the_smallest_that_is_enough(amount: int, divisor: int) -> None:
-    container = Container(resources=Resources(limits={"cpu": f"{amount}m"}))
+    container = Container(resources=ResourceRequirements(limits={"cpu": f"{amount}m"}))
     found = int(read_resource(ResourceFieldRef(resource="limits.cpu", divisor=f"{divisor}m"), container, {}))
     if amount:
         assert (found - 1) * divisor < amount <= found * divisor

@@ -54,6 +54,12 @@ def test_a_node_tells_where_its_server_listens_and_corrects_what_it_told() -> No
     assert not is_status_current(before, after)
 
 
+def test_a_node_tells_whether_it_keeps_groups_strictly() -> None:
+    told = make_node_status(replace(IDENTITY, sets_groups=True), FACTS, existing=None, not_ready="", wall_now=NOW)
+    assert told["features"] == {"supplementalGroupsPolicy": True}
+    assert "features" not in make_node_status(IDENTITY, FACTS, existing=None, not_ready="", wall_now=NOW)
+
+
 def test_an_existing_node_keeps_what_is_not_ours() -> None:
     node = make_node(IDENTITY, FACTS, not_ready="", wall_now=NOW)
     node["metadata"]["labels"]["mine"] = "x"

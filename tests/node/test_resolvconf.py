@@ -11,6 +11,7 @@ from seaway.node.resolvconf import (
     HostNames,
     Resolver,
     ResolverError,
+    choose_resolver_text,
     find_host_file_warning,
     make_empty_resolver,
     make_host_names,
@@ -116,6 +117,19 @@ def test_search_limits(searches: list[str], kept: int) -> None:
 )  # fmt: skip
 def test_what_the_hosts_own_file_has_too_much_of(text: str, domain: str, expected: str) -> None:
     assert find_host_file_warning(text, "F", cluster_domain=domain) == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "behind", "chosen"),
+    [
+        pytest.param("nameserver 127.0.0.53\n", "nameserver 192.0.2.1\n", "nameserver 192.0.2.1\n", id="one behind"),
+        pytest.param("nameserver 127.0.0.53\n", "", "nameserver 127.0.0.53\n", id="nothing is"),
+        pytest.param("# 127.0.0.53\nnameserver 192.0.2.2\n", "x\n", "# 127.0.0.53\nnameserver 192.0.2.2\n",
+                     id="a comment is no server"),
+    ],
+)  # fmt: skip
+def test_a_stub_of_the_host_is_not_inherited(text: str, behind: str, chosen: str) -> None:
+    assert choose_resolver_text(text, behind) == chosen
 
 
 def test_no_resolver_file_is_the_loopback_of_each_family() -> None:

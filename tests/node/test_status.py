@@ -164,6 +164,50 @@ def test_a_run_is_reported_with_the_image_that_it_has() -> None:
     assert container_of(make_state(own))["image"] == "program:1"
 
 
+def test_last_words_of_many_containers_are_cut() -> None:
+    names = [f"c{number}" for number in range(8)]
+    pod = decode_pod(restartPolicy="Never", containers=[{"name": name, "image": "x"} for name in names])
+    wordy = [
+        replace(ended(1, name), current=replace(make_run(name, exit_code=1), message="é" * 2048)) for name in names
+    ]
+    statuses = status_of(pod, make_state(*wordy))["containerStatuses"]
+    words = [each["state"]["terminated"]["message"] for each in statuses]
+    assert {len(text.encode()) for text in words} == {12 * 1024 // 8}
+
+
+LIMITED = {"limits": {"cpu": "1"}, "requests": {"cpu": "500m"}}
+
+
+@pytest.mark.parametrize(
+    ("exit_code", "applied", "told"),
+    [
+        pytest.param(None, LIMITED, LIMITED, id="what a run was started with"),
+        pytest.param(None, {"requests": {"cpu": "500m"}}, {"requests": {"cpu": "500m"}}, id="limits that do not hold"),
+        pytest.param(0, LIMITED, None, id="a run that has ended has none"),
+    ],
+)
+def test_resources(exit_code: int | None, applied: dict[str, Any], told: dict[str, Any] | None) -> None:
+    pod = decode_pod(containers=[{"name": "main", "image": "program", "resources": LIMITED}])
+    run = replace(make_run(exit_code=exit_code), resources=applied)
+    [status] = status_of(pod, make_state(replace(running(), current=run)))["containerStatuses"]
+    assert status.get("resources") == told
+    assert status["allocatedResources"] == {"cpu": "500m"}
+
+
+def test_the_stop_signal_of_a_run_is_told() -> None:
+    run = replace(make_run(), stop_signal="SIGUSR1")
+    [status] = status_of(decode_pod(), make_state(replace(running(), current=run)))["containerStatuses"]
+    assert status["stopSignal"] == "SIGUSR1"
+
+
+def test_a_run_that_the_kernel_ended_for_memory_says_so() -> None:
+    pod = decode_pod(restartPolicy="Never")
+    run = replace(make_run(exit_code=137), reason="OOMKilled")
+    [status] = status_of(pod, make_state(replace(running(), current=run)))["containerStatuses"]
+    ended_ = status["state"]["terminated"]
+    assert (ended_["reason"], ended_["exitCode"]) == ("OOMKilled", 137)
+
+
 def test_times_change_only_with_the_status() -> None:
     pod, later = decode_pod(), NOW + timedelta(seconds=60)
     first = status_of(pod, make_state(running(ready=False)))

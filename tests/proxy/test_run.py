@@ -8,7 +8,9 @@ from pathlib import Path
 import pytest
 
 from seaway.net.errors import OperationalError
-from seaway.proxy.run import watch_file
+from seaway.net.family import Family
+from seaway.proxy.config import NodeView, ProxyConfig
+from seaway.proxy.run import check_families, watch_file
 
 TEXT = "content of the proxy server's configuration file was updated"
 
@@ -61,3 +63,13 @@ def test_a_file_that_is_gone_is_waited_for(file: Path) -> None:
     file.write_bytes(b"mode: nftables")
     assert watch(file, None, b"mode: nftables") is None
     assert watch(file, None, b"mode: iptables") == TEXT
+
+
+def test_ranges_of_the_wrong_family_end_a_start_or_are_told(caplog: pytest.LogCaptureFixture) -> None:
+    """Rule: spec "proxy" §11.1, step 10."""
+    config, node = ProxyConfig(node_name="N", cluster_cidrs=("fd10::/64",)), NodeView("N", "", ("192.0.2.1",))
+    told = "cluster is IPv4-primary but clusterCIDRs contains only IPv6 addresses"
+    check_families(config, node, (Family.IPV4, Family.IPV6))
+    assert told in caplog.text
+    with pytest.raises(OperationalError, match=r"kube-proxy configuration is incorrect: cluster is IPv4-only but"):
+        check_families(config, node, (Family.IPV4,))

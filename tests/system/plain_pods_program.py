@@ -488,7 +488,7 @@ async def a_program_that_binds_all_addresses_is_told_of(world: PlainWorld) -> No
     event = await world.wait_event("modest", "PortTaken")
     assert f"taken by Pod default/greedy, which listens on 0.0.0.0:{env[0]['value']}" in event["message"]
     for name in ("greedy", "modest"):
-        await world.delete(name, grace=0)
+        await world.delete(name, grace=1)  # with grace 0 the object goes before the program, and its port
         await world.wait_gone(name)
     await world.create("modest", ["python3", "-c", LISTENING], container={"env": mine})
     await world.wait("modest", is_ready)
@@ -497,7 +497,7 @@ async def a_program_that_binds_all_addresses_is_told_of(world: PlainWorld) -> No
     assert "no program can have all addresses" in event["message"] and "bind $POD_IP" in event["message"]
     assert not [e for e in await world.read_events("modest") if e["reason"] == "BindsAllAddresses"]
     for name in ("greedy", "modest"):
-        await world.delete(name, grace=0)
+        await world.delete(name, grace=1)  # with grace 0 the object goes before the program, and its port
         await world.wait_gone(name)
 
 

@@ -15,7 +15,7 @@ APPS = {"my-app-1", "my-app-2", "my-app-3"}
 @pytest.fixture(scope="module")
 def applied(up: Up) -> Up:
     up.kubectl("apply", "-f", str(EXAMPLES))
-    up.wait_pods(*APPS, "nginx", "two-ports", "client")
+    up.wait_pods(*APPS, "nginx", "two-ports", "client", "discovery")
     return up
 
 
@@ -97,3 +97,28 @@ def test_a_pod_has_the_variables_of_earlier_services(applied: Up) -> None:
     variables = applied.ask("get", f"http://{client}:8000/env?prefix=MY_SERVICE_")
     assert variables["MY_SERVICE_SERVICE_HOST"] == applied.cluster_ip("my-service")
     assert variables["MY_SERVICE_SERVICE_PORT"] == "80"
+
+
+def read_discovery(up: Up) -> dict[str, str]:
+    """What the Pod discovery printed last of each Service."""
+    return dict(line.split(": ", 1) for line in up.kubectl("logs", "discovery").splitlines())
+
+
+def test_a_pod_prints_both_ways_to_services_of_its_own_and_of_another_namespace(applied: Up) -> None:
+    mine = applied.cluster_ip("my-service")
+    theirs = applied.get("service", "their-service", "-n", "elsewhere")["spec"]["clusterIP"]
+    until(lambda: len(read_discovery(applied)) == 3, "the Pod has looked for all three")
+    printed = read_discovery(applied)
+    assert printed["my-service"] == f"environment {mine}:80, DNS {mine}"
+    assert printed["their-service.elsewhere"] == f"environment none, DNS {theirs}"
+
+
+def test_a_service_that_is_newer_than_the_pod_is_found_by_name_and_has_no_variables(applied: Up) -> None:
+    nowhere = "environment none, DNS none"
+    until(lambda: read_discovery(applied).get("my-late-service") == nowhere, "the Service is not there yet")
+    applied.kubectl("create", "service", "clusterip", "my-late-service", "--tcp=80")
+    found = f"environment none, DNS {applied.cluster_ip('my-late-service')}"
+    until(lambda: read_discovery(applied)["my-late-service"] == found, f"the Pod prints {found}")
+    variables = applied.kubectl("exec", "discovery", "--", "env")
+    assert "MY_SERVICE_SERVICE_HOST=" in variables
+    assert "MY_LATE_SERVICE" not in variables

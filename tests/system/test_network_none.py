@@ -220,7 +220,7 @@ def test_a_program_that_dies_is_out_at_once_and_comes_back(up: Up) -> None:
     place = find_place(up)
     restarts = lambda: up.get("pod", "my-app-2")["status"]["containerStatuses"][0]["restartCount"]  # noqa: E731
     before = restarts()
-    up.ask("kill", "my-app-2")
+    up.ask("kill", "my-app-2", str(up.data_dir))
     until(lambda: restarts() > before, "the program is started again")
     until(lambda: set(fetch(up, place, 30)) == set(APPS), "all three serve again")
 
@@ -280,6 +280,14 @@ def list_processes(data_dir: Path) -> Sequence[str]:
     return found
 
 
+def test_the_demo_takes_this_way_by_itself_beside_another_seaway(up: Up) -> None:
+    done = up.run(sys.executable, str(EXAMPLES / "demo.py"))
+    assert "no sandbox: tried and refused" in done.stdout
+    assert "10.96.0.0/14 is served as 127." in done.stdout
+    assert "0 after its removal" in done.stdout
+    assert "all of it held" in done.stdout
+
+
 def test_a_stop_leaves_nothing_and_the_next_start_has_the_same_addresses(host: tuple[Path, list[str]], up: Up) -> None:
     """Last in this module: it stops what the others use, and starts it again."""
     pods = {p["metadata"]["name"]: p["status"]["podIP"] for p in up.get("pods")["items"]}
@@ -292,6 +300,20 @@ def test_a_stop_leaves_nothing_and_the_next_start_has_the_same_addresses(host: t
     until(lambda: set(fetch(up, find_place(up), 30)) == set(APPS), "all three serve again")
     assert {p["metadata"]["name"]: p["status"]["podIP"] for p in up.get("pods")["items"]} == pods
     assert find_place(up) == place
+
+
+def test_down_ends_the_pods_of_an_agent_that_was_killed(host: tuple[Path, list[str]], up: Up) -> None:
+    assert up.process is not None
+    parent, agent = status(up)["pid"], find_piece("node", up)
+    for pid, number in ((parent, signal.SIGSTOP), (agent, signal.SIGKILL), (parent, signal.SIGKILL)):
+        os.kill(pid, number)
+    up.process.communicate(timeout=20)
+    assert list_processes(up.data_dir), "the Pods are there, and wait for another agent"
+    printed = up.run(*seaway("down", "--data-dir", str(up.data_dir))).stdout
+    assert "removed  Pods\n" in printed
+    assert not list_processes(up.data_dir)
+    up.start()
+    until(lambda: set(fetch(up, find_place(up), 30)) == set(APPS), "all three serve again")
 
 
 def test_nothing_is_left_when_up_itself_is_killed(host: tuple[Path, list[str]], up: Up) -> None:

@@ -204,16 +204,48 @@ def test_the_python_client_speaks_the_older_protocol(tools: Up, program: str, pr
     assert done.stdout == printed, done.stderr
 
 
-def test_debug_adds_a_container_that_sees_the_pods_name(tools: Up) -> None:
-    """The profile `general` asks for SYS_PTRACE, which is given to nobody; `baseline` asks for nothing."""
-    debug = ["debug", "tools", "--image=x", "--profile=baseline", "--attach=false", "-q", "-c", "helper"]
-    done = run(tools, *debug, "--", "sh", "-c", "hostname; exit 3")
+@pytest.mark.parametrize(
+    ("profile", "has_net_admin"),
+    [
+        pytest.param("baseline", False, id="baseline asks for nothing"),
+        pytest.param("general", False, id="general runs without SYS_PTRACE, which nobody is given"),
+        pytest.param("netadmin", True, id="netadmin may change the Pod's own network"),
+    ],
+)
+def test_debug_adds_a_container_that_sees_the_pods_name(tools: Up, profile: str, has_net_admin: bool) -> None:
+    name = f"helper-{profile}"
+    debug = ["debug", "tools", "--image=x", f"--profile={profile}", "--attach=false", "-q", "-c", name]
+    change = "ip addr add 192.0.2.99/32 dev lo 2>/dev/null && ip addr del 192.0.2.99/32 dev lo && echo changed"
+    script = f"hostname; {change}; exit 3"
+    done = run(tools, *debug, "--", "sh", "-c", script)
     assert done.returncode == 0, done.stderr
 
     def ended() -> object:
-        found = tools.get("pod", "tools")["status"].get("ephemeralContainerStatuses") or [{"state": {}}]
-        return found[0]["state"].get("terminated")
+        found = tools.get("pod", "tools")["status"].get("ephemeralContainerStatuses") or []
+        return next((each["state"].get("terminated") for each in found if each["name"] == name), None)
 
     terminated = until(ended, "the debugger has ended")
     assert terminated["exitCode"] == 3
-    assert run(tools, "logs", "tools", "-c", "helper").stdout == b"tools\n"
+    assert run(tools, "logs", "tools", "-c", name).stdout == b"tools\n" + (b"changed\n" if has_net_admin else b"")
+
+
+@pytest.mark.parametrize(
+    ("profile", "reason"),
+    [
+        pytest.param("sysadmin", "privileged containers are not supported on this node", id="sysadmin is privileged"),
+        pytest.param(
+            "restricted", "container has runAsNonRoot and image will run as root", id="a sandbox has only root"
+        ),
+    ],
+)
+def test_what_debug_asks_in_vain_is_said(tools: Up, profile: str, reason: str) -> None:
+    name = f"helper-{profile}"
+    debug = ["debug", "tools", "--image=x", f"--profile={profile}", "--attach=false", "-q", "-c", name]
+    assert run(tools, *debug, "--", "true").returncode == 0
+
+    def waiting() -> object:
+        found = tools.get("pod", "tools")["status"].get("ephemeralContainerStatuses") or []
+        states = [each["state"].get("waiting", {}).get("message", "") for each in found if each["name"] == name]
+        return next((message for message in states if message), None)
+
+    assert reason in str(until(waiting, "the debugger says why"))

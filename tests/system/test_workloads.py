@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
 
 from tests.system.running import Up, until
 
@@ -30,7 +29,7 @@ DEPLOYMENT = {
                     {
                         "name": "hello",
                         "image": "python:3-alpine",
-                        "command": [sys.executable, "-c", PROGRAM],
+                        "command": ["python3", "-c", PROGRAM],
                         "readinessProbe": {"tcpSocket": {"port": 8000}, "periodSeconds": 1},
                     }
                 ],

@@ -1,8 +1,9 @@
 """Upstream's end-to-end tests of the network (v1.36), the control loops that each needs, and our tests that show them.
 
 `network.tsv` has the facts (spec "controllers" §7.11): file, name without `[sig-network] <suite>`, tags, letters of
-loops, and how many nodes. Every test also needs a namespace with its account and CA, emptied at the end; one with nodes
-needs Pods that are scheduled on living nodes.
+loops, and how many nodes. Files in `common/` are of `test/e2e/common/network`, and conformance all (spec "node" §7.3).
+Every test also needs a namespace with its account and CA, emptied at the end; one with nodes needs Pods that are
+scheduled on living nodes.
 """
 
 from __future__ import annotations
@@ -136,7 +137,7 @@ DETAILS: tuple[tuple[str, str], ...] = (
      f"{NEEDS_}an_evicted_pod_is_no_endpoint_even_of_a_service_that_publishes_unready_ones"),
     (r"same port (number but|and) different protocol", PROTOCOLS),
     (r"sctp|SCTP service", SCTP),
-    (r"udp|UDP", PROTOCOLS),
+    (r"^(?!common/).*(udp|UDP)", PROTOCOLS),
     (r"ports exposed by restartable|named ports exposed", f"{NEEDS_}a_named_port_is_found_in_a_sidecar"),
     (r"resolve to different ports|Endpoints and EndpointSlices for Pods",
      f"{NEEDS_}named_ports_that_resolve_differently_and_change_with_a_pod_of_the_same_name"),
@@ -159,7 +160,7 @@ DETAILS: tuple[tuple[str, str], ...] = (
     (r"same hostPort", f"{PLACES}in_a_burst_no_node_is_overcommitted_and_no_port_taken_twice"),
     (r"different Service CIDRs", f"{RANGES}a_range_is_used_when_it_comes_and_stays_until_nothing_uses_it"),
     (r"service.go .*(internalTrafficPolicy|source pod IP|hairpin|functioning|be rejected when|health check node port)|"
-     r"networking.go|conntrack.go|kube_proxy.go|dns_configmap.go|networking_perf.go|proxy through a service|"
+     r"^networking.go|conntrack.go|kube_proxy.go|dns_configmap.go|networking_perf.go|proxy through a service|"
      r"source ranges|target(s)? (only|all)|only target|work from pods|should work for type|cleanup finalizer|"
      r"type and ports of a TCP service", ONE_BY_ONE),
 )  # fmt: skip

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from seaway.app import files
-from seaway.app.preflight import HOST, SANDBOX
+from seaway.app.preflight import HOST, NONE, SANDBOX
 from seaway.net.errors import OperationalError
 
 STOP_SECONDS = 10.0
@@ -29,7 +29,9 @@ def take_down(data_dir: Path) -> Iterator[str]:
         if os.geteuid() != 0:
             raise OperationalError(f"data directory {data_dir}: it ran on the host; run seaway down as root")
         yield from _remove_from_host(data)
-    elif way != SANDBOX and data.node_state.exists():  # without a network, or `seaway node` alone
+    elif way == NONE and data.node_state.exists():
+        yield from _remove_pods(data, "Pods")
+    elif way != SANDBOX and data.node_state.exists():  # `seaway node` alone
         yield from _remove_pods(data)
     elif way is None and state is None:
         yield f"nothing  ran on data directory {data_dir}"
@@ -46,11 +48,11 @@ def _remove_from_host(data: files.DataDir) -> Iterator[str]:
     yield "removed  nftables table seaway; forwarding on links is what it was"
 
 
-def _remove_pods(data: files.DataDir) -> Iterator[str]:
+def _remove_pods(data: files.DataDir, what: str = "Pods, links, routes and host ports") -> Iterator[str]:
     from seaway.node.run import remove_pods
 
     asyncio.run(remove_pods(data.node_state))
-    yield "removed  Pods, links, routes and host ports"
+    yield f"removed  {what}"
 
 
 def _stop(pid: int) -> None:

@@ -42,6 +42,13 @@ _FILE = click.Path(path_type=Path, dir_okay=False, exists=True)
 )
 @click.option("--max-pods", type=click.IntRange(1, 10000), default=110, show_default=True, help="Pods on this host.")
 @click.option(
+    "--pod-max-pids",
+    type=click.IntRange(0, 4194304),
+    default=0,
+    show_default=True,
+    help="Processes and threads that one Pod may have; 0 for as many as the host has.",
+)
+@click.option(
     "--system-reserved", default="", metavar="cpu=QUANTITY,...", help="What Pods do not get: cpu, memory, storage."
 )
 @click.option(
@@ -84,6 +91,7 @@ def command(
     node_labels: str,
     register_with_taints: str,
     max_pods: int,
+    pod_max_pids: int,
     system_reserved: str,
     mtu: int,
     oci_runtime: str,
@@ -127,6 +135,7 @@ def command(
         labels=labels,
         taints=taints,
         max_pods=max_pods,
+        pod_max_pids=pod_max_pids,
         reserved=reserved,
         state_dir=data.node_state,
         data_dir=data.root,

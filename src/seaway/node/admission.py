@@ -1,18 +1,19 @@
 """Whether this node takes a Pod that is new to it: the scheduler's questions, asked again of what is there now.
 
 A Pod that is rejected has failed, and whoever made it makes another: what waiting can cure does not reject.
-Rule: spec "node" §2.9 (reasons and their order). Left out: cpu and memory, which nothing on this node limits.
+Rule: spec "node" §2.9 (reasons and their order).
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from seaway.api.machinery.selectors import Operator, Requirement
 from seaway.api.node.types import Node, Taint
+from seaway.api.pod.resources import PODS, measure_all, sum_requests
 from seaway.api.pod.scheduling import NodeSelectorRequirement, NodeSelectorTerm, Toleration
-from seaway.node.podspec import PodManifest
+from seaway.node.podspec import HostPort, PodManifest, list_host_ports
 
 NAME_FIELD = "metadata.name"
 ANY_ADDRESS = ("", "0.0.0.0", "::")
@@ -35,15 +36,21 @@ class Rejection:
 
 
 def find_rejection(
-    pod: PodManifest, others: Sequence[PodManifest], node: Node | None, *, max_pods: int
+    pod: PodManifest,
+    others: Sequence[PodManifest],
+    node: Node | None,
+    *,
+    allocatable: Mapping[str, str],
+    sets_groups: bool = True,
 ) -> Rejection | None:
     """None: the node takes it. others: the Pods that hold something of the node. node None: not known yet.
 
-    The first reason decides.
+    allocatable: what the node has for Pods, by resource. sets_groups: programs can be given groups, and none but
+    those. The first reason decides.
     """
-    if len(others) + 1 > max_pods:
-        text = f"Node didn't have enough resource: pods, requested: 1, used: {len(others)}, capacity: {max_pods}"
-        return Rejection("OutOfpods", text)
+    early = _find_forbidden_sysctl(pod) or _find_lacking(pod, others, measure_all(allocatable)) or _find_other_os(pod)
+    if early is not None:
+        return early
     if node is not None and not matches_node(pod, node):
         return _fail("NodeAffinity", "node(s) didn't match Pod's node affinity/selector")
     if pod.spec.node_name and node is not None and pod.spec.node_name != node.metadata.name:
@@ -53,26 +60,62 @@ def find_rejection(
         return _fail("NodePorts", "node(s) didn't have free ports for the requested pod ports")
     if node is not None and not all(is_tolerated(taint, pod.spec.tolerations) for taint in node.spec.taints):
         return _fail("TaintToleration", "node(s) had taints that the pod didn't tolerate")
+    security = pod.spec.security_context
+    if not sets_groups and security is not None and security.supplemental_groups_policy == "Strict":
+        text = "SupplementalGroupsPolicy=Strict is not supported in this node"
+        return Rejection("SupplementalGroupsPolicyNotSupported", text)
     return None
+
+
+IPC_SYSCTLS = ("kernel.shm_rmid_forced",)
+"""Of a Pod's own IPC namespace: the one that upstream calls safe."""
+
+
+def _find_forbidden_sysctl(pod: PodManifest) -> Rejection | None:
+    """One that is not the Pod's own would be everybody's. Rule: spec "node" §2.9 (sysctls)."""
+    for sysctl in pod.spec.security_context.sysctls if pod.spec.security_context is not None else ():
+        if sysctl.name.startswith("net.") and pod.spec.host_network:
+            return Rejection("SysctlForbidden", f'forbidden sysctl: "{sysctl.name}" not allowed with host net enabled')
+        if not sysctl.name.startswith("net.") and sysctl.name not in IPC_SYSCTLS:
+            return Rejection("SysctlForbidden", f'forbidden sysctl: "{sysctl.name}" not allowlisted')
+    return None
+
+
+def _find_other_os(pod: PodManifest) -> Rejection | None:
+    """Rule: spec "node" §2.9."""
+    if pod.spec.node_selector.get("kubernetes.io/os", "linux") != "linux":
+        text = "Failed to admit pod as the `kubernetes.io/os` label doesn't match node label"
+        return Rejection("PodOSSelectorNodeLabelDoesNotMatch", text)
+    if pod.spec.os is not None and pod.spec.os.name not in ("", "linux"):
+        return Rejection("PodOSNotSupported", "Failed to admit pod as the OS field doesn't match node OS")
+    return None
+
+
+COUNTED_RESOURCES = ("cpu", "memory", "ephemeral-storage")
+"""Those that every node has, in upstream's order. One that the node does not know is the scheduler's business."""
+
+
+def _find_lacking(pod: PodManifest, others: Sequence[PodManifest], capacity: Mapping[str, int]) -> Rejection | None:
+    """What the Pod asks for beyond what the others leave: cpu in thousandths, the rest in units."""
+    if len(others) + 1 > capacity[PODS]:
+        return _lack(PODS, 1, len(others), capacity[PODS])
+    wanted = sum_requests(pod.spec)
+    held = [sum_requests(other.spec) for other in others] if wanted else []
+    for resource in COUNTED_RESOURCES:
+        requested, room = wanted.get(resource, 0), capacity.get(resource, 0)
+        used = sum(each.get(resource, 0) for each in held)
+        if requested and requested > room - used:
+            return _lack(resource, requested, used, room)
+    return None
+
+
+def _lack(resource: str, requested: int, used: int, capacity: int) -> Rejection:
+    text = f"Node didn't have enough resource: {resource}, requested: {requested}, used: {used}, capacity: {capacity}"
+    return Rejection(f"OutOf{resource}", text)
 
 
 def _fail(predicate: str, text: str) -> Rejection:
     return Rejection(predicate, f"Predicate {predicate} failed: {text}")
-
-
-HostPort = tuple[str, str, int]
-"""Protocol, address, port."""
-
-
-def list_host_ports(pod: PodManifest) -> tuple[HostPort, ...]:
-    """Ports of the node that the Pod holds for as long as it runs; ordinary init containers hold none."""
-    sidecars = (container for container in pod.spec.init_containers if container.is_sidecar)
-    return tuple(
-        (port.protocol or "TCP", port.host_ip, port.host_port)
-        for container in (*sidecars, *pod.spec.containers)
-        for port in container.ports
-        if port.host_port
-    )
 
 
 def conflicts(one: HostPort, other: HostPort) -> bool:

@@ -30,10 +30,12 @@ class NodeConfig:
 
     state_dir: Pods, logs, the shim's socket; inside data_dir, which no Pod can see.
     serving: None for no server. resolv_conf: what Pods inherit; None: nothing.
+    pod_max_pids: processes and threads that one Pod may have; 0: as many as the host.
     mtu: the largest packet of Pods; 0: the uplink's.
     oci_runtime: what builds containers of images: `auto`, `none`, or a program's path.
     labels: kept true on the Node. taints: key, value and effect, set when it is registered. reserved: resources and
     quantities that Pods do not get.
+    disk_seconds: how often Pods that have limits of disk are measured.
     sandbox: the agent runs in a user namespace with one mapped user, and Pods end with it.
     network: `routed`: Pods have namespaces and links. `none`: they are plain processes of the agent's user; loopback
     says where the cluster's addresses are then.
@@ -53,10 +55,12 @@ class NodeConfig:
     labels: tuple[tuple[str, str], ...] = ()
     taints: tuple[tuple[str, str, str], ...] = ()
     max_pods: int = 110
+    pod_max_pids: int = 0
     reserved: tuple[tuple[str, str], ...] = ()
     lease_renew_seconds: float = 10.0
     lease_duration_seconds: int = 40
     status_seconds: float = 10.0
+    disk_seconds: float = 10.0
     resolv_conf: Path | None = Path("/etc/resolv.conf")
     serving: ServingConfig | None = None
     mtu: int = 0
@@ -81,6 +85,11 @@ class NodeConfig:
     def locate_all(self, addresses: Iterable[str]) -> tuple[str, ...]:
         """Where each of them is, in their order."""
         return tuple(self.locate(address) for address in addresses)
+
+    @property
+    def has_users(self) -> bool:
+        """Programs can be any user, in any group, and files anybody's; else there is one of each: the agent's."""
+        return not self.sandbox and self.is_isolated
 
     @property
     def node_ips(self) -> tuple[str, ...]:

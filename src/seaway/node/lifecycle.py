@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
-from seaway.node.podspec import Container, PodManifest, RestartRule
+from seaway.node.podspec import Container, PodManifest, RestartRule, list_host_ports
 from seaway.node.runtime.images.values import Image
 from seaway.node.state import ContainerRun, ContainerState, PodState
 
@@ -377,13 +377,27 @@ def find_refusal(pod: PodManifest) -> str:
         return "hostPID and hostIPC are not supported on this node"
     if any(container.volume_devices for container in (*spec.containers, *spec.init_containers)):
         return "block devices are not supported on this node"
+    loopback = next((port for port in list_host_ports(pod) if port[1] == "::1"), None)
+    if loopback is not None and not spec.host_network:
+        return f"hostPort {loopback[2]} of hostIP ::1: the kernel cannot translate it; use 127.0.0.1, or no hostIP"
     rules = (rule for container in pod.every_container for rule in container.restart_policy_rules)
     if any(rule.action != "Restart" for rule in rules):
         return "restartPolicyRules: this node has no action but Restart"
-    for sysctl in spec.security_context.sysctls if spec.security_context else ():
-        if not sysctl.name.startswith("net."):
-            return f"sysctl {sysctl.name}: only net.* are a Pod's own"
     return ""
+
+
+def choose_groups(pod: PodManifest) -> tuple[int, ...]:
+    """Groups of every program of the Pod besides its first: the owner of the volumes is one. Sorted."""
+    security = pod.spec.security_context
+    if security is None:
+        return ()
+    return tuple(sorted({*security.supplemental_groups, *(() if security.fs_group is None else (security.fs_group,))}))
+
+
+def merges_groups(pod: PodManifest) -> bool:
+    """What an image's own files say of the user's groups counts too. Rule: upstream's supplementalGroupsPolicy."""
+    security = pod.spec.security_context
+    return security is None or security.supplemental_groups_policy != "Strict"
 
 
 @dataclass(frozen=True, slots=True)
@@ -416,8 +430,11 @@ def choose_user(
             user = own_ids.user
             group = own_ids.group if group is None and not sandboxed else group
     if non_root and (user == 0 or (user is None and sandboxed)):
-        return (
-            f"container has runAsNonRoot and image will run as root "
-            f'(pod: "{pod.metadata.name}_{pod.metadata.namespace}({pod.uid})", container: {container.name})'
+        is_said = any(c.run_as_user == 0 for c in contexts)
+        breach = (
+            "container's runAsUser breaks non-root policy"
+            if is_said
+            else "container has runAsNonRoot and image will run as root"
         )
+        return f'{breach} (pod: "{pod.text}", container: {container.name})'
     return ProcessUser(user, group)

@@ -6,12 +6,13 @@ this node (priorities) are not decoded. Rule: spec "node" §2.9 (which field is 
 
 from __future__ import annotations
 
+import ipaddress
+
 import msgspec
 
 from seaway.api.machinery.meta import ObjectMeta, Reader
-from seaway.api.pod.scheduling import Affinity, Toleration
-from seaway.api.pod.types import ContainerPort as NamedPort
-from seaway.api.pod.types import PodIP
+from seaway.api.pod.scheduling import Affinity, ResourceRequirements, Toleration
+from seaway.api.pod.types import ContainerPort, PodIP
 
 
 class KeySelector(Reader, frozen=True):
@@ -32,13 +33,6 @@ class ResourceFieldRef(Reader, frozen=True):
     container_name: str = ""
     resource: str = ""
     divisor: str = "0"
-
-
-class Resources(Reader, frozen=True):
-    """Quantities as the API writes them, by resource."""
-
-    limits: dict[str, str] = msgspec.field(default_factory=dict)
-    requests: dict[str, str] = msgspec.field(default_factory=dict)
 
 
 class EnvVarSource(Reader, frozen=True):
@@ -147,12 +141,6 @@ class SecurityContext(Reader, frozen=True):
     seccomp_profile: SeccompProfile | None = None
 
 
-class ContainerPort(NamedPort, frozen=True):
-    """A port of a container, with what a port of the node needs."""
-
-    host_ip: str = ""
-
-
 class VolumeMount(Reader, frozen=True):
     name: str = ""
     mount_path: str = ""
@@ -190,7 +178,7 @@ class Container(Reader, frozen=True):
     liveness_probe: Probe | None = None
     startup_probe: Probe | None = None
     lifecycle: Lifecycle | None = None
-    resources: Resources = Resources()
+    resources: ResourceRequirements = ResourceRequirements()
     restart_policy: str = ""
     restart_policy_rules: tuple[RestartRule, ...] = ()
     termination_message_path: str = "/dev/termination-log"
@@ -310,13 +298,19 @@ class PodSecurityContext(SecurityContext, frozen=True):
     sysctls: tuple[Sysctl, ...] = ()
     fs_group: int | None = None
     supplemental_groups: tuple[int, ...] = ()
+    supplemental_groups_policy: str = "Merge"
 
 
 class ReadinessGate(Reader, frozen=True):
     condition_type: str = ""
 
 
+class PodOS(Reader, frozen=True):
+    name: str = ""
+
+
 class PodSpec(Reader, frozen=True):
+    os: PodOS | None = None
     node_name: str = ""
     hostname: str = ""
     hostname_override: str | None = None
@@ -337,6 +331,8 @@ class PodSpec(Reader, frozen=True):
     node_selector: dict[str, str] = msgspec.field(default_factory=dict)
     affinity: Affinity = Affinity()
     tolerations: tuple[Toleration, ...] = ()
+    resources: ResourceRequirements = ResourceRequirements()
+    overhead: dict[str, str] = msgspec.field(default_factory=dict)
     host_aliases: tuple[HostAlias, ...] = ()
     readiness_gates: tuple[ReadinessGate, ...] = ()
     security_context: PodSecurityContext | None = None
@@ -386,6 +382,7 @@ class ReportedCondition(Reader, frozen=True):
 
 class ReportedStatus(Reader, frozen=True):
     phase: str = ""
+    qos_class: str = ""
     start_time: str | None = None
     pod_ips: tuple[PodIP, ...] = ()
     conditions: tuple[ReportedCondition, ...] = ()
@@ -463,3 +460,26 @@ def find_sources(pod: PodManifest) -> tuple[frozenset[str], frozenset[str]]:
             maps |= {part.config_map.name} if part.config_map else set()
             secrets |= {part.secret.name} if part.secret else set()
     return frozenset(maps), frozenset(secrets)
+
+
+def spell_host_ip(host_ip: str) -> str:
+    """The one spelling of an address. "", and what is no address (older servers let it in), stays as it is."""
+    try:
+        return str(ipaddress.ip_address(host_ip))
+    except ValueError:
+        return host_ip
+
+
+HostPort = tuple[str, str, int]
+"""Protocol, address in its one spelling, port."""
+
+
+def list_host_ports(pod: PodManifest) -> tuple[HostPort, ...]:
+    """Ports of the node that the Pod holds for as long as it runs; ordinary init containers hold none."""
+    sidecars = (container for container in pod.spec.init_containers if container.is_sidecar)
+    return tuple(
+        (port.protocol or "TCP", spell_host_ip(port.host_ip), port.host_port)
+        for container in (*sidecars, *pod.spec.containers)
+        for port in container.ports
+        if port.host_port
+    )

@@ -79,7 +79,7 @@ class NodeIdentity:
     """What the configuration says of the Node. `addresses`: internal addresses, primary first.
 
     kubelet_port: of the node's own server; 0: there is none. taints: key, value, effect; of a Node that is new.
-    reserved: quantities by resource that are not for Pods.
+    reserved: quantities by resource that are not for Pods. sets_groups: programs get the groups that their Pod says.
     """
 
     name: str
@@ -89,6 +89,7 @@ class NodeIdentity:
     taints: tuple[tuple[str, str, str], ...] = ()
     reserved: tuple[tuple[str, str], ...] = ()
     max_pods: int = 110
+    sets_groups: bool = False
     kubelet_version: str
     runtime_version: str
     kubelet_port: int = 0
@@ -199,6 +200,7 @@ def make_node_status(
         "capacity": capacity,
         "conditions": _make_conditions(existing or {}, not_ready, format_time(wall_now), pressures),
         "declaredFeatures": list(DECLARED_FEATURES),
+        **({"features": {"supplementalGroupsPolicy": True}} if identity.sets_groups else {}),
         "daemonEndpoints": {"kubeletEndpoint": {"Port": identity.kubelet_port}},
         "nodeInfo": {
             "architecture": ARCHITECTURES.get(facts.machine, facts.machine),

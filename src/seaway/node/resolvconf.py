@@ -54,6 +54,19 @@ class PodResolver:
     warnings: tuple[tuple[str, str], ...] = field(default=())
 
 
+STUB_ADDRESS = "127.0.0.53"
+"""Where systemd-resolved listens: on the host's loopback, which a Pod does not have."""
+
+
+def choose_resolver_text(text: str, behind_stub: str) -> str:
+    """The host's file that Pods inherit: of a stub's, the one behind it, where there is one.
+
+    Rule: spec "node" §2.13 (resolv.conf), §10 (15).
+    """
+    servers = [line.split()[1:2] for line in text.splitlines() if line.split()[:1] == ["nameserver"]]
+    return behind_stub if [STUB_ADDRESS] in servers and behind_stub else text
+
+
 def make_empty_resolver(node_ips: Iterable[str]) -> Resolver:
     """What `Default` gives when the agent is told of no resolver file. Rule: spec "discovery" §C2."""
     loopbacks = ("::1" if ":" in address else "127.0.0.1" for address in node_ips)

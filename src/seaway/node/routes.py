@@ -135,6 +135,7 @@ def encode_config(config: NodeConfig, *, port: int) -> bytes:
         "clusterDomain": config.cluster_domain,
         "clusterDNS": [config.dns_ip] if config.dns_ip else [],
         "maxPods": config.max_pods,
+        "podPidsLimit": config.pod_max_pids or -1,
         "nodeLeaseDurationSeconds": config.lease_duration_seconds,
         "resolvConf": str(config.resolv_conf),
     }

@@ -35,6 +35,7 @@ from seaway.node.figures import make_figures
 from seaway.node.firewalls.run import FirewallWatch
 from seaway.node.heartbeat.run import Heartbeat
 from seaway.node.network.plan import sort_ranges
+from seaway.node.peers.run import PeerWatch
 from seaway.node.pods.context import AgentContext
 from seaway.node.pods.run import PodWorker
 from seaway.node.pods.start.run import read_resolver_file
@@ -43,7 +44,7 @@ from seaway.node.resolvconf import ResolverError, find_host_file_warning
 from seaway.node.runtime import files
 from seaway.node.runtime.contract import ContainerError, RuntimeGone, Stop
 from seaway.node.runtime.local.client import ShimClient
-from seaway.node.runtime.local.run import LocalConfig, LocalRuntime
+from seaway.node.runtime.local.run import MEMORY, LocalConfig, LocalRuntime
 from seaway.node.runtime.oci.choose import AUTO
 from seaway.node.runtime.plain.run import PlainRuntime, end_leftovers
 from seaway.node.serve import listen, make_answers, serve
@@ -82,6 +83,7 @@ async def run(config: NodeConfig, client: Client, *, on_ready: Callable[[], None
             if config.is_isolated:
                 watch = FirewallWatch(config.state_dir, pod_cidrs, recorder.record_node)
                 group.create_task(watch.run())
+                group.create_task(PeerWatch(config, client, pod_cidrs, recorder.record_node).run())
             if isinstance(runtime, PlainRuntime):
                 bindings = BindingWatch(config, runtime, agent.list_pods, recorder.record)
                 agent.watch_ends(bindings.take_exit)
@@ -99,6 +101,7 @@ def _make_runtime(config: NodeConfig, pod_cidrs: str) -> LocalRuntime:
         sandboxed=config.sandbox,
         mtu=config.mtu,
         oci_runtime=config.oci_runtime,
+        pod_max_pids=config.pod_max_pids,
     )
     if config.loopback is None:
         return LocalRuntime(local)
@@ -238,7 +241,9 @@ class _Agent:
         worker.take_pod(pod)
         if worker.is_active and state.sandbox is None and not state.is_adopted:
             node = msgspec.convert(self._heartbeat.node, Node) if self._heartbeat.node else None
-            rejection = find_rejection(pod, others, node, max_pods=self._context.config.max_pods)
+            rejection = find_rejection(
+                pod, others, node, allocatable=self._context.allocatable, sets_groups=self._context.config.has_users
+            )
             if rejection is not None:
                 worker.reject(rejection)
         task = self._group.create_task(worker.run())
@@ -343,17 +348,22 @@ async def end_pods(state_dir: Path) -> None:
 
 
 def cleanup(state_dir: Path) -> None:
-    """Remove what ended Pods left: ports, links, routes, addresses, files. The shim must have ended."""
+    """Remove what ended Pods left: cgroups, ports, links, routes, addresses, files. The shim must have ended."""
+    from seaway.node.cgroups.kernel import Groups, read_hierarchy
     from seaway.node.hostports.kernel import apply_host_ports
     from seaway.node.network import kernel
+    from seaway.node.peers.kernel import remove_routes
 
+    Groups(read_hierarchy(), state_dir).remove_all()
     saved = files.load_json(state_dir / "node.json")
     noted = saved if isinstance(saved, dict) else {}
     if noted.get("network") != "none":
         if (state_dir / "hostports.json").exists():
             apply_host_ports(())
+        remove_routes()
         cidrs = str(noted.get("pod_cidrs", ""))
         kernel.remove_everything(ipaddress.ip_network(cidr) for cidr in cidrs.split(",") if cidr)
     for pod in sorted(state_dir.glob("pods/*")):
         files.remove_pod_files(pod)
+    files.remove_memory(state_dir / MEMORY)
     shutil.rmtree(state_dir, ignore_errors=True)

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from types import MappingProxyType
+from typing import Any
 
 from seaway.node.podspec import Container, PodManifest, ReportedContainer
 
@@ -31,6 +32,10 @@ class ContainerRun:
     image: str = ""
     """As the Pod named it for this run; "" of a run that only a status tells of."""
     stop_signal: str = ""
+    resources: Mapping[str, Mapping[str, str]] = field(default_factory=lambda: MappingProxyType({}))
+    """Limits and requests that hold for this run, as its status tells them."""
+    user: Mapping[str, Any] = field(default_factory=lambda: MappingProxyType({}))
+    """Who it runs as, likewise."""
 
     @property
     def is_running(self) -> bool:

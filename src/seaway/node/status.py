@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
+from seaway.node.evictions import REASON as EVICTED
 from seaway.node.lifecycle import choose_phase, choose_reported_phase, will_restart
 from seaway.node.podspec import Container, PodManifest, ReportedCondition
 from seaway.node.state import LOST_MESSAGE, UNKNOWN_EXIT_CODE, ContainerRun, ContainerState, PodState, format_time
@@ -19,6 +20,8 @@ Json = dict[str, Any]
 
 OWNED_CONDITIONS = ("PodReadyToStartContainers", "Initialized", "Ready", "ContainersReady", "PodScheduled")
 RUNTIME_SCHEME = "process"
+MAX_POD_MESSAGE_BYTES = 12 * 1024
+"""Of the last words of all containers together. Rule: spec "node" §2.13."""
 
 
 def make_pod_status(
@@ -89,6 +92,14 @@ def _make_container_status(pod: PodManifest, container: Container, state: PodSta
         "state": now,
         "lastState": last,
     }
+    if run is not None and run.stop_signal:
+        status["stopSignal"] = run.stop_signal
+    if container.resources.requests:
+        status["allocatedResources"] = dict(sorted(container.resources.requests.items()))
+    if run is not None and run.is_running and run.resources:
+        status["resources"] = {kind: dict(amounts) for kind, amounts in run.resources.items()}
+    if run is not None and run.is_running and run.user:
+        status["user"] = dict(run.user)
     if run is not None and run.container_id:
         status["containerID"] = f"{RUNTIME_SCHEME}://{run.container_id}"
     return status
@@ -112,16 +123,17 @@ def _make_states(pod: PodManifest, container: Container, own: ContainerState, st
         reason, message = own.waiting or ("PodInitializing" if pod.spec.init_containers else "ContainerCreating", "")
         waiting = {"reason": reason} | ({"message": message} if message else {})
         return {"waiting": waiting}, {}
-    last = {"terminated": _make_terminated(own.previous)} if own.previous is not None else {}
+    limit = MAX_POD_MESSAGE_BYTES // len(pod.every_container)
+    last = {"terminated": _make_terminated(own.previous, limit)} if own.previous is not None else {}
     if run.is_running:
         return {"running": {"startedAt": format_time(run.started_at)}}, last
     if own.waiting is not None and will_restart(pod, container, own):
         reason, message = own.waiting
-        return {"waiting": {"reason": reason, "message": message}}, {"terminated": _make_terminated(run)}
-    return {"terminated": _make_terminated(run)}, last
+        return {"waiting": {"reason": reason, "message": message}}, {"terminated": _make_terminated(run, limit)}
+    return {"terminated": _make_terminated(run, limit)}, last
 
 
-def _make_terminated(run: ContainerRun) -> Json:
+def _make_terminated(run: ContainerRun, max_message_bytes: int) -> Json:
     assert run.finished_at is not None
     terminated: Json = {
         "exitCode": run.exit_code,
@@ -132,7 +144,7 @@ def _make_terminated(run: ContainerRun) -> Json:
     if run.container_id:
         terminated["containerID"] = f"{RUNTIME_SCHEME}://{run.container_id}"
     if run.message:
-        terminated["message"] = run.message
+        terminated["message"] = run.message.encode()[:max_message_bytes].decode(errors="ignore")
     return terminated
 
 
@@ -151,13 +163,15 @@ def _make_conditions(
 ) -> list[Json]:
     initialized = _judge_initialized(pod, state, phase)
     containers_ready = _judge_containers(pod, state, phase)
-    verdicts = (
+    verdicts: tuple[tuple[str, Verdict], ...] = (
         ("PodReadyToStartContainers", (state.sandbox is not None, "", "")),
         ("Initialized", initialized),
         ("Ready", _judge_ready(pod, containers_ready)),
         ("ContainersReady", containers_ready),
         ("PodScheduled", (True, "", "")),
     )
+    if state.failed is not None and state.failed[0] == EVICTED:
+        verdicts = (*verdicts, ("DisruptionTarget", (True, "TerminationByKubelet", state.failed[1])))
     before = {c["type"]: (c["status"], c["lastTransitionTime"]) for c in (written or {}).get("conditions", ())}
     for reported in pod.status.conditions:
         if reported.last_transition_time:

@@ -12,9 +12,8 @@ from pathlib import Path
 from seaway.api.service.served import Place, find_place
 from seaway.api.service.types import Service, ServicePort
 from seaway.net.loopback import LoopbackMap
-from seaway.node.admission import list_host_ports
 from seaway.node.envvars import MASTER_NAME, MASTER_NAMESPACE, Locate
-from seaway.node.podspec import Container, PodManifest
+from seaway.node.podspec import Container, PodManifest, list_host_ports
 from seaway.node.resolvconf import Resolver
 from seaway.node.runtime.plain.places import ROOT_VARIABLE, find_nested, place_in
 

@@ -6,7 +6,7 @@ Rule: spec "node" §2.18.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from seaway.api.machinery.scalars import measure_quantity
 from seaway.node.accounttokens import WantedToken
@@ -33,28 +33,38 @@ class VolumeError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class FileEntry:
-    """A file of a volume: `path` is relative to the volume and has no `..`."""
+    """A file of a volume: `path` is relative to the volume and has no `..`. owner None: the agent."""
 
     path: str
     content: bytes
     mode: int = 0o644
+    owner: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Content:
-    """A volume that is a set of files made by the agent, sorted by path."""
+    """A volume that is a set of files made by the agent, sorted by path. group: may read them all.
+
+    in_memory: it is never on a disk. Rule: spec "node" §2.18 (secrets and tokens); downward files as upstream.
+    """
 
     name: str
     files: tuple[FileEntry, ...]
+    group: int | None = None
+    in_memory: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class EmptyDir:
-    """A directory that lives as long as the Pod; in memory, of at most `size_bytes`, 0 for half of the host's."""
+    """A directory that lives as long as the Pod; in memory, of at most `size_bytes`, 0 for half of the host's.
+
+    group: what is made in it is the group's.
+    """
 
     name: str
     in_memory: bool = False
     size_bytes: int = 0
+    group: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,11 +79,40 @@ class HostPath:
 PlannedVolume = Content | EmptyDir | HostPath
 
 
+@dataclass(frozen=True, slots=True)
+class Owners:
+    """Whose a Pod's volumes are: its `fsGroup`, and the user that all its containers run as. None: nobody's."""
+
+    group: int | None = None
+    user: int | None = None
+
+
+NOBODY = Owners()
+
+
+def find_owners(pod: PodManifest) -> Owners:
+    """Rule: spec "node" §2.18 (service-account tokens); upstream's fsGroup."""
+    security = pod.spec.security_context
+    inherited = security.run_as_user if security is not None else None
+    own = (c.security_context.run_as_user if c.security_context is not None else None for c in pod.every_container)
+    users = {inherited if user is None else user for user in own}
+    return Owners(security.fs_group if security is not None else None, users.pop() if len(users) == 1 else None)
+
+
 def plan_volumes(
-    pod: PodManifest, *, fields: PodFields, find_config_map: Find, find_secret: Find, find_token: FindToken
+    pod: PodManifest,
+    *,
+    fields: PodFields,
+    find_config_map: Find,
+    find_secret: Find,
+    find_token: FindToken,
+    owners: Owners = NOBODY,
 ) -> tuple[PlannedVolume, ...]:
-    """The Pod's volumes in order. Raises VolumeError, with the volume's name in it."""
-    finders = _Finders(find_config_map, find_secret, find_token)
+    """The Pod's volumes in order. Raises VolumeError, with the volume's name in it.
+
+    owners: of what the agent makes; where only one user exists, none. A hostPath is the host's.
+    """
+    finders = _Finders(find_config_map, find_secret, find_token, owners)
     return tuple(_plan(volume, pod, fields, finders) for volume in pod.spec.volumes)
 
 
@@ -82,18 +121,21 @@ class _Finders:
     config_map: Find
     secret: Find
     token: FindToken
+    owners: Owners
 
 
 def _plan(volume: Volume, pod: PodManifest, fields: PodFields, find: _Finders) -> PlannedVolume:
     if volume.empty_dir is not None:
-        return _plan_empty_dir(volume.name, volume.empty_dir)
+        return replace(_plan_empty_dir(volume.name, volume.empty_dir), group=find.owners.group)
     if volume.host_path is not None:
         return HostPath(volume.name, volume.host_path.path, volume.host_path.type)
     try:
         files = tuple(_read_files(volume, pod, fields, find))
     except (VolumeError, EnvError) as error:
         raise VolumeError(f'MountVolume.SetUp failed for volume "{volume.name}" : {error}') from error
-    return Content(volume.name, tuple(sorted({entry.path: entry for entry in files}.values(), key=lambda e: e.path)))
+    unique = {entry.path: entry for entry in files}.values()
+    ordered = tuple(sorted(unique, key=lambda e: e.path))
+    return Content(volume.name, ordered, find.owners.group, in_memory=volume.config_map is None)
 
 
 def _plan_empty_dir(name: str, source: EmptyDirVolume) -> EmptyDir:
@@ -134,17 +176,20 @@ def _read_files(volume: Volume, pod: PodManifest, fields: PodFields, find: _Find
             elif part.downward_api is not None:
                 yield from _read_downward(part.downward_api.items, mode, pod, fields)
             elif part.service_account_token is not None:
-                yield _read_token(part.service_account_token, mode, find.token)
+                yield _read_token(part.service_account_token, mode, find)
     else:
         raise VolumeError("no volume plugin matched: this node knows emptyDir, configMap, secret, downwardAPI, "
                           "projected and hostPath")  # fmt: skip
 
 
-def _read_token(source: TokenSource, mode: int, find: FindToken) -> FileEntry:
-    token = find(WantedToken(source.audience, source.expiration_seconds))
+def _read_token(source: TokenSource, mode: int, find: _Finders) -> FileEntry:
+    """For nobody else's eyes, where it is known whose it is."""
+    if find.owners != NOBODY:
+        mode = 0o600
+    token = find.token(WantedToken(source.audience, source.expiration_seconds))
     if token is None:
         raise VolumeError("failed to fetch token: the API server gave none")
-    return FileEntry(_check_path(source.path), token.encode(), mode)
+    return FileEntry(_check_path(source.path), token.encode(), mode, find.owners.user)
 
 
 def _read_keys(

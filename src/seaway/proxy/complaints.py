@@ -24,10 +24,10 @@ from seaway.proxy.connectionpolicy import (
 from seaway.proxy.forwarding import (
     ANNOTATION_RESET_AFTER,
     LABEL_PROXY_NAME,
-    MAX_ENDPOINTS,
     MAX_PORT,
     PROTOCOLS,
     Frontend,
+    limit_endpoints,
     parse_address,
     parse_reset_after,
 )
@@ -89,7 +89,7 @@ def _all_complaints(
     for piece in slices:
         yield from _of_slice(piece)
     for family in Family:
-        yield from _of_size(slices, family)
+        yield from _of_size(slices, family, limit_endpoints(service))
 
 
 def _of_annotations(service: Service) -> Iterator[Complaint]:
@@ -138,12 +138,12 @@ def _of_slice(piece: EndpointSlice) -> Iterator[Complaint]:
             return
 
 
-def _of_size(slices: list[EndpointSlice], family: Family) -> Iterator[Complaint]:
+def _of_size(slices: list[EndpointSlice], family: Family, limit: int) -> Iterator[Complaint]:
     """Counted roughly first: the same address twice is one endpoint."""
     sizes = (
         sum(len(e.addresses) for e in piece.endpoints or ()) for piece in slices if piece.address_type == family.value
     )
-    if sum(sizes) <= MAX_ENDPOINTS:
+    if sum(sizes) <= limit:
         return
     distinct: dict[tuple[str, str], set[tuple[str, int]]] = {}
     for piece in slices:
@@ -151,11 +151,12 @@ def _of_size(slices: list[EndpointSlice], family: Family) -> Iterator[Complaint]
             continue
         for port in piece.ports or ():
             known = distinct.setdefault((port.name, port.protocol or "TCP"), set())
-            known.update((a, port.port or 0) for e in piece.endpoints or () for a in e.addresses)
+            if len(known) <= limit:
+                known.update((a, port.port or 0) for e in piece.endpoints or () for a in e.addresses)
     for (port_name, protocol), endpoints in sorted(distinct.items()):
-        if len(endpoints) > MAX_ENDPOINTS:
-            text = f"port {_short(port_name)}/{protocol}: {len(endpoints)} endpoints of {family.value}"
-            yield Complaint("TooManyEndpoints", f"{text}, of which {MAX_ENDPOINTS} are served")
+        if len(endpoints) > limit:  # how many there are is not said: each number would be another event
+            text = f"port {_short(port_name)}/{protocol}: more than {limit} endpoints of {family.value}"
+            yield Complaint("TooManyEndpoints", f"{text}; {limit} are served")
 
 
 def _short(text: str) -> str:

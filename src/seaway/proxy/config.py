@@ -43,6 +43,13 @@ class PodLinks:
     name: str
     is_prefix: bool = False
 
+    def covers(self, link: str) -> bool:
+        """What comes in by the link comes from a Pod."""
+        return link.startswith(self.name) if self.is_prefix else link == self.name
+
+    def __str__(self) -> str:
+        return f"{self.name}*" if self.is_prefix else self.name
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ProxyConfig:

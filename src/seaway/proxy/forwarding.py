@@ -34,8 +34,10 @@ ANNOTATION_RESET_AFTER = "seaway.dev/reset-after"
 MAX_RESET_SECONDS = 86400.0
 DEFAULT_AFFINITY_SECONDS = 10800  # the API's default; absent only in objects that no API server wrote
 MAX_PORT = 65535
-MAX_ENDPOINTS = 8192
-"""Of one port of a Service in one family: each takes a chain and a map. More are not served."""
+MAX_ENDPOINTS = 4096
+"""Of one port of a Service in one family; more are not served. Each takes a chain and a map; a draw is one message."""
+MAX_STICKY_ENDPOINTS = 1024
+"""With session affinity each takes a set too, and a new client is looked for in all of them."""
 PROTOCOLS = frozenset(("TCP", "UDP", "SCTP"))
 
 
@@ -170,7 +172,7 @@ def forward_service(
     cluster_ip = _find_cluster_ip(service, family)
     if cluster_ip is None or LABEL_PROXY_NAME in service.metadata.labels:
         return None
-    endpoints = group_endpoints(slices, family)
+    endpoints = group_endpoints(slices, family, limit=limit_endpoints(service))
     forwardings: list[Forwarding] = []
     hairpins: set[tuple[str, Target]] = set()
     ranges, _ = parse_port_ranges(service.metadata.annotations, service.spec.ports)
@@ -219,6 +221,11 @@ def forward_service(
     )
 
 
+def limit_endpoints(service: Service) -> int:
+    """How many endpoints of one of its ports are served."""
+    return MAX_ENDPOINTS if _affinity(service) is None else MAX_STICKY_ENDPOINTS
+
+
 def find_health_port(service: Service) -> int:
     """The health-check port; 0: none. Rule: spec "proxy" §1.4 (only load balancers under the Local policy)."""
     spec = service.spec
@@ -233,7 +240,7 @@ def _count_local_ready(endpoints: Mapping[tuple[str, str], Mapping[Target, Servi
 
 
 def group_endpoints(
-    slices: Iterable[EndpointSlice], family: Family
+    slices: Iterable[EndpointSlice], family: Family, *, limit: int = MAX_ENDPOINTS
 ) -> dict[tuple[str, str], dict[Target, ServingEndpoint]]:
     """(port name, protocol) → the endpoints of the family in those slices.
 
@@ -242,6 +249,7 @@ def group_endpoints(
     served, where stock proxies take the first: what the Service concept page writes by hand works as it reads.
     """
     grouped: dict[tuple[str, str], dict[Target, ServingEndpoint]] = {}
+    is_ipv4, is_canonical = family is Family.IPV4, _CANONICAL.fullmatch
     for piece in sorted(slices, key=lambda s: s.metadata.name):
         if piece.address_type != family.value:
             continue
@@ -250,14 +258,15 @@ def group_endpoints(
             if not port.port or not 0 < port.port <= MAX_PORT:
                 continue
             found = grouped.setdefault((port.name, port.protocol or "TCP"), {})
+            number = port.port
             for endpoint in piece.endpoints or ():
                 for text in endpoint.addresses:
-                    address = parse_address(text, family)
+                    address = text if is_ipv4 and is_canonical(text) else parse_address(text, family)
                     if address is None:
                         continue
-                    target = Target(address, port.port)
+                    target = Target(address, number)
                     is_new = target not in found
-                    if is_new and len(found) >= MAX_ENDPOINTS:
+                    if is_new and len(found) >= limit:
                         continue
                     if is_new or not endpoint.is_terminating:
                         found[target] = _resolve(endpoint, target, weights.get(text, weight) if weights else weight)
@@ -422,7 +431,7 @@ def _targets(endpoints: tuple[ServingEndpoint, ...] | None) -> tuple[Target, ...
     if not endpoints:
         return ()
     if all(e.weight == 1 for e in endpoints):
-        return tuple(Target(e.address, e.port) for e in endpoints)
+        return tuple([Target(e.address, e.port) for e in endpoints])
     turns = share_turns([e.weight for e in endpoints])
     return tuple(Target(e.address, e.port) for e, count in zip(endpoints, turns, strict=True) for _ in range(count))
 

@@ -28,8 +28,9 @@ from seaway.client.run import Change, Informer, run_all
 from seaway.net.errors import OperationalError
 from seaway.net.family import Family
 from seaway.proxy.bridges.run import BridgeWatch
-from seaway.proxy.config import DetectLocal, ProxyConfig
+from seaway.proxy.config import DetectLocal, NodeView, ProxyConfig
 from seaway.proxy.counting.run import read_connections
+from seaway.proxy.families import find_family_faults
 from seaway.proxy.flows.run import FlowKeeper
 from seaway.proxy.forwarding import LABEL_PROXY_NAME
 from seaway.proxy.kernel import apply_oom_score, apply_sysctls, find_supported_families, list_interface_addresses
@@ -118,6 +119,7 @@ async def run(config: ProxyConfig, client: Client, *, on_ready: Callable[[], Non
             for informer in informers:
                 await informer.wait_synced()
             await loop.wait_for_pod_cidrs()
+            check_families(config, proxier.node, families)
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(cidrs.wait_synced(), SERVICE_CIDRS_SECONDS)
             try:
@@ -140,6 +142,17 @@ def prepare_host(config: ProxyConfig) -> None:
         if config.sysctls_must_do:
             raise OperationalError(f"could not set conntrack parameters from kube-proxy configuration: {refused}")
         log.warning("sysctl=%s", refused)
+
+
+def check_families(config: ProxyConfig, node: NodeView, families: tuple[Family, ...]) -> None:
+    """Tell of ranges of the wrong family. Raises OperationalError where nothing can be right with them.
+
+    Rule: spec "proxy" §11.1, step 10.
+    """
+    for fault in find_family_faults(config, node, families):
+        if fault.is_fatal:
+            raise OperationalError(f"kube-proxy configuration is incorrect: {fault.text}")
+        log.warning("kube-proxy configuration may be incorrect: %s", fault.text)
 
 
 async def watch_file(path: Path, *, pause: Callable[[], Awaitable[None]] | None = None) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from operator import attrgetter
 
 import msgspec
 
@@ -29,6 +30,7 @@ class ServingEndpoint(msgspec.Struct, frozen=True, gc=False):
 
 
 Endpoints = tuple[ServingEndpoint, ...]
+_PLACE = attrgetter("address", "port")
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +55,7 @@ def choose_endpoints(
     `reason` says why hints were ignored, or "". Never raises.
     Rule: spec "proxy" §2.1 (the terminating fallback is decided per list, not globally).
     """
-    known = tuple(sorted(endpoints, key=lambda e: (e.address, e.port)))
+    known = tuple(sorted(endpoints, key=_PLACE))
     cluster, reason, hinted = _choose_cluster(known, node, zone) if uses_cluster else (None, "", False)
     if not uses_local:
         return EndpointChoice(cluster, None, cluster or (), bool(cluster), reason)
@@ -69,17 +71,18 @@ def choose_endpoints(
 
 def _choose_cluster(known: Endpoints, node: str, zone: str) -> tuple[Endpoints, str, bool]:
     """The cluster-wide list, why hints were ignored, and whether they were obeyed. Rule: spec "proxy" §2.2."""
-    ready = tuple(e for e in known if e.ready)
+    ready = tuple([e for e in known if e.ready])
     if not ready:
         return tuple(e for e in known if e.is_fallback), "", False
+    if not any(e.nodes or e.zones for e in ready):
+        return ready, "", False
     by_node, node_reason = _obey(ready, lambda e: e.nodes, node, "node")
     if by_node:
         return by_node, "", True
     by_zone, zone_reason = _obey(ready, lambda e: e.zones, zone, "zone")
     if by_zone:
         return by_zone, "", True
-    has_hints = any(e.nodes or e.zones for e in ready)
-    return ready, f"{node_reason}; {zone_reason}" if has_hints else "", False
+    return ready, f"{node_reason}; {zone_reason}", False
 
 
 def _obey(

@@ -83,16 +83,19 @@ class Traffic:
         node = cluster.client(user=f"system:node:{REAL_NODE}", groups=("system:nodes",))
         proxy = cluster.client(user="system:kube-proxy", groups=(MASTERS,))
         has_node, has_proxy = asyncio.Event(), asyncio.Event()
-        async with contextlib.AsyncExitStack() as stack:
-            for work, ready in (
-                (run_node(self._node_config(), node, on_ready=has_node.set), has_node),
-                (run_proxy(self._proxy_config(), proxy, on_ready=has_proxy.set), has_proxy),
-            ):
-                task = asyncio.create_task(work)
-                stack.push_async_callback(_end, task)
-                cluster.tasks.append(task)
+        tasks = (
+            asyncio.create_task(run_node(self._node_config(), node, on_ready=has_node.set)),
+            asyncio.create_task(run_proxy(self._proxy_config(), proxy, on_ready=has_proxy.set)),
+        )
+        cluster.tasks += tasks
+        try:
+            for task, ready in zip(tasks, (has_node, has_proxy), strict=True):
                 await first_of(task, ready)
             yield
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
 
     async def end(self) -> None:
         """End the Pods, and let others have this part of loopback. Safe to repeat."""
@@ -130,11 +133,6 @@ class Traffic:
             loopback=self.loopback,
             sysctls={},
         )
-
-
-async def _end(task: asyncio.Task[None]) -> None:
-    task.cancel()
-    await asyncio.gather(task, return_exceptions=True)
 
 
 @functools.cache

@@ -17,6 +17,7 @@ from seaway.controllers.healthcheck.state import Outcome
 from seaway.controllers.healthcheck.targets import Target
 from seaway.controllers.healthcheck.transport import probe
 from seaway.pki.certificates import create_authority, issue_server
+from seaway.testing.loopback import claim_loopback
 from tests.net.probing.test_grpc import GOOD, NOT_SERVING, OK, SERVING, Server
 
 HOST = "127.0.0.1"
@@ -153,3 +154,30 @@ def test_grpc_is_up_when_the_service_serves(message: bytes) -> None:
 
     text = "" if message == SERVING else "grpc TARGET: service unhealthy (responded with NOT_SERVING)"
     assert ask(Check(kind="grpc", timeout_seconds=10.0), serve) == Outcome(message == SERVING, text)
+
+
+@pytest.mark.parametrize("kind", ["tcp", "http"])
+def test_an_address_of_the_cluster_is_dialled_where_loopback_has_it_and_named_as_it_is(kind: str) -> None:
+    """Rule: issue "the userspace data plane", 1."""
+
+    async def main() -> None:
+        async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            if kind == "http":
+                await answer(b"HTTP/1.1 204 No Content\r\n\r\n")(reader, writer)
+            writer.close()
+
+        with claim_loopback() as claim:
+            place, address = str(claim.map.onto[256]), str(claim.map.origin[256])
+            listening = await asyncio.start_server(serve, place, 0)
+            target = Target(address, listening.sockets[0].getsockname()[1])
+            check = Check(kind=kind, rest="/" if kind == "http" else "", timeout_seconds=10.0)
+            async with listening:
+                assert await probe(check, target, loopback=claim.map) == Outcome(True, "")
+            listening.close()
+            gone = await probe(check, target, loopback=claim.map)
+            assert (gone.passed, f"{address}:{target.port}: connect: connection refused" in gone.message) == (
+                False,
+                True,
+            )
+
+    asyncio.run(main())

@@ -72,10 +72,28 @@ def test_a_table_of_both_families_is_told_for_both() -> None:
         (Block("inet", "firewalld", "filter_FORWARD", FOUR),
          "firewall-cmd --permanent --zone=trusted --add-source=10.244.1.0/24"),
         (Block("ip", "filter", "FORWARD", FOUR), "iptables -I FORWARD -s 10.244.1.0/24 -j ACCEPT"),
-        (Block("ip", "filter", "FORWARD", FOUR), "ufw route allow from 10.244.1.0/24"),
+        (Block("ip", "filter", "FORWARD", FOUR, is_ufw=True),
+         "run: ufw route allow from 10.244.1.0/24; ufw route allow to 10.244.1.0/24"),
+        (Block("ip", "filter", "FORWARD", FOUR, is_legacy=True), "iptables-legacy -I FORWARD -s 10.244.1.0/24"),
+        (Block("ip6", "filter", "FORWARD", SIX, is_legacy=True), "ip6tables-legacy -I FORWARD -s fd10:244:1::/64"),
         (Block("ip6", "filter", "FORWARD", SIX), "ip6tables -I FORWARD -s fd10:244:1::/64 -j ACCEPT"),
         (Block("inet", "mine", "fw", SIX), "nft insert rule inet mine fw ip6 saddr fd10:244:1::/64 accept"),
     ],
 )  # fmt: skip
 def test_the_mend_is_a_command_of_whose_firewall_it_is(block: Block, mend: str) -> None:
     assert mend in block.message
+
+
+@pytest.mark.parametrize(
+    ("chain", "is_ufw"), [("ufw-user-forward", True), ("ufw6-user-forward", True), ("DOCKER", False)]
+)
+def test_a_table_with_chains_of_ufw_is_ufws(chain: str, is_ufw: bool) -> None:
+    [block] = find_blocks([table(ForeignRule(chain))], [FOUR])
+    assert block.is_ufw == is_ufw
+
+
+def test_a_table_of_the_old_iptables_is_told_as_such_beside_the_new_ones() -> None:
+    old = ForeignTable("ip", "filter", DROPS, is_legacy=True)
+    blocks = find_blocks([table(), old], [FOUR])
+    assert [block.is_legacy for block in blocks] == [False, True]
+    assert blocks[1].message.startswith("table ip filter of iptables-legacy, chain FORWARD: ")

@@ -6,12 +6,14 @@ import asyncio
 from typing import Any
 
 import msgspec
+import pytest
 
+from seaway.api.machinery.errors import Invalid
 from seaway.api.registry import PODS
-from seaway.client.requests import Client
+from seaway.client.requests import STRATEGIC_PATCH, Client
 from seaway.node.pods.write.run import StatusWriter
 from seaway.node.podspec import PodManifest
-from seaway.node.status import make_pod_status
+from seaway.node.status import make_pod_status, make_status_patch
 from seaway.testing.builders import make_pod
 from seaway.testing.cluster import open_cluster
 from tests.node.manifests import NOW, make_state, running
@@ -66,6 +68,25 @@ def test_a_pod_of_the_same_name_that_came_later_is_left_alone() -> None:
 
     uid, found = asyncio.run(run())
     assert found["metadata"]["uid"] == uid and found["status"]["phase"] == "Pending"
+
+
+def test_the_server_refuses_the_status_of_another_pod_of_the_name() -> None:
+    """As an invalid field: a foreign UID is a conflict in a PUT, and in a patch it is not. Rule: spec "api-machinery"
+    §1 (409, Conflict); spec "node" §3.1 asks for a refusal, and the writer takes either.
+    """
+
+    async def run() -> None:
+        async with open_cluster() as cluster:
+            client = cluster.client()
+            pod = await create(client)
+            patch = make_status_patch("another", make_status(pod), None)
+            with pytest.raises(Invalid, match=r'metadata\.uid: Invalid value: "another": field is immutable'):
+                await client.patch(
+                    PODS, "web", "default", patch=patch, patch_type=STRATEGIC_PATCH, subresource="status"
+                )  # fmt: skip
+            assert (await read(client))["status"]["phase"] == "Pending"
+
+    asyncio.run(run())
 
 
 def test_a_pod_that_is_gone_is_forgotten() -> None:

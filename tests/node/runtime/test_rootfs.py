@@ -73,6 +73,12 @@ def test_the_data_directory_is_no_volume(path: str, refused: bool) -> None:
 
 def test_capabilities() -> None:
     assert choose_capabilities(is_root=False, add=(), drop=()) == frozenset()
+    assert choose_capabilities(is_root=False, add=("NET_ADMIN",), drop=()) == frozenset()
+    assert choose_capabilities(is_root=False, is_named=False, add=("NET_ADMIN",), drop=("ALL",)) == {"NET_ADMIN"}
+    lenient = choose_capabilities(
+        is_root=False, is_named=False, is_lenient=True, add=("SYS_PTRACE", "NET_RAW"), drop=()
+    )
+    assert lenient == {"NET_RAW"}
     assert choose_capabilities(is_root=True, add=(), drop=()) == DEFAULT_CAPABILITIES
     assert choose_capabilities(is_root=True, add=("NET_RAW",), drop=("ALL",)) == {"NET_RAW"}
     assert "SETUID" not in choose_capabilities(is_root=True, add=(), drop=("SETUID",))
@@ -97,11 +103,11 @@ def test_a_volume_is_replaced_as_a_whole(tmp_path: Path) -> None:
 
 def test_host_path_types(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("x")
-    assert prepare_volume(tmp_path, HostPath("v", str(tmp_path / "file"), "File")) == tmp_path / "file"
-    assert prepare_volume(tmp_path, HostPath("v", str(tmp_path / "new"), "DirectoryOrCreate")).is_dir()
+    assert prepare_volume(tmp_path, HostPath("v", str(tmp_path / "file"), "File"), tmp_path) == tmp_path / "file"
+    assert prepare_volume(tmp_path, HostPath("v", str(tmp_path / "new"), "DirectoryOrCreate"), tmp_path).is_dir()
     with pytest.raises(ContainerError, match=r"hostPath type check failed: .* is not a directory"):
-        prepare_volume(tmp_path, HostPath("v", str(tmp_path / "file"), "Directory"))
-    assert prepare_volume(tmp_path, EmptyDir("e")).stat().st_mode & 0o777 == 0o777
+        prepare_volume(tmp_path, HostPath("v", str(tmp_path / "file"), "Directory"), tmp_path)
+    assert prepare_volume(tmp_path, EmptyDir("e"), tmp_path).stat().st_mode & 0o777 == 0o777
 
 
 def test_a_log_is_cut(tmp_path: Path) -> None:

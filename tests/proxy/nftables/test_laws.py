@@ -10,9 +10,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from seaway.net.family import Family
-from seaway.proxy.balance import Balance
+from seaway.net.netlink.kernel import SEND_BUFFER_BYTES
+from seaway.proxy.balance import MAX_TURNS, Balance
 from seaway.proxy.config import NodePortAddresses, PodLinks
 from seaway.proxy.forwarding import (
+    MAX_ENDPOINTS,
+    MAX_STICKY_ENDPOINTS,
     Forwarding,
     Frontend,
     Masquerade,
@@ -325,3 +328,29 @@ def test_a_new_chain_is_there_before_the_batch_whose_verdicts_lead_to_it() -> No
 
 def encode(transaction: Transaction) -> list[tuple[str, ...]]:
     return [batch.subjects for batch in encode_transaction(transaction, family=FAMILY, table=TABLE)]
+
+
+LARGEST = [(Balance.RANDOM, None, MAX_ENDPOINTS), (Balance.HASH, None, MAX_ENDPOINTS),
+           (Balance.ROUND_ROBIN, None, MAX_ENDPOINTS), (Balance.RANDOM, 86400, MAX_STICKY_ENDPOINTS)]  # fmt: skip
+
+
+@pytest.mark.parametrize(("balance", "seconds", "count"), LARGEST, ids=["random", "hash", "round-robin", "sticky"])
+def test_the_largest_service_is_sent_in_messages_that_anybody_may_send(
+    balance: Balance, seconds: int | None, count: int
+) -> None:
+    """A draw cannot be cut, and its length follows the names of the slots, which are the longest in this lane."""
+    service = make(1)
+    endpoints = tuple(Target(f"10.1.{n // 250}.{n % 250}", 80) for n in range(count + MAX_TURNS))
+    local = Forwarding(
+        frontend=Frontend(TrafficClass.NODE_PORT, "", "TCP", 30080),
+        port_name="",
+        endpoints=endpoints[:1],
+        outside=endpoints,
+        masquerade=Masquerade.NODE,
+        balance=balance,
+        affinity_seconds=seconds,
+    )
+    want = render((replace(service, forwardings=(local,)),), PLAIN)
+    transaction = diff(Ruleset.empty(FAMILY, TABLE), want)
+    sizes = [len(b.packed) for b in encode_transaction(transaction, family=FAMILY, table=TABLE)]
+    assert max(sizes) <= 2 * SEND_BUFFER_BYTES - 32

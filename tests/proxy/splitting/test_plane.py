@@ -187,3 +187,12 @@ def test_what_was_given_is_not_altered(scene: Scene) -> None:
     given: dict[str, Any] = {"web": ASKING}
     scene.plane.sync(given, NODE)
     assert given == {"web": forward(LOCAL)}
+
+
+def test_the_steps_of_a_look_at_the_kernel_are_passed_on() -> None:
+    """Who does not take them has looked at nothing."""
+    scene = Scene()
+    steps = iter((None, None))
+    scene.kernel.verify = lambda: steps  # type: ignore[method-assign,assignment]
+    assert list(scene.plane.verify() or ()) == [None, None]
+    assert scene.userspace.verified == 1

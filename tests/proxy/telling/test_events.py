@@ -58,3 +58,12 @@ def test_each_is_told_once_and_the_oldest_are_forgotten() -> None:
     told = Told(limit=2)
     assert [told.is_new(refusal(n)) for n in "aababc"] == [True, False, True, False, False, True]
     assert told.is_new(refusal("a"))
+
+
+def test_of_one_object_not_much_is_told_until_it_is_forgotten() -> None:
+    told = Told(limit=4, limit_of_one=2)
+    of_one = [Occurrence("Service", "shop/web", "Warning", "R", "Sync", str(n)) for n in range(4)]
+    assert [told.is_new(o) for o in of_one] == [True, True, False, False]
+    others = [Occurrence("Service", f"shop/{n}", "Warning", "R", "Sync") for n in range(3)]
+    assert all(told.is_new(o) for o in others)
+    assert told.is_new(of_one[3]), "the oldest was forgotten"

@@ -6,10 +6,15 @@ from typing import Any
 
 import pytest
 
+from seaway.api.endpointslice.types import Endpoint, EndpointPort, EndpointSlice
+from seaway.api.machinery.meta import ObjectMeta
+from seaway.api.service.types import Service, ServicePort, ServiceSpec
 from seaway.net.family import Family
+from seaway.net.loopback import LoopbackMap
+from seaway.proxy.config import DetectLocal, NodeView, PodLinks, ProxyConfig
 from seaway.proxy.forwarding import Target
 from seaway.proxy.tracing.text import QuestionError, parse_question, render_walk
-from seaway.proxy.tracing.walk import Question, Source, Walk
+from seaway.proxy.tracing.walk import Cluster, Question, Source, Walk, explain
 from seaway.testing.packets import Packet
 from tests.proxy.scene import LOCAL_IN, LOCAL_OUT, PLACES, RANGES, SOURCES, VIP, Scene
 
@@ -84,6 +89,16 @@ def test_what_the_proxy_holds_itself_is_told() -> None:
     assert "Each connection goes to one of 2 endpoints, at random." in found.steps
 
 
+def test_where_addresses_are_on_loopback_a_pod_keeps_its_own() -> None:
+    scene = Scene(plane="userspace", loopback=LoopbackMap())
+    scene.serve()
+    scene.endpoints("L+")
+    pod, outside = (scene.walk(Packet(SOURCES[Family.IPV4][source], VIP, 80)) for source in "PC")
+    taken = "The proxy takes the connection itself, and connects from {} address (userspace plane)."
+    assert (pod.masqueraded, pod.steps[-2]) == (False, taken.format("the Pod's own"))
+    assert (outside.masqueraded, outside.steps[-2]) == (True, taken.format("the node's"))
+
+
 ENDINGS: dict[str, tuple[str, str, str, Any, str]] = {
     "no endpoints": ("P", "cluster", "", {}, "It is refused with an ICMP port unreachable: a connect fails at once."),
     "none here": ("C", "lb", "R+", LOCAL_OUT, "It is dropped, so that another node may be tried."),
@@ -142,3 +157,43 @@ def test_questions() -> None:
 def test_a_question_that_makes_no_sense_is_refused(source: str, destination: str) -> None:
     with pytest.raises(QuestionError):
         parse_question(source, destination)
+
+
+@pytest.mark.parametrize(
+    ("source", "link", "place", "says"),
+    [
+        ("10.0.0.2", "veth7", Source.POD, "The source 10.0.0.2 is a Pod: it comes in by veth7."),
+        ("10.0.0.2", "eth0", Source.OUTSIDE, "The source 10.0.0.2 is no Pod: it comes in by eth0, not by veth*."),
+        ("192.0.2.1", "lo", Source.NODE, "The source 192.0.2.1 is the node N itself."),
+        ("10.0.0.2", "", Source.OUTSIDE, "By which link 10.0.0.2 comes in is not known (--in-interface): it is taken"
+         " for no Pod, whose links are veth*."),
+    ],
+    ids=["by a Pod's link", "by another link", "the node itself", "it is not known by which"],
+)  # fmt: skip
+def test_where_pods_are_known_by_links_the_link_tells_them(source: str, link: str, place: Source, says: str) -> None:
+    """Rule: spec "proxy" §3.5 (InterfaceNamePrefix)."""
+    config = ProxyConfig(node_name="N", detect_local=DetectLocal.INTERFACE_NAME_PREFIX, pod_link="veth")
+    cluster = Cluster(
+        services=(
+            Service(
+                ObjectMeta(name="web", namespace="default"),
+                ServiceSpec(cluster_ip=VIP, cluster_ips=(VIP,), ip_families=("IPv4",), ports=(ServicePort(port=80),)),
+            ),
+        ),
+        slices=(
+            EndpointSlice(
+                ObjectMeta(name="web-1", namespace="default", labels={"kubernetes.io/service-name": "web"}),
+                "IPv4", (Endpoint(("10.0.0.9",)),), (EndpointPort("", "TCP", 8080),),
+            ),
+        ),
+        node=NodeView("N", "", ("192.0.2.1",)),
+        config=config,
+    )  # fmt: skip
+    found = explain(Question(source, VIP, 80, link=link), cluster)
+    assert (found.source, found.steps[0]) == (place, says)
+    assert found.masqueraded == (place is not Source.POD)
+
+
+def test_a_link_of_one_name_is_not_its_beginning() -> None:
+    assert PodLinks("cni0").covers("cni0")
+    assert not PodLinks("cni0").covers("cni01")

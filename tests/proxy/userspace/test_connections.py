@@ -18,7 +18,10 @@ import pytest
 from seaway.proxy.balance import Balance
 from seaway.proxy.connectionpolicy import DEFAULT, EjectionRule
 from seaway.proxy.forwarding import Refusal, Target
-from seaway.proxy.userspace.connections.serve import LEAST_READ, MOST_READ
+from seaway.proxy.userspace.connections import serve
+from seaway.proxy.userspace.connections.forward import HALF_CLOSED_SECONDS
+from seaway.proxy.userspace.connections.transport import LEAST_READ, MOST_READ
+from seaway.proxy.userspace.kernel import Poller, Watcher
 from seaway.proxy.userspace.proxyprotocol import Ends, Peer, decode_header
 from tests.proxy.userspace.world import MAP, NODE, PATIENCE, VIP, World, echo, open_world, pod_address, read_all, until
 
@@ -496,5 +499,151 @@ def test_an_endpoint_that_sends_for_ever_to_a_client_that_does_not_read_holds_up
         writer.close()
         reset(stuck)
         await until(lambda: world.open_count == 0)
+
+    run(body)
+
+
+@pytest.mark.parametrize(
+    "kept",
+    [
+        pytest.param(0, id="an endpoint that is asked"),
+        pytest.param(1, id="a client that waits"),
+        pytest.param(2, id="an endpoint that accepted"),
+    ],
+)
+def test_where_no_socket_can_be_watched_clients_are_refused_and_the_listener_lives_on(
+    kept: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def body(world: World) -> None:
+        world.sync(await world.start(echo))
+        room = kept
+
+        def watch(self: Poller, fd: int, mask: int, watcher: Watcher) -> None:
+            nonlocal room
+            if room == 0:
+                raise OSError(errno.ENOSPC, "max_user_watches")
+            room -= 1
+            real_watch(self, fd, mask, watcher)
+
+        real_watch = Poller.watch
+        with monkeypatch.context() as patch:
+            patch.setattr(Poller, "watch", watch)
+            with contextlib.suppress(ConnectionResetError):  # it may be refused while it connects
+                reader, writer = await world.connect()
+                assert await is_reset(reader)
+                writer.close()
+            await until(lambda: bool(world.told))
+        assert [reason for _, reason, _ in world.told] == ["TooManyConnections"]
+        await until(lambda: world.open_count == 0)
+        reader, writer = await world.connect()
+        writer.write(b"again")
+        assert await reader.readexactly(5) == b"again"
+        writer.close()
+
+    run(body)
+
+
+def test_a_client_that_has_gone_is_forgotten_with_an_endpoint_that_never_ends() -> None:
+    async def body(world: World) -> None:
+        heard = asyncio.Event()
+        ended: list[bool] = []
+
+        async def never_end(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            await reader.read(-1)
+            heard.set()
+            await until(lambda: world.open_count == 0)
+            with contextlib.suppress(ConnectionError):
+                writer.write(b"late")
+            ended.append(True)
+            writer.close()
+
+        world.sync(await world.start(never_end))
+        _, writer = await world.connect()
+        writer.close()
+        await heard.wait()
+        splicer = world.sockets.splicer
+        splicer.end_forgotten(world.sockets.now() + HALF_CLOSED_SECONDS - 1)
+        assert world.open_count == 1
+        splicer.end_forgotten(world.sockets.now() + HALF_CLOSED_SECONDS + 1)
+        assert world.open_count == 0
+        assert not splicer.half_closed
+        await until(lambda: bool(ended))
+
+    run(body)
+
+
+def test_a_half_closed_connection_stays_while_anything_moves() -> None:
+    async def body(world: World) -> None:
+        more = asyncio.Event()
+
+        async def trickle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            await reader.read(-1)
+            writer.write(b"a")
+            await more.wait()
+            writer.write(b"b")
+            writer.close()
+
+        world.sync(await world.start(trickle))
+        reader, writer = await world.connect()
+        writer.write_eof()
+        assert await reader.readexactly(1) == b"a"
+        splicer, now = world.sockets.splicer, world.sockets.now()
+        splicer.end_forgotten(now + HALF_CLOSED_SECONDS - 1)  # a byte has moved since it was half-closed
+        splicer.end_forgotten(now + 2 * HALF_CLOSED_SECONDS - 2)
+        assert world.open_count == 1
+        more.set()
+        assert await read_all(reader) == b"b"
+        writer.close()
+        await until(lambda: world.open_count == 0)
+        assert not splicer.half_closed
+
+    run(body)
+
+
+def test_when_clients_cannot_even_be_refused_the_listener_waits_and_takes_them_later(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(serve, "PAUSE_SECONDS", 2.0)  # longer than the turns below take on any machine
+
+    async def body(world: World) -> None:
+        world.sync(await world.start(echo))
+        splicer = world.sockets.splicer
+        splicer.spare.close()
+        asked: list[socket.socket] = []
+        real = splicer.spare
+
+        class Lost:
+            """Somebody else took the descriptor that was in reserve."""
+
+            def refuse(self, listener: socket.socket) -> bool:
+                asked.append(listener)
+                return False
+
+            def close(self) -> None:
+                real.close()
+
+        splicer.spare = Lost()  # type: ignore[assignment]
+        client = socket.socket()
+        client.setblocking(False)
+        limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (max(map(int, os.listdir("/proc/self/fd"))) + 1, limits[1]))
+        taken: list[int] = []
+        try:
+            with contextlib.suppress(OSError):
+                while True:
+                    taken.append(os.open(os.devnull, os.O_RDONLY))
+            assert client.connect_ex((MAP.to_loopback(VIP), world.port)) in (0, errno.EINPROGRESS)
+            await until(lambda: bool(asked))
+            for _ in range(50):
+                await asyncio.sleep(0)  # it would be told in each of these turns
+            assert len(asked) == 1
+        finally:
+            resource.setrlimit(resource.RLIMIT_NOFILE, limits)
+            for descriptor in taken:
+                os.close(descriptor)
+        reader, writer = await asyncio.open_connection(sock=client)
+        writer.write(b"late")
+        assert await reader.readexactly(4) == b"late"
+        writer.close()
 
     run(body)

@@ -35,7 +35,7 @@ GOLDEN = {
     "version 1, not known": (Version.V1, None, b"PROXY UNKNOWN\r\n"),
     "version 2, IPv4, as haproxy writes it": (Version.V2, FOUR, V4),
     "version 2, IPv6": (Version.V2, SIX, V6),
-    "version 2, not known": (Version.V2, None, SIGNATURE + b"\x21\x00\x00\x00"),
+    "version 2, not known": (Version.V2, None, SIGNATURE + b"\x20\x00\x00\x00"),
 }
 
 
@@ -124,6 +124,7 @@ ALLOWED = {
     "the longest line": (LONGEST, Ends(Peer("ffff:" * 7 + "ffff", 65535), Peer("ffff:" * 7 + "ffff", 65535))),
     "unknown with what follows": (b"PROXY UNKNOWN ffff::1 x\r\n", None),
     "a health check of the proxy itself": (v2(0x20, 0x11, V4[16:]), None),
+    "no addresses": (v2(0x21, 0x00, b""), None),
     "datagrams": (v2(0x21, 0x12, V4[16:]), None),
     "TLVs after the addresses": (v2(0x21, 0x11, V4[16:] + b"\x04\0\x01\0"), FOUR),
 }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import click
 
@@ -17,10 +18,17 @@ from seaway.cli.of_proxy.view import read_cluster
 @click.option(
     "--timeout", default=10.0, show_default=True, help="Seconds to wait for a packet that is not this host's."
 )
+@click.option(
+    "--in-interface",
+    default="",
+    help="The link that the packet comes in by, where Pods are known by links.  [default: that of the route to it]",
+)
 @proxy_flags
-def command(source: str, destination: str, kernel: bool, timeout: float, ask: Callable[[], Asked]) -> None:
+def command(
+    source: str, destination: str, kernel: bool, timeout: float, in_interface: str, ask: Callable[[], Asked]
+) -> None:
     """Say what becomes of a packet: seaway proxy trace 10.244.0.7 10.96.0.10:80/tcp"""
-    from seaway.proxy.tracing.kernel import trace_packet
+    from seaway.proxy.tracing.kernel import find_link, trace_packet
     from seaway.proxy.tracing.text import QuestionError, parse_question, render_walk
     from seaway.proxy.tracing.walk import explain
 
@@ -29,6 +37,8 @@ def command(source: str, destination: str, kernel: bool, timeout: float, ask: Ca
     except QuestionError as error:
         raise click.UsageError(str(error)) from None
     asked = ask()
+    if asked.config.pod_links is not None:
+        question = replace(question, link=in_interface or find_link(question.source))
     click.echo(render_walk(explain(question, read_cluster(asked)), asked.config.node_name))
     if kernel:
         is_sent, lines = trace_packet(question, timeout_seconds=timeout)

@@ -12,21 +12,24 @@ from __future__ import annotations
 
 from collections import Counter, OrderedDict
 from collections.abc import Iterable, Mapping
+from types import MappingProxyType
 from typing import NamedTuple, TypeAlias
 
 import msgspec
 
 from seaway.api.machinery.selectors import LabelSelector, Operator, Requirement
 from seaway.api.node.types import LABEL_ZONE, Node
+from seaway.api.pod.resources import CPU, MEMORY, measure_all
 from seaway.api.service.types import Service
 from seaway.client.sharing import Pool
 from seaway.controllers.scheduler.pod import HostPort, Likeness, PlacedPod, PodTerm, Wants, read_likeness
-from seaway.controllers.scheduler.resources import CPU, MEMORY, SCORED_DEFAULTS, measure_all
 
 Label: TypeAlias = tuple[str, str, str]
 """Namespace, key, value."""
 Pairs: TypeAlias = tuple[tuple[str, str], ...]
 """A Service's selector, in order."""
+SCORED_DEFAULTS = MappingProxyType({CPU: 100, MEMORY: 200 * 1024 * 1024})
+"""What a Pod that asks for nothing counts as when nodes are compared, never when they are filtered: upstream's."""
 MAX_TALLIES = 2000
 MAX_JUDGED = 200
 

@@ -11,9 +11,9 @@ from dataclasses import dataclass
 
 from seaway.api.machinery.selectors import Requirement
 from seaway.api.node.types import Node, Taint
+from seaway.api.pod.resources import PODS
 from seaway.controllers.scheduler.board import MAX_JUDGED, Judgement, Row
 from seaway.controllers.scheduler.pod import ANY_IP, NAME_FIELD, HostPort, NodeTerm, Spread, Wants
-from seaway.controllers.scheduler.resources import PODS
 from seaway.controllers.scheduler.situation import Situation
 from seaway.controllers.taints import (
     NO_EXECUTE,

@@ -16,9 +16,9 @@ import msgspec
 
 from seaway.api.machinery.selectors import LabelSelector, Operator, Requirement, SelectorError, selector_from_object
 from seaway.api.pod import scheduling as wire
+from seaway.api.pod.resources import sum_requests
 from seaway.api.pod.scheduling import Toleration
 from seaway.api.pod.types import Pod
-from seaway.controllers.scheduler.resources import sum_requests
 
 _INTEGER = re.compile(r"[+-]?\d{1,18}").fullmatch
 _NODE_OPERATORS = {

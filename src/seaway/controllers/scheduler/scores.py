@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
+from seaway.api.pod.resources import CPU, MEMORY
 from seaway.controllers.scheduler.board import Row, scored_requests
 from seaway.controllers.scheduler.filters import judge
-from seaway.controllers.scheduler.resources import CPU, MEMORY
 from seaway.controllers.scheduler.situation import Situation, SpreadCount
 
 MAX_SCORE = 100

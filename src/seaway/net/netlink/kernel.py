@@ -23,6 +23,8 @@ from seaway.net.netlink.messages import (
 NETLINK_ROUTE = 0
 NETLINK_NETFILTER = 12
 RECEIVE_BYTES = 1 << 20
+SEND_BUFFER_BYTES = 212_992
+"""What anybody may ask for (net.core.wmem_max as it comes); the kernel grants twice that to one message."""
 REPLY_TIMEOUT_SECONDS = 30  # a reply is there when send returns; only a kernel in trouble takes longer
 DUMP_ATTEMPTS = 5
 _SOL_NETLINK, _ADD_MEMBERSHIP = 270, 1
@@ -40,6 +42,7 @@ class NetlinkSocket:
         self._socket = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, protocol)
         self._socket.bind((0, 0))
         self._socket.settimeout(REPLY_TIMEOUT_SECONDS)
+        self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER_BYTES)
         self._sequence = 0
 
     def close(self) -> None:

@@ -11,14 +11,14 @@ from pathlib import Path
 
 from seaway.node.events import Happening
 from seaway.node.firewalls import kernel
-from seaway.node.firewalls.plan import Block, find_blocks
+from seaway.node.firewalls.plan import Block, ForeignTable, find_blocks
 from seaway.node.runtime import files
 from seaway.node.runtime.contract import ContainerError
 
 log = logging.getLogger(__name__)
 
 CHECK_SECONDS = 5.0
-"""Only the number of the ruleset is asked for; rules are read when it has changed."""
+"""Only the number of the ruleset is asked for; rules are read when it has changed, the old iptables' each time."""
 WARNINGS_FILE = "warnings.json"
 """In the state directory: what `seaway status` shows."""
 
@@ -31,6 +31,8 @@ class FirewallWatch:
         self._ranges = tuple(ipaddress.ip_network(text) for text in pod_cidrs.split(","))
         self._record = record
         self._known: tuple[Block, ...] = ()
+        self._tables: tuple[ForeignTable, ...] = ()
+        self._legacy_tables: tuple[ForeignTable, ...] = ()
         self._generation = -1
         self._complaint = ""
 
@@ -41,20 +43,26 @@ class FirewallWatch:
             try:
                 found = await asyncio.to_thread(self._look)
             except kernel.FirewallError as error:
-                if str(error) != self._complaint:
-                    self._complaint = str(error)
-                    log.warning("firewalls=unknown error=%r", self._complaint)
+                self._complain(error)
             else:
                 self._tell(found)
             await asyncio.sleep(CHECK_SECONDS)
 
     def _look(self) -> tuple[Block, ...]:
         generation = kernel.read_generation()
-        if generation == self._generation:
-            return self._known
-        found = find_blocks(kernel.read_tables(), self._ranges)
-        self._generation = generation
-        return found
+        if generation != self._generation:
+            self._tables = kernel.read_tables()
+            self._generation = generation
+        try:
+            self._legacy_tables = kernel.read_legacy_tables()
+        except kernel.FirewallError as error:  # what nftables says is told all the same
+            self._complain(error)
+        return find_blocks((*self._tables, *self._legacy_tables), self._ranges)
+
+    def _complain(self, error: kernel.FirewallError) -> None:
+        if str(error) != self._complaint:
+            self._complaint = str(error)
+            log.warning("firewalls=unknown error=%r", self._complaint)
 
     def _tell(self, found: tuple[Block, ...]) -> None:
         if found == self._known:

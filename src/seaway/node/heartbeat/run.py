@@ -107,6 +107,7 @@ class Heartbeat:
             taints=config.taints,
             reserved=config.reserved,
             max_pods=config.max_pods,
+            sets_groups=config.has_users,
             kubelet_version=config.version,
             runtime_version="",
             kubelet_port=kubelet_port,

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import astuple, dataclass
 from typing import Any
 
-from seaway.node.podspec import PodManifest
+from seaway.node.podspec import PodManifest, spell_host_ip
 
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 
@@ -47,16 +47,12 @@ def find_mappings(pod: PodManifest) -> tuple[PortMapping, ...]:
         return ()
     containers = (*(c for c in pod.spec.init_containers if c.is_sidecar), *pod.spec.containers)
     found = {
-        PortMapping(port.protocol or "TCP", port.host_port, _canonical(port.host_ip), port.container_port)
+        PortMapping(port.protocol or "TCP", port.host_port, spell_host_ip(port.host_ip), port.container_port)
         for container in containers
         for port in container.ports
         if port.host_port
     }
     return tuple(sorted(found))
-
-
-def _canonical(host_ip: str) -> str:
-    return str(ipaddress.ip_address(host_ip)) if host_ip else ""
 
 
 def plan_host_ports(mappings: Iterable[PortMapping], targets: Iterable[Address]) -> tuple[HostPort, ...]:

@@ -19,6 +19,8 @@ from typing import Any
 from seaway.node import lifecycle
 from seaway.node.admission import Rejection
 from seaway.node.events import Happening, make_field_path
+from seaway.node.evictions import REASON as EVICTED
+from seaway.node.evictions import find_excess, has_disk_limits
 from seaway.node.pods.context import AgentContext
 from seaway.node.pods.start.run import Starter, StartFailed
 from seaway.node.pods.stop.run import Stopper
@@ -38,6 +40,8 @@ MOUNT_RETRY_SECONDS = (0.5, 122.0)
 REFRESH_SECONDS = 60.0
 """How often volumes of ConfigMaps and Secrets are brought up to date. Rule: spec "node" §9 (Pod resync)."""
 RUNTIME_RETRY_SECONDS = 1.0
+EVICTION_GRACE_SECONDS = 1.0
+"""Upstream's, of Pods that go beyond their own limits."""
 
 
 class PodWorker:
@@ -126,6 +130,8 @@ class PodWorker:
         writing = asyncio.create_task(self._writer.run())
         try:
             self._resume_probes()
+            if has_disk_limits(self.pod):
+                self._spawn(self._watch_disk())
             while not await self._take_step():
                 pass
         finally:
@@ -163,6 +169,9 @@ class PodWorker:
         except RuntimeGone as error:
             self.state = replace(self.state, retry_at=datetime.now(UTC) + timedelta(seconds=RUNTIME_RETRY_SECONDS))
             await self._wait_for_runtime(error)
+        except ContainerError as error:  # what starts tells of itself: this is of an end
+            self._warn("FailedKillPod", f"error killing pod: {error}")
+            await asyncio.sleep(RUNTIME_RETRY_SECONDS)
         if not plan.actions:
             await self._wait(plan.wake_at)
         return False
@@ -182,6 +191,23 @@ class PodWorker:
             return
         if refresh and timeout == limit:
             await self._starter.refresh_volumes(self.pod, self.state)
+
+    async def _watch_disk(self) -> None:
+        """Until the Pod takes more than it said. Rule: spec "node" §2.6 (eviction)."""
+        while True:
+            await asyncio.sleep(self._context.config.disk_seconds)
+            if self.state.sandbox is None or self._stopper.has_deadline:
+                continue
+            try:
+                use = await self._context.runtime.measure_disk(self.pod.uid)
+            except ContainerError:
+                continue  # gone: whoever needs it says so
+            excess = find_excess(self.pod, use)
+            if excess and self.state.failed is None:
+                self.state = replace(self.state, failed=(EVICTED, excess))
+                self._stopper.set_deadline(EVICTION_GRACE_SECONDS)
+                self._warn(EVICTED, excess)
+                self._wake.set()
 
     def _check_deadline(self, wall_now: datetime) -> None:
         past = lifecycle.is_past_deadline(self.pod, self.state, wall_now=wall_now)
@@ -229,8 +255,8 @@ class PodWorker:
     async def _finish(self) -> None:
         """Everything has ended: the last status goes out, and what the Pod held is free."""
         self._probes.stop(*ProbeKind)
-        self._is_finished = True
         await self._context.runtime.release(self.pod.uid, keep_logs=True)
+        self._is_finished = True
 
     async def _conclude(self) -> bool:
         """After the end: wait until the object is deleted, and finish its deletion. Rule: spec "node" §2.10 step 7."""
@@ -256,6 +282,8 @@ class PodWorker:
             self.state = replace(self.state, retry_at=datetime.now(UTC) + timedelta(seconds=self._mount_retry))
             self._mount_retry = min(2 * self._mount_retry, MOUNT_RETRY_SECONDS[1])
             return
+        if any(own.current is not None for own in self.state.containers.values()):
+            self._record("Normal", "SandboxChanged", "Pod sandbox changed, it will be killed and re-created.")
         for reason, message in warnings:
             self._warn(reason, message)
         self.state = self.state.with_sandbox(self.pod, sandbox)
@@ -382,6 +410,10 @@ class PodWorker:
             written=self._writer.wanted, wall_now=datetime.now(UTC),
         )  # fmt: skip
         self._writer.want(status)
+
+    async def flush(self) -> None:
+        """Returns when the API has the status of this moment."""
+        await self._writer.flush()
 
     def _record(self, kind: str, reason: str, message: str, container: str = "") -> None:
         path = make_field_path(self.pod, container) if container else ""

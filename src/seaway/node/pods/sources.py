@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
+from seaway.api.pod.resources import MEMORY, measure
 from seaway.api.service.types import Service
 from seaway.node.accounttokens import WantedToken
+from seaway.node.cgroups.plan import choose_oom_score
 from seaway.node.config import NodeConfig
 from seaway.node.envvars import (
     EnvError,
@@ -20,7 +22,7 @@ from seaway.node.envvars import (
     sort_addresses,
 )
 from seaway.node.hostports.plan import find_mappings
-from seaway.node.lifecycle import ProcessUser, choose_stop_signal, choose_user
+from seaway.node.lifecycle import ProcessUser, choose_groups, choose_stop_signal, choose_user, merges_groups
 from seaway.node.podspec import Container, PodManifest
 from seaway.node.resolvconf import (
     NSSWITCH,
@@ -46,7 +48,7 @@ from seaway.node.unisolated import (
     make_own_variables,
     render_kubeconfig,
 )
-from seaway.node.volumes import PlannedVolume, VolumeError, find_unsupported_mounts, plan_volumes
+from seaway.node.volumes import NOBODY, PlannedVolume, VolumeError, find_owners, find_unsupported_mounts, plan_volumes
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,6 +102,7 @@ def make_sandbox_spec(config: NodeConfig, pod: PodManifest, host: HostFiles) -> 
         hostname=make_names(config, pod, host).kernel,
         host_network=pod.spec.host_network,
         sysctls=tuple((s.name.replace(".", "/"), s.value) for s in (security.sysctls if security else ())),
+        resources=pod.spec.resources,
         ports=find_mappings(pod),
     )
 
@@ -125,6 +128,7 @@ def make_volumes(config: NodeConfig, pod: PodManifest, state: PodState, sources:
         find_config_map=sources.config_maps.get,
         find_secret=sources.secrets.get,
         find_token=sources.tokens.get,
+        owners=find_owners(pod) if config.has_users else NOBODY,
     )
 
 
@@ -224,6 +228,9 @@ def make_container_spec(
         working_dir=container.working_dir or (image.working_dir if image is not None else ""),
         user=who.user,
         group=who.group,
+        groups=choose_groups(pod) if config.has_users else (),
+        merges_groups=config.has_users and merges_groups(pod),
+        is_debugger=pod.is_ephemeral(container.name),
         add_capabilities=capabilities.add if capabilities else (),
         drop_capabilities=capabilities.drop if capabilities else (),
         mounts=tuple(
@@ -241,10 +248,21 @@ def make_container_spec(
         stop_signal=choose_stop_signal(container, image),
         unconfined=pod.find_seccomp(container) == "Unconfined",
         read_only_root=bool(container.security_context and container.security_context.read_only_root_filesystem),
+        resources=container.resources,
+        oom_score=_choose_oom_score(config, pod, container, sources),
         stdin=container.stdin,
         stdin_once=container.stdin_once,
         tty=container.tty,
     )
+
+
+def _choose_oom_score(config: NodeConfig, pod: PodManifest, container: Container, sources: Sources) -> int:
+    """In a sandbox none is better off than the agent: who has no rights can only make it worse."""
+    asked = container.resources.requests.get(MEMORY) or container.resources.limits.get(MEMORY, "0")
+    requested = measure(MEMORY, asked)
+    available = measure(MEMORY, sources.allocatable.get(MEMORY, "0"))
+    score = choose_oom_score(pod.status.qos_class, requested=requested, available=available)
+    return score if config.has_users else max(score, 0)
 
 
 def _make_account_files(

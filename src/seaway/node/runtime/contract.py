@@ -11,6 +11,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
+from seaway.api.pod.scheduling import ResourceRequirements
+from seaway.node.evictions import DiskUse
 from seaway.node.hostports.plan import PortMapping
 from seaway.node.runtime.images.values import Image
 from seaway.node.state import ContainerRun, Sandbox
@@ -27,7 +29,10 @@ class RuntimeGone(ContainerError):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SandboxSpec:
-    """The namespaces of one Pod. `hostname` is ignored on the host's network. ports: of the node that lead to it."""
+    """The namespaces of one Pod. `hostname` is ignored on the host's network. ports: of the node that lead to it.
+
+    resources: of the Pod as a whole.
+    """
 
     uid: str
     namespace: str
@@ -35,6 +40,7 @@ class SandboxSpec:
     hostname: str
     host_network: bool = False
     sysctls: tuple[tuple[str, str], ...] = ()
+    resources: ResourceRequirements = field(default_factory=ResourceRequirements)
     ports: tuple[PortMapping, ...] = ()
 
 
@@ -52,6 +58,8 @@ class Mount:
 class ContainerSpec:
     """One run of a container. `files` replace files of its root: resolv.conf, hosts, hostname.
 
+    groups: besides the first one; with merges_groups, those that the image's own files give the user too.
+    is_debugger: a capability that is not given here is left out instead of refused.
     image: None for a program of the host under a name that is no image here. image_name: as the Pod says it.
     unconfined: no filter of system calls, where the runtime has one.
     """
@@ -67,6 +75,9 @@ class ContainerSpec:
     working_dir: str = ""
     user: int | None = None
     group: int | None = None
+    groups: tuple[int, ...] = ()
+    merges_groups: bool = False
+    is_debugger: bool = False
     add_capabilities: tuple[str, ...] = ()
     drop_capabilities: tuple[str, ...] = ()
     mounts: tuple[Mount, ...] = ()
@@ -78,6 +89,8 @@ class ContainerSpec:
     stop_signal: str = ""
     read_only_root: bool = False
     unconfined: bool = False
+    resources: ResourceRequirements = field(default_factory=ResourceRequirements)
+    oom_score: int = 0
     stdin: bool = False
     stdin_once: bool = False
     tty: bool = False
@@ -117,6 +130,10 @@ class Runtime(Protocol):
 
     name_and_version: str
 
+    @property
+    def unenforced(self) -> Mapping[str, str]:
+        """Why limits are not kept here, by resource; known when connected."""
+
     async def connect(self) -> None:
         """Ready for calls; starts what must be started."""
 
@@ -143,6 +160,9 @@ class Runtime(Protocol):
 
     async def write_volumes(self, uid: str, volumes: tuple[PlannedVolume, ...]) -> None:
         """Make the Pod's volumes, or bring their files up to date. Raises ContainerError."""
+
+    async def measure_disk(self, uid: str) -> DiskUse:
+        """What the Pod has on disk now."""
 
     async def start_container(self, spec: ContainerSpec) -> ContainerRun:
         """Begin a run. What the host cannot run ends at once: a run with reason `StartError`."""

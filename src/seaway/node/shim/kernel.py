@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import struct
+from collections.abc import Sequence
 from pathlib import Path
 
 from seaway.net.kernel import CLONE_NEWIPC as CLONE_NEWIPC
@@ -32,6 +33,7 @@ _SYS_MOUNT_SETATTR = 442
 
 _PR_SET_PDEATHSIG, _PR_SET_DUMPABLE, _PR_CAPBSET_DROP, _PR_SET_CHILD_SUBREAPER = 1, 4, 24, 36
 _PR_SET_NO_NEW_PRIVS = 38
+_PR_SET_KEEPCAPS, _PR_CAP_AMBIENT, _PR_CAP_AMBIENT_RAISE = 8, 47, 2
 _LINUX_CAPABILITY_VERSION_3 = 0x20080522
 
 CAPABILITIES = {
@@ -75,22 +77,29 @@ def read_last_capability() -> int:
     return int(Path("/proc/sys/kernel/cap_last_cap").read_text())
 
 
-def become_user(user: int, group: int, keep: frozenset[int], last_capability: int, *, drop_groups: bool) -> None:
+def become_user(
+    user: int, group: int, keep: frozenset[int], last_capability: int, *, groups: Sequence[int] | None
+) -> None:
     """Give up everything but `keep`, for good: the bounding set too, and nothing is gained by an exec.
 
-    drop_groups: not possible in a user namespace made by an ordinary user.
+    groups: besides the first; None in a user namespace made by an ordinary user, who cannot set them.
+    A user other than root takes `keep` through the exec as ambient capabilities.
     """
     for capability in range(last_capability + 1):
         if capability not in keep:
             call("prctl", _PR_CAPBSET_DROP, capability, 0, 0, 0)
-    if drop_groups:
-        os.setgroups([])
+    if groups is not None:
+        os.setgroups(groups)
     os.setresgid(group, group, group)
+    call("prctl", _PR_SET_KEEPCAPS, 1 if keep else 0, 0, 0, 0)
     os.setresuid(user, user, user)
-    kept = sum(1 << capability for capability in keep) if user == 0 else 0
+    kept = sum(1 << capability for capability in keep)
     low, high = kept & 0xFFFFFFFF, kept >> 32
+    passed = (low, high) if user else (0, 0)
     header = struct.pack("=II", _LINUX_CAPABILITY_VERSION_3, 0)
-    call("capset", header, struct.pack("=6I", low, low, 0, high, high, 0))
+    call("capset", header, struct.pack("=6I", low, low, passed[0], high, high, passed[1]))
+    for capability in keep if user else ():
+        call("prctl", _PR_CAP_AMBIENT, _PR_CAP_AMBIENT_RAISE, capability, 0, 0)
     forbid_gain()
 
 

@@ -16,7 +16,7 @@ import json
 import os
 import signal
 import socket
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from seaway.node.shim import kernel
@@ -27,6 +27,7 @@ NAME = "container"
 _STATE, _LOG, _EMPTY = "state", "log", "empty"
 _CGROUPS = "/sys/fs/cgroup"
 _MAX_LOG_BYTES = 1 << 16
+_NOT_EXECUTED = 127
 _SIGNALS = signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP}
 _ENVIRONMENT = {"PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"}
 
@@ -37,9 +38,10 @@ class OciError(Exception):
     """The runtime refused; the text is its own."""
 
 
-def begin_container(spec: Json, stdio: Stdio) -> int:
+def begin_container(spec: Json, stdio: Stdio, enter: Callable[[], None]) -> int:
     """The pid of the container's program, a child of the caller: the init, which sees nothing of the host afterwards.
 
+    enter: called by the process that becomes the runtime: the program is in its control groups, the caller is not.
     Raises OSError, OciError.
     """
     oci = spec["oci"]
@@ -47,13 +49,13 @@ def begin_container(spec: Json, stdio: Stdio) -> int:
     os.chdir(oci["directory"])
     process = make_process(oci["config"]["process"], spec, has_terminal=stdio.console >= 0)
     _write_json("config.json", {**oci["config"], "process": process})
-    program = _call(oci, ["run", "--no-new-keyring", "--bundle", "."], stdio)
+    program = _call(oci, ["run", "--no-new-keyring", "--bundle", "."], stdio, enter)
     os.mkdir(_EMPTY, 0o500)
     _leave_host()
     return program
 
 
-def begin_program(spec: Json, stdio: Stdio) -> int:
+def begin_program(spec: Json, stdio: Stdio, enter: Callable[[], None]) -> int:
     """The pid of a program in the container, a child of the caller, who is in the init's namespaces until then.
 
     Raises OSError, OciError.
@@ -64,7 +66,7 @@ def begin_program(spec: Json, stdio: Stdio) -> int:
     name = f"{os.getpid()}.process"
     _write_json(name, make_process(oci["config"]["process"], spec, has_terminal=stdio.console >= 0))
     try:
-        program = _call(oci, ["exec", "--process", name], stdio)
+        program = _call(oci, ["exec", "--process", name], stdio, enter)
     finally:
         os.unlink(name)
     _leave_host()
@@ -99,7 +101,7 @@ def _make_bundle(oci: Json) -> None:
         kernel.mount("overlay", root, "overlay", kernel.MS_NOSUID | kernel.MS_NODEV, oci["overlay"])
 
 
-def _call(oci: Json, command: Sequence[str], stdio: Stdio) -> int:
+def _call(oci: Json, command: Sequence[str], stdio: Stdio, enter: Callable[[], None]) -> int:
     """The pid of what the command has begun. The working directory is the bundle: a socket's address is short."""
     prefix = str(os.getpid())
     said = f"{prefix}.{_LOG}"
@@ -112,7 +114,7 @@ def _call(oci: Json, command: Sequence[str], stdio: Stdio) -> int:
             listener.bind(f"{prefix}.console")
             listener.listen(1)
             argv += ["--console-socket", f"{prefix}.console"]
-        _, status = os.waitpid(_spawn([*argv, NAME], stdio), 0)
+        _, status = os.waitpid(_spawn([*argv, NAME], stdio, enter), 0)
         if status:
             raise OciError(_read_log(said) or f"{oci['program']}: ended with code {os.waitstatus_to_exitcode(status)}")
         if listener is not None:
@@ -127,14 +129,24 @@ def _call(oci: Json, command: Sequence[str], stdio: Stdio) -> int:
                 os.unlink(name)
 
 
-def _spawn(argv: Sequence[str], stdio: Stdio) -> int:
-    actions: list[tuple[Any, ...]] = [
-        (os.POSIX_SPAWN_DUP2, handle, target)
-        if handle >= 0
-        else (os.POSIX_SPAWN_OPEN, target, os.devnull, os.O_RDWR, 0)
-        for target, handle in enumerate((stdio.stdin, stdio.stdout, stdio.stderr))
-    ]
-    return os.posix_spawn(argv[0], list(argv), _ENVIRONMENT, file_actions=actions, setsigmask=(), setsigdef=_SIGNALS)
+def _spawn(argv: Sequence[str], stdio: Stdio, enter: Callable[[], None]) -> int:
+    """The pid of the runtime, with the program's streams."""
+    runtime = os.fork()
+    if runtime:
+        return runtime
+    try:
+        enter()
+        null = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
+        for target, handle in enumerate((stdio.stdin, stdio.stdout, stdio.stderr)):
+            os.dup2(handle if handle >= 0 else null, target)
+        for number in _SIGNALS:
+            signal.signal(number, signal.SIG_DFL)
+        signal.pthread_sigmask(signal.SIG_SETMASK, ())
+        os.execve(argv[0], list(argv), _ENVIRONMENT)
+    except BaseException as error:
+        os.write(2, f"{argv[0]}: {error}\n".encode())
+    finally:
+        os._exit(_NOT_EXECUTED)
 
 
 def _pass_terminal(listener: socket.socket, console: int) -> None:

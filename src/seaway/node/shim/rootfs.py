@@ -118,8 +118,8 @@ def _overlay(step: Step, source: str) -> None:
 
 
 def _seal(step: Step, source: str) -> None:
-    """The root itself becomes read-only, what is mounted in it does not."""
-    kernel.restrict_mount(BASE, kernel.MOUNT_ATTR_RDONLY, is_recursive=False)
+    """The root itself, or a mount in it, becomes read-only; what is mounted below does not."""
+    kernel.restrict_mount(BASE + step["path"], kernel.MOUNT_ATTR_RDONLY, is_recursive=False)
 
 
 def _tmpfs(step: Step, source: str) -> None:

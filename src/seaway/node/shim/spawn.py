@@ -127,9 +127,11 @@ def spawn_container(
     if door:
         return door
     signal.set_wakeup_fd(-1)  # the shim's
-    stage = "namespaces"
+    stage = "cgroups"
     try:
         os.setsid()
+        cgroups = _open_cgroups(spec)
+        stage = "namespaces"
         for handle, kind in namespaces.handles():
             kernel.setns(handle, kind)
         kernel.unshare(kernel.CLONE_NEWPID | kernel.CLONE_NEWNS)
@@ -141,20 +143,21 @@ def spawn_container(
         if "oci" in spec:
             stage = "container"
             kernel.forbid_inspection()
-            close_all_but({report, lifeline} | stdio.handles())
+            close_all_but({report, lifeline, *cgroups} | stdio.handles())
             _make_room(_measure(spec))
-            program = oci.begin_container(spec, stdio)
+            program = oci.begin_container(spec, stdio, lambda: _enter(spec, cgroups))
         else:
             stage = "root"
             rootfs.build_root(spec["steps"])
             stage = "program"
             kernel.forbid_inspection()
-            close_all_but({report, lifeline} | stdio.handles())
+            close_all_but({report, lifeline, *cgroups} | stdio.handles())
             program = os.fork()
             if program == 0:
                 os.close(lifeline)
-                execute(spec, stdio, report, lambda: _give_up_rights(spec, last_capability))
-        os.close(report)
+                execute(spec, stdio, report, lambda: _give_up_rights(spec, last_capability, cgroups))
+        for handle in (report, *cgroups):
+            os.close(handle)
         stdio.close()
         _be_init(program, lifeline)
     except BaseException as error:
@@ -175,6 +178,7 @@ def spawn_in_container(spec: Mapping[str, Any], init: int, *, stdio: Stdio, repo
             ("ipc", kernel.CLONE_NEWIPC), ("net", kernel.CLONE_NEWNET), ("uts", kernel.CLONE_NEWUTS),
             ("pid", kernel.CLONE_NEWPID), ("mnt", kernel.CLONE_NEWNS),
         )  # fmt: skip
+        cgroups = _open_cgroups(spec)
         handles = [(os.open(f"/proc/{init}/ns/{name}", os.O_RDONLY), kind) for name, kind in kinds]
         for handle, kind in handles:
             kernel.setns(handle, kind)
@@ -183,23 +187,24 @@ def spawn_in_container(spec: Mapping[str, Any], init: int, *, stdio: Stdio, repo
             write_report(report, {"pid": program})
             os._exit(0)
         os.umask(0o022)
-        close_all_but({report} | stdio.handles())
+        close_all_but({report, *cgroups} | stdio.handles())
         if "oci" in spec:
-            _be_keeper(spec, stdio, report)
-        execute(spec, stdio, report, lambda: _give_up_rights(spec, last_capability))
+            _be_keeper(spec, stdio, report, cgroups)
+        execute(spec, stdio, report, lambda: _give_up_rights(spec, last_capability, cgroups))
     except BaseException as error:
         write_report(report, {"error": str(error)})
     finally:
         os._exit(START_ERROR_CODE)
 
 
-def _be_keeper(spec: Mapping[str, Any], stdio: Stdio, report: int) -> NoReturn:
+def _be_keeper(spec: Mapping[str, Any], stdio: Stdio, report: int, cgroups: Sequence[int]) -> NoReturn:
     """Beside a program that a runtime executes: end as it ends, and kill it when told to by KEEPER_SIGNAL."""
     signal.pthread_sigmask(signal.SIG_BLOCK, {KEEPER_SIGNAL})
     kernel.forbid_inspection()
     _make_room(_measure(spec))
-    program = oci.begin_program(spec, stdio)
-    os.close(report)
+    program = oci.begin_program(spec, stdio, lambda: _enter(spec, cgroups))
+    for handle in (report, *cgroups):
+        os.close(handle)
     stdio.close()
     signal.signal(KEEPER_SIGNAL, lambda number, frame: os.kill(program, signal.SIGKILL))
     signal.pthread_sigmask(signal.SIG_UNBLOCK, {KEEPER_SIGNAL})
@@ -207,6 +212,31 @@ def _be_keeper(spec: Mapping[str, Any], stdio: Stdio, report: int) -> NoReturn:
         pid, status = os.wait()
         if pid == program:
             os._exit(decode_status(status))
+
+
+def _open_cgroups(spec: Mapping[str, Any]) -> list[int]:
+    """The files through which a program enters its groups, opened while the host's files are still seen."""
+    return [os.open(path, os.O_WRONLY | os.O_CLOEXEC) for path in spec.get("cgroups", ())]
+
+
+def _enter_cgroups(handles: Sequence[int]) -> None:
+    """Of the calling process alone: the container's init stays where it is. Rule: cgroups(7) (a 0 is the writer)."""
+    for handle in handles:
+        os.write(handle, b"0")
+        os.close(handle)
+
+
+def _enter(spec: Mapping[str, Any], cgroups: Sequence[int]) -> None:
+    """Where the kernel counts what the calling process uses, and what it begins."""
+    _enter_cgroups(cgroups)
+    _score(spec.get("oom_score", 0))
+
+
+def _score(oom_score: int) -> None:
+    """When the host is out of memory. Rule: proc_pid_oom_score_adj(5)."""
+    if oom_score:
+        with open("/proc/self/oom_score_adj", "w") as file:
+            file.write(str(oom_score))
 
 
 def measure_arguments(argv: Sequence[str], environment: Mapping[str, str]) -> int:
@@ -239,9 +269,12 @@ def _make_room(size: int) -> None:
         resource.setrlimit(resource.RLIMIT_STACK, (wanted, hard))
 
 
-def _give_up_rights(spec: Mapping[str, Any], last_capability: int) -> None:
+def _give_up_rights(spec: Mapping[str, Any], last_capability: int, cgroups: Sequence[int]) -> None:
+    """Enter the groups, and be nobody but the program's user from here on."""
+    _enter(spec, cgroups)
     keep = frozenset(kernel.CAPABILITIES[name] for name in spec["capabilities"])
-    kernel.become_user(spec["user"], spec["group"], keep, last_capability, drop_groups=not spec["is_sandboxed"])
+    groups = None if spec["is_sandboxed"] else spec.get("groups", ())
+    kernel.become_user(spec["user"], spec["group"], keep, last_capability, groups=groups)
 
 
 def execute(spec: Mapping[str, Any], stdio: Stdio, report: int, give_up_rights: Callable[[], None]) -> NoReturn:

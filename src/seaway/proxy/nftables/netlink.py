@@ -58,7 +58,7 @@ BATCH_BEGIN, BATCH_END = 0x10, 0x11
 HOOKS = {"prerouting": 0, "input": 1, "forward": 2, "output": 3, "postrouting": 4}
 
 SEND_LIMIT = 180_000
-"""Bytes of one batch: below the stock send buffer of 212,992, which an ordinary user cannot raise."""
+"""Bytes of one batch, unless a single chain needs more: below the stock send buffer of 212,992."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,7 +187,7 @@ class _Encoder:
             case DeleteChain(name):
                 yield self._one(f"chain {name}", DELCHAIN, 0, pack_string(1, self._table) + pack_string(3, name))
             case SetRules(name, chain, flush):
-                yield self._set_rules(name, chain, flush)
+                yield from self._set_rules(name, chain, flush)
             case AddElements(name, spec, elements):
                 for part in in_parts(elements):
                     yield _Unit(f"elements of {name}", (self._elements(NEWSETELEM, name, spec, part),))
@@ -227,14 +227,17 @@ class _Encoder:
         place = pack_nested(4, pack_u32(1, HOOKS[hook.hook]), pack_u32(2, hook.priority & 0xFFFFFFFF))
         return attributes + place + pack_u32(5, 1) + pack_string(7, hook.type)
 
-    def _set_rules(self, name: str, chain: Chain, flush: bool) -> _Unit:
-        messages: list[tuple[int, int, bytes]] = []
-        if flush:
-            target = pack_string(1, self._table) + pack_string(2, name)
-            messages.append((DELRULE, 0, self._header + target))
-        for rule in chain.rules or ():
-            messages.extend(self._rules.encode(name, rule))
-        return _Unit(f"rules of {name}", tuple(messages))
+    def _set_rules(self, name: str, chain: Chain, flush: bool) -> Iterator[_Unit]:
+        """A chain that is new, and that no packet enters by itself, may be filled in several batches: nobody goes there
+        yet. A draw among sticky slots has a rule for each of them.
+        """
+        rules = [tuple(self._rules.encode(name, rule)) for rule in chain.rules or ()]
+        subject = f"rules of {name}"
+        if not flush and chain.hook is None:
+            yield from (_Unit(subject, messages) for messages in rules)
+            return
+        emptied = ((DELRULE, 0, self._header + pack_string(1, self._table) + pack_string(2, name)),) if flush else ()
+        yield _Unit(subject, sum(rules, emptied))
 
     def _elements(
         self, kind: int, name: str, spec: SetSpec, elements: tuple[tuple[bytes, Value], ...]

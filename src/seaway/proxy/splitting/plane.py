@@ -7,7 +7,7 @@ kernel remembers a flow's destination, and a listener that is closed keeps the c
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 
 from seaway.proxy.config import NodeView
 from seaway.proxy.forwarding import Frontend, ServiceForwarding, Target
@@ -67,10 +67,10 @@ class SplitPlane:
             raise failure
         return is_whole
 
-    def verify(self) -> None:
-        """Both are looked at."""
-        self._kernel.verify()
+    def verify(self) -> Iterable[None] | None:
+        """Both are looked at, the kernel in short steps."""
         self._userspace.verify()
+        return self._kernel.verify()
 
     def hand_back(self) -> None:
         """Let the kernel serve all Services by itself, since the rules outlive this process. Raises PlaneError."""

@@ -6,13 +6,15 @@ Rule: spec "proxy" §11.4; issue of the proxy, "bad input".
 from __future__ import annotations
 
 import hashlib
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
 MAX_NOTE = 1024
 MAX_KNOWN = 4096
+MAX_OF_ONE = 25
+"""About one object; client-go's filter of Events lets as many through at once."""
 CONTROLLER = "kube-proxy"
 _MAX_NAME = 200
 
@@ -79,18 +81,28 @@ def format_event_time(wall_seconds: float) -> str:
 
 
 class Told:
-    """What has been told; the oldest of many are forgotten."""
+    """What has been told; the oldest of many are forgotten.
 
-    def __init__(self, *, limit: int = MAX_KNOWN) -> None:
+    Of one object not much is told: nonsense may change for ever.
+    """
+
+    def __init__(self, *, limit: int = MAX_KNOWN, limit_of_one: int = MAX_OF_ONE) -> None:
         self._known: OrderedDict[Occurrence, None] = OrderedDict()
-        self._limit = limit
+        self._of_one: Counter[tuple[str, str]] = Counter()
+        self._limit, self._limit_of_one = limit, limit_of_one
 
     def is_new(self, told: Occurrence) -> bool:
-        """Whether nobody was told yet; from now on somebody is."""
+        """Whether nobody was told yet, and it is to be told; from now on somebody is."""
         if told in self._known:
             self._known.move_to_end(told)
             return False
+        if self._of_one.get((told.kind, told.key), 0) >= self._limit_of_one:
+            return False
         self._known[told] = None
+        self._of_one[told.kind, told.key] += 1
         if len(self._known) > self._limit:
-            self._known.popitem(last=False)
+            oldest, _ = self._known.popitem(last=False)
+            self._of_one[oldest.kind, oldest.key] -= 1
+            if not self._of_one[oldest.kind, oldest.key]:
+                del self._of_one[oldest.kind, oldest.key]
         return True

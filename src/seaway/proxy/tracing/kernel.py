@@ -7,15 +7,18 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import ipaddress
 import os
 import socket
 import struct
+import sys
 import time
 from collections.abc import Iterator
 
 from seaway.net.errors import OperationalError
 from seaway.net.family import Family
-from seaway.net.netlink.kernel import NETLINK_NETFILTER, NetlinkSocket
+from seaway.net.netlink.kernel import NETLINK_NETFILTER, NETLINK_ROUTE, NetlinkSocket
+from seaway.net.netlink.messages import pack_attribute, parse_attributes
 from seaway.proxy.nftables.diff import AddChain, AddElements, AddSet, AddTable, SetRules, Transaction
 from seaway.proxy.nftables.kernel import NftKernel
 from seaway.proxy.nftables.netlink import GETRULE, SUBSYSTEM, TRACE, generic_header
@@ -38,6 +41,7 @@ QUIET_SECONDS = 0.3
 """A packet that nothing was told of for so long has ended."""
 _FIELDS = (Field.SADDR, Field.DADDR, Field.L4PROTO, Field.DPORT)
 _SPEC = SetSpec((Type.ADDRESS, Type.ADDRESS, Type.PROTOCOL, Type.SERVICE))
+_RTM_GETROUTE, _RTA_DST, _RTA_OIF = 26, 1, 4
 _SCTP_INIT = struct.pack("!BBHIIHHI", 1, 0, 20, 1, 65536, 1, 1, 1)
 
 
@@ -58,6 +62,21 @@ def trace_packet(question: Question, *, timeout_seconds: float) -> tuple[bool, l
             what = "was sent, but met no rule" if is_sent else f"came in {timeout_seconds:g} seconds"
             raise TraceError(f"no packet from {question.source} to {question.destination}:{question.port} {what}")
         return is_sent, list(render_events(events, number_rules(_list_rules(question.family))))
+
+
+def find_link(source: str) -> str:
+    """The link by which this host reaches the address, and by which what it sends comes in; "" without a route."""
+    packed = ipaddress.ip_address(source).packed
+    family = socket.AF_INET if len(packed) == 4 else socket.AF_INET6
+    asked = struct.pack("=8BI", family, len(packed) * 8, 0, 0, 0, 0, 0, 0, 0) + pack_attribute(_RTA_DST, packed)
+    link = NetlinkSocket(NETLINK_ROUTE)
+    try:
+        (reply,) = link.request(_RTM_GETROUTE, asked)
+        return socket.if_indextoname(int.from_bytes(parse_attributes(reply.payload[12:])[_RTA_OIF], sys.byteorder))
+    except (OSError, KeyError):
+        return ""
+    finally:
+        link.close()
 
 
 @contextlib.contextmanager

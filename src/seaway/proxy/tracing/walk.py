@@ -34,6 +34,7 @@ from seaway.proxy.forwarding import (
     choose_for_port,
     forward_service,
     group_endpoints,
+    limit_endpoints,
     list_external_frontends,
     read_policies,
 )
@@ -49,6 +50,8 @@ class Question:
     destination: str
     port: int
     protocol: str = "TCP"
+    link: str = ""
+    """The one that it comes in by; "": by none, or it is not known."""
 
     @property
     def family(self) -> Family:
@@ -56,7 +59,7 @@ class Question:
 
 
 class Source(enum.Enum):
-    """Where a packet comes from, as far as its source address tells."""
+    """Where a packet comes from, as far as its source address or its link tells."""
 
     POD = "a Pod"
     NODE = "this node"
@@ -153,17 +156,31 @@ def _settle(
 
 
 def _find_source(question: Question, cluster: Cluster) -> Source:
-    cidrs = networks_of(cluster.config.cluster_cidrs, question.family)
-    address = ipaddress.ip_address(question.source)
-    if any(address in ipaddress.ip_network(cidr) for cidr in cidrs):
-        return Source.POD
+    """Rule: spec "proxy" §3.5. What the node sends itself comes in by no link."""
+    address, links = ipaddress.ip_address(question.source), cluster.config.pod_links
     is_own = question.source in {*cluster.host_addresses, *cluster.node.addresses} or address.is_loopback
+    if links is not None:
+        is_pod = question.link != "" and links.covers(question.link) and not is_own
+    else:
+        cidrs = networks_of(cluster.config.cluster_cidrs, question.family)
+        is_pod = any(address in ipaddress.ip_network(cidr) for cidr in cidrs)
+    if is_pod:
+        return Source.POD
     return Source.NODE if is_own else Source.OUTSIDE
 
 
 def _say_source(question: Question, source: Source, cluster: Cluster) -> str:
-    cidrs = networks_of(cluster.config.cluster_cidrs, question.family)
+    cidrs, links = networks_of(cluster.config.cluster_cidrs, question.family), cluster.config.pod_links
     match source:
+        case Source.POD if links is not None:
+            return f"The source {question.source} is a Pod: it comes in by {question.link}."
+        case Source.OUTSIDE if links is not None and not question.link:
+            return (
+                f"By which link {question.source} comes in is not known (--in-interface): it is taken for no Pod, whose"
+                f" links are {links}."
+            )
+        case Source.OUTSIDE if links is not None:
+            return f"The source {question.source} is no Pod: it comes in by {question.link}, not by {links}."
         case Source.POD:
             return f"The source {question.source} is a Pod: it is in {', '.join(cidrs)}."
         case Source.NODE:
@@ -258,7 +275,8 @@ def _explain_frontend(
     policies = read_policies(service, has_external=bool(external))
     endpoints, is_local, policy = _choose_list(walk.source, f, policies)
     steps.append(policy)
-    known = tuple(group_endpoints(slices, question.family).get((f.port_name, f.frontend.protocol), {}).values())
+    grouped = group_endpoints(slices, question.family, limit=limit_endpoints(service))
+    known = tuple(grouped.get((f.port_name, f.frontend.protocol), {}).values())
     if f.frontend.last_port:
         known = tuple(msgspec.structs.replace(e, port=question.port) for e in known if e.port == f.frontend.port)
         endpoints = tuple(target._replace(port=question.port) for target in endpoints)
@@ -346,8 +364,8 @@ def _say_no_endpoints(f: Forwarding, slices: tuple[EndpointSlice, ...], family: 
 def _explain_forwarded(
     walk: Walk, f: Forwarding, endpoints: tuple[Target, ...], service: Service, steps: list[str], cluster: Cluster
 ) -> Walk:
-    if asks_userspace(service.metadata.annotations) and is_split(f):
-        return _explain_held(walk, f, endpoints, service, steps)
+    if cluster.config.plane == "userspace" or (asks_userspace(service.metadata.annotations) and is_split(f)):
+        return _explain_held(walk, f, endpoints, service, steps, cluster)
     masqueraded, why = _find_masquerade(walk, f, cluster)
     local = {v.target for v in walk.endpoints if v.node == cluster.node.name}
     hairpins = tuple(t for t in dict.fromkeys(endpoints) if t.address == walk.question.source and t in local)
@@ -362,15 +380,19 @@ def _explain_forwarded(
     return _end(replace(walk, masqueraded=masqueraded, hairpins=hairpins), Outcome.FORWARDED, *steps, end)
 
 
-def _explain_held(walk: Walk, f: Forwarding, endpoints: tuple[Target, ...], service: Service, steps: list[str]) -> Walk:
-    """What becomes of a connection that the proxy takes itself. Rule: issue of the userspace plane, part 3."""
+def _explain_held(
+    walk: Walk, f: Forwarding, endpoints: tuple[Target, ...], service: Service, steps: list[str], cluster: Cluster
+) -> Walk:
+    """What becomes of a connection that the proxy takes itself. Rule: issue of the userspace plane, parts 2 and 3."""
     policy, _ = parse_policy(service.metadata.annotations)
+    keeps_source = cluster.config.loopback is not None and walk.source is Source.POD
+    whose = "the Pod's own" if keeps_source else "the node's"
     steps.append(_say_draw(f, endpoints, is_held=True))
-    steps.append("The proxy takes the connection itself, and connects from the node's address (userspace plane).")
-    if policy.proxy_protocol is not None:
+    steps.append(f"The proxy takes the connection itself, and connects from {whose} address (userspace plane).")
+    if policy.proxy_protocol is not None and f.frontend.protocol == "TCP":
         steps.append(f"It tells the endpoint the source's own address (PROXY protocol {policy.proxy_protocol}).")
     end = f"It is forwarded to {_say_targets(endpoints)}."
-    return _end(replace(walk, masqueraded=True), Outcome.FORWARDED, *steps, end)
+    return _end(replace(walk, masqueraded=not keeps_source), Outcome.FORWARDED, *steps, end)
 
 
 def _say_targets(endpoints: tuple[Target, ...]) -> str:
@@ -394,12 +416,16 @@ def _find_masquerade(walk: Walk, f: Forwarding, cluster: Cluster) -> tuple[bool,
             return False, f"{kept}: external traffic policy Local."
         case Masquerade.OFF_CLUSTER if cluster.config.masquerade_all:
             return True, f"{replaced}: everything to a cluster IP is masqueraded."
-        case Masquerade.OFF_CLUSTER if not networks_of(cluster.config.cluster_cidrs, walk.question.family):
+        case Masquerade.OFF_CLUSTER if not _knows_pods(cluster.config, walk.question.family):
             return False, f"{kept}: no range of Pods is known that it would be outside of."
         case Masquerade.OFF_CLUSTER if walk.source is Source.POD:
             return False, f"{kept}: Pods reach each other."
         case Masquerade.OFF_CLUSTER:
             return True, f"{replaced}: it is no Pod."
+
+
+def _knows_pods(config: ProxyConfig, family: Family) -> bool:
+    return config.pod_links is not None or bool(networks_of(config.cluster_cidrs, family))
 
 
 def _say_draw(f: Forwarding, endpoints: tuple[Target, ...], *, is_held: bool = False) -> str:

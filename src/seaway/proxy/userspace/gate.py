@@ -15,7 +15,7 @@ from seaway.proxy.forwarding import Forwarding, Target
 from seaway.proxy.userspace.choose import PortChoice
 
 if TYPE_CHECKING:
-    from seaway.proxy.userspace.connections.serve import Connection
+    from seaway.proxy.userspace.connections.forward import Connection
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
@@ -78,7 +78,7 @@ class Neighbours:
 
     def is_inside(self, client: str) -> bool:
         """A Pod, or the node itself: those that a Local policy does not keep out."""
-        if client.startswith("127.") or client in self.host:
+        if is_loopback(client) or client in self.host:
             return True
         return bool(self.cluster) and _is_within(client, self.cluster)
 
@@ -97,7 +97,7 @@ class Neighbours:
         if not source_ranges:
             return True
         known = (self.loopback.from_loopback(client) if self.loopback is not None else None) or client
-        return known.startswith("127.") or _is_within(known, _parse_networks(source_ranges))
+        return is_loopback(known) or _is_within(known, _parse_networks(source_ranges))
 
 
 @functools.lru_cache(maxsize=1024)

@@ -112,7 +112,8 @@ def _encode_v1(ends: _Packed | None) -> bytes:
 
 def _encode_v2(ends: _Packed | None) -> bytes:
     if ends is None:
-        return _HEAD.pack(SIGNATURE, _PROXY, _UNSPEC, 0)
+        # As a check of the proxy's own, which every receiver has to take: haproxy resets PROXY without addresses.
+        return _HEAD.pack(SIGNATURE, _LOCAL, _UNSPEC, 0)
     family = _TCP4 if ends.source.version == 4 else _TCP6
     ports = struct.pack("!HH", ends.source_port, ends.destination_port)
     body = ends.source.packed + ends.destination.packed + ports

@@ -159,6 +159,7 @@ class _Userspace:
 
     async def tell_places(self) -> None:
         """Keep the annotation of Services right that says which of their ports are served elsewhere."""
+        is_told = False
         while True:
             key = await self._moved.get()
             try:
@@ -166,7 +167,9 @@ class _Userspace:
             except NotFound:
                 continue  # it has gone meanwhile
             except Forbidden as error:
-                log.warning("served_at=untold service=%s error=%r", key, str(error))
+                if not is_told:  # it would be said for every Service, at every change of it
+                    is_told = True
+                    log.warning("served_at=untold service=%s error=%r", key, str(error))
             except (ApiError, TransportError) as error:
                 log.warning("served_at=later service=%s error=%r", key, str(error))
                 asyncio.get_running_loop().call_later(RETRY_SECONDS, self._moved.put_nowait, key)

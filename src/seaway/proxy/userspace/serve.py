@@ -12,7 +12,8 @@ from random import SystemRandom
 from seaway.proxy.forwarding import Target
 from seaway.proxy.userspace.ageing import Ageing, Step
 from seaway.proxy.userspace.associations.serve import UdpListener
-from seaway.proxy.userspace.connections.serve import Connection, Splicer, TcpListener
+from seaway.proxy.userspace.connections.forward import Connection, Splicer
+from seaway.proxy.userspace.connections.serve import TcpListener
 from seaway.proxy.userspace.ejection import Ejected
 from seaway.proxy.userspace.figures import ConnectionFigures
 from seaway.proxy.userspace.gate import Neighbours, ServedPort
@@ -24,7 +25,7 @@ BACKLOG = 4096
 """Clients that may wait; the host's own limit (net.core.somaxconn) is often the same."""
 TICK_SECONDS = 1.0
 SWEEP_TICKS = 5
-"""How often silent associations are looked for."""
+"""How often silent associations and half-closed connections are looked for."""
 FULL_SECONDS = 60.0
 """How often it is told of a Service that its clients are refused for want of descriptors."""
 
@@ -159,6 +160,7 @@ class UserspaceSockets:
                 connection.close()
         self._ticks += 1
         if self._ticks % SWEEP_TICKS == 0:
+            self.splicer.end_forgotten(now)
             for listener in tuple(self._associating):
                 if listener.is_closed:
                     self._associating.discard(listener)

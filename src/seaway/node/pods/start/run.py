@@ -40,6 +40,7 @@ from seaway.node.resolvconf import (
     MISSING_CLUSTER_DNS,
     MISSING_CLUSTER_DNS_TEXT,
     ResolverError,
+    choose_resolver_text,
     make_empty_resolver,
     parse_resolv_conf,
 )
@@ -48,7 +49,7 @@ from seaway.node.runtime.images.names import ImageNameError
 from seaway.node.runtime.images.values import Image
 from seaway.node.state import ContainerRun, PodState, Sandbox
 from seaway.node.unhonoured import REASON as NOT_HONOURED
-from seaway.node.unhonoured import find_unhonoured
+from seaway.node.unhonoured import find_left_out, find_unhonoured
 from seaway.node.unisolated import NET_BIND_SERVICE, find_unisolated_gaps, has_capability
 from seaway.node.volumes import Content, VolumeError
 
@@ -57,7 +58,6 @@ MAX_RESOLVER_FILE_BYTES = 10 * 1024 * 1024
 """Rule: spec "discovery" §C1."""
 _FIRST_FREE_PORT = Path("/proc/sys/net/ipv4/ip_unprivileged_port_start")
 DEFAULT_FIRST_FREE_PORT = 1024
-_STUB_ADDRESS = "127.0.0.53"
 _BEHIND_STUB = Path("/run/systemd/resolve/resolv.conf")
 
 
@@ -95,10 +95,11 @@ class Starter:
             spec = make_sandbox_spec(config, pod, host)
             await self._write_volumes(pod, state, await self._read_sources(pod))
             sandbox = await self._context.runtime.create_sandbox(spec)
+            unhonoured = find_unhonoured(pod, self._context.runtime.unenforced, has_users=config.has_users)
             gaps = "" if config.is_isolated else find_unisolated_gaps(pod)
-            for unhonoured in (find_unhonoured(pod), gaps):
-                if unhonoured:
-                    self._context.record(pod, Happening("Normal", NOT_HONOURED, unhonoured))
+            for said in (unhonoured, gaps):
+                if said:
+                    self._context.record(pod, Happening("Normal", NOT_HONOURED, said))
             warnings = find_resolver_warnings(config, pod, host)
             if any(reason == MISSING_CLUSTER_DNS for reason, _ in warnings):
                 self._context.record_node(Happening("Warning", MISSING_CLUSTER_DNS, MISSING_CLUSTER_DNS_TEXT))
@@ -131,6 +132,10 @@ class Starter:
                 host=host,
                 image=image,
             )
+            left_out = find_left_out(container) if spec.is_debugger else ""
+            if left_out:
+                path = make_field_path(pod, container.name)
+                self._context.record(pod, Happening("Normal", NOT_HONOURED, left_out, path))
             return await self._context.runtime.start_container(spec)
         except RuntimeGone:
             raise
@@ -236,8 +241,8 @@ def read_resolver_file(config: NodeConfig) -> str:
     try:
         if path.stat().st_size > MAX_RESOLVER_FILE_BYTES:
             return ""
-        text = path.read_text()
-        return _BEHIND_STUB.read_text() if _STUB_ADDRESS in text and _BEHIND_STUB.exists() else text
+        behind = _BEHIND_STUB.read_text() if _BEHIND_STUB.exists() else ""
+        return choose_resolver_text(path.read_text(), behind)
     except OSError:
         return ""
 

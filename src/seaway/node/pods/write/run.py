@@ -88,7 +88,10 @@ class StatusWriter:
                     self._idle.set()
 
     async def _is_replaced(self) -> bool:
-        """Another Pod has the name, or none: some servers refuse the UID as they refuse any bad field."""
+        """Another Pod has the name, or none: a foreign UID in a patch is an invalid field to the API server (422).
+
+        Rule: spec "api-machinery" §1 (409, Conflict).
+        """
         try:
             pod = await self._client.get(PODS, self._name, self._namespace, as_type=PodManifest)
         except NotFound:

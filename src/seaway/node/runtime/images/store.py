@@ -122,7 +122,7 @@ class ImageStore:
                 unpacker.add_layer(archive, layer)
             unpacker.finish()
             said = decode_config(found.config)
-            ids = find_ids(said["user"], _read_inside(root, "etc/passwd"), _read_inside(root, "etc/group"))
+            ids = find_ids(said["user"], read_inside(root, "etc/passwd"), read_inside(root, "etc/group"))
             if ids is None:
                 raise ImageError(f"image {found.id}: user {said['user']} is not in its own /etc/passwd or /etc/group")
             image = Image(id=found.id, names=names, uid=ids[0], gid=ids[1], size_bytes=unpacker.size_bytes, **said)
@@ -175,7 +175,7 @@ def _decode_alias(entry: dict[str, Any]) -> Alias:
     return Alias(entry["image"], tuple(entry["argv"]), tuple((name, value) for name, value in entry["env"]))
 
 
-def _read_inside(root: Path, name: str) -> str:
+def read_inside(root: Path, name: str) -> str:
     """A file of the image; what leads elsewhere is not read."""
     path = root / name
     if not path.resolve().is_relative_to(root.resolve()) or not path.is_file():

@@ -172,6 +172,15 @@ def _mask_inside(bindings: Iterable[Binding], hidden: Sequence[str]) -> list[Ste
     return steps
 
 
+def plan_seal(*, is_image: bool) -> tuple[Step, ...]:
+    """The steps that make a root read-only, and what a host's program may write in it; volumes are not its own.
+
+    /dev and /dev/shm stay, as with every runtime.
+    """
+    written = () if is_image else tuple(path for path, _ in _TMPFS if not path.startswith("/dev"))
+    return tuple({"step": "seal", "path": path} for path in ("", *written))
+
+
 DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 
@@ -193,18 +202,35 @@ ALLOWED_CAPABILITIES = DEFAULT_CAPABILITIES | {"NET_ADMIN", "NET_RAW", "SETPCAP"
 
 
 def choose_capabilities(
-    *, is_root: bool, add: Sequence[str], drop: Sequence[str], owns_files: bool = False
+    *,
+    is_root: bool,
+    add: Sequence[str],
+    drop: Sequence[str],
+    owns_files: bool = False,
+    is_named: bool = True,
+    is_lenient: bool = False,
 ) -> frozenset[str] | str:
-    """The capabilities, or why they are refused. A program that is not root has none, whatever is added."""
+    """The capabilities, or why they are refused.
+
+    is_named: somebody said who the program runs as. If that is not root it has none, whatever is added: upstream's
+    rule. A program of nobody in particular has what was added and nothing else.
+    is_lenient: what is not given here is left out.
+    """
     names = {name.removeprefix("CAP_") for name in add}
-    refused = sorted(names - ALLOWED_CAPABILITIES)
-    if refused:
+    refused = find_refused_capabilities(add)
+    if refused and not is_lenient:
         return f"capability {refused[0]}: not given on this node, whose file system the Pods share"
-    if not is_root:
-        return frozenset()
+    names -= set(refused)
     dropped = {name.removeprefix("CAP_") for name in drop}
+    if not is_root:
+        return frozenset() if is_named else frozenset(names)
     given = IMAGE_CAPABILITIES if owns_files else DEFAULT_CAPABILITIES
     return frozenset() | names if "ALL" in dropped else (given | names) - dropped
+
+
+def find_refused_capabilities(add: Sequence[str]) -> tuple[str, ...]:
+    """Those of the added ones that no container gets here, sorted."""
+    return tuple(sorted({name.removeprefix("CAP_") for name in add} - ALLOWED_CAPABILITIES))
 
 
 def check_host_path(path: str, hidden: Sequence[str]) -> str:

@@ -7,7 +7,6 @@ import contextlib
 import functools
 import logging
 import os
-import pwd
 import secrets
 import shutil
 import signal
@@ -20,7 +19,11 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, TypeVar
 
+from seaway.api.pod.scheduling import ResourceRequirements
 from seaway.net.kernel import CLONE_NEWNET, setns
+from seaway.node.cgroups.kernel import CgroupError, Groups, read_hierarchy
+from seaway.node.cgroups.plan import OOM_EXIT_CODE, plan_limits
+from seaway.node.evictions import DiskUse
 from seaway.node.hostports.plan import PortMapping, decode_mappings, encode_mappings, plan_host_ports
 from seaway.node.network import plan as network_plan
 from seaway.node.runtime import files, pipes
@@ -38,6 +41,9 @@ from seaway.node.runtime.images.unpack import remove_root
 from seaway.node.runtime.images.values import Image
 from seaway.node.runtime.local import rootfs
 from seaway.node.runtime.local.client import Json, ShimClient
+from seaway.node.runtime.local.host import read_host
+from seaway.node.runtime.local.ids import Ids, find_ids_inside
+from seaway.node.runtime.local.messages import read_message
 from seaway.node.runtime.oci.choose import AUTO, OciRuntime, name_runtime
 from seaway.node.runtime.oci.config import ContainerPlan, make_config
 from seaway.node.runtime.oci.trial import choose_runtime, read_version
@@ -53,12 +59,12 @@ DEFAULT_USER = 65534
 """`nobody`: owns nothing on the host."""
 RUNTIME_FILE = "runtime.json"
 """In the state directory: what `seaway status` shows."""
+MEMORY = "memory"
+"""Below the state directory: volumes that are never on a disk, by Pod."""
 START_ERROR_CODE = 128
 START_CHECKS, START_CHECK_SECONDS = 250, 0.02
 MAX_EXEC_OUTPUT_BYTES = 10 * 1024
 """What a probe's message may hold. Rule: spec "node" §2.8."""
-MAX_MESSAGE_BYTES = 4096
-MAX_LOG_MESSAGE_BYTES, MAX_LOG_MESSAGE_LINES = 2048, 80
 _POD_SYSCTLS = {"net/ipv4/ip_unprivileged_port_start": "0"}
 """A program that is not root may bind port 80. Rule: spec "node" §4.2."""
 
@@ -71,7 +77,8 @@ class StartError(ContainerError):
 class LocalConfig:
     """state_dir: the agent's. data_dir: masked in every Pod. sandboxed: one user is mapped, as 0.
 
-    mtu: of Pods; 0 for the uplink's. oci_runtime: as `runtime.oci.choose.find_runtimes` takes it.
+    mtu: of Pods; 0 for the uplink's. pod_max_pids: processes and threads of one Pod; 0 for no limit.
+    oci_runtime: as `runtime.oci.choose.find_runtimes` takes it.
     """
 
     state_dir: Path
@@ -80,6 +87,7 @@ class LocalConfig:
     sandboxed: bool
     mtu: int = 0
     oci_runtime: str = AUTO
+    pod_max_pids: int = 0
 
 
 class LocalRuntime:
@@ -89,6 +97,7 @@ class LocalRuntime:
         self._config = config
         self._shim = ShimClient(config.state_dir)
         self._images = ImageStore(config.data_dir / "images")
+        self._cgroups = Groups(read_hierarchy(), config.state_dir)
         self._pools = network_plan.parse_pools(config.pod_cidrs)
         self._mtu = network_plan.DEFAULT_MTU
         self._ports: dict[str, tuple[PortMapping, ...]] = {}
@@ -100,15 +109,23 @@ class LocalRuntime:
         self._choosing: asyncio.Task[None] | None = None
         self.name_and_version = "process://1"
 
+    @property
+    def unenforced(self) -> Mapping[str, str]:
+        """Why a controller of cgroups cannot be used."""
+        return self._cgroups.missing
+
     async def connect(self) -> None:
         """Start or find the shim; read the addresses that are held; make the routes of the range."""
         from seaway.node.network import kernel
 
         self._config.state_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+        files.ensure_memory(self._config.state_dir / MEMORY)
         saved = files.load_json(self._addresses_file)
         self._pools = network_plan.restore_pools(self._pools, saved if isinstance(saved, dict) else {})
         self._ports = decode_mappings(files.load_json(self._ports_file))
-        self._host = read_host(self._config)
+        self._host = read_host(data_dir=self._config.data_dir, state_dir=self._config.state_dir)
+        if not self._config.sandboxed:  # a sandbox ends without notice: nobody would remove its groups
+            self._cgroups.prepare()
         await self._shim.ensure_running()
         self._exit_stream = self._shim.watch()
         await anext(self._exit_stream)
@@ -201,10 +218,10 @@ class LocalRuntime:
 
     def held_pods(self) -> tuple[str, ...]:
         """The UIDs that hold an address or a directory, or have logs, sorted."""
-        held = {uid for pool in self._pools for uid in pool.held}
-        for name in ("pods", "logs"):
+        held = {uid for pool in self._pools for uid in pool.held} | self._cgroups.list_pods()
+        for directory in ("pods", "logs", MEMORY):
             with contextlib.suppress(FileNotFoundError):
-                held.update(os.listdir(self._config.state_dir / name))
+                held.update(os.listdir(self._config.state_dir / directory))
         return tuple(sorted(held))
 
     def _addresses_of(self, uid: str) -> tuple[str, ...]:
@@ -225,6 +242,7 @@ class LocalRuntime:
         """Namespaces first, then the address (durable before use), then the link."""
         from seaway.node.network import kernel
 
+        await asyncio.to_thread(self._make_pod_group, spec)
         sysctls = dict(spec.sysctls) if spec.host_network else _POD_SYSCTLS | dict(spec.sysctls)
         answer = await self._shim.ask(
             "sandbox", uid=spec.uid, hostname=spec.hostname, sysctls=sysctls, host_network=spec.host_network,
@@ -243,6 +261,20 @@ class LocalRuntime:
             raise ContainerError(str(error)) from error
         await self._open_ports(spec, attachment)
         return Sandbox(spec.uid, self._addresses_of(spec.uid))
+
+    def _make_pod_group(self, spec: SandboxSpec) -> None:
+        """Raises ContainerError."""
+        try:
+            self._cgroups.make_pod(spec.uid, plan_limits(spec.resources, pids=self._config.pod_max_pids))
+        except CgroupError as error:
+            raise ContainerError(str(error)) from error
+
+    def _make_group(self, spec: ContainerSpec) -> tuple[str, ...]:
+        """Raises ContainerError."""
+        try:
+            return self._cgroups.make(spec.uid, spec.name, spec.attempt, plan_limits(spec.resources))
+        except CgroupError as error:
+            raise ContainerError(str(error)) from error
 
     async def _open_ports(self, spec: SandboxSpec, attachment: network_plan.Attachment) -> None:
         from seaway.node.hostports import kernel
@@ -304,7 +336,9 @@ class LocalRuntime:
             except ContainerError as error:  # the next write, or the next agent, says so too
                 log.warning("pod=%s address=unsaved error=%s", uid, error)
         self._volumes.pop(uid, None)
+        await asyncio.to_thread(self._cgroups.remove_pod, uid)
         await asyncio.to_thread(files.remove_pod_files, self._pod_dir(uid))
+        await asyncio.to_thread(shutil.rmtree, self._config.state_dir / MEMORY / uid, True)
         if not keep_logs:
             await asyncio.to_thread(shutil.rmtree, self._config.state_dir / "logs" / uid, True)
 
@@ -312,39 +346,50 @@ class LocalRuntime:
         """Make the Pod's volumes below its directory."""
         paths = {}
         for volume in volumes:
-            path = files.prepare_volume(self._pod_dir(uid) / "volumes", volume)
+            memory = self._config.state_dir / MEMORY / uid
+            path = files.prepare_volume(self._pod_dir(uid) / "volumes", volume, memory)
             refusal = rootfs.check_host_path(str(path), self._host.hidden) if isinstance(volume, HostPath) else ""
             if refusal:
                 raise ContainerError(refusal)
             paths[volume.name] = path
         self._volumes[uid] = paths
 
+    async def measure_disk(self, uid: str) -> DiskUse:
+        """Volumes that are directories of ours; layers of images and logs. What programs have in memory is no disk."""
+        return await asyncio.to_thread(files.measure_pod, self._pod_dir(uid), self._config.state_dir / "logs" / uid)
+
     async def start_container(self, spec: ContainerSpec) -> ContainerRun:
         """Write the files, make the plan, and have the shim begin. Raises ContainerError for a spec it refuses."""
         await self.settle()
         image = spec.image if spec.image is not None and spec.image.has_root else None
-        user = spec.user if spec.user is not None else (0 if self._config.sandboxed else DEFAULT_USER)
+        who = self._find_ids(spec, image)
         capabilities = rootfs.choose_capabilities(
-            is_root=user == 0 and (spec.user is not None or not self._config.sandboxed),
+            is_root=who.user == 0 and (spec.user is not None or not self._config.sandboxed),
+            is_named=spec.user is not None,
             add=spec.add_capabilities,
             drop=spec.drop_capabilities,
             owns_files=image is not None,
+            is_lenient=spec.is_debugger,
         )
         if isinstance(capabilities, str):
             raise ContainerError(capabilities)
         python_bin = f"{sys.base_prefix}/bin"
-        group = spec.group if spec.group is not None else user
-        who = ContainerPlan(user=user, group=group, capabilities=capabilities)
+        plan = ContainerPlan(user=who.user, group=who.group, groups=tuple(who.groups), capabilities=capabilities)
+        base = rootfs.make_base_environment(spec.hostname, python_bin, who.user)
         log = str(self.find_log(spec.uid, spec.name, spec.attempt))
+        cgroups = await asyncio.to_thread(self._make_group, spec)
         answer = await self._shim.ask(
             "start", id=secrets.token_hex(32), uid=spec.uid, log=log,
             stdin=spec.stdin, stdin_once=spec.stdin_once, tty=spec.tty,
-            labels=self._make_labels(spec, log),
+            labels=self._make_labels(spec, log) | {
+                "user": who.describe(), "resources": find_applied(spec.resources, self.unenforced),
+            },
             spec={
-                **self._plan_root(spec, image, who), "argv": spec.argv, "working_dir": spec.working_dir,
-                "environment": rootfs.make_base_environment(spec.hostname, python_bin, user) | dict(spec.environment),
-                "user": user, "group": group,
+                **self._plan_root(spec, image, plan), "argv": spec.argv, "working_dir": spec.working_dir,
+                "environment": base | dict(spec.environment),
+                "user": who.user, "group": who.group, "groups": who.groups,
                 "capabilities": sorted(capabilities), "is_sandboxed": self._config.sandboxed,
+                "cgroups": cgroups, "oom_score": spec.oom_score,
             },
         )  # fmt: skip
         return self._make_run(answer)
@@ -367,7 +412,7 @@ class LocalRuntime:
             steps = rootfs.plan_image_root(self._make_overlay(spec, image), files=etc, volumes=volumes)
         else:
             steps = rootfs.plan_root(self._host, files=etc, volumes=volumes)
-        return {"steps": (*steps, {"step": "seal"}) if spec.read_only_root else steps}
+        return {"steps": (*steps, *rootfs.plan_seal(is_image=image is not None)) if spec.read_only_root else steps}
 
     def _make_labels(self, spec: ContainerSpec, log: str) -> dict[str, Any]:
         """What the shim keeps of a run for the next agent."""
@@ -378,6 +423,15 @@ class LocalRuntime:
             "image": spec.image_name, "stop_signal": spec.stop_signal,
             "message_log": log if spec.message_from_log else "",
         }  # fmt: skip
+
+    def _find_ids(self, spec: ContainerSpec, image: Image | None) -> Ids:
+        """Of the program. One of the host, of a user that nobody named, is of nobody; its group has its number."""
+        user = spec.user if spec.user is not None else (0 if self._config.sandboxed else DEFAULT_USER)
+        if image is None or self._config.sandboxed:
+            return Ids(user, user if spec.group is None else spec.group, spec.groups)
+        known = find_ids_inside(self._images.root_of(image), user)
+        group = known.group if spec.group is None else spec.group
+        return Ids(user, group, (*spec.groups, *(known.groups if spec.merges_groups else ())))
 
     def _make_overlay(self, spec: ContainerSpec, image: Image) -> rootfs.Overlay:
         """A fresh layer above the image for this run. Raises ContainerError."""
@@ -501,6 +555,7 @@ class LocalRuntime:
         """Forget an ended run, and its log."""
         await self._shim.ask("forget", id=run.container_id)
         log_file = self.find_log(run.uid, run.name, run.attempt)
+        await asyncio.to_thread(self._cgroups.remove, run.uid, run.name, run.attempt)
         await asyncio.to_thread(remove_root, self._layer_of(run.uid, run.name, run.attempt))
         for path in (log_file, log_file.with_name(f"{log_file.name}.1")):
             path.unlink(missing_ok=True)
@@ -531,9 +586,28 @@ class LocalRuntime:
             image_id=labels.get("image_id", ""),
             image=labels.get("image", ""),
             stop_signal=labels.get("stop_signal", ""),
-            reason="StartError" if error and ended is not None else "",
-            message=error or ("" if ended is None else _read_message(labels, described["exit_code"])),
+            resources=labels.get("resources", {}),
+            user=labels.get("user", {}),
+            reason="" if ended is None else self._find_reason(described),
+            message=error or ("" if ended is None else read_message(labels, described["exit_code"])),
         )
+
+    def _find_reason(self, described: Json) -> str:
+        """Of an end that is no ordinary one. Rule: spec "node" §2.5."""
+        if described["error"]:
+            return "StartError"
+        labels = described["labels"]
+        if described["exit_code"] != OOM_EXIT_CODE:
+            return ""
+        kills = self._cgroups.count_oom_kills(labels["uid"], labels["name"], labels["attempt"])
+        return "OOMKilled" if kills else ""
+
+
+def find_applied(resources: ResourceRequirements, unenforced: Mapping[str, str]) -> dict[str, dict[str, str]]:
+    """What holds for a run, as its status tells: limits that are not kept are not told."""
+    limits = {name: amount for name, amount in sorted(resources.limits.items()) if name not in unenforced}
+    told = {"limits": limits, "requests": dict(sorted(resources.requests.items()))}
+    return {kind: amounts for kind, amounts in told.items() if amounts}
 
 
 def find_inside(volume: Path, sub_path: str) -> Path:
@@ -567,47 +641,3 @@ def open_sockets_inside(path: str | None) -> tuple[socket.socket, socket.socket]
     for each in (first, second):
         each.setblocking(False)
     return first, second
-
-
-def _read_message(labels: Json, exit_code: int) -> str:
-    """What the program left as its last words. Rule: spec "node" §2.13 (termination message)."""
-    message = _read_tail(labels["message_file"], MAX_MESSAGE_BYTES)
-    if message or exit_code == 0 or not labels["message_log"]:
-        return message
-    lines = _read_tail(labels["message_log"], 4 * MAX_LOG_MESSAGE_BYTES).splitlines()[-MAX_LOG_MESSAGE_LINES:]
-    text = "".join(line.split(" ", 3)[-1] + "\n" for line in lines)
-    return text[-MAX_LOG_MESSAGE_BYTES:]
-
-
-def _read_tail(path: str, limit: int) -> str:
-    try:
-        return Path(path).read_bytes()[-limit:].decode(errors="replace")
-    except OSError:
-        return ""
-
-
-def read_host(config: LocalConfig) -> rootfs.HostView:
-    """The host as a mount plan needs it."""
-    entries = tuple(
-        rootfs.Entry(e.name, e.is_dir(follow_symlinks=False), os.readlink(e.path) if e.is_symlink() else "")
-        for e in os.scandir("/")
-    )
-    keys = [str(key) for key in Path("/etc/ssh").glob("ssh_host_*_key")] if Path("/etc/ssh").is_dir() else []
-    home = _find_home()
-    return rootfs.HostView(
-        entries=entries,
-        hidden=tuple(sorted({str(config.data_dir.resolve()), str(config.state_dir.resolve())})),
-        kept=(os.path.realpath(sys.base_prefix),),
-        secrets=tuple(sorted({*keys, *([home] if home else [])})),
-    )
-
-
-def _find_home() -> str:
-    """The home directory of the user that the agent is outside of its user namespace; "" for the root directory."""
-    inside, outside, _ = Path("/proc/self/uid_map").read_text().split()[:3]
-    user = int(outside) + os.getuid() - int(inside)
-    try:
-        home = os.path.realpath(pwd.getpwuid(user).pw_dir)
-    except KeyError:
-        return ""
-    return home if os.path.isdir(home) and home.count("/") > 0 and home not in ("/", "/usr", "/var") else ""

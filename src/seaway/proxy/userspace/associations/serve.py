@@ -13,7 +13,7 @@ import socket
 from collections.abc import Iterator
 
 from seaway.proxy.forwarding import Forwarding, Target
-from seaway.proxy.userspace.connections.serve import Splicer
+from seaway.proxy.userspace.connections.forward import Splicer
 from seaway.proxy.userspace.gate import ServedPort, is_loopback
 from seaway.proxy.userspace.kernel import FULL, IN, bind_source
 from seaway.proxy.userspace.plan import Listening
@@ -118,7 +118,12 @@ class UdpListener:
         except OSError:
             connected.close()
             return None
-        return Association(self, client, connected, target)
+        try:
+            return Association(self, client, connected, target)
+        except OSError:  # the kernel can watch no more
+            connected.close()
+            splicer.telling.on_full(self.port)
+            return None
 
 
 class Association:

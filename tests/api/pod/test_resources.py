@@ -7,8 +7,8 @@ from typing import Any
 import msgspec
 import pytest
 
+from seaway.api.pod.resources import measure, sum_requests
 from seaway.api.pod.scheduling import SchedulingSpec
-from seaway.controllers.scheduler.resources import measure, sum_requests
 
 
 def ask(cpu: str, *, sidecar: bool = False, **rest: Any) -> dict[str, Any]:

@@ -6,18 +6,38 @@ Rule: spec "controllers" §7.7 (resource requests); upstream's arithmetic of ini
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterable, Mapping
-from types import MappingProxyType
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Protocol
 
 from seaway.api.machinery.scalars import ScalarError, measure_quantity
-from seaway.api.pod.scheduling import Container, ResourceRequirements, SchedulingSpec
+from seaway.api.pod.scheduling import ResourceRequirements
 
 Amounts = Mapping[str, int]
 CPU, MEMORY, PODS = "cpu", "memory", "pods"
 _NANOS = 10**9
 _NANOS_PER_MILLI = 10**6
-SCORED_DEFAULTS = MappingProxyType({CPU: 100, MEMORY: 200 * 1024 * 1024})
-"""What a Pod that asks for nothing counts as when nodes are compared, never when they are filtered: upstream's."""
+
+
+class Asking(Protocol):
+    """A container, of whoever's reading."""
+
+    @property
+    def restart_policy(self) -> str: ...
+    @property
+    def resources(self) -> ResourceRequirements: ...
+
+
+class AskingSpec(Protocol):
+    """A Pod's spec, of whoever's reading."""
+
+    @property
+    def containers(self) -> Sequence[Asking]: ...
+    @property
+    def init_containers(self) -> Sequence[Asking]: ...
+    @property
+    def resources(self) -> ResourceRequirements: ...
+    @property
+    def overhead(self) -> Mapping[str, str]: ...
 
 
 @functools.lru_cache(maxsize=4096)
@@ -35,7 +55,7 @@ def measure_all(quantities: Mapping[str, str]) -> dict[str, int]:
     return {name: measure(name, quantity) for name, quantity in quantities.items()}
 
 
-def sum_requests(spec: SchedulingSpec) -> dict[str, int]:
+def sum_requests(spec: AskingSpec) -> dict[str, int]:
     """What the Pod takes of its node, zeros left out; `pods` is not among it.
 
     Containers run together, with the sidecars (init containers that are restarted always); an ordinary init container
@@ -57,7 +77,7 @@ def sum_requests(spec: SchedulingSpec) -> dict[str, int]:
     return {name: amount for name, amount in sorted(total.items()) if amount}
 
 
-def _is_sidecar(container: Container) -> bool:
+def _is_sidecar(container: Asking) -> bool:
     return container.restart_policy == "Always"
 
 
